@@ -1,0 +1,1 @@
+"""ApplicationMasters: the protocol they speak and the built-in one, the task set."""

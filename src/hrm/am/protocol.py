@@ -1,0 +1,79 @@
+"""The protocol between an ApplicationMaster and the ResourceManager (YARN's ApplicationMasterProtocol).
+
+A master registers, then calls ``allocate`` again and again (its heartbeat): it says what it wants and gives back, and
+gets what was granted and what ended since. When all is done it finishes. The built-in task set and a master in its own
+container speak the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from hrm.model.containers import ExitRecord, LaunchSpec
+from hrm.model.ids import AttemptId, ContainerId
+from hrm.model.requests import ResourceRequest
+from hrm.model.resources import Resources
+
+
+class FinalStatus(StrEnum):
+    """How an application ended, in its master's word (YARN's FinalApplicationStatus)."""
+
+    UNDEFINED = "UNDEFINED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A grant, as its master sees it."""
+
+    container_id: ContainerId
+    node_id: str
+    resources: Resources
+    device_ids: tuple[str, ...]
+    priority: int
+    allocation_request_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterResponse:
+    queue: str
+    #: The largest node: nothing bigger can be asked for.
+    maximum_resources: Resources
+    #: Containers of earlier attempts that still run.
+    running: tuple[Container, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllocateRequest:
+    asks: tuple[ResourceRequest, ...] = ()
+    releases: tuple[ContainerId, ...] = ()
+    #: 0 to 1.
+    progress: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllocateResponse:
+    allocated: tuple[Container, ...] = ()
+    completed: tuple[ExitRecord, ...] = ()
+
+
+class ApplicationMasterService(Protocol):
+    """The ResourceManager's side. Each call raises NotFound for an attempt that is not (or no longer) live."""
+
+    def register(self, attempt_id: AttemptId) -> RegisterResponse: ...
+
+    def allocate(self, attempt_id: AttemptId, request: AllocateRequest) -> AllocateResponse: ...
+
+    def finish(self, attempt_id: AttemptId, status: FinalStatus, diagnostics: str) -> None: ...
+
+
+class ContainerLauncher(Protocol):
+    """How a master starts and stops what it was granted (YARN's ContainerManagementProtocol)."""
+
+    def launch(self, container: Container, spec: LaunchSpec) -> None: ...
+
+    def stop(self, container_id: ContainerId, reason: str) -> None: ...

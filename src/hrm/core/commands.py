@@ -1,0 +1,53 @@
+"""What the scheduler decided. Values: the shell commits them and carries them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hrm.model.ids import ApplicationId, ContainerId
+from hrm.model.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Allocate:
+    """A container is granted. The request it answers has been counted down by one."""
+
+    container_id: ContainerId
+    node_id: str
+    resources: Resources
+    #: Devices of the node, in index order; one device for up to 1000 GPU milli, whole ones above.
+    device_ids: tuple[str, ...]
+    priority: int
+    allocation_request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppActivated:
+    """The application may run now: the limits on running applications let it."""
+
+    application_id: ApplicationId
+
+
+class EndCause(StrEnum):
+    """Why the scheduler, not the node, counts a container as ended."""
+
+    NODE_LOST = "node_lost"
+    ATTEMPT_ENDED = "attempt_ended"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerEnded:
+    """The container is off the books; if its process may still live, the shell ends it.
+
+    Not given for `ContainerFinished`, which the shell knows already.
+    """
+
+    container_id: ContainerId
+    node_id: str
+    cause: EndCause
+
+
+Command = Allocate | AppActivated | ContainerEnded

@@ -1,0 +1,184 @@
+"""What happened, as the scheduler is told of it. Names follow YARN's SchedulerEventType.
+
+`Scheduler.handle(event, now)` takes one and returns commands. Same events and times, same commands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.nodes import NodeSpec
+from hrm.model.queues import QueueSpec
+from hrm.model.requests import ResourceRequest
+from hrm.model.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAdded:
+    """A node joined, or came back. It is empty until `ContainerRecovered` says what runs there."""
+
+    node: NodeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRemoved:
+    """A node is gone; what ran on it is lost to the scheduler (one `ContainerEnded` command for each)."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUpdate:
+    """One visit of one node: place what can be placed there now (YARN's nodeUpdate/attemptScheduling).
+
+    ``heartbeat`` is False for an extra visit because demand or room appeared: missed opportunities (delay
+    scheduling) are counted only on heartbeats.
+    """
+
+    node_id: str
+    heartbeat: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResourceUpdate:
+    """The node's size changed. What runs stays, even if it is now too much."""
+
+    node: NodeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSchedulable:
+    """Whether new containers may be placed on the node (unhealthy and draining nodes get none)."""
+
+    node_id: str
+    schedulable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AppAdded:
+    """An application entered a queue. ``submitted_at`` (epoch seconds) orders it among its like."""
+
+    application_id: ApplicationId
+    queue: str
+    user: str
+    submitted_at: float
+    #: Higher runs first within a fifo queue.
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AppRemoved:
+    application_id: ApplicationId
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptAdded:
+    """A master starts. Its containers get sequence numbers from 1 on."""
+
+    attempt_id: AttemptId
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRemoved:
+    """A master ended: its requests go; its containers too unless ``keep_containers`` (the next
+    attempt inherits them).
+    """
+
+    attempt_id: AttemptId
+    keep_containers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsUpdated:
+    """The master's asks, with absolute counts (see ResourceRequest)."""
+
+    attempt_id: AttemptId
+    requests: tuple[ResourceRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerReleased:
+    """The master gives a container back."""
+
+    container_id: ContainerId
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFinished:
+    """The node says that a container ended."""
+
+    container_id: ContainerId
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerExpired:
+    """A container was granted and never launched in time."""
+
+    container_id: ContainerId
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRecovered:
+    """After a restart: this runs already. Its requests must not count it again."""
+
+    container_id: ContainerId
+    node_id: str
+    resources: Resources
+    device_ids: tuple[str, ...] = ()
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AppMoved:
+    application_id: ApplicationId
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class PriorityChanged:
+    application_id: ApplicationId
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlacklistChanged:
+    """Nodes the application does not want, as a whole (not a difference)."""
+
+    application_id: ApplicationId
+    node_ids: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuesChanged:
+    """A new tree, already validated. A queue that is gone but in use is drained, not dropped."""
+
+    root: QueueSpec
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateShares:
+    """Work fair shares out anew (YARN's update thread, every half second there)."""
+
+
+Event = (
+    NodeAdded
+    | NodeRemoved
+    | NodeUpdate
+    | NodeResourceUpdate
+    | NodeSchedulable
+    | AppAdded
+    | AppRemoved
+    | AttemptAdded
+    | AttemptRemoved
+    | RequestsUpdated
+    | ContainerReleased
+    | ContainerFinished
+    | ContainerExpired
+    | ContainerRecovered
+    | AppMoved
+    | PriorityChanged
+    | BlacklistChanged
+    | QueuesChanged
+    | UpdateShares
+)

@@ -1,0 +1,90 @@
+"""What an engine is: the body that runs containers where the scheduler decides.
+
+An engine answers four questions: which nodes are there, launch this, stop that, show its output. It decides
+nothing. Every method and every call of the listener happens on one asyncio loop, the ResourceManager's. `hrm.testing.check_engine`
+is the conformance suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hrm.model.containers import (
+    ContainerUsage,
+    ExitRecord,
+    LaunchSpec,
+    LogChunk,
+    LogStream,
+    NodeUsage,
+    StartRecord,
+)
+from hrm.model.nodes import NodeSpec
+
+
+class EngineListener(Protocol):
+    """Told by the engine, on the loop, without delay. Never raises; returns at once."""
+
+    def node_registered(
+        self, node: NodeSpec, running: Sequence[StartRecord], finished: Sequence[ExitRecord], isolation: str
+    ) -> None:
+        """A node joined or came back, with everything it still runs and every end not yet acknowledged.
+
+        What is in neither list does not run there. ``isolation`` says in one line what is enforced on it.
+        """
+
+    def node_lost(self, node_id: str, reason: str) -> None:
+        """The node does not answer any more."""
+
+    def heartbeat(self, node_id: str, usage: NodeUsage, containers: Sequence[ContainerUsage]) -> None:
+        """The node lives, and uses this much. Comes every `heartbeat_interval_s` of the engine."""
+
+    def containers_started(self, node_id: str, started: Sequence[StartRecord]) -> None:
+        """These run now."""
+
+    def containers_finished(self, node_id: str, finished: Sequence[ExitRecord]) -> None:
+        """These ended. Reported again after each reconnection until acknowledged: the listener ignores repeats."""
+
+
+class Engine(Protocol):
+    """Runs containers on nodes. Commands return at once; what comes of them is told to the listener."""
+
+    name: str
+
+    async def start(self, listener: EngineListener) -> None:
+        """Find the nodes and begin to report. Raises ClusterError if it cannot."""
+
+    async def close(self) -> None:
+        """Stop reporting and let go. Containers live on."""
+
+    def launch(self, node_id: str, specs: Sequence[LaunchSpec]) -> None:
+        """Start containers, in order. Idempotent by container id: one that ran or runs is not started again.
+
+        One that cannot be started is reported as finished (NOT_STARTED, 126 or 127).
+        """
+
+    def stop_containers(self, node_id: str, container_ids: Sequence[str], *, grace_s: float) -> None:
+        """TERM to the whole tree, then after ``grace_s`` KILL. Unknown or ended containers are no error."""
+
+    def signal(self, node_id: str, container_id: str, signum: int) -> None:
+        """Send one signal to the container's process group. No error if it has ended."""
+
+    def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
+        """The ends of these are safe in the store: the node may forget them (their logs stay)."""
+
+    async def read_log(
+        self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int
+    ) -> LogChunk:
+        """Bytes of a log from ``offset`` (negative: from that far before the end). Raises NotFound."""
+
+    async def write_stdin(self, node_id: str, container_id: str, data: bytes) -> None:
+        """Feed a container launched with ``stdin`` or ``terminal``; waits while it does not read.
+
+        Raises NotFound if there is none. A container that has closed its input swallows the data.
+        """
+
+    def close_stdin(self, node_id: str, container_id: str) -> None:
+        """End of input."""
+
+    def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
+        """The client's window changed."""

@@ -1,0 +1,103 @@
+"""What a node is told to run and what it tells back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hrm.model.jobs import TerminalSize
+from hrm.model.resources import ZERO, Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchSpec:
+    """Everything a node needs to start one container. Launching is idempotent by ``container_id``."""
+
+    container_id: str
+    application_id: str
+    user: str
+    #: Program and arguments; no shell reads them.
+    command: tuple[str, ...]
+    #: Added to the node's base environment (PATH, HOME, USER, LANG …) and winning over it.
+    env: Mapping[str, str] = field(default_factory=dict)
+    #: None iff the container's own directory.
+    workdir: str | None = None
+    resources: Resources = ZERO
+    device_ids: tuple[str, ...] = ()
+    #: True iff the client feeds the standard input; else it is empty.
+    stdin: bool = False
+    terminal: TerminalSize | None = None
+    #: Bytes kept of each of stdout and stderr; what comes after is dropped and counted.
+    log_limit_bytes: int = 64 << 20
+
+
+class ExitReason(StrEnum):
+    EXITED = "exited"  #: by itself, whatever the code or signal
+    STOPPED = "stopped"  #: because it was told to (`stop_containers`)
+    NOT_STARTED = "not_started"  #: could not be started (bad workdir, no such user …); `detail` says why
+    LOST = "lost"  #: nobody saw it end (shepherd died, machine rebooted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitRecord:
+    """How one container ended. Kept on the node until the ResourceManager has acknowledged it."""
+
+    container_id: str
+    reason: ExitReason
+    #: 0 to 255; 128 + N where signal N ended it, 127 command not found, 126 not executable. None iff LOST.
+    exit_code: int | None
+    #: Epoch seconds; None where unknown.
+    started_at: float | None
+    ended_at: float
+    detail: str = ""
+    cpu_s: float | None = None
+    max_rss_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecord:
+    container_id: str
+    pid: int
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerUsage:
+    """What a container really uses now."""
+
+    container_id: str
+    memory_mib: int
+    #: Thousandths of a core over the last heartbeat interval.
+    cpu_milli: int
+    read_bytes: int
+    written_bytes: int
+    #: What its own directory holds.
+    disk_mib: int
+    #: 0 to 1 as the task reports by `HRM_PROGRESS_FILE`; None where it reports none.
+    progress: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeUsage:
+    """What the machine as a whole uses now, other people's processes included."""
+
+    memory_used_mib: int
+    cpu_milli: int
+    disk_free_mib: int
+
+
+class LogStream(StrEnum):
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogChunk:
+    """A piece of a log. ``end`` is True iff the container has ended and nothing follows."""
+
+    data: bytes
+    next_offset: int
+    end: bool
+    #: Bytes that the limit on logs dropped so far.
+    dropped_bytes: int = 0

@@ -1,0 +1,148 @@
+"""What people submit: a job of task groups. A job becomes one application whose master is the built-in task set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from hrm.model.errors import InvalidInput, TooLarge
+from hrm.model.resources import Resources
+
+DEFAULT_RESOURCES = Resources(memory_mib=1024, vcores_milli=1000)
+MAX_TASKS = 100_000
+MAX_ENV_BYTES = 512 * 1024
+MAX_COMMAND_BYTES = 1024 * 1024
+MAX_NAME_CHARS = 256
+_ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.()%-]*$")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskGroupSpec:
+    """``tasks`` tasks that run one command; each learns its number from ``HRM_TASK_INDEX``."""
+
+    command: tuple[str, ...]
+    name: str = "main"
+    tasks: int = 1
+    env: Mapping[str, str] = field(default_factory=dict)
+    resources: Resources = DEFAULT_RESOURCES
+    #: Directory to run in, on the node; None iff the container's own.
+    workdir: str | None = None
+    #: How often a failed task is tried again.
+    retries: int = 0
+    #: A task that runs longer is ended and counts as failed; None iff unlimited.
+    timeout_s: float | None = None
+    #: Lower is more urgent within the job.
+    priority: int = 0
+    gpu_model: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.command or not self.command[0]:
+            raise InvalidInput("is empty", field="command", next_step="give the program and its arguments")
+        if any("\0" in part for part in self.command):
+            raise InvalidInput("has a NUL byte", field="command")
+        if sum(len(part) for part in self.command) > MAX_COMMAND_BYTES:
+            raise TooLarge(f"command: longer than {MAX_COMMAND_BYTES} bytes", next_step="put it into a file")
+        if not 1 <= self.tasks <= MAX_TASKS:
+            raise InvalidInput(f"must be from 1 to {MAX_TASKS}: {self.tasks}", field="tasks")
+        for name, value in self.env.items():
+            if not _ENV_NAME.match(name) or "\0" in value:
+                raise InvalidInput(f"not a variable: {name!r}", field="env", next_step="write NAME=VALUE")
+        if sum(len(name) + len(value) for name, value in self.env.items()) > MAX_ENV_BYTES:
+            raise TooLarge(f"env: larger than {MAX_ENV_BYTES} bytes", next_step="pass a file instead")
+        for name, amount in self.resources.items():
+            if amount < 0:
+                raise InvalidInput(f"cannot be negative: {amount}", field=name)
+        if self.resources.memory_mib == 0:
+            raise InvalidInput("must be above zero", field="memory", next_step="write for example 512M")
+        if self.resources.vcores_milli == 0:
+            raise InvalidInput("must be above zero", field="cpus", next_step="write for example 0.1")
+        if self.workdir is not None and not self.workdir.startswith("/"):
+            raise InvalidInput(f"must be an absolute path: {self.workdir!r}", field="workdir")
+        if self.retries < 0:
+            raise InvalidInput(f"cannot be negative: {self.retries}", field="retries")
+        if self.timeout_s is not None and not self.timeout_s > 0:
+            raise InvalidInput(f"must be above zero: {self.timeout_s}", field="timeout")
+        if not 0 <= self.priority <= 1_000_000:
+            raise InvalidInput(f"must be from 0 to 1000000: {self.priority}", field="priority")
+        _check_name(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalSize:
+    rows: int
+    columns: int
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rows <= 10_000 and 0 < self.columns <= 10_000):
+            raise InvalidInput(f"not a terminal's size: {self.rows}×{self.columns}", field="terminal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """One submission.
+
+    Tasks are numbered through all groups from 0. The job succeeds iff every task does; it fails as soon as more than
+    ``max_failures`` tasks have used up their retries (None: runs on and fails in the end).
+    """
+
+    groups: tuple[TaskGroupSpec, ...]
+    name: str = ""
+    queue: str | None = None
+    max_failures: int | None = None
+    #: Higher runs first within a fifo queue.
+    priority: int = 0
+    #: True iff the job lives only as long as its client stays attached (`hrm run`).
+    attached: bool = False
+    #: True iff the (single) task reads from its client.
+    stdin: bool = False
+    #: Set iff the (single) task gets a terminal of its own.
+    terminal: TerminalSize | None = None
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            raise InvalidInput("has no task group", field="groups")
+        if len({group.name for group in self.groups}) != len(self.groups):
+            raise InvalidInput("two groups have one name", field="groups")
+        if self.task_count > MAX_TASKS:
+            raise InvalidInput(f"more than {MAX_TASKS} tasks: {self.task_count}", field="tasks")
+        if (self.stdin or self.terminal) and self.task_count != 1:
+            raise InvalidInput("only a job of one task can be read from or typed to", field="stdin")
+        if self.max_failures is not None and self.max_failures < 0:
+            raise InvalidInput(f"cannot be negative: {self.max_failures}", field="max_failures")
+        _check_name(self.name)
+
+    @property
+    def task_count(self) -> int:
+        return sum(group.tasks for group in self.groups)
+
+    @property
+    def display_name(self) -> str:
+        """The name given, else that of the first command's program."""
+        return self.name or self.groups[0].command[0].rsplit("/", 1)[-1][:MAX_NAME_CHARS]
+
+    def group_of(self, index: int) -> tuple[int, TaskGroupSpec]:
+        """The group (with its position) in which the task numbered ``index`` stands."""
+        for position, group in enumerate(self.groups):
+            if index < group.tasks:
+                return position, group
+            index -= group.tasks
+        raise IndexError(index)
+
+    def task_groups(self) -> Iterator[tuple[int, TaskGroupSpec]]:
+        """Each task in order as (position of its group, group)."""
+        for position, group in enumerate(self.groups):
+            for _ in range(group.tasks):
+                yield position, group
+
+    def in_queue(self, queue: str) -> JobSpec:
+        return replace(self, queue=queue)
+
+
+def _check_name(name: str) -> None:
+    """A name may hold anything printable (it is data, never run); it must fit a line."""
+    if len(name) > MAX_NAME_CHARS or _CONTROL.search(name):
+        raise InvalidInput(
+            f"longer than {MAX_NAME_CHARS} characters or with control characters: {name[:40]!r}", field="name"
+        )

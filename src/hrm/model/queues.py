@@ -1,0 +1,79 @@
+"""How queues are declared. A queue's path is written without the root (``research.vision``); the root is ``root``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hrm.model.errors import InvalidInput
+from hrm.model.resources import ZERO, Resources
+
+ROOT = "root"
+DEFAULT_QUEUE = "default"
+_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,127}$")
+MAX_DEPTH = 16
+
+
+class Policy(StrEnum):
+    """How a queue orders its children (YARN's SchedulingPolicy)."""
+
+    FIFO = "fifo"  #: by priority, then submission time
+    FAIR = "fair"  #: max-min fair in memory
+    DRF = "drf"  #: dominant resource fairness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSpec:
+    """One queue as declared, with its children."""
+
+    #: Last component of the path.
+    name: str
+    weight: float = 1.0
+    min_share: Resources = ZERO
+    #: None iff unlimited.
+    max_share: Resources | None = None
+    #: Applications that may run at once in this queue and below; None iff unlimited.
+    max_running_apps: int | None = None
+    policy: Policy = Policy.FAIR
+    children: tuple[QueueSpec, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise InvalidInput(
+                f"not a queue name: {self.name!r}", field="name", next_step="use letters, digits, '_' and '-'"
+            )
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise InvalidInput(f"must be zero or more: {self.weight}", field="weight")
+        if self.max_running_apps is not None and self.max_running_apps < 0:
+            raise InvalidInput(f"must be zero or more: {self.max_running_apps}", field="max_running_apps")
+        if self.max_share is not None and (over := self.min_share.exceeding(self.max_share)):
+            raise InvalidInput(f"above max_share in {', '.join(over)}", field="min_share")
+        if self.children and self.policy is Policy.FIFO:
+            # As YARN: FIFO orders applications, it says nothing about queues (SchedulingPolicy.isChildPolicyAllowed).
+            raise InvalidInput("fifo orders applications; a queue with children is fair or drf", field="policy")
+        seen: set[str] = set()
+        for child in self.children:
+            if child.name in seen:
+                raise InvalidInput(f"declared twice: {child.name}", field="queues")
+            if self.policy is Policy.FAIR and child.policy is Policy.DRF:
+                raise InvalidInput(
+                    f"{child.name} is drf, which is not allowed below a fair queue",
+                    field="policy",
+                    next_step="make the parent drf",
+                )
+            seen.add(child.name)
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, QueueSpec]]:
+        """This queue and all below it as (path, spec), parents first, children as declared."""
+        here = path or self.name
+        yield here, self
+        for child in self.children:
+            yield from child.walk(child.name if here == ROOT else f"{here}.{child.name}")
+
+
+def canonical_path(text: str) -> str:
+    """``root.research`` and ``research`` name the same queue; the canonical form has no root."""
+    return text.removeprefix(f"{ROOT}.") if text != ROOT else text

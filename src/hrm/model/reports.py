@@ -1,0 +1,209 @@
+"""What people are told: the values that the API, the SDK, the CLI and the page show. Never used to decide anything.
+
+Times are epoch seconds where named ``_at``, durations float seconds. Resources travel as exact integers by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hrm.model.states import ApplicationState, NodeState, TaskState
+
+Amounts = dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerReport:
+    pid: int
+    address: str
+    home: str
+    version: str
+    engine: str
+    started_at: float
+    #: True iff the server leaves by itself when idle (started by `hrm run`).
+    ephemeral: bool
+    applications_running: int
+    applications_pending: int
+    nodes: int
+    #: Longest that one handler held the event loop since start.
+    loop_lag_max_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationReport:
+    application_id: str
+    name: str
+    user: str
+    queue: str
+    state: ApplicationState
+    priority: int
+    submitted_at: float
+    started_at: float | None
+    ended_at: float | None
+    tasks_total: int
+    tasks_pending: int
+    tasks_running: int
+    tasks_succeeded: int
+    tasks_failed: int
+    tasks_killed: int
+    #: 0 to 1: finished tasks, and the parts that running ones report.
+    progress: float
+    used: Amounts
+    #: Why it waits (a code of `hrm.core.reasons`), or how it ended; "" while all of it runs.
+    reason: str
+    #: The same in words.
+    message: str
+    #: The code that `hrm run` and `submit --wait` exit with: the highest of its tasks. None until it ended.
+    exit_code: int | None
+    nodes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReport:
+    task_index: int
+    group: str
+    state: TaskState
+    attempt: int
+    container_id: str | None
+    node_id: str | None
+    progress: float | None
+    exit_code: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskAttemptReport:
+    """One line of `hrm history`: one attempt of one task, in one container."""
+
+    application_id: str
+    name: str
+    user: str
+    queue: str
+    task_index: int
+    attempt: int
+    container_id: str
+    node_id: str
+    resources: Amounts
+    device_ids: list[str]
+    allocated_at: float
+    started_at: float | None
+    ended_at: float | None
+    exit_code: int | None
+    state: TaskState
+    message: str
+    cpu_s: float | None
+    max_rss_mib: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueReport:
+    #: Path without the root: "research", "research.vision"; the root itself is "root".
+    name: str
+    parent: str | None
+    policy: str
+    weight: float
+    used: Amounts
+    #: Used plus what its applications still ask for, capped at max share and cluster.
+    demand: Amounts
+    #: Its share now, among queues with demand.
+    fair_share: Amounts
+    #: Its share if every queue had demand.
+    steady_fair_share: Amounts
+    min_share: Amounts
+    #: None where unlimited.
+    max_share: Amounts | None
+    max_running_apps: int | None
+    applications_running: int
+    applications_pending: int
+    containers_running: int
+    containers_pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceReport:
+    device_id: str
+    index: int
+    model: str
+    virtual: bool
+    free_milli: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReport:
+    node_id: str
+    state: NodeState
+    rack: str
+    total: Amounts
+    used: Amounts
+    devices: list[DeviceReport]
+    #: One line: what is enforced and what is only advice.
+    isolation: str
+    containers: int
+    last_heartbeat_at: float | None
+    #: Of the machine as a whole, other people's processes included; None before the first heartbeat.
+    memory_used_mib: int | None
+    cpu_used_milli: int | None
+    disk_free_mib: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerReport:
+    container_id: str
+    application_id: str
+    task_index: int | None
+    node_id: str
+    state: str
+    resources: Amounts
+    device_ids: list[str]
+    pid: int | None
+    allocated_at: float
+    started_at: float | None
+    memory_used_mib: int | None
+    cpu_used_milli: int | None
+    read_bytes: int | None
+    written_bytes: int | None
+    disk_mib: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why an application waits (or does not): one dominant reason, and the evidence behind it."""
+
+    application_id: str
+    #: Stable code, see `hrm.core.reasons`.
+    reason: str
+    #: One plain sentence with its numbers.
+    message: str
+    #: Typed facts behind the sentence; counted over nodes, worst first.
+    evidence: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventReport:
+    """One line of the event log (accounting and audit; not what recovery reads)."""
+
+    seq: int
+    at: float
+    kind: str
+    application_id: str | None
+    container_id: str | None
+    node_id: str | None
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitReport:
+    application_id: str
+    #: False iff this submit id had been seen before and nothing new was made.
+    created: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadReport:
+    """What `hrm queues reload` did: paths of queues."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]

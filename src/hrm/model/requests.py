@@ -1,0 +1,40 @@
+"""What an application asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hrm.model.errors import InvalidInput
+from hrm.model.resources import Resources
+
+ANY = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceRequest:
+    """``count`` containers of one shape at one place (YARN's ResourceRequest).
+
+    Counts are absolute: a new request with the same key replaces the old one, and 0 withdraws it. The key is
+    (``priority``, ``allocation_request_id``, ``resource_name``, ``resources``, ``gpu_model``).
+    """
+
+    resources: Resources
+    count: int
+    #: Lower is more urgent within the application, as in YARN.
+    priority: int = 0
+    #: Node id, rack (begins with "/") or "*".
+    resource_name: str = ANY
+    #: False iff the place is a must.
+    relax_locality: bool = True
+    allocation_request_id: int = 0
+    #: Glob over device models, None iff any will do.
+    gpu_model: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise InvalidInput(f"cannot be negative: {self.count}", field="count")
+        if any(amount < 0 for _, amount in self.resources.items()) or not self.resources:
+            raise InvalidInput(f"must ask for something: {self.resources}", field="resources")
+        gpus = self.resources.gpus_milli
+        if gpus > 1000 and gpus % 1000:
+            raise InvalidInput(f"a fraction of a GPU lies on one device: {gpus} milli", field="gpus_milli")

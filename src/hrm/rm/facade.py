@@ -1,0 +1,112 @@
+"""The one way into the ResourceManager for every front door (native REST, YARN's protocols, the page).
+
+Doors translate and check who is asking; all else is here. Everything runs on the ResourceManager's loop. Reports are
+snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from hrm.model.containers import LogChunk, LogStream
+from hrm.model.jobs import JobSpec
+from hrm.model.queues import QueueSpec
+from hrm.model.reports import (
+    ApplicationReport,
+    ContainerReport,
+    EventReport,
+    Explanation,
+    NodeReport,
+    QueueReport,
+    ReloadReport,
+    ServerReport,
+    SubmitReport,
+    TaskAttemptReport,
+    TaskReport,
+)
+
+
+class Facade(Protocol):
+    """Application ids are YARN's long form; queues are paths without the root. Unknown ones raise NotFound."""
+
+    def server(self) -> ServerReport: ...
+
+    async def submit(self, job: JobSpec, *, user: str, submit_id: str | None = None) -> SubmitReport:
+        """Take a job. Returns after it is committed to the store.
+
+        The same ``submit_id`` by the same user again returns the application made the first time.
+        Raises InvalidInput (unknown queue; a request larger than any node, naming the largest) and StoreError.
+        """
+
+    async def kill(self, application_id: str, *, by: str, message: str = "") -> None:
+        """End it; returns when that is committed. No error if it has ended."""
+
+    def application(self, application_id: str) -> ApplicationReport: ...
+
+    async def applications(
+        self,
+        *,
+        states: Sequence[str] = (),
+        user: str | None = None,
+        queue: str | None = None,
+        limit: int = 1000,
+        before: str | None = None,
+    ) -> list[ApplicationReport]:
+        """Newest first, finished ones too; ``before`` is the last id of the page before."""
+
+    async def tasks(self, application_id: str, *, offset: int = 0, limit: int = 1000) -> list[TaskReport]: ...
+
+    async def history(
+        self, application_id: str | None = None, *, since: float | None = None, limit: int = 10_000, offset: int = 0
+    ) -> list[TaskAttemptReport]:
+        """Attempts of tasks, oldest first."""
+
+    def containers(self, application_id: str | None = None) -> list[ContainerReport]:
+        """Those that are not over."""
+
+    def queues(self) -> list[QueueReport]:
+        """Parents before children."""
+
+    def nodes(self) -> list[NodeReport]: ...
+
+    def explain(self, application_id: str) -> Explanation: ...
+
+    async def wait(self, application_id: str, *, timeout_s: float) -> ApplicationReport:
+        """As soon as it has ended, or after ``timeout_s`` as it is then."""
+
+    async def read_log(
+        self,
+        application_id: str,
+        task_index: int,
+        stream: LogStream,
+        *,
+        offset: int,
+        max_bytes: int,
+        attempt: int | None = None,
+    ) -> LogChunk:
+        """From the latest attempt of the task unless one is named; empty and not ended while it has not begun."""
+
+    def events(self, *, after_seq: int, application_id: str | None = None) -> AsyncIterator[EventReport]:
+        """Those kept after ``after_seq``, then each as it happens, without end."""
+
+    async def write_stdin(self, application_id: str, data: bytes) -> None:
+        """To the single task of a job with ``stdin`` or ``terminal``; waits until it has begun."""
+
+    async def close_stdin(self, application_id: str) -> None: ...
+
+    async def signal(self, application_id: str, signum: int) -> None:
+        """To every running task; waits for nothing."""
+
+    def resize_terminal(self, application_id: str, rows: int, columns: int) -> None: ...
+
+    def attach(self, application_id: str) -> None:
+        """A client holds this job (``attached`` jobs end when their last client is gone for a grace time)."""
+
+    def detach(self, application_id: str) -> None: ...
+
+    async def reload_queues(self, root: QueueSpec) -> ReloadReport:
+        """Take a new, validated tree. Raises InvalidInput and changes nothing if it cannot be."""
+
+    def request_shutdown(self) -> None:
+        """Begin an orderly end of the server; containers go on."""

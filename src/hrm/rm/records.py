@@ -1,0 +1,129 @@
+"""Rows of the store: the truth that a restart begins from.
+
+Each is written whole (insert or replace by its key), so a change in memory and on disk is one `dataclasses.replace`.
+What is large and never changes (commands, environments) stands in rows of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hrm.model.resources import Resources
+from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationRow:
+    """Key: ``seq``."""
+
+    seq: int
+    user: str
+    name: str
+    queue: str
+    state: ApplicationState
+    priority: int
+    submitted_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    #: What the client called this submission; unique by user where set.
+    submit_id: str | None = None
+    tasks_total: int = 0
+    tasks_succeeded: int = 0
+    tasks_failed: int = 0
+    tasks_killed: int = 0
+    exit_code: int | None = None
+    message: str = ""
+    #: Set when a kill was asked for: it must go on after a restart.
+    kill_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """Key: ``application_seq``. What was submitted, as `hrm.rm.jobs_codec` writes it. Never changes."""
+
+    application_seq: int
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """Key: (``application_seq``, ``number``)."""
+
+    application_seq: int
+    number: int
+    state: AttemptState
+    started_at: float
+    ended_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """Key: (``application_seq``, ``task_index``)."""
+
+    application_seq: int
+    task_index: int
+    state: TaskState
+    #: Attempts begun; 0 before the first.
+    attempt: int = 0
+    #: Attempts that failed by the task's own fault.
+    failures: int = 0
+    #: Attempts that were lost by nobody's fault.
+    losses: int = 0
+    container_id: str | None = None
+    exit_code: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRow:
+    """Key: ``container_id``. One attempt of a task is one container, so this is the task's history too."""
+
+    container_id: str
+    application_seq: int
+    attempt_number: int
+    node_id: str
+    resources: Resources
+    device_ids: tuple[str, ...]
+    priority: int
+    state: ContainerState
+    allocated_at: float
+    #: None for a container that is no task's (not launched yet, or of another kind of master).
+    task_index: int | None = None
+    task_attempt: int | None = None
+    #: How the task's attempt ended; None until then.
+    task_state: TaskState | None = None
+    pid: int | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    message: str = ""
+    cpu_s: float | None = None
+    max_rss_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    """Key: ``node_id``."""
+
+    node_id: str
+    state: NodeState
+    rack: str
+    total: Resources
+    last_seen_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """Key: ``seq``. History for people and accounting; recovery does not read it."""
+
+    seq: int
+    at: float
+    kind: str
+    application_seq: int | None = None
+    container_id: str | None = None
+    node_id: str | None = None
+    detail: dict[str, Any] | None = None
+
+
+Row = ApplicationRow | JobRow | AttemptRow | TaskRow | ContainerRow | NodeRow | EventRow
