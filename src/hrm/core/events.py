@@ -81,9 +81,7 @@ class AttemptAdded:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRemoved:
-    """A master ended: its requests go; its containers too unless ``keep_containers`` (the next
-    attempt inherits them).
-    """
+    """A master ended: its requests go, and its containers unless ``keep_containers`` (for the next attempt)."""
 
     attempt_id: AttemptId
     keep_containers: bool = False

@@ -1,8 +1,8 @@
 """What an engine is: the body that runs containers where the scheduler decides.
 
-An engine answers four questions: which nodes are there, launch this, stop that, show its output. It decides
-nothing. Every method and every call of the listener happens on one asyncio loop, the ResourceManager's. `hrm.testing.check_engine`
-is the conformance suite.
+An engine answers four questions: which nodes are there, launch this, stop that, show its output. It decides nothing.
+Its methods and its calls of the listener all happen on one asyncio loop, the ResourceManager's.
+`hrm.testing.check_engine` is the conformance suite.
 """
 
 from __future__ import annotations

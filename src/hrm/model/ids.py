@@ -64,8 +64,8 @@ class ContainerId:
     seq: int
 
     def __str__(self) -> str:
-        app = self.attempt.application
-        return f"container_e{self.epoch:02d}_{app.cluster_timestamp}_{app.seq:04d}_{self.attempt.number:02d}_{self.seq:06d}"
+        app, attempt = self.attempt.application, self.attempt.number
+        return f"container_e{self.epoch:02d}_{app.cluster_timestamp}_{app.seq:04d}_{attempt:02d}_{self.seq:06d}"
 
     @classmethod
     def parse(cls, text: str) -> ContainerId:
