@@ -58,6 +58,12 @@ class TaskGroupSpec:
             raise InvalidInput("must be above zero", field="memory", next_step="write for example 512M")
         if self.resources.vcores_milli == 0:
             raise InvalidInput("must be above zero", field="cpus", next_step="write for example 0.1")
+        if self.resources.gpus_milli > 1000 and self.resources.gpus_milli % 1000:
+            raise InvalidInput(
+                f"a fraction of a GPU lies on one device: {self.resources.gpus_milli} thousandths",
+                field="gpus",
+                next_step="ask for at most 1, or for a whole number",
+            )
         if self.workdir is not None and not self.workdir.startswith("/"):
             raise InvalidInput(f"must be an absolute path: {self.workdir!r}", field="workdir")
         if self.retries < 0:

@@ -1,0 +1,252 @@
+"""JobSpec as plain JSON values: the form on the wire and in the store.
+
+```
+{"name": "train", "queue": "research", "priority": 0, "max_failures": null, "attached": false, "stdin": false,
+ "terminal": {"rows": 24, "columns": 80},
+ "groups": [{"name": "main", "command": ["python", "train.py"], "tasks": 4, "env": {"SEED": "1"},
+             "resources": {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 500},
+             "workdir": "/data", "retries": 0, "timeout_s": 3600.0, "priority": 0, "gpu_model": null}]}
+```
+
+Amounts are exact integers; human forms (``4G``) are read by the command line and by job files, not here. Only
+``groups`` and each group's ``command`` must be there; what is left out has JobSpec's default, and so has each of
+the built-in resources. A field nobody knows is an error, not a silence. Text is Unicode: a command or path whose
+bytes are not UTF-8 is refused here, because neither JSON nor the store can hold it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from hrm.model.errors import InvalidInput
+from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS, JobSpec, TaskGroupSpec, TerminalSize
+from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
+from hrm.model.units import LARGEST
+
+_JOB_FIELDS = ("name", "queue", "priority", "max_failures", "attached", "stdin", "terminal", "groups")
+_GROUP_FIELDS = (
+    "name",
+    "command",
+    "tasks",
+    "env",
+    "resources",
+    "workdir",
+    "retries",
+    "timeout_s",
+    "priority",
+    "gpu_model",
+)
+#: Names of amounts in the model's own messages, which speak of human forms, as they stand here.
+_WIRE_FIELD = {
+    "memory": f"resources.{MEMORY}",
+    "cpus": f"resources.{VCORES}",
+    "gpus": f"resources.{GPUS}",
+    "timeout": "timeout_s",
+}
+#: What somebody who forgot the unit writes; it must not become a resource nobody has.
+_MEANT_BUILT_IN = {
+    "memory": MEMORY,
+    "mem": MEMORY,
+    "vcores": VCORES,
+    "vcpus": VCORES,
+    "cpus": VCORES,
+    "cpu": VCORES,
+    "gpus": GPUS,
+    "gpu": GPUS,
+}
+_RESOURCE_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_./-]{0,127}$")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def job_to_dict(job: JobSpec) -> dict[str, Any]:
+    """Plain JSON values with every field written out, so that a later default does not change a stored job."""
+    return {
+        "name": job.name,
+        "queue": job.queue,
+        "priority": job.priority,
+        "max_failures": job.max_failures,
+        "attached": job.attached,
+        "stdin": job.stdin,
+        "terminal": None if job.terminal is None else {"rows": job.terminal.rows, "columns": job.terminal.columns},
+        "groups": [
+            {
+                "name": group.name,
+                "command": list(group.command),
+                "tasks": group.tasks,
+                "env": dict(group.env),
+                "resources": group.resources.as_dict(),
+                "workdir": group.workdir,
+                "retries": group.retries,
+                "timeout_s": group.timeout_s,
+                "priority": group.priority,
+                "gpu_model": group.gpu_model,
+            }
+            for group in job.groups
+        ],
+    }
+
+
+def job_from_dict(data: object) -> JobSpec:
+    """The job that ``data`` describes.
+
+    Raises InvalidInput with the path of what is wrong (``groups[2].resources.memory_mib``), and TooLarge for a
+    command or an environment over its limit.
+    """
+    fields = _object(data, "", _JOB_FIELDS)
+    if "groups" not in fields:
+        raise InvalidInput(
+            "is missing", field="groups", next_step='give "groups": [{"command": ["program", "argument"]}]'
+        )
+    groups = _list(fields["groups"], "groups")
+    if len(groups) > MAX_TASKS:
+        raise InvalidInput(f"more than {MAX_TASKS}: {len(groups)}", field="groups")
+    max_failures = fields.get("max_failures")
+    terminal = fields.get("terminal")
+    return JobSpec(
+        groups=tuple(_group(group, f"groups[{position}]") for position, group in enumerate(groups)),
+        name=_text(fields.get("name", ""), "name"),
+        queue=_optional_text(fields.get("queue"), "queue"),
+        priority=_integer(fields.get("priority", 0), "priority"),
+        max_failures=None if max_failures is None else _integer(max_failures, "max_failures"),
+        attached=_boolean(fields.get("attached", False), "attached"),
+        stdin=_boolean(fields.get("stdin", False), "stdin"),
+        terminal=None if terminal is None else _terminal(terminal, "terminal"),
+    )
+
+
+def _group(data: object, path: str) -> TaskGroupSpec:
+    fields = _object(data, path, _GROUP_FIELDS)
+    if "command" not in fields:
+        raise InvalidInput("is missing", field=f"{path}.command", next_step='give "command": ["program", "argument"]')
+    command = _list(fields["command"], f"{path}.command")
+    timeout_s = fields.get("timeout_s")
+    with _at(path):
+        return TaskGroupSpec(
+            command=tuple(_text(part, f"command[{position}]") for position, part in enumerate(command)),
+            name=_text(fields.get("name", "main"), "name"),
+            tasks=_integer(fields.get("tasks", 1), "tasks"),
+            env=_env(fields.get("env", {}), "env"),
+            resources=_resources(fields.get("resources", {}), "resources"),
+            workdir=_optional_text(fields.get("workdir"), "workdir"),
+            retries=_integer(fields.get("retries", 0), "retries"),
+            timeout_s=None if timeout_s is None else _seconds(timeout_s, "timeout_s"),
+            priority=_integer(fields.get("priority", 0), "priority"),
+            gpu_model=_optional_text(fields.get("gpu_model"), "gpu_model"),
+        )
+
+
+def _resources(data: object, path: str) -> Resources:
+    amounts = _object(data, path, None)
+    for name, amount in amounts.items():
+        if right := _MEANT_BUILT_IN.get(name.lower()):
+            raise InvalidInput("unknown resource", field=f"{path}.{name}", next_step=f"did you mean {right}?")
+        if not _RESOURCE_NAME.match(name):
+            raise InvalidInput(f"not a resource's name: {name[:40]!r}", field=path, next_step="begin with a letter")
+        if _integer(amount, f"{path}.{name}") < 0:
+            raise InvalidInput(f"cannot be negative: {amount}", field=f"{path}.{name}")
+    return Resources.of({**DEFAULT_RESOURCES.as_dict(), **amounts})
+
+
+def _env(data: object, path: str) -> dict[str, str]:
+    return {name: _text(value, f"{path}.{name}") for name, value in _object(data, path, None).items()}
+
+
+def _terminal(data: object, path: str) -> TerminalSize:
+    fields = _object(data, path, ("rows", "columns"))
+    missing = {"rows", "columns"} - fields.keys()
+    if missing:
+        raise InvalidInput(f"is missing {' and '.join(sorted(missing))}", field=path)
+    return TerminalSize(
+        rows=_integer(fields["rows"], f"{path}.rows"), columns=_integer(fields["columns"], f"{path}.columns")
+    )
+
+
+@contextmanager
+def _at(path: str) -> Iterator[None]:
+    """Errors from inside name the field as it stands on the wire, with its whole path."""
+    try:
+        yield
+    except InvalidInput as error:
+        field = _WIRE_FIELD.get(error.field, error.field)
+        if field in (MEMORY, VCORES, GPUS):
+            field = f"resources.{field}"
+        raise InvalidInput(
+            error.problem, field=f"{path}.{field}" if field else path, next_step=error.next_step
+        ) from None
+
+
+def _object(data: object, path: str, known: Collection[str] | None) -> Mapping[str, Any]:
+    """``data`` if it is a JSON object with none but ``known`` names (None: any)."""
+    if not isinstance(data, Mapping):
+        raise InvalidInput(f"must be an object, not {_kind(data)}", field=path)
+    for name in data:
+        if not isinstance(name, str) or _SURROGATE.search(name):
+            raise InvalidInput(f"not a name: {name!r:.40}", field=path)
+        if known is not None and name not in known:
+            near = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.5)
+            raise InvalidInput(
+                f"unknown field {name[:40]!r}",
+                field=path,
+                next_step=f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}",
+            )
+    return data
+
+
+def _list(data: object, path: str) -> list[Any]:
+    if not isinstance(data, (list, tuple)):
+        raise InvalidInput(f"must be a list, not {_kind(data)}", field=path)
+    return list(data)
+
+
+def _text(data: object, path: str) -> str:
+    if not isinstance(data, str):
+        raise InvalidInput(f"must be text, not {_kind(data)}", field=path)
+    if _SURROGATE.search(data):
+        raise InvalidInput("is not valid Unicode", field=path, next_step="use names whose bytes are UTF-8")
+    return data
+
+
+def _optional_text(data: object, path: str) -> str | None:
+    return None if data is None else _text(data, path)
+
+
+def _boolean(data: object, path: str) -> bool:
+    if not isinstance(data, bool):
+        raise InvalidInput(f"must be true or false, not {_kind(data)}", field=path)
+    return data
+
+
+def _integer(data: object, path: str) -> int:
+    if isinstance(data, bool) or not isinstance(data, int):
+        raise InvalidInput(f"must be a whole number, not {_kind(data)}", field=path)
+    if abs(data) > LARGEST:
+        raise InvalidInput("is out of range", field=path)
+    return data
+
+
+def _seconds(data: object, path: str) -> float:
+    if isinstance(data, bool) or not isinstance(data, (int, float)):
+        raise InvalidInput(f"must be a number of seconds, not {_kind(data)}", field=path)
+    # An integer may be too large for a float, so the range comes first.
+    if not (-LARGEST <= data <= LARGEST and math.isfinite(data)):
+        raise InvalidInput("is out of range", field=path)
+    return float(data)
+
+
+def _kind(data: object) -> str:
+    if data is None:
+        return "null"
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a fraction",
+        str: "text",
+        list: "a list",
+        dict: "an object",
+    }
+    return names.get(type(data), type(data).__name__)
