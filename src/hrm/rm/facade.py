@@ -42,7 +42,7 @@ class Facade(Protocol):
     async def kill(self, application_id: str, *, by: str, message: str = "") -> None:
         """End it; returns when that is committed. No error if it has ended."""
 
-    def application(self, application_id: str) -> ApplicationReport: ...
+    async def application(self, application_id: str) -> ApplicationReport: ...
 
     async def applications(
         self,

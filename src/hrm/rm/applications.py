@@ -1,0 +1,123 @@
+"""Applications, containers and tasks as they live in the ResourceManager's memory.
+
+Each owns its row of the store; to change one is to replace its row and touch it in the turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hrm.am.protocol import Container
+from hrm.am.task_set import Task, TaskSetMaster
+from hrm.model.containers import ContainerUsage, ExitReason, ExitRecord
+from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.jobs import JobSpec
+from hrm.model.states import ApplicationState, AttemptState, ContainerState
+from hrm.rm.lifecycles import APPLICATION, ATTEMPT, CONTAINER, check_move
+from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, TaskRow
+
+
+@dataclass(slots=True)
+class LiveContainer:
+    """A container that is not over."""
+
+    id: ContainerId
+    row: ContainerRow
+    usage: ContainerUsage | None = None
+
+    def move(self, state: ContainerState, **changes: Any) -> None:
+        check_move(CONTAINER, self.row.container_id, self.row.state, state)
+        self.row = replace(self.row, state=state, **changes)
+
+    def end(self, record: ExitRecord) -> None:
+        """It ended as ``record`` says."""
+        lost = record.reason is ExitReason.LOST
+        self.move(
+            ContainerState.LOST if lost else ContainerState.COMPLETED,
+            started_at=record.started_at or self.row.started_at,
+            ended_at=record.ended_at,
+            exit_code=record.exit_code,
+            message=record.detail,
+            cpu_s=record.cpu_s,
+            max_rss_mib=record.max_rss_mib,
+        )
+
+
+@dataclass(slots=True)
+class TaskRecord:
+    """A task of an application, as a thing with a row."""
+
+    application_seq: int
+    task: Task
+
+    @property
+    def row(self) -> TaskRow:
+        task = self.task
+        return TaskRow(
+            application_seq=self.application_seq,
+            task_index=task.index,
+            state=task.state,
+            attempt=task.attempt,
+            failures=task.failures,
+            losses=task.losses,
+            container_id=str(task.container_id) if task.container_id else None,
+            exit_code=task.exit_code,
+            message=task.message,
+        )
+
+
+@dataclass(slots=True)
+class LiveAttempt:
+    """The run of the application's master."""
+
+    id: AttemptId
+    row: AttemptRow
+
+    def move(self, state: AttemptState, **changes: Any) -> None:
+        check_move(ATTEMPT, self.id, self.row.state, state)
+        self.row = replace(self.row, state=state, **changes)
+
+
+@dataclass(slots=True)
+class LiveApplication:
+    """An application that is not over, with its master."""
+
+    id: ApplicationId
+    row: ApplicationRow
+    job: JobSpec
+    master: TaskSetMaster
+    attempt: LiveAttempt
+    containers: dict[ContainerId, LiveContainer] = field(default_factory=dict)
+    #: Granted, and ended, since the master's last heartbeat.
+    granted: list[Container] = field(default_factory=list)
+    completed: list[ExitRecord] = field(default_factory=list)
+    #: Set once its end is on disk.
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Clients that hold it; only an ``attached`` job needs one.
+    attachments: int = 0
+    #: When an ``attached`` job without a client is ended (epoch seconds); None while one holds it.
+    abandoned_at: float | None = None
+    records: dict[int, TaskRecord] = field(default_factory=dict)
+
+    def move(self, state: ApplicationState, **changes: Any) -> None:
+        check_move(APPLICATION, self.id, self.row.state, state)
+        self.row = replace(self.row, state=state, **changes)
+
+    def record_of(self, task: Task) -> TaskRecord:
+        """The same object for the same task, so that a turn writes it once."""
+        record = self.records.get(task.index)
+        if record is None:
+            record = self.records[task.index] = TaskRecord(self.row.seq, task)
+        return record
+
+    def with_counts(self) -> ApplicationRow:
+        """Its row with the tasks counted as they stand."""
+        counts = self.master.counts
+        return replace(
+            self.row,
+            tasks_succeeded=counts.succeeded,
+            tasks_failed=counts.failed,
+            tasks_killed=counts.killed,
+        )

@@ -1,0 +1,96 @@
+"""The event log: what happened, for people, accounting and audit. Recovery does not read it.
+
+The newest events are kept in memory for whoever follows; older ones are read from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from hrm.model.ids import ApplicationId
+from hrm.model.reports import EventReport
+from hrm.rm.records import EventRow
+
+#: Events kept in memory for followers; one that falls behind further reads from the store again.
+RECENT = 4096
+PAGE = 1000
+
+#: (after_seq, application_seq, limit) -> rows in order.
+ReadEvents = Callable[[int, int | None, int], Awaitable[list[EventRow]]]
+
+
+class EventLog:
+    """Numbers events, keeps the newest, wakes followers."""
+
+    def __init__(self, *, cluster_timestamp: int, next_seq: int, read: ReadEvents) -> None:
+        self._cluster_timestamp = cluster_timestamp
+        self._next_seq = next_seq
+        self._newest = next_seq - 1
+        self._read = read
+        self._recent: deque[EventRow] = deque(maxlen=RECENT)
+        self._more = asyncio.Event()
+
+    def record(
+        self,
+        kind: str,
+        at: float,
+        *,
+        application_seq: int | None = None,
+        container_id: str | None = None,
+        node_id: str | None = None,
+        **detail: Any,
+    ) -> EventRow:
+        """The next event; the caller commits it, then calls `publish`."""
+        row = EventRow(
+            seq=self._next_seq,
+            at=at,
+            kind=kind,
+            application_seq=application_seq,
+            container_id=container_id,
+            node_id=node_id,
+            detail=detail or None,
+        )
+        self._next_seq += 1
+        return row
+
+    def publish(self, row: EventRow) -> None:
+        """It is on disk: followers may see it."""
+        self._recent.append(row)
+        self._newest = row.seq
+        self._more.set()
+        self._more = asyncio.Event()
+
+    async def follow(self, after_seq: int, application_seq: int | None) -> AsyncIterator[EventReport]:
+        """Everything after ``after_seq`` in order, then each event as it is published. Never ends."""
+        while True:
+            more, newest = self._more, self._newest
+            if self._recent and self._recent[0].seq <= after_seq + 1:
+                page = [row for row in self._recent if row.seq > after_seq]
+            else:
+                page = await self._read(after_seq, application_seq, PAGE)
+            for row in page:
+                if application_seq is None or row.application_seq == application_seq:
+                    yield self._report(row)
+            if page:
+                after_seq = max(after_seq, page[-1].seq)
+            if len(page) < PAGE:
+                # A short page holds all there was up to `newest`, other applications' events left out.
+                after_seq = max(after_seq, newest)
+                if self._newest == newest:
+                    await more.wait()
+
+    def _report(self, row: EventRow) -> EventReport:
+        return EventReport(
+            seq=row.seq,
+            at=row.at,
+            kind=row.kind,
+            application_id=(
+                str(ApplicationId(self._cluster_timestamp, row.application_seq)) if row.application_seq else None
+            ),
+            container_id=row.container_id,
+            node_id=row.node_id,
+            detail=row.detail or {},
+        )

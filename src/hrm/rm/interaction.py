@@ -1,0 +1,118 @@
+"""What a client does with a job that runs: read its output, type to it, signal it, hold on to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hrm.model.containers import LogChunk, LogStream
+from hrm.model.errors import Conflict, NotFound
+from hrm.model.states import ContainerState
+from hrm.rm.applications import LiveApplication, LiveContainer
+from hrm.rm.manager import ABANDONED_GRACE_S, ResourceManager
+from hrm.rm.records import ApplicationRow, ContainerRow
+
+#: How often a writer looks whether its task has begun.
+BEGIN_POLL_S = 0.02
+
+
+class Interaction:
+    """Works on live applications; the service finds them."""
+
+    def __init__(self, manager: ResourceManager) -> None:
+        self._manager = manager
+
+    # --- output
+
+    async def read_live_log(
+        self,
+        app: LiveApplication,
+        task_index: int,
+        stream: LogStream,
+        offset: int,
+        max_bytes: int,
+        attempt: int | None,
+    ) -> LogChunk:
+        """Of a task of an application that is not over."""
+        if not 0 <= task_index < len(app.master.tasks):
+            raise NotFound(f"{app.id} has tasks 0 to {len(app.master.tasks) - 1}, not {task_index}")
+        task = app.master.tasks[task_index]
+        container = app.containers.get(task.container_id) if task.container_id else None
+        if container is None or attempt not in (None, task.attempt):
+            if attempt is None and not task.state.final:
+                return LogChunk(data=b"", next_offset=max(0, offset), end=False)
+            return await self.read_ended_log(app.row, task_index, stream, offset, max_bytes, attempt)
+        if container.row.pid is None:
+            return LogChunk(data=b"", next_offset=max(0, offset), end=False)
+        chunk = await self._read(container.row, stream, offset, max_bytes)
+        # The file has ended, but the task may be tried again: it ends when the task is over.
+        return LogChunk(data=chunk.data, next_offset=chunk.next_offset, end=False, dropped_bytes=chunk.dropped_bytes)
+
+    async def read_ended_log(
+        self,
+        row: ApplicationRow,
+        task_index: int,
+        stream: LogStream,
+        offset: int,
+        max_bytes: int,
+        attempt: int | None,
+    ) -> LogChunk:
+        """Of a task that is over, from the latest attempt unless one is named."""
+        containers = await self._manager.store.task_containers(row.seq, task_index)
+        wanted = [one for one in containers if attempt is None or one.task_attempt == attempt]
+        if not wanted:
+            if row.state.final and attempt is None and 0 <= task_index < row.tasks_total:
+                return LogChunk(data=b"", next_offset=max(0, offset), end=True)
+            what = f"task {task_index}" + (f", attempt {attempt}" if attempt is not None else "")
+            raise NotFound(f"no {what} in this application", next_step="`hrm history APP` lists the attempts")
+        latest = max(wanted, key=lambda one: one.task_attempt or 0)
+        if latest.started_at is None:
+            return LogChunk(data=b"", next_offset=max(0, offset), end=True)
+        return await self._read(latest, stream, offset, max_bytes)
+
+    async def _read(self, row: ContainerRow, stream: LogStream, offset: int, max_bytes: int) -> LogChunk:
+        return await self._manager.engine.read_log(
+            row.node_id, row.container_id, stream, offset=offset, max_bytes=max_bytes
+        )
+
+    # --- input and signals
+
+    async def write_stdin(self, app: LiveApplication, data: bytes) -> None:
+        container = await self._begun(app)
+        if container is not None:
+            await self._manager.engine.write_stdin(container.row.node_id, container.row.container_id, data)
+
+    async def close_stdin(self, app: LiveApplication) -> None:
+        container = await self._begun(app)
+        if container is not None:
+            self._manager.engine.close_stdin(container.row.node_id, container.row.container_id)
+
+    async def _begun(self, app: LiveApplication) -> LiveContainer | None:
+        """The container of its one task, as soon as it runs; None if the application ends before."""
+        if not (app.job.stdin or app.job.terminal):
+            raise Conflict(f"{app.id} was submitted without an input")
+        while not app.ended.is_set():
+            for container in app.containers.values():
+                if container.row.pid is not None:
+                    return container
+            await asyncio.sleep(BEGIN_POLL_S)
+        return None
+
+    def signal(self, app: LiveApplication, signum: int) -> None:
+        for container in app.containers.values():
+            if container.row.state in (ContainerState.RUNNING, ContainerState.STOPPING):
+                self._manager.engine.signal(container.row.node_id, container.row.container_id, signum)
+
+    def resize_terminal(self, app: LiveApplication, rows: int, columns: int) -> None:
+        for container in app.containers.values():
+            self._manager.engine.resize_terminal(container.row.node_id, container.row.container_id, rows, columns)
+
+    # --- holding on
+
+    def attach(self, app: LiveApplication) -> None:
+        app.attachments += 1
+        app.abandoned_at = None
+
+    def detach(self, app: LiveApplication) -> None:
+        app.attachments = max(0, app.attachments - 1)
+        if app.job.attached and app.attachments == 0:
+            app.abandoned_at = self._manager.clock() + ABANDONED_GRACE_S

@@ -1,0 +1,227 @@
+"""Snapshots for people, made from what is live and from rows of the store. Nothing here decides anything."""
+
+from __future__ import annotations
+
+from hrm.core.scheduler import Scheduler
+from hrm.model.ids import ApplicationId
+from hrm.model.nodes import DeviceSpec
+from hrm.model.reports import (
+    ApplicationReport,
+    ContainerReport,
+    DeviceReport,
+    NodeReport,
+    QueueReport,
+    TaskAttemptReport,
+    TaskReport,
+)
+from hrm.model.resources import ZERO
+from hrm.model.states import ApplicationState, ContainerState, TaskState
+from hrm.rm.applications import LiveApplication, LiveContainer
+from hrm.rm.nodes import LiveNode
+from hrm.rm.records import ApplicationRow, ContainerRow, TaskRow
+
+
+def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationReport:
+    """An application that is not over."""
+    counts = app.master.counts
+    view = scheduler.application_view(app.id)
+    waiting = view is not None and view.pending > 0
+    reason = view.reason if view is not None and waiting else None
+    return _application(
+        app.with_counts(),
+        app.id,
+        tasks_pending=counts.pending,
+        tasks_running=counts.running,
+        progress=app.master.progress,
+        used=(view.used if view is not None else ZERO).as_dict(),
+        reason=str(reason) if reason else "",
+        message=reason.sentence if reason else app.row.message,
+        nodes=sorted({container.row.node_id for container in app.containers.values()}),
+    )
+
+
+def ended_application(row: ApplicationRow, application_id: ApplicationId) -> ApplicationReport:
+    """One that is over, from its row."""
+    return _application(
+        row,
+        application_id,
+        tasks_pending=0,
+        tasks_running=0,
+        progress=1.0 if row.state is ApplicationState.FINISHED else _part_over(row),
+        used=ZERO.as_dict(),
+        reason=row.state.value.lower(),
+        message=row.message,
+        nodes=[],
+    )
+
+
+def _part_over(row: ApplicationRow) -> float:
+    return (row.tasks_succeeded + row.tasks_failed) / max(1, row.tasks_total)
+
+
+def _application(
+    row: ApplicationRow,
+    application_id: ApplicationId,
+    *,
+    tasks_pending: int,
+    tasks_running: int,
+    progress: float,
+    used: dict[str, int],
+    reason: str,
+    message: str,
+    nodes: list[str],
+) -> ApplicationReport:
+    return ApplicationReport(
+        application_id=str(application_id),
+        name=row.name,
+        user=row.user,
+        queue=row.queue,
+        state=row.state,
+        priority=row.priority,
+        submitted_at=row.submitted_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        tasks_total=row.tasks_total,
+        tasks_pending=tasks_pending,
+        tasks_running=tasks_running,
+        tasks_succeeded=row.tasks_succeeded,
+        tasks_failed=row.tasks_failed,
+        tasks_killed=row.tasks_killed,
+        progress=progress,
+        used=used,
+        reason=reason,
+        message=message,
+        exit_code=row.exit_code,
+        nodes=nodes,
+    )
+
+
+def live_task(app: LiveApplication, index: int) -> TaskReport:
+    task = app.master.tasks[index]
+    container = app.containers.get(task.container_id) if task.container_id else None
+    return TaskReport(
+        task_index=index,
+        group=app.job.groups[task.group].name,
+        state=task.state,
+        attempt=task.attempt,
+        container_id=str(task.container_id) if task.container_id else None,
+        node_id=container.row.node_id if container else None,
+        progress=1.0 if task.state is TaskState.SUCCEEDED else task.progress,
+        exit_code=task.exit_code,
+        message=task.message,
+    )
+
+
+def ended_task(row: TaskRow | None, index: int, group: str) -> TaskReport:
+    """Of an application that is over; a task without a row never began."""
+    return TaskReport(
+        task_index=index,
+        group=group,
+        state=row.state if row is not None and row.state.final else TaskState.KILLED,
+        attempt=row.attempt if row is not None else 0,
+        container_id=row.container_id if row is not None else None,
+        node_id=None,
+        progress=None,
+        exit_code=row.exit_code if row is not None else None,
+        message=row.message if row is not None else "never began",
+    )
+
+
+def task_attempt(
+    row: ContainerRow, *, application_id: ApplicationId, name: str, user: str, queue: str
+) -> TaskAttemptReport:
+    return TaskAttemptReport(
+        application_id=str(application_id),
+        name=name,
+        user=user,
+        queue=queue,
+        task_index=row.task_index if row.task_index is not None else -1,
+        attempt=row.task_attempt or 0,
+        container_id=row.container_id,
+        node_id=row.node_id,
+        resources=row.resources.as_dict(),
+        device_ids=list(row.device_ids),
+        allocated_at=row.allocated_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        exit_code=row.exit_code,
+        state=row.task_state or (TaskState.LOST if row.state is ContainerState.LOST else TaskState.RUNNING),
+        message=row.message,
+        cpu_s=row.cpu_s,
+        max_rss_mib=row.max_rss_mib,
+    )
+
+
+def container(live: LiveContainer) -> ContainerReport:
+    row, usage = live.row, live.usage
+    return ContainerReport(
+        container_id=row.container_id,
+        application_id=str(live.id.attempt.application),
+        task_index=row.task_index,
+        node_id=row.node_id,
+        state=row.state,
+        resources=row.resources.as_dict(),
+        device_ids=list(row.device_ids),
+        pid=row.pid,
+        allocated_at=row.allocated_at,
+        started_at=row.started_at,
+        memory_used_mib=usage.memory_mib if usage else None,
+        cpu_used_milli=usage.cpu_milli if usage else None,
+        read_bytes=usage.read_bytes if usage else None,
+        written_bytes=usage.written_bytes if usage else None,
+        disk_mib=usage.disk_mib if usage else None,
+    )
+
+
+def queues(scheduler: Scheduler) -> list[QueueReport]:
+    """Parents before children."""
+    return [
+        QueueReport(
+            name=view.path,
+            parent=view.parent,
+            policy=view.spec.policy,
+            weight=view.spec.weight,
+            used=view.used.as_dict(),
+            demand=view.demand.as_dict(),
+            fair_share=view.fair_share.as_dict(),
+            steady_fair_share=view.steady_fair_share.as_dict(),
+            min_share=view.spec.min_share.as_dict(),
+            max_share=view.spec.max_share.as_dict() if view.spec.max_share is not None else None,
+            max_running_apps=view.spec.max_running_apps,
+            applications_running=view.applications_running,
+            applications_pending=view.applications_pending,
+            containers_running=view.containers_running,
+            containers_pending=view.containers_pending,
+        )
+        for view in scheduler.queue_views()
+    ]
+
+
+def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
+    view, usage = scheduler.node_view(live.spec.node_id), live.usage
+    free = view.device_free_milli if view is not None else {}
+    return NodeReport(
+        node_id=live.spec.node_id,
+        state=live.state,
+        rack=live.spec.rack,
+        total=live.spec.total.as_dict(),
+        used=(live.spec.total - view.free if view is not None else ZERO).as_dict(),
+        devices=[_device(device, free.get(device.device_id, 0)) for device in live.spec.devices],
+        isolation=live.isolation,
+        containers=view.containers if view is not None else 0,
+        last_heartbeat_at=live.last_heartbeat_at,
+        memory_used_mib=usage.memory_used_mib if usage else None,
+        cpu_used_milli=usage.cpu_milli if usage else None,
+        disk_free_mib=usage.disk_free_mib if usage else None,
+        message=live.message,
+    )
+
+
+def _device(device: DeviceSpec, free_milli: int) -> DeviceReport:
+    return DeviceReport(
+        device_id=device.device_id,
+        index=device.index,
+        model=device.model,
+        virtual=device.virtual,
+        free_milli=free_milli,
+    )

@@ -1,0 +1,370 @@
+"""The facade's implementation: what the doors may ask of the ResourceManager (`hrm.rm.facade.Facade`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import hrm
+from hrm.core.events import QueuesChanged, UpdateShares
+from hrm.model.containers import LogChunk, LogStream
+from hrm.model.errors import Conflict, InvalidInput, NotFound
+from hrm.model.ids import ApplicationId
+from hrm.model.job_codec import job_from_dict, job_to_dict
+from hrm.model.jobs import JobSpec
+from hrm.model.queues import DEFAULT_QUEUE, ROOT, QueueSpec, canonical_path
+from hrm.model.reports import (
+    ApplicationReport,
+    ContainerReport,
+    EventReport,
+    Explanation,
+    NodeReport,
+    QueueReport,
+    ReloadReport,
+    ServerReport,
+    SubmitReport,
+    TaskAttemptReport,
+    TaskReport,
+)
+from hrm.model.requests import ResourceRequest
+from hrm.model.states import ApplicationState
+from hrm.rm import reporting
+from hrm.rm.applications import LiveApplication
+from hrm.rm.interaction import Interaction
+from hrm.rm.manager import ResourceManager
+from hrm.rm.records import ApplicationRow, JobRow
+from hrm.rm.turn import Turn
+
+#: Applications in one answer at most; more come page by page.
+MAX_PAGE = 10_000
+
+
+class Service:
+    """Translates between reports and what is live or stored. One instance, on the manager's loop."""
+
+    def __init__(
+        self,
+        manager: ResourceManager,
+        *,
+        home: str,
+        address: Callable[[], str],
+        next_application_seq: int,
+        ephemeral: bool,
+        on_shutdown: Callable[[], None],
+        default_queue: str = DEFAULT_QUEUE,
+    ) -> None:
+        self._manager = manager
+        self._interaction = Interaction(manager)
+        self._home = home
+        self._address = address
+        self._next_application_seq = next_application_seq
+        self._ephemeral = ephemeral
+        self._on_shutdown = on_shutdown
+        self._default_queue = default_queue
+        self._started_at = manager.clock()
+        #: Submissions with an id on their way to the store: a repeat waits for the first.
+        self._submitting: dict[tuple[str, str], asyncio.Future[SubmitReport]] = {}
+        #: When somebody last brought work or held on to some (epoch seconds).
+        self.last_used_at = self._started_at
+
+    # --- the server
+
+    def server(self) -> ServerReport:
+        live = self._manager.applications.values()
+        running = sum(app.row.state is ApplicationState.RUNNING for app in live)
+        return ServerReport(
+            pid=os.getpid(),
+            address=self._address(),
+            home=self._home,
+            version=hrm.__version__,
+            engine=self._manager.engine.name,
+            started_at=self._started_at,
+            ephemeral=self._ephemeral,
+            applications_running=running,
+            applications_pending=len(live) - running,
+            nodes=len(self._manager.nodes),
+            loop_lag_max_ms=self._manager.longest_turn_s * 1000,
+        )
+
+    def request_shutdown(self) -> None:
+        self._on_shutdown()
+
+    # --- submit and kill
+
+    async def submit(self, job: JobSpec, *, user: str, submit_id: str | None = None) -> SubmitReport:
+        self.last_used_at = self._manager.clock()
+        if submit_id is None:
+            return await self._submit(job, user, None)
+        key = (user, submit_id)
+        if (first := self._submitting.get(key)) is None:
+            first = self._submitting[key] = asyncio.ensure_future(self._submit_once(job, user, submit_id))
+            first.add_done_callback(lambda _: self._submitting.pop(key, None))
+            return await asyncio.shield(first)
+        return SubmitReport(application_id=(await asyncio.shield(first)).application_id, created=False)
+
+    async def _submit_once(self, job: JobSpec, user: str, submit_id: str) -> SubmitReport:
+        known = await self._manager.store.find_submit_id(user, submit_id)
+        if known is not None:
+            return SubmitReport(application_id=str(self._id(known)), created=False)
+        return await self._submit(job, user, submit_id)
+
+    async def _submit(self, job: JobSpec, user: str, submit_id: str | None) -> SubmitReport:
+        manager = self._manager
+        job = self._checked(job)
+        seq = self._next_application_seq
+        self._next_application_seq += 1
+        row = ApplicationRow(
+            seq=seq,
+            user=user,
+            name=job.display_name,
+            queue=job.queue or self._default_queue,
+            state=ApplicationState.SUBMITTED,
+            priority=job.priority,
+            submitted_at=manager.clock(),
+            submit_id=submit_id,
+            tasks_total=job.task_count,
+        )
+        await manager.store.commit([row, JobRow(application_seq=seq, spec=job_to_dict(job))], must=False)
+        app = manager.admit(row, job)
+        manager.post(manager.accept, app)
+        return SubmitReport(application_id=str(app.id), created=True)
+
+    def _checked(self, job: JobSpec) -> JobSpec:
+        """The job with its queue resolved. Raises InvalidInput for what could never run."""
+        scheduler = self._manager.scheduler
+        queue = canonical_path(job.queue or self._default_queue)
+        if not scheduler.accepts(queue):
+            open_queues = [path for path in scheduler.leaf_paths() if scheduler.accepts(path)]
+            raise InvalidInput(
+                f"no queue {queue!r} takes applications",
+                field="queue",
+                next_step=f"choose one of: {', '.join(open_queues)}",
+            )
+        for group in job.groups:
+            request = ResourceRequest(resources=group.resources, count=1, gpu_model=group.gpu_model)
+            if len(self._manager.nodes) and not scheduler.fits_some_node(request):
+                largest = scheduler.maximum_allocation()
+                name, size = (largest.node_id, largest.total) if largest else ("none", "nothing")
+                wanted = f"{group.resources}" + (f" of GPU model {group.gpu_model}" if group.gpu_model else "")
+                raise InvalidInput(
+                    f"a task of {wanted} fits on no node; the largest is {name} with {size}",
+                    field="resources",
+                    next_step="ask for less per task (`hrm nodes` shows what there is)",
+                )
+        return job.in_queue(queue)
+
+    async def kill(self, application_id: str, *, by: str, message: str = "") -> None:
+        app_id = ApplicationId.parse(application_id)
+        if app_id not in self._manager.applications:
+            await self._row(app_id)
+            return
+        committed = asyncio.get_running_loop().create_future()
+
+        def kill(turn: Turn) -> None:
+            self._manager.kill(turn, app_id, message or f"killed by {by}")
+            turn.after_commit(lambda: committed.done() or committed.set_result(None))
+
+        self._manager.post(kill)
+        await committed
+
+    # --- applications
+
+    def _id(self, seq: int) -> ApplicationId:
+        return ApplicationId(self._manager.store.cluster_timestamp, seq)
+
+    def _live(self, application_id: str) -> LiveApplication | None:
+        return self._manager.applications.get(ApplicationId.parse(application_id))
+
+    async def _row(self, application_id: ApplicationId) -> ApplicationRow:
+        row = None
+        if application_id.cluster_timestamp == self._manager.store.cluster_timestamp:
+            row = await self._manager.store.application(application_id.seq)
+        if row is None:
+            raise NotFound(f"no application {application_id}", next_step="`hrm ps --all` lists them")
+        return row
+
+    async def application(self, application_id: str) -> ApplicationReport:
+        if app := self._live(application_id):
+            return reporting.live_application(app, self._manager.scheduler)
+        app_id = ApplicationId.parse(application_id)
+        return reporting.ended_application(await self._row(app_id), app_id)
+
+    async def applications(
+        self,
+        *,
+        states: Sequence[str] = (),
+        user: str | None = None,
+        queue: str | None = None,
+        limit: int = 1000,
+        before: str | None = None,
+    ) -> list[ApplicationReport]:
+        rows = await self._manager.store.applications(
+            states=[ApplicationState(state) for state in states],
+            user=user,
+            queue=canonical_path(queue) if queue else None,
+            limit=min(limit, MAX_PAGE),
+            before_seq=ApplicationId.parse(before).seq if before else None,
+        )
+        reports = []
+        for row in rows:
+            app_id = self._id(row.seq)
+            app = self._manager.applications.get(app_id)
+            if app is not None:
+                reports.append(reporting.live_application(app, self._manager.scheduler))
+            else:
+                reports.append(reporting.ended_application(row, app_id))
+        return reports
+
+    async def wait(self, application_id: str, *, timeout_s: float) -> ApplicationReport:
+        if app := self._live(application_id):
+            self.last_used_at = self._manager.clock()
+            try:
+                await asyncio.wait_for(app.ended.wait(), timeout_s)
+            except TimeoutError:
+                pass  # it is told as it is
+        return await self.application(application_id)
+
+    async def tasks(self, application_id: str, *, offset: int = 0, limit: int = 1000) -> list[TaskReport]:
+        limit = min(limit, MAX_PAGE)
+        if app := self._live(application_id):
+            return [
+                reporting.live_task(app, index) for index in range(offset, min(offset + limit, len(app.master.tasks)))
+            ]
+        app_id = ApplicationId.parse(application_id)
+        row = await self._row(app_id)
+        job = await self._job(row.seq)
+        rows = {task.task_index: task for task in await self._manager.store.tasks(row.seq, offset, limit)}
+        return [
+            reporting.ended_task(rows.get(index), index, job.group_of(index)[1].name)
+            for index in range(offset, min(offset + limit, job.task_count))
+        ]
+
+    async def _job(self, seq: int) -> JobSpec:
+        saved = await self._manager.store.job(seq)
+        if saved is None:
+            raise NotFound(f"the job of application {seq} is not kept any more")
+        return job_from_dict(saved.spec)
+
+    async def history(
+        self, application_id: str | None = None, *, since: float | None = None, limit: int = 10_000, offset: int = 0
+    ) -> list[TaskAttemptReport]:
+        seq = None
+        if application_id is not None:
+            app_id = ApplicationId.parse(application_id)
+            seq = (await self._row(app_id)).seq
+        records = await self._manager.store.history(application_seq=seq, since=since, limit=limit, offset=offset)
+        live = {container.row.container_id: container.row for container in self._manager.containers.values()}
+        return [
+            reporting.task_attempt(
+                live.get(record.row.container_id, record.row),
+                application_id=self._id(record.row.application_seq),
+                name=record.name,
+                user=record.user,
+                queue=record.queue,
+            )
+            for record in records
+            if record.row.task_index is not None
+        ]
+
+    def containers(self, application_id: str | None = None) -> list[ContainerReport]:
+        wanted = ApplicationId.parse(application_id) if application_id else None
+        return [
+            reporting.container(container)
+            for container in self._manager.containers.values()
+            if wanted is None or container.id.attempt.application == wanted
+        ]
+
+    def explain(self, application_id: str) -> Explanation:
+        app = self._live(application_id)
+        if app is None:
+            raise NotFound(f"{application_id} does not wait: it is over, or was never there")
+        view = self._manager.scheduler.explain(app.id)
+        return Explanation(
+            application_id=application_id, reason=str(view.reason), message=view.message, evidence=list(view.evidence)
+        )
+
+    # --- queues and nodes
+
+    def queues(self) -> list[QueueReport]:
+        self._manager.scheduler.handle(UpdateShares(), self._manager.clock())
+        return reporting.queues(self._manager.scheduler)
+
+    def nodes(self) -> list[NodeReport]:
+        return [reporting.node(node, self._manager.scheduler) for node in self._manager.nodes]
+
+    async def reload_queues(self, root: QueueSpec) -> ReloadReport:
+        before = {view.path: view.spec for view in self._manager.scheduler.queue_views()}
+        after = dict(root.walk())
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def reload(turn: Turn) -> None:
+            try:
+                self._manager.tell(turn, QueuesChanged(root))
+            except (InvalidInput, Conflict) as refused:
+                done.set_exception(refused)
+                return
+            self._manager.record(turn, "queues_reloaded", queues=len(after))
+            self._manager.pacer.demand()
+            turn.after_commit(lambda: done.done() or done.set_result(None))
+
+        self._manager.post(reload)
+        await done
+        return ReloadReport(
+            added=sorted(after.keys() - before.keys()),
+            removed=sorted(before.keys() - after.keys() - {ROOT}),
+            changed=sorted(path for path in after.keys() & before.keys() if _own(after[path]) != _own(before[path])),
+        )
+
+    def events(self, *, after_seq: int, application_id: str | None = None) -> AsyncIterator[EventReport]:
+        seq = ApplicationId.parse(application_id).seq if application_id else None
+        return self._manager.events.follow(after_seq, seq)
+
+    # --- logs, input, signals, attachment
+
+    async def read_log(
+        self,
+        application_id: str,
+        task_index: int,
+        stream: LogStream,
+        *,
+        offset: int,
+        max_bytes: int,
+        attempt: int | None = None,
+    ) -> LogChunk:
+        app = self._live(application_id)
+        if app is None:
+            row = await self._row(ApplicationId.parse(application_id))
+            return await self._interaction.read_ended_log(row, task_index, stream, offset, max_bytes, attempt)
+        return await self._interaction.read_live_log(app, task_index, stream, offset, max_bytes, attempt)
+
+    async def write_stdin(self, application_id: str, data: bytes) -> None:
+        if app := self._live(application_id):
+            await self._interaction.write_stdin(app, data)
+
+    async def close_stdin(self, application_id: str) -> None:
+        if app := self._live(application_id):
+            await self._interaction.close_stdin(app)
+
+    async def signal(self, application_id: str, signum: int) -> None:
+        if app := self._live(application_id):
+            self._interaction.signal(app, signum)
+
+    def resize_terminal(self, application_id: str, rows: int, columns: int) -> None:
+        if app := self._live(application_id):
+            self._interaction.resize_terminal(app, rows, columns)
+
+    def attach(self, application_id: str) -> None:
+        self.last_used_at = self._manager.clock()
+        if app := self._live(application_id):
+            self._interaction.attach(app)
+
+    def detach(self, application_id: str) -> None:
+        self.last_used_at = self._manager.clock()
+        if app := self._live(application_id):
+            self._interaction.detach(app)
+
+
+def _own(spec: QueueSpec) -> tuple[object, ...]:
+    """What is declared for the queue itself, its children left out."""
+    return spec.weight, spec.min_share, spec.max_share, spec.max_running_apps, spec.policy

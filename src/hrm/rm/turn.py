@@ -1,0 +1,76 @@
+"""One step of the loop: what changed, and what is to be done once the change is on disk.
+
+The order is always the same: decide, commit in one transaction, then act. A turn collects what was decided; its
+effects (launch, stop, acknowledge, answer) run when its commit has succeeded, in the order of the turns.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from hrm.engines.base import Engine
+from hrm.model.containers import LaunchSpec
+from hrm.rm.records import Row
+
+
+class Recorded(Protocol):
+    """Something live whose row is written when it changed."""
+
+    @property
+    def row(self) -> Row: ...
+
+
+class Turn:
+    """Collects one step's changes and effects. ``now`` is the same for all of it (epoch seconds)."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self._changed: dict[int, Recorded] = {}
+        self._rows: list[Row] = []
+        self._launches: dict[str, list[LaunchSpec]] = defaultdict(list)
+        self._stops: dict[str, list[str]] = defaultdict(list)
+        self._acknowledgements: dict[str, list[str]] = defaultdict(list)
+        self._callbacks: list[Callable[[], None]] = []
+
+    def touch(self, thing: Recorded) -> None:
+        """Write the row that ``thing`` has when the turn ends."""
+        self._changed[id(thing)] = thing
+
+    def put(self, row: Row) -> None:
+        self._rows.append(row)
+
+    def launch(self, node_id: str, spec: LaunchSpec) -> None:
+        self._launches[node_id].append(spec)
+
+    def stop(self, node_id: str, container_id: str) -> None:
+        self._stops[node_id].append(container_id)
+
+    def acknowledge(self, node_id: str, container_id: str) -> None:
+        self._acknowledgements[node_id].append(container_id)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+    def rows(self) -> Iterator[Row]:
+        for thing in self._changed.values():
+            yield thing.row
+        yield from self._rows
+
+    @property
+    def empty(self) -> bool:
+        return not (
+            self._changed or self._rows or self._launches or self._stops or self._acknowledgements or self._callbacks
+        )
+
+    def act(self, engine: Engine, *, stop_grace_s: float) -> None:
+        """Carry out the effects. Called once, after the commit."""
+        for node_id, specs in self._launches.items():
+            engine.launch(node_id, specs)
+        for node_id, container_ids in self._stops.items():
+            engine.stop_containers(node_id, container_ids, grace_s=stop_grace_s)
+        for node_id, container_ids in self._acknowledgements.items():
+            engine.acknowledge(node_id, container_ids)
+        for callback in self._callbacks:
+            callback()
