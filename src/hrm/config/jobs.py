@@ -1,0 +1,155 @@
+"""Reads a job from a YAML file.
+
+    name: train
+    queue: research
+    command: [python, train.py, --epochs, 10]
+    tasks: 8
+    cpus: 2
+    memory: 4G
+
+Several kinds of tasks go into ``groups``, each with the same keys as above; what stands outside is their default.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from hrm.config.documents import BadDocument, Document, KeyPath
+from hrm.config.fields import Gpus, MemoryMib, Milli, Scalar, Seconds, Strict, reader
+from hrm.model.errors import InvalidInput, TooLarge
+from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, TaskGroupSpec
+from hrm.model.resources import Resources
+
+
+def _command(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        raise InvalidInput(
+            "must be a list, not one string", next_step="write [program, argument, …], or [sh, -c, '…'] for a shell"
+        )
+    if not isinstance(value, list) or not value:
+        raise InvalidInput("must be a list of the program and its arguments", next_step="write for example [sleep, 10]")
+    for number, part in enumerate(value):
+        if part is None or isinstance(part, (dict, list)):
+            raise InvalidInput(f"argument {number} is no text", next_step="quote it")
+    return value
+
+
+class GroupShape(Strict):
+    """What may differ from group to group."""
+
+    command: Annotated[list[Any], reader(_command)] | None = Field(
+        default=None, description="Program and arguments, a list."
+    )
+    tasks: int | None = Field(default=None, description="How many tasks run it.")
+    cpus: Milli | None = Field(default=None, description="CPUs of each task.")
+    memory: MemoryMib | None = Field(default=None, description="Memory of each task.")
+    gpus: Gpus | None = Field(default=None, description="GPUs of each task; below 1, a part of one.")
+    gpu_model: str | None = Field(default=None, description="Only GPUs whose model matches this pattern.")
+    env: dict[str, Scalar] | None = Field(default=None, description="Environment of each task.")
+    workdir: str | None = Field(default=None, description="Where it runs; relative to the file's directory.")
+    retries: int | None = Field(default=None, description="How often a failed task is tried again.")
+    timeout: Seconds | None = Field(default=None, description="A task that runs longer is ended and has failed.")
+
+
+class NamedGroupShape(GroupShape):
+    name: str | None = Field(default=None, description="Name of the group.")
+    priority: int | None = Field(default=None, description="Lower runs first within the job.")
+
+
+class JobShape(GroupShape):
+    name: str | None = Field(default=None, description="Name of the job.")
+    queue: str | None = Field(default=None, description="Queue it goes to.")
+    priority: int | None = Field(default=None, description="Higher runs first within a fifo queue.")
+    max_failures: int | None = Field(default=None, description="The job fails once more tasks than this have failed.")
+    groups: list[NamedGroupShape] | None = Field(
+        default=None, description="Several kinds of tasks, each with the keys above."
+    )
+
+
+def load_job(path: Path) -> JobSpec:
+    """Raises InvalidInput where the file cannot be read, BadDocument with every finding where it is wrong."""
+    return parse_job(Document.load(path), path.absolute().parent)
+
+
+def parse_job(document: Document, directory: Path) -> JobSpec:
+    """``directory`` is what a relative ``workdir`` starts from. Raises BadDocument with every finding."""
+    shape = document.fit(JobShape)
+    if shape is None:
+        document.raise_findings()
+    assert shape is not None, "a shape that does not fit has findings"
+    if shape.groups is None:
+        groups = [_group(document, (), shape, GroupShape(), directory, name="main", priority=0)]
+    else:
+        groups = [
+            _group(
+                document,
+                ("groups", number),
+                group,
+                shape,
+                directory,
+                name=group.name if group.name is not None else f"group{number}",
+                priority=group.priority or 0,
+            )
+            for number, group in enumerate(shape.groups)
+        ]
+    document.raise_findings()
+    try:
+        return JobSpec(
+            groups=tuple(group for group in groups if group is not None),
+            name=shape.name or "",
+            queue=shape.queue,
+            max_failures=shape.max_failures,
+            priority=shape.priority or 0,
+        )
+    except InvalidInput as error:
+        document.add_error((), error)
+        raise BadDocument(document.findings) from None
+
+
+def _group(
+    document: Document, path: KeyPath, own: GroupShape, outer: GroupShape, directory: Path, *, name: str, priority: int
+) -> TaskGroupSpec | None:
+    """One group, ``outer`` filling in what it does not say; None, with findings added, where that is wrong."""
+
+    def pick(key: str) -> Any:
+        value = getattr(own, key)
+        return getattr(outer, key) if value is None else value
+
+    command_at = (*path, "command") if own.command is not None else ("command",)
+    command = pick("command")
+    if command is None:
+        if not any(finding.key.endswith("command") for finding in document.findings):
+            document.add(path, "has no command", next_step="add command: [program, argument, …]")
+        return None
+    env = {key: document.text(("env", key)) for key in outer.env or {}}
+    env |= {key: document.text((*path, "env", key)) for key in own.env or {}}
+    cpus, memory, gpus, workdir = pick("cpus"), pick("memory"), pick("gpus"), pick("workdir")
+    try:
+        return TaskGroupSpec(
+            name=name,
+            command=tuple(document.text((*command_at, number)) for number in range(len(command))),
+            tasks=_or(pick("tasks"), 1),
+            env=env,
+            resources=Resources(
+                memory_mib=_or(memory, DEFAULT_RESOURCES.memory_mib),
+                vcores_milli=_or(cpus, DEFAULT_RESOURCES.vcores_milli),
+                gpus_milli=_or(gpus, 0),
+            ),
+            workdir=None if workdir is None else str(directory / Path(workdir).expanduser()),
+            retries=_or(pick("retries"), 0),
+            timeout_s=pick("timeout"),
+            priority=priority,
+            gpu_model=pick("gpu_model"),
+        )
+    except InvalidInput as error:
+        document.add_error(path, error)
+    except TooLarge as error:
+        document.add(path, error.message, next_step=error.next_step)
+    return None
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value

@@ -1,0 +1,113 @@
+"""Reads ``hrm.yaml``: shape, then rules, then values with defaults filled in."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hrm.config.documents import Document
+from hrm.config.fields import least, most
+from hrm.config.machine import usable_memory_mib, usable_vcores_milli
+from hrm.config.rules import check_rules
+from hrm.config.schema import ConfigShape, NodeShape, QueueShape, SchedulerShape, ServerShape
+from hrm.config.values import HrmConfig, NodeConfig, SchedulerConfig, ServerConfig
+from hrm.model.errors import InvalidInput
+from hrm.model.ids import parse_node_id
+from hrm.model.queues import DEFAULT_QUEUE, ROOT, Policy, QueueSpec, canonical_path
+from hrm.model.resources import Resources
+
+
+def load_config(path: Path | None = None) -> HrmConfig:
+    """The configuration in ``path``, or all defaults where it is None.
+
+    Raises InvalidInput where the file cannot be read, BadDocument with every finding where it is wrong.
+    """
+    return parse_config(Document("", "defaults") if path is None else Document.load(path))
+
+
+def parse_config(document: Document) -> HrmConfig:
+    """Raises BadDocument with every finding."""
+    shape = document.fit(ConfigShape)
+    if shape is not None:
+        check_rules(document, shape)
+    document.raise_findings()
+    assert shape is not None, "a shape that does not fit has findings"
+    scheduler = _scheduler(shape.scheduler or SchedulerShape())
+    return HrmConfig(
+        scheduler=scheduler,
+        queues=_root(shape, scheduler.policy),
+        node=_node(shape.node or NodeShape()),
+        server=_server(shape.server or ServerShape()),
+    )
+
+
+def default_text() -> str:
+    """The commented file that `hrm config init` writes."""
+    return files("hrm.config").joinpath("default.yaml").read_text(encoding="utf-8")
+
+
+def _root(shape: ConfigShape, policy: Policy) -> QueueSpec:
+    children = _children(shape.queues)
+    if not any(child.name == DEFAULT_QUEUE for child in children):
+        children = (QueueSpec(name=DEFAULT_QUEUE), *children)
+    return QueueSpec(name=ROOT, policy=policy, children=children)
+
+
+def _children(queues: dict[str, QueueShape | None] | None) -> tuple[QueueSpec, ...]:
+    return tuple(_queue(name, queue or QueueShape()) for name, queue in (queues or {}).items())
+
+
+def _queue(name: str, shape: QueueShape) -> QueueSpec:
+    return QueueSpec(
+        name=name,
+        weight=1.0 if shape.weight is None else shape.weight,
+        min_share=least(shape.min_share),
+        max_share=most(shape.max_share),
+        max_running_apps=shape.max_running_apps,
+        policy=shape.policy or Policy.FAIR,
+        children=_children(shape.queues),
+    )
+
+
+def _scheduler(shape: SchedulerShape) -> SchedulerConfig:
+    given = _given(shape)
+    if shape.default_queue is not None:
+        given["default_queue"] = canonical_path(shape.default_queue)
+    return SchedulerConfig(**given)
+
+
+def _node(shape: NodeShape) -> NodeConfig:
+    node = NodeConfig(
+        node_id=shape.node_id or _host_name(),
+        total=Resources(
+            memory_mib=shape.memory if shape.memory is not None else usable_memory_mib(),
+            vcores_milli=shape.vcores if shape.vcores is not None else usable_vcores_milli(),
+        ),
+    )
+    return node if shape.log_limit is None else replace(node, log_limit_bytes=shape.log_limit << 20)
+
+
+def _server(shape: ServerShape) -> ServerConfig:
+    given = _given(shape)
+    for key in ("allowed_hosts", "allowed_origins"):
+        if key in given:
+            given[key] = tuple(given[key])
+    for key, name, factor in (("max_body", "max_body_bytes", 1 << 20), ("idle_exit", "idle_exit_s", 1)):
+        if key in given:
+            given[name] = given.pop(key) * factor
+    return ServerConfig(**given)
+
+
+def _given(shape: SchedulerShape | ServerShape) -> dict[str, Any]:
+    return {name: value for name in type(shape).model_fields if (value := getattr(shape, name)) is not None}
+
+
+def _host_name() -> str:
+    name = socket.gethostname()
+    try:
+        return parse_node_id(name)
+    except InvalidInput:
+        return "localhost"

@@ -1,0 +1,60 @@
+"""The shape of ``hrm.yaml``: one pydantic model per mapping, each key with what it is for.
+
+Defaults are not written here but where the values are used, so that a key that is absent and a key that is empty mean
+the same. Rules that concern several keys are in `hrm.config.rules`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from hrm.config.fields import MemoryMib, Milli, Seconds, Share, Strict
+from hrm.model.queues import Policy
+
+PolicyField = Annotated[Policy, Field(strict=False)]
+
+
+class SchedulerShape(Strict):
+    policy: PolicyField | None = Field(default=None, description="How the root orders its queues: drf or fair.")
+    default_queue: str | None = Field(default=None, description="Queue of a job that names none.")
+
+
+class QueueShape(Strict):
+    weight: float | None = Field(default=None, ge=0, description="Share relative to the queues beside it.")
+    min_share: Share | None = Field(default=None, description="Served first while the queue holds less than this.")
+    max_share: Share | None = Field(default=None, description="Never more than this; what is not named is not limited.")
+    max_running_apps: int | None = Field(
+        default=None, ge=0, description="Applications that run at once, those below included."
+    )
+    policy: PolicyField | None = Field(default=None, description="How it orders what is below it: fair, fifo or drf.")
+    queues: dict[str, QueueShape | None] | None = Field(default=None, description="Queues below this one, by name.")
+
+
+class NodeShape(Strict):
+    node_id: str | None = Field(default=None, description="Name of this machine in HRM.")
+    vcores: Milli | None = Field(default=None, description="CPUs that this machine lends.")
+    memory: MemoryMib | None = Field(default=None, description="Memory that this machine lends.")
+    log_limit: MemoryMib | None = Field(default=None, description="Kept of each task's stdout and of its stderr.")
+
+
+class ServerShape(Strict):
+    host: str | None = Field(default=None, description="Address to listen on.")
+    port: int | None = Field(default=None, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    allowed_hosts: list[str] | None = Field(default=None, description="Further host names that clients may ask for.")
+    allowed_origins: list[str] | None = Field(default=None, description="Web pages of other servers that may call it.")
+    max_body: MemoryMib | None = Field(default=None, description="Largest request body.")
+    requests_per_s: float | None = Field(
+        default=None, gt=0, description="Requests that one client may make per second."
+    )
+    idle_exit: Seconds | None = Field(
+        default=None, description="A server that `hrm run` started leaves when idle this long."
+    )
+
+
+class ConfigShape(Strict):
+    scheduler: SchedulerShape | None = Field(default=None, description="How the cluster as a whole is shared.")
+    queues: dict[str, QueueShape | None] | None = Field(default=None, description="Queues below the root, by name.")
+    node: NodeShape | None = Field(default=None, description="What this machine lends.")
+    server: ServerShape | None = Field(default=None, description="How the server listens.")

@@ -1,0 +1,56 @@
+"""The configuration as the parts of HRM receive it: frozen, complete, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hrm.model.queues import DEFAULT_QUEUE, Policy, QueueSpec
+from hrm.model.resources import Resources
+
+DEFAULT_PORT = 8765
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerConfig:
+    #: Of the root: how it orders the queues below it.
+    policy: Policy = Policy.DRF
+    #: Path of the queue that takes a job that names none; a leaf.
+    default_queue: str = DEFAULT_QUEUE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """What the machine that the server runs on lends."""
+
+    node_id: str
+    #: CPUs and memory; GPUs are found by their driver, never declared.
+    total: Resources
+    #: Bytes kept of each of a container's stdout and stderr.
+    log_limit_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    host: str = "127.0.0.1"
+    #: 0 iff any free one.
+    port: int = DEFAULT_PORT
+    #: Host names that clients may ask for, besides those of the loopback and of ``host``.
+    allowed_hosts: tuple[str, ...] = ()
+    #: Web origins besides the server's own that may call it (``https://portal.example.org``).
+    allowed_origins: tuple[str, ...] = ()
+    max_body_bytes: int = 8 << 20
+    #: Of one user, in the long run.
+    requests_per_s: float = 500.0
+    #: After how many idle seconds a server that `hrm run` started leaves.
+    idle_exit_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HrmConfig:
+    """One ``hrm.yaml``, defaults filled in."""
+
+    #: The root of the tree.
+    queues: QueueSpec
+    node: NodeConfig
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
