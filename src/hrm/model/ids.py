@@ -4,6 +4,8 @@
 ``container_e03_1763900000000_0017_02_000005``. The first number is the cluster's time stamp (ms, fixed when its store
 was made); ``e03`` is the epoch, which grows with each start of the ResourceManager, so that a counter that starts anew
 never makes an id twice (YARN-556).
+
+One id has one text: a form with other leading zeros is refused, because ids name directories and rows.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from dataclasses import dataclass
 
 from hrm.model.errors import InvalidInput
 
-_APPLICATION = re.compile(r"^application_(\d{1,18})_(\d{4,10})$")
-_ATTEMPT = re.compile(r"^appattempt_(\d{1,18})_(\d{4,10})_(\d{6,10})$")
-_CONTAINER = re.compile(r"^container_e(\d{2,10})_(\d{1,18})_(\d{4,10})_(\d{2,10})_(\d{6,12})$")
-_NODE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$")
+_APPLICATION = re.compile(r"application_([0-9]{1,18})_([0-9]{4,10})")
+_ATTEMPT = re.compile(r"appattempt_([0-9]{1,18})_([0-9]{4,10})_([0-9]{6,10})")
+_CONTAINER = re.compile(r"container_e([0-9]{2,10})_([0-9]{1,18})_([0-9]{4,10})_([0-9]{2,10})_([0-9]{6,12})")
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,9 +33,12 @@ class ApplicationId:
 
     @classmethod
     def parse(cls, text: str) -> ApplicationId:
-        if match := _APPLICATION.match(text):
-            return cls(*map(int, match.groups()))
-        raise InvalidInput(f"not an application id: {text!r}", next_step="`hrm ps --all` lists them")
+        """The id that prints as ``text``. Raises InvalidInput."""
+        if match := _APPLICATION.fullmatch(text):
+            found = cls(*map(int, match.groups()))
+            if str(found) == text:
+                return found
+        raise InvalidInput(f"not an application id: {text!r:.80}", next_step="`hrm ps --all` lists them")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,10 +54,13 @@ class AttemptId:
 
     @classmethod
     def parse(cls, text: str) -> AttemptId:
-        if match := _ATTEMPT.match(text):
+        """The id that prints as ``text``. Raises InvalidInput."""
+        if match := _ATTEMPT.fullmatch(text):
             stamp, seq, number = map(int, match.groups())
-            return cls(ApplicationId(stamp, seq), number)
-        raise InvalidInput(f"not an application attempt id: {text!r}")
+            found = cls(ApplicationId(stamp, seq), number)
+            if str(found) == text:
+                return found
+        raise InvalidInput(f"not an application attempt id: {text!r:.80}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,14 +77,19 @@ class ContainerId:
 
     @classmethod
     def parse(cls, text: str) -> ContainerId:
-        if match := _CONTAINER.match(text):
+        """The id that prints as ``text``. Raises InvalidInput."""
+        if match := _CONTAINER.fullmatch(text):
             epoch, stamp, app, attempt, seq = map(int, match.groups())
-            return cls(AttemptId(ApplicationId(stamp, app), attempt), epoch, seq)
-        raise InvalidInput(f"not a container id: {text!r}", next_step="`hrm history APP` lists them")
+            found = cls(AttemptId(ApplicationId(stamp, app), attempt), epoch, seq)
+            if str(found) == text:
+                return found
+        raise InvalidInput(f"not a container id: {text!r:.80}", next_step="`hrm history APP` lists them")
 
 
 def parse_node_id(text: str) -> str:
     """A node's id is its host name, or anything else that fits in a host name. Raises InvalidInput."""
-    if not _NODE.match(text):
-        raise InvalidInput(f"not a node id: {text!r}", field="node_id", next_step="use letters, digits, '.', '_', '-'")
+    if not _NODE.fullmatch(text):
+        raise InvalidInput(
+            f"not a node id: {text!r:.80}", field="node_id", next_step="use letters, digits, '.', '_', ':', '-'"
+        )
     return text

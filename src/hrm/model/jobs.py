@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,10 @@ MAX_TASKS = 100_000
 MAX_ENV_BYTES = 512 * 1024
 MAX_COMMAND_BYTES = 1024 * 1024
 MAX_NAME_CHARS = 256
-_ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.()%-]*$")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+MAX_PRIORITY = 1_000_000
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.()%-]*")
+#: What would break a line or steer a terminal: C0 and C1 controls, line and paragraph separator.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +45,14 @@ class TaskGroupSpec:
             raise InvalidInput("is empty", field="command", next_step="give the program and its arguments")
         if any("\0" in part for part in self.command):
             raise InvalidInput("has a NUL byte", field="command")
-        if sum(len(part) for part in self.command) > MAX_COMMAND_BYTES:
+        if sum(_size_bytes(part, "command") for part in self.command) > MAX_COMMAND_BYTES:
             raise TooLarge(f"command: longer than {MAX_COMMAND_BYTES} bytes", next_step="put it into a file")
         if not 1 <= self.tasks <= MAX_TASKS:
             raise InvalidInput(f"must be from 1 to {MAX_TASKS}: {self.tasks}", field="tasks")
         for name, value in self.env.items():
-            if not _ENV_NAME.match(name) or "\0" in value:
-                raise InvalidInput(f"not a variable: {name!r}", field="env", next_step="write NAME=VALUE")
-        if sum(len(name) + len(value) for name, value in self.env.items()) > MAX_ENV_BYTES:
+            if not _ENV_NAME.fullmatch(name) or "\0" in value:
+                raise InvalidInput(f"not a variable: {name!r:.80}", field="env", next_step="write NAME=VALUE")
+        if sum(len(name) + _size_bytes(value, "env") for name, value in self.env.items()) > MAX_ENV_BYTES:
             raise TooLarge(f"env: larger than {MAX_ENV_BYTES} bytes", next_step="pass a file instead")
         for name, amount in self.resources.items():
             if amount < 0:
@@ -64,14 +67,18 @@ class TaskGroupSpec:
                 field="gpus",
                 next_step="ask for at most 1, or for a whole number",
             )
-        if self.workdir is not None and not self.workdir.startswith("/"):
-            raise InvalidInput(f"must be an absolute path: {self.workdir!r}", field="workdir")
-        if self.retries < 0:
-            raise InvalidInput(f"cannot be negative: {self.retries}", field="retries")
-        if self.timeout_s is not None and not self.timeout_s > 0:
-            raise InvalidInput(f"must be above zero: {self.timeout_s}", field="timeout")
-        if not 0 <= self.priority <= 1_000_000:
-            raise InvalidInput(f"must be from 0 to 1000000: {self.priority}", field="priority")
+        if self.gpu_model is not None and not self.resources.gpus_milli:
+            raise InvalidInput(
+                f"{self.gpu_model!r:.80} is named, but no GPU is asked for", field="gpu_model", next_step="ask for gpus"
+            )
+        if self.workdir is not None and (not self.workdir.startswith("/") or "\0" in self.workdir):
+            raise InvalidInput(f"must be an absolute path: {self.workdir!r:.80}", field="workdir")
+        if not 0 <= self.retries <= MAX_TASKS:
+            raise InvalidInput(f"must be from 0 to {MAX_TASKS}: {self.retries}", field="retries")
+        if self.timeout_s is not None and not (self.timeout_s > 0 and math.isfinite(self.timeout_s)):
+            raise InvalidInput(f"must be above zero and finite: {self.timeout_s}", field="timeout")
+        if not 0 <= self.priority <= MAX_PRIORITY:
+            raise InvalidInput(f"must be from 0 to {MAX_PRIORITY}: {self.priority}", field="priority")
         _check_name(self.name)
 
 
@@ -117,6 +124,8 @@ class JobSpec:
             raise InvalidInput("only a job of one task can be read from or typed to", field="stdin")
         if self.max_failures is not None and self.max_failures < 0:
             raise InvalidInput(f"cannot be negative: {self.max_failures}", field="max_failures")
+        if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
+            raise InvalidInput(f"must be from {-MAX_PRIORITY} to {MAX_PRIORITY}: {self.priority}", field="priority")
         _check_name(self.name)
 
     @property
@@ -144,6 +153,14 @@ class JobSpec:
 
     def in_queue(self, queue: str) -> JobSpec:
         return replace(self, queue=queue)
+
+
+def _size_bytes(text: str, field: str) -> int:
+    """Bytes of ``text`` where a program is given it. Raises InvalidInput where it has no bytes (lone surrogates)."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput("is not valid Unicode", field=field, next_step="use names whose bytes are UTF-8") from None
 
 
 def _check_name(name: str) -> None:

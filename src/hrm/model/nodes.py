@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
-from hrm.model.resources import Resources
+from hrm.model.resources import ZERO, Resources
 
 DEFAULT_RACK = "/default-rack"
 
@@ -35,5 +36,15 @@ class NodeSpec:
 
     def __post_init__(self) -> None:
         parse_node_id(self.node_id)
+        if negative := ZERO.exceeding(self.total):
+            raise InvalidInput(f"{self.node_id}: cannot be negative: {', '.join(negative)}", field="total")
+        if not self.rack.startswith("/"):
+            raise InvalidInput(
+                f"{self.node_id}: not a rack: {self.rack!r:.80}", field="rack", next_step="begin it with '/'"
+            )
+        if len({device.device_id for device in self.devices}) != len(self.devices):
+            raise InvalidInput(f"{self.node_id}: two devices have one id", field="devices")
         if self.total.gpus_milli != 1000 * len(self.devices):
-            raise ValueError(f"{self.node_id}: {self.total.gpus_milli} GPU milli for {len(self.devices)} devices")
+            raise InvalidInput(
+                f"{self.node_id}: {self.total.gpus_milli} GPU milli for {len(self.devices)} devices", field="total"
+            )

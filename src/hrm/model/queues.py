@@ -13,7 +13,7 @@ from hrm.model.resources import ZERO, Resources
 
 ROOT = "root"
 DEFAULT_QUEUE = "default"
-_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,127}$")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,127}")
 MAX_DEPTH = 16
 
 
@@ -41,21 +41,28 @@ class QueueSpec:
     children: tuple[QueueSpec, ...] = ()
 
     def __post_init__(self) -> None:
-        if not _NAME.match(self.name):
+        if not _NAME.fullmatch(self.name):
             raise InvalidInput(
-                f"not a queue name: {self.name!r}", field="name", next_step="use letters, digits, '_' and '-'"
+                f"not a queue name: {self.name!r:.80}", field="name", next_step="use letters, digits, '_' and '-'"
             )
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise InvalidInput(f"must be zero or more: {self.weight}", field="weight")
         if self.max_running_apps is not None and self.max_running_apps < 0:
             raise InvalidInput(f"must be zero or more: {self.max_running_apps}", field="max_running_apps")
+        for field, share in (("min_share", self.min_share), ("max_share", self.max_share)):
+            if share is not None and (below := ZERO.exceeding(share)):
+                raise InvalidInput(f"cannot be negative: {', '.join(below)}", field=field)
         if self.max_share is not None and (over := self.min_share.exceeding(self.max_share)):
             raise InvalidInput(f"above max_share in {', '.join(over)}", field="min_share")
         if self.children and self.policy is Policy.FIFO:
             # As YARN: FIFO orders applications, it says nothing about queues (SchedulingPolicy.isChildPolicyAllowed).
             raise InvalidInput("fifo orders applications; a queue with children is fair or drf", field="policy")
+        if self.depth > MAX_DEPTH:
+            raise InvalidInput(f"more than {MAX_DEPTH} levels of queues", field="queues")
         seen: set[str] = set()
         for child in self.children:
+            if child.name == ROOT:
+                raise InvalidInput(f"only the whole tree is called {ROOT}", field="name", next_step="rename it")
             if child.name in seen:
                 raise InvalidInput(f"declared twice: {child.name}", field="queues")
             if self.policy is Policy.FAIR and child.policy is Policy.DRF:
@@ -65,6 +72,11 @@ class QueueSpec:
                     next_step="make the parent drf",
                 )
             seen.add(child.name)
+
+    @property
+    def depth(self) -> int:
+        """Levels of queues from this one down, itself included."""
+        return 1 + max((child.depth for child in self.children), default=0)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, QueueSpec]]:
         """This queue and all below it as (path, spec), parents first, children as declared."""

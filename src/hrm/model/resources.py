@@ -77,12 +77,15 @@ class Resources:
             self.memory_mib <= room.memory_mib
             and self.vcores_milli <= room.vcores_milli
             and self.gpus_milli <= room.gpus_milli
-            and all(amount <= room.get(name) for name, amount in self.others)
+            and (self.others == room.others or not self.exceeding(room))
         )
 
     def exceeding(self, room: Resources) -> tuple[str, ...]:
         """Names of the resources of which this is more than ``room`` has, in the usual order."""
-        return tuple(name for name, amount in self.items() if amount > room.get(name))
+        names = self.names()
+        # What only the room has still counts where the room is overdrawn (negative).
+        names += tuple(name for name, _ in room.others if name not in names)
+        return tuple(name for name in names if self.get(name) > room.get(name))
 
     def smallest(self, other: Resources) -> Resources:
         """Component-wise minimum."""
