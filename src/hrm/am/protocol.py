@@ -40,6 +40,8 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterResponse:
+    """What a master must know before it asks for anything."""
+
     queue: str
     #: The largest node: nothing bigger can be asked for.
     maximum_resources: Resources
@@ -49,6 +51,8 @@ class RegisterResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllocateRequest:
+    """A heartbeat: what the master wants, gives back, and how far it is."""
+
     asks: tuple[ResourceRequest, ...] = ()
     releases: tuple[ContainerId, ...] = ()
     #: 0 to 1.
@@ -57,6 +61,8 @@ class AllocateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllocateResponse:
+    """What happened for this master since its last heartbeat."""
+
     allocated: tuple[Container, ...] = ()
     completed: tuple[ExitRecord, ...] = ()
 

@@ -69,6 +69,8 @@ class AppAdded:
 
 @dataclass(frozen=True, slots=True)
 class AppRemoved:
+    """An application is over; it leaves its queue, and what waits for room there may start."""
+
     application_id: ApplicationId
 
 
@@ -129,12 +131,16 @@ class ContainerRecovered:
 
 @dataclass(frozen=True, slots=True)
 class AppMoved:
+    """An application goes to another queue, with all that it runs and asks for."""
+
     application_id: ApplicationId
     queue: str
 
 
 @dataclass(frozen=True, slots=True)
 class PriorityChanged:
+    """An application's place among its like in a fifo queue changed."""
+
     application_id: ApplicationId
     priority: int
 

@@ -33,6 +33,8 @@ class LaunchSpec:
 
 
 class ExitReason(StrEnum):
+    """By what a container came to its end."""
+
     EXITED = "exited"  #: by itself, whatever the code or signal
     STOPPED = "stopped"  #: because it was told to (`stop_containers`)
     NOT_STARTED = "not_started"  #: could not be started (bad workdir, no such user …); `detail` says why
@@ -57,6 +59,8 @@ class ExitRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRecord:
+    """A container's process runs: what the node knows of it."""
+
     container_id: str
     pid: int
     started_at: float
@@ -88,6 +92,8 @@ class NodeUsage:
 
 
 class LogStream(StrEnum):
+    """Which of a container's two outputs."""
+
     STDOUT = "stdout"
     STDERR = "stderr"
 

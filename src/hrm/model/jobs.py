@@ -84,6 +84,8 @@ class TaskGroupSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TerminalSize:
+    """What the client's window shows, in characters."""
+
     rows: int
     columns: int
 

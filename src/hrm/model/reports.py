@@ -15,6 +15,8 @@ Amounts = dict[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerReport:
+    """The server itself: who it is, and how it does."""
+
     pid: int
     address: str
     home: str
@@ -32,6 +34,8 @@ class ServerReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationReport:
+    """One application, as a line of `hrm ps`."""
+
     application_id: str
     name: str
     user: str
@@ -61,6 +65,8 @@ class ApplicationReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskReport:
+    """One task of an application, as it stands now."""
+
     task_index: int
     group: str
     state: TaskState
@@ -98,6 +104,8 @@ class TaskAttemptReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueReport:
+    """One queue: its use against its shares."""
+
     #: Path without the root: "research", "research.vision"; the root itself is "root".
     name: str
     parent: str | None
@@ -122,6 +130,8 @@ class QueueReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceReport:
+    """One GPU of a node, and what of it is free."""
+
     device_id: str
     index: int
     model: str
@@ -131,6 +141,8 @@ class DeviceReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
+    """One node: its size, what is taken, and what the machine really does."""
+
     node_id: str
     state: NodeState
     rack: str
@@ -150,6 +162,8 @@ class NodeReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerReport:
+    """One container that is not over, and what it really uses."""
+
     container_id: str
     application_id: str
     task_index: int | None
@@ -195,6 +209,8 @@ class EventReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitReport:
+    """The answer to a submission, given after it is on disk."""
+
     application_id: str
     #: False iff this submit id had been seen before and nothing new was made.
     created: bool

@@ -35,6 +35,8 @@ class AttemptState(StrEnum):
 
 
 class ContainerState(StrEnum):
+    """As YARN's, with a state of its own for an end that nobody saw."""
+
     ALLOCATED = "ALLOCATED"  #: granted and committed; its launch is under way
     RUNNING = "RUNNING"  #: the node says that its process started
     STOPPING = "STOPPING"  #: told to end, still there
@@ -62,6 +64,8 @@ class TaskState(StrEnum):
 
 
 class NodeState(StrEnum):
+    """Whether a node takes new containers, and why not."""
+
     RUNNING = "RUNNING"
     UNHEALTHY = "UNHEALTHY"
     DRAINING = "DRAINING"
