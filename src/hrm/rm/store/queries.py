@@ -1,0 +1,173 @@
+"""What readers ask the store: history, finished applications, the event log.
+
+They run in one thread over a connection of their own that cannot write. SQLite in WAL mode lets it read beside the
+writer; each query sees all that was acknowledged before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from hrm.model.errors import StoreError
+from hrm.rm.records import ApplicationRow, ContainerRow, EventRow, JobRow, Row, TaskRow
+from hrm.rm.store.codec import Codec, codec_of
+from hrm.rm.store.database import Database, quiet_close
+from hrm.rm.store.schema import applications, containers, events, jobs, tasks
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One attempt of a task, with what its application is called."""
+
+    container: ContainerRow
+    name: str
+    user: str
+    queue: str
+
+
+class Queries:
+    """Each raises StoreError if the database cannot be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: sa.Connection | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hrm-store-reader")
+
+    async def applications(
+        self,
+        *,
+        states: Sequence[str] = (),
+        user: str | None = None,
+        queue: str | None = None,
+        limit: int = 1000,
+        before_seq: int | None = None,
+    ) -> list[ApplicationRow]:
+        """Newest first; ``before_seq`` is the last of the page before; ``queue`` is one queue without those below."""
+        codec = codec_of(ApplicationRow)
+        query = sa.select(*codec.selection()).order_by(applications.c.seq.desc()).limit(limit)
+        if states:
+            query = query.where(applications.c.state.in_([str(state) for state in states]))
+        if user is not None:
+            query = query.where(applications.c.user == user)
+        if queue is not None:
+            query = query.where(applications.c.queue == queue)
+        if before_seq is not None:
+            query = query.where(applications.c.seq < before_seq)
+        return await self._rows(codec, query)
+
+    async def application(self, seq: int) -> ApplicationRow | None:
+        codec = codec_of(ApplicationRow)
+        return await self._one(codec, sa.select(*codec.selection()).where(applications.c.seq == seq))
+
+    async def find_submit_id(self, user: str, submit_id: str) -> ApplicationRow | None:
+        """The application that this user's submission ``submit_id`` made."""
+        codec = codec_of(ApplicationRow)
+        query = sa.select(*codec.selection()).where(applications.c.user == user, applications.c.submit_id == submit_id)
+        return await self._one(codec, query)
+
+    async def job(self, application_seq: int) -> JobRow | None:
+        codec = codec_of(JobRow)
+        return await self._one(codec, sa.select(*codec.selection()).where(jobs.c.application_seq == application_seq))
+
+    async def tasks(self, application_seq: int, *, offset: int = 0, limit: int = 1000) -> list[TaskRow]:
+        """By task index, beginning at ``offset``."""
+        codec = codec_of(TaskRow)
+        query = sa.select(*codec.selection()).where(tasks.c.application_seq == application_seq)
+        return await self._rows(codec, query.order_by(tasks.c.task_index).offset(offset).limit(limit))
+
+    async def containers(self, application_seq: int, *, offset: int = 0, limit: int = 10_000) -> list[ContainerRow]:
+        """Of one application, oldest first, those that were never a task's too."""
+        codec = codec_of(ContainerRow)
+        query = sa.select(*codec.selection()).where(containers.c.application_seq == application_seq)
+        return await self._rows(codec, _oldest_first(query).offset(offset).limit(limit))
+
+    async def history(
+        self,
+        application_seq: int | None = None,
+        *,
+        since: float | None = None,
+        limit: int = 10_000,
+        offset: int = 0,
+    ) -> list[HistoryRow]:
+        """Attempts of tasks, oldest first; with ``since`` (epoch seconds) those that were not over by then."""
+        codec = codec_of(ContainerRow)
+        query: sa.Select[*tuple[Any, ...]] = (
+            sa.select(*codec.selection(), applications.c.name, applications.c.user, applications.c.queue)
+            .join(applications, applications.c.seq == containers.c.application_seq)
+            .where(containers.c.task_index.is_not(None))
+        )
+        if application_seq is not None:
+            query = query.where(containers.c.application_seq == application_seq)
+        if since is not None:
+            query = query.where(sa.or_(containers.c.ended_at.is_(None), containers.c.ended_at >= since))
+        query = _oldest_first(query).offset(offset).limit(limit)
+
+        def read(connection: sa.Connection) -> list[HistoryRow]:
+            return [
+                HistoryRow(codec.decode(columns), name, user, queue)
+                for *columns, name, user, queue in connection.execute(query)
+            ]
+
+        return await self._read(read)
+
+    async def events(
+        self, *, after_seq: int = 0, application_seq: int | None = None, limit: int = 1000
+    ) -> list[EventRow]:
+        """Oldest first."""
+        codec = codec_of(EventRow)
+        query = sa.select(*codec.selection()).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
+        if application_seq is not None:
+            query = query.where(events.c.application_seq == application_seq)
+        return await self._rows(codec, query)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, quiet_close, self._connection)
+        self._thread.shutdown()
+
+    async def _rows(self, codec: Codec[R], query: sa.Select[*tuple[Any, ...]]) -> list[R]:
+        return await self._read(lambda connection: [codec.decode(columns) for columns in connection.execute(query)])
+
+    async def _one(self, codec: Codec[R], query: sa.Select[*tuple[Any, ...]]) -> R | None:
+        rows = await self._rows(codec, query.limit(1))
+        return rows[0] if rows else None
+
+    async def _read(self, read: Callable[[sa.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_thread, read)
+
+    def _in_thread(self, read: Callable[[sa.Connection], T]) -> T:
+        try:
+            if self._connection is None:
+                self._connection = read_only(self._database)
+            # Ends the transaction after each query: an open one would keep the write-ahead log from being trimmed.
+            with self._connection.begin():
+                return read(self._connection)
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            if self._connection is not None:
+                quiet_close(self._connection)
+                self._connection = None
+            reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            raise StoreError(f"cannot read {self._database.name}: {reason}", next_step="check the disk") from error
+
+
+def read_only(database: Database) -> sa.Connection:
+    """A connection that cannot write, by mistake either."""
+    connection = database.engine.connect()
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        connection.rollback()
+        return connection
+    return connection.execution_options(postgresql_readonly=True)
+
+
+def _oldest_first(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    return query.order_by(containers.c.allocated_at, containers.c.container_id)

@@ -1,0 +1,79 @@
+"""The store as the ResourceManager sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from hrm.model.errors import StoreError
+from hrm.rm.records import Row
+from hrm.rm.store.database import Database, open_database
+from hrm.rm.store.queries import Queries, read_only
+from hrm.rm.store.recovery import Loaded, load
+from hrm.rm.store.writer import Fault, Writer
+
+
+class Store:
+    """Rows on disk: one thread writes, one reads, and the event loop waits for neither."""
+
+    def __init__(self, database: Database, *, fault: Fault | None = None) -> None:
+        self._database = database
+        self._writer = Writer(database, fault)
+        #: What readers ask.
+        self.queries = Queries(database)
+
+    @property
+    def epoch(self) -> int:
+        """How often this store was opened: 1 the first time."""
+        return self._database.epoch
+
+    @property
+    def cluster_timestamp(self) -> int:
+        """When this store was made, in ms since 1970."""
+        return self._database.cluster_timestamp
+
+    @property
+    def healthy(self) -> bool:
+        """False while something that must be written cannot be; ``trouble`` says why."""
+        return not self._writer.trouble
+
+    @property
+    def trouble(self) -> str:
+        return self._writer.trouble
+
+    def commit(self, rows: Sequence[Row], *, must: bool = True) -> asyncio.Future[None]:
+        """Write these rows whole, each inserted or replaced by its key, all or none of them.
+
+        Call it on the event loop. The future is done when they are on disk. Commits are kept in order. ``must``: what
+        was decided; it is tried again until it is written, and fails only if the store is closed before that
+        (StoreError) or no database could hold the rows (InvariantBroken). Otherwise: what is only asked for; it fails
+        with StoreError if it cannot be written now.
+        """
+        return self._writer.commit(rows, must=must)
+
+    def load(self) -> Loaded:
+        """What a restart begins from. Blocks: call it before the event loop has other things to do."""
+        try:
+            with read_only(self._database) as connection:
+                return load(connection)
+        except sa.exc.SQLAlchemyError as error:
+            reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            raise StoreError(f"cannot read {self._database.name}: {reason}", next_step="check the disk") from error
+
+    async def close(self) -> None:
+        """Write all that waits, then let go of the database."""
+        await self._writer.close()
+        await self.queries.close()
+
+
+def open_store(database: Path | str, *, now: float, fault: Fault | None = None) -> Store:
+    """Open or create the store; each opening begins a new epoch.
+
+    ``database``: the path of a SQLite file, or a URL of SQLAlchemy. ``now``: epoch seconds. ``fault``: for tests, see
+    `hrm.rm.store.writer`. Raises StoreError if the database cannot be opened, is corrupt, or is a newer HRM's; then
+    nothing was changed.
+    """
+    return Store(open_database(database, now=now), fault=fault)
