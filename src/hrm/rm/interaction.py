@@ -97,10 +97,16 @@ class Interaction:
             await asyncio.sleep(BEGIN_POLL_S)
         return None
 
-    def signal(self, app: LiveApplication, signum: int) -> None:
-        for container in app.containers.values():
-            if container.row.state in (ContainerState.RUNNING, ContainerState.STOPPING):
-                self._manager.engine.signal(container.row.node_id, container.row.container_id, signum)
+    def signal(self, app: LiveApplication, signum: int) -> int:
+        """To all that runs; returns how many that was."""
+        running = [
+            container
+            for container in app.containers.values()
+            if container.row.state in (ContainerState.RUNNING, ContainerState.STOPPING)
+        ]
+        for container in running:
+            self._manager.engine.signal(container.row.node_id, container.row.container_id, signum)
+        return len(running)
 
     def resize_terminal(self, app: LiveApplication, rows: int, columns: int) -> None:
         for container in app.containers.values():

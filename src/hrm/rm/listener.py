@@ -22,6 +22,10 @@ from hrm.rm.turn import Turn
 log = structlog.get_logger(__name__)
 
 
+#: How long a restarted manager waits for the nodes on which its containers ran.
+PATIENCE_S = 60.0
+
+
 class Listener:
     """The manager's ear (`hrm.engines.base.EngineListener`).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,12 +39,15 @@ class Nodes:
 
     def __init__(self) -> None:
         self._by_id: dict[str, LiveNode] = {}
+        #: Set once the first has registered.
+        self.arrived = asyncio.Event()
 
     def get(self, node_id: str) -> LiveNode | None:
         return self._by_id.get(node_id)
 
     def put(self, node: LiveNode) -> None:
         self._by_id[node.spec.node_id] = node
+        self.arrived.set()
 
     def __iter__(self) -> Iterator[LiveNode]:
         return iter(self._by_id.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import hrm
@@ -36,6 +37,8 @@ from hrm.rm.manager import ResourceManager
 from hrm.rm.records import ApplicationRow, JobRow
 from hrm.rm.turn import Turn
 
+#: What ends a program by default; sent to a job that has not begun, it ends the job.
+_ENDING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 #: Applications in one answer at most; more come page by page.
 MAX_PAGE = 10_000
 
@@ -89,6 +92,13 @@ class Service:
 
     def request_shutdown(self) -> None:
         self._on_shutdown()
+
+    def idle_for_s(self) -> float:
+        """How long nobody has brought work, held on to some, or had any here."""
+        now = self._manager.clock()
+        if self._manager.applications:
+            self.last_used_at = now
+        return now - self.last_used_at
 
     # --- submit and kill
 
@@ -348,7 +358,9 @@ class Service:
 
     async def signal(self, application_id: str, signum: int) -> None:
         if app := self._live(application_id):
-            self._interaction.signal(app, signum)
+            reached = self._interaction.signal(app, signum)
+            if not reached and signum in _ENDING_SIGNALS:
+                await self.kill(application_id, by=app.row.user, message=f"ended by signal {signum} before it began")
 
     def resize_terminal(self, application_id: str, rows: int, columns: int) -> None:
         if app := self._live(application_id):

@@ -1,0 +1,279 @@
+"""The server: the only place that puts the parts together.
+
+``python -m hrm.server --home DIR`` runs one: store, scheduler, ResourceManager, embedded engine and REST in one
+process on one event loop. `hrm up` and `hrm run` start it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import getpass
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+import hrm
+from hrm.api.native import create_app
+from hrm.api.settings import ApiSettings
+from hrm.api.tokens import TokenAuthority
+from hrm.config import HrmConfig, load_config
+from hrm.config.home import Home, HomeLock
+from hrm.core.scheduler import Scheduler
+from hrm.engines.embedded import EmbeddedEngine
+from hrm.model.errors import ClusterError, Conflict, HrmError
+from hrm.model.nodes import NodeSpec
+from hrm.model.reports import ReloadReport
+from hrm.rm.event_log import EventLog
+from hrm.rm.listener import PATIENCE_S, Listener
+from hrm.rm.manager import ResourceManager
+from hrm.rm.recovery import restore
+from hrm.rm.service import Service
+from hrm.rm.store import Store, open_store
+
+log = structlog.get_logger(__name__)
+
+#: How long the engine may take to name its first node before the server opens its door without one.
+FIRST_NODE_S = 5.0
+IDLE_LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line says; None leaves it to the configuration."""
+
+    home: Path | None = None
+    config: Path | None = None
+    port: int | None = None
+    #: Leave after ``server.idle_exit`` without work.
+    ephemeral: bool = False
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals to `serve`, which has more than a socket to close."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(options: Options) -> None:
+    """Run until a signal, `hrm down` or idleness ends it. Raises HrmError where it cannot begin."""
+    home = Home.locate(options.home)
+    home.create()
+    home.check_filesystem()
+    config_path = options.config or (home.config_file if home.config_file.exists() else None)
+    config = load_config(config_path)
+    with home.lock() as lock:
+        listening = _listen(config, options.port)
+        try:
+            address = f"http://{_host_in_url(config.server.host)}:{listening.getsockname()[1]}"
+            lock.note(address=address)
+            store = open_store(home.database, now=time.time())
+            try:
+                await _serve(options, home, config_path, config, store, listening, address, lock)
+            finally:
+                await store.close()
+        finally:
+            listening.close()
+
+
+async def _serve(
+    options: Options,
+    home: Home,
+    config_path: Path | None,
+    config: HrmConfig,
+    store: Store,
+    listening: socket.socket,
+    address: str,
+    lock: HomeLock,
+) -> None:
+    loaded = await store.load()
+    engine = _engine(home, config)
+    events = EventLog(cluster_timestamp=store.cluster_timestamp, next_seq=loaded.next_event_seq, read=store.events)
+    scheduler = Scheduler(config.queues, epoch=store.epoch)
+    manager = ResourceManager(scheduler, store, engine, events, log_limit_bytes=config.node.log_limit_bytes)
+    listener = Listener(manager)
+    stopping = asyncio.Event()
+    service = Service(
+        manager,
+        home=str(home.path),
+        address=lambda: address,
+        next_application_seq=loaded.next_application_seq,
+        ephemeral=options.ephemeral,
+        on_shutdown=stopping.set,
+        default_queue=config.scheduler.default_queue,
+    )
+
+    async def reload() -> ReloadReport:
+        # Parsed in a thread: a large file must not hold the loop.
+        return await service.reload_queues((await asyncio.to_thread(load_config, config_path)).queues)
+
+    restore(manager, listener, loaded)
+    manager.open()
+    await engine.start(listener)
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(manager.nodes.arrived.wait(), FIRST_NODE_S)
+        app = create_app(
+            service,
+            tokens=TokenAuthority(home.ensure_secret()),
+            settings=_api_settings(config),
+            reload=reload,
+        )
+        home.ensure_token(TokenAuthority(home.ensure_secret()).mint(getpass.getuser(), admin=True))
+        async with _http(app, _api_settings(config), listening) as http:
+            _write_server_file(home, address, options)
+            log.info("ready", address=address, home=str(home.path), pid=os.getpid())
+            gc.collect()
+            gc.freeze()
+            try:
+                await _until_told(stopping, http, service, manager, listener, config, ephemeral=options.ephemeral)
+            finally:
+                home.server_file.unlink(missing_ok=True)
+    finally:
+        await manager.close()
+        await engine.close()
+        log.info("ended", home=str(home.path))
+
+
+def _engine(home: Home, config: HrmConfig) -> EmbeddedEngine:
+    return EmbeddedEngine(NodeSpec(node_id=config.node.node_id, total=config.node.total), home.node_dir)
+
+
+def _api_settings(config: HrmConfig) -> ApiSettings:
+    server = config.server
+    return ApiSettings(
+        allowed_hosts=server.allowed_hosts,
+        allowed_origins=server.allowed_origins,
+        max_body_bytes=server.max_body_bytes,
+        requests_per_s=server.requests_per_s,
+    )
+
+
+def _listen(config: HrmConfig, port: int | None) -> socket.socket:
+    """Take the port before anything else is begun."""
+    _api_settings(config).check_bind(config.server.host)
+    host, port = config.server.host, config.server.port if port is None else port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(512)
+    except OSError as error:
+        listening.close()
+        raise Conflict(
+            f"cannot listen on {host} port {port}: {error.strerror}",
+            next_step="choose another with --port, or 0 for any free one; `hrm status` shows a server that is up",
+        ) from None
+    return listening
+
+
+def _host_in_url(host: str) -> str:
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+@contextlib.asynccontextmanager
+async def _http(app: object, settings: ApiSettings, listening: socket.socket) -> AsyncIterator[_Uvicorn]:
+    """The REST door, open while the block runs."""
+    server = _Uvicorn(
+        uvicorn.Config(app, log_config=None, lifespan="off", **settings.uvicorn_options())  # type: ignore[arg-type]
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started and not serving.done():  # noqa: ASYNC110 (uvicorn offers a flag, no event)
+        await asyncio.sleep(0.002)
+    if serving.done():
+        serving.result()
+        raise ClusterError("the REST door closed while it opened", next_step="see the log")
+    try:
+        yield server
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def _until_told(
+    stopping: asyncio.Event,
+    http: _Uvicorn,
+    service: Service,
+    manager: ResourceManager,
+    listener: Listener,
+    config: HrmConfig,
+    *,
+    ephemeral: bool,
+) -> None:
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stopping.set)
+    give_up_at: float | None = time.monotonic() + PATIENCE_S
+    while not stopping.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), IDLE_LOOK_S)
+        if give_up_at is not None and time.monotonic() > give_up_at:
+            give_up_at = None
+            manager.post(listener.give_up_recovering)
+        if ephemeral and service.idle_for_s() > config.server.idle_exit_s:
+            log.info("leaving: nothing to do", idle_s=config.server.idle_exit_s)
+            return
+
+
+def _write_server_file(home: Home, address: str, options: Options) -> None:
+    home.write_private(
+        home.server_file,
+        json.dumps(
+            {
+                "pid": os.getpid(),
+                "address": address,
+                "version": hrm.__version__,
+                "started_at": time.time(),
+                "ephemeral": options.ephemeral,
+            }
+        ).encode(),
+    )
+
+
+def _configure_log() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry of ``python -m hrm.server``; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="hrm.server", description="Run the HRM server in the foreground.")
+    parser.add_argument("--home", type=Path, help="directory for state (default: $HRM_HOME, else ~/.hrm)")
+    parser.add_argument("--config", type=Path, help="configuration (default: hrm.yaml in the home)")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one")
+    parser.add_argument("--ephemeral", action="store_true", help="leave when there has been nothing to do for a while")
+    options = Options(**vars(parser.parse_args(arguments)))
+    _configure_log()
+    try:
+        asyncio.run(serve(options))
+    except HrmError as error:
+        print(f"hrm: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""The built-in master: what it asks for, starts, retries and concludes."""
+
+from __future__ import annotations
+
+import pytest
+
+from hrm.am.protocol import AllocateResponse, Container, FinalStatus
+from hrm.am.task_set import MAX_LOSSES, Actions, TaskSetMaster
+from hrm.model.containers import ExitReason, ExitRecord
+from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.jobs import JobSpec, TaskGroupSpec
+from hrm.model.resources import Resources
+from hrm.model.states import TaskState
+
+APP = ApplicationId(1_700_000_000_000, 1)
+ATTEMPT = AttemptId(APP, 1)
+SMALL = Resources(memory_mib=100, vcores_milli=500)
+
+
+class Drive:
+    """A master and the containers that a test grants it."""
+
+    def __init__(self, *groups: TaskGroupSpec, **job: object) -> None:
+        spec = JobSpec(groups=groups, **job)  # type: ignore[arg-type]
+        self.master = TaskSetMaster(APP, spec, user="ada", queue="research")
+        self._next = 0
+
+    def grant(self, group: int = 0) -> tuple[ContainerId, Actions]:
+        self._next += 1
+        container = Container(
+            container_id=ContainerId(ATTEMPT, 1, self._next),
+            node_id="n1",
+            resources=SMALL,
+            device_ids=(),
+            priority=0,
+            allocation_request_id=group,
+        )
+        return container.container_id, self.master.receive(AllocateResponse(allocated=(container,)), now=0.0)
+
+    def end(self, container_id: ContainerId, code: int | None = 0, *, lost: bool = False) -> Actions:
+        record = ExitRecord(
+            container_id=str(container_id),
+            reason=ExitReason.LOST if lost else ExitReason.EXITED,
+            exit_code=None if lost else code,
+            started_at=1.0,
+            ended_at=2.0,
+        )
+        return self.master.receive(AllocateResponse(completed=(record,)), now=2.0)
+
+    def run(self, code: int | None = 0, *, lost: bool = False) -> Actions:
+        container_id, _ = self.grant()
+        return self.end(container_id, code, lost=lost)
+
+    @property
+    def asked(self) -> list[int]:
+        return [ask.count for ask in self.master.next_request().asks]
+
+
+def tasks(count: int, **fields: object) -> TaskGroupSpec:
+    return TaskGroupSpec(command=("work",), tasks=count, resources=SMALL, **fields)  # type: ignore[arg-type]
+
+
+def test_it_asks_once_for_each_group_with_absolute_counts():
+    drive = Drive(tasks(3, name="prepare"), tasks(2, name="train"))
+    assert drive.asked == [3, 2]
+    assert drive.asked == []
+
+
+def test_a_container_starts_the_first_waiting_task_of_its_group():
+    drive = Drive(tasks(2, name="prepare"), tasks(2, name="train", env={"A": "1"}, workdir="/data"))
+    _, actions = drive.grant(group=1)
+    (launch,) = actions.launches
+    assert (launch.task_index, launch.attempt) == (2, 1)
+    assert launch.spec.env["HRM_TASK_INDEX"] == "2"
+    assert launch.spec.env["HRM_TASK_COUNT"] == "4"
+    assert launch.spec.env["HRM_QUEUE"] == "research"
+    assert launch.spec.env["HRM_APPLICATION_ID"] == str(APP)
+    assert launch.spec.env["A"] == "1"
+    assert launch.spec.workdir == "/data"
+
+
+def test_hrm_variables_win_over_those_of_an_outer_job():
+    drive = Drive(tasks(1, env={"HRM_TASK_INDEX": "99"}))
+    _, actions = drive.grant()
+    assert actions.launches[0].spec.env["HRM_TASK_INDEX"] == "0"
+
+
+def test_a_container_too_many_is_given_back():
+    drive = Drive(tasks(1))
+    drive.grant()
+    surplus, actions = drive.grant()
+    assert actions.launches == []
+    assert drive.master.next_request().releases == (surplus,)
+
+
+def test_it_succeeds_when_every_task_did():
+    drive = Drive(tasks(2))
+    drive.run(0)
+    assert drive.master.verdict is None
+    drive.run(0)
+    assert drive.master.verdict == (FinalStatus.SUCCEEDED, "")
+    assert drive.master.exit_code == 0
+    assert drive.master.progress == 1.0
+
+
+def test_a_failed_task_fails_the_job_after_the_others_ran():
+    drive = Drive(tasks(2))
+    drive.run(3)
+    assert drive.master.verdict is None
+    drive.run(0)
+    assert drive.master.verdict == (FinalStatus.FAILED, "1 of 2 tasks failed; task 0: exit code 3")
+    assert drive.master.exit_code == 3
+
+
+def test_a_failed_task_is_tried_again_as_often_as_it_may():
+    drive = Drive(tasks(1, retries=2))
+    _ = drive.asked
+    drive.run(1)
+    assert drive.asked == [1]
+    drive.run(1)
+    assert drive.master.verdict is None
+    drive.run(0)
+    assert drive.master.verdict == (FinalStatus.SUCCEEDED, "")
+    assert drive.master.tasks[0].attempt == 3
+
+
+def test_a_lost_attempt_costs_no_retry():
+    drive = Drive(tasks(1))
+    drive.run(lost=True)
+    assert drive.master.tasks[0].state is TaskState.PENDING
+    drive.run(0)
+    assert drive.master.verdict == (FinalStatus.SUCCEEDED, "")
+
+
+def test_a_task_that_is_lost_again_and_again_comes_to_an_end():
+    drive = Drive(tasks(1))
+    for _ in range(MAX_LOSSES + 1):
+        assert drive.master.verdict is None
+        drive.run(lost=True)
+    assert drive.master.verdict is not None
+    assert drive.master.verdict[0] is FinalStatus.FAILED
+    assert drive.master.exit_code == 1
+
+
+def test_more_failures_than_allowed_stop_the_rest():
+    drive = Drive(tasks(3), max_failures=0)
+    first, _ = drive.grant()
+    second, _ = drive.grant()
+    actions = drive.end(first, 7)
+    assert [container_id for container_id, _ in actions.stops] == [second]
+    assert drive.master.tasks[2].state is TaskState.KILLED
+    assert drive.master.verdict is None
+    drive.end(second, 143)
+    assert drive.master.verdict is not None
+    assert drive.master.verdict[0] is FinalStatus.FAILED
+
+
+def test_killing_drops_what_waits_and_stops_what_runs():
+    drive = Drive(tasks(2))
+    running, _ = drive.grant()
+    actions = drive.master.kill("killed by ada")
+    assert actions.stops == [(running, "killed by ada")]
+    assert drive.asked == [0]
+    assert drive.master.verdict is None
+    ended = drive.end(running, 143).ended
+    assert [(end.state, end.message) for end in ended] == [(TaskState.KILLED, "killed by ada")]
+    assert drive.master.verdict == (FinalStatus.KILLED, "killed by ada")
+    assert drive.master.exit_code == 143
+
+
+def test_killing_what_only_waits_ends_at_once():
+    drive = Drive(tasks(2))
+    drive.master.kill("no longer needed")
+    assert drive.master.verdict == (FinalStatus.KILLED, "no longer needed")
+
+
+def test_a_task_over_its_time_is_stopped_and_counts_as_failed():
+    drive = Drive(tasks(1, timeout_s=5.0))
+    container_id, _ = drive.grant()
+    drive.master.started(container_id, at=100.0)
+    assert drive.master.next_deadline() == 105.0
+    assert drive.master.expire(104.9).stops == []
+    assert drive.master.expire(105.0).stops == [(container_id, "timed out after 5.0s")]
+    drive.end(container_id, 143)
+    assert drive.master.verdict == (FinalStatus.FAILED, "timed out after 5.0s")
+
+
+def test_progress_counts_the_parts_that_running_tasks_report():
+    drive = Drive(tasks(4))
+    drive.run(0)
+    container_id, _ = drive.grant()
+    drive.master.report_progress(container_id, 0.5)
+    assert drive.master.progress == pytest.approx(0.375)
+
+
+def test_the_same_end_told_twice_counts_once():
+    drive = Drive(tasks(2))
+    container_id, _ = drive.grant()
+    drive.end(container_id, 0)
+    assert drive.end(container_id, 0).ended == []
+    assert drive.master.counts.succeeded == 1
+
+
+def test_a_second_life_goes_on_where_the_first_was():
+    drive = Drive(tasks(3))
+    drive.run(0)
+    running, _ = drive.grant()
+    spec = JobSpec(groups=(tasks(3),))
+    known = [task for task in drive.master.tasks if task.state is not TaskState.PENDING]
+    drive.master = TaskSetMaster(APP, spec, user="ada", queue="research", tasks=known)
+    assert drive.asked == [1]
+    drive.end(running, 0)
+    drive._next = 10
+    drive.run(0)
+    assert drive.master.verdict == (FinalStatus.SUCCEEDED, "")
