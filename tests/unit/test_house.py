@@ -1,0 +1,253 @@
+"""The mechanical rules of the house. What import contracts can say stands in `.importlinter`."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).parents[2]
+SOURCES = HOUSE / "src" / "hrm"
+MAX_LINES = 600
+#: Rooms where every public name says what it is for; elsewhere modules and classes do.
+STRICT_ROOMS = ("model", "core")
+#: All that the core needs of Python. Nothing here knows the time, the machine or chance.
+PURE = {
+    "__future__",
+    "abc",
+    "bisect",
+    "collections",
+    "dataclasses",
+    "enum",
+    "fnmatch",
+    "fractions",
+    "functools",
+    "heapq",
+    "itertools",
+    "math",
+    "operator",
+    "types",
+    "typing",
+}
+#: Called on anything, these ask the world. An import contract does not see a clock handed in as an object.
+IMPURE_CALLS = {
+    "now",
+    "today",
+    "utcnow",
+    "time",
+    "time_ns",
+    "monotonic",
+    "monotonic_ns",
+    "perf_counter",
+    "random",
+    "randint",
+    "shuffle",
+    "uuid4",
+    "urandom",
+    "getenv",
+    "sleep",
+    "open",
+    "print",
+    "input",
+    "hash",  # of text it changes with each start of Python
+    "id",
+}
+#: What `hrm --help` must not pay for.
+HEAVY = ("fastapi", "httpx", "numpy", "onnx", "onnxruntime", "pydantic", "sqlalchemy", "uvicorn", "websockets")
+
+
+def python_files(*roots: str) -> list[Path]:
+    return sorted(path for root in roots for path in (HOUSE / root).rglob("*.py"))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def place(path: Path, node: ast.AST | None = None) -> str:
+    line = f":{node.lineno}" if node is not None and hasattr(node, "lineno") else ""
+    return f"{path.relative_to(HOUSE)}{line}"
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCES).parts[0]
+
+
+def imported_modules(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node, "." * node.level + (node.module or "")
+
+
+def called_name(call: ast.Call) -> str:
+    """``now`` of ``datetime.now()``, ``open`` of ``open()``."""
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def test_no_module_is_longer_than_one_noun_needs() -> None:
+    lengths = {
+        place(path): len(path.read_text(encoding="utf-8").splitlines())
+        for path in python_files("src", "tests", "benches", "examples")
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+def undocumented(path: Path) -> Iterator[str]:
+    tree = tree_of(path)
+    strict = room_of(path) in STRICT_ROOMS
+    if not ast.get_docstring(tree) and (tree.body or path.name != "__init__.py"):
+        yield place(path)
+    for node in tree.body:
+        match node:
+            case ast.ClassDef() as named:
+                pass
+            case ast.FunctionDef() | ast.AsyncFunctionDef() as named if strict:
+                pass
+            case _:
+                continue
+        if not named.name.startswith("_") and not ast.get_docstring(named):
+            yield f"{place(path, named)} {named.name}"
+
+
+def test_every_public_name_says_what_it_is_for() -> None:
+    assert [name for path in python_files("src") for name in undocumented(path)] == []
+
+
+def test_the_model_needs_nothing_but_the_standard_library() -> None:
+    foreign = [
+        f"{place(path, node)} {module}"
+        for path in python_files("src/hrm/model")
+        for node, module in imported_modules(tree_of(path))
+        if not module.startswith("hrm.model") and module.partition(".")[0] not in sys.stdlib_module_names
+    ]
+    assert foreign == []
+
+
+def test_the_shepherd_needs_nothing_but_the_standard_library() -> None:
+    # It outlives upgrades of everything else, and its memory is paid for on every node.
+    foreign = [
+        f"{place(path, node)} {module}"
+        for path in python_files("src/hrm/nm/shepherd")
+        for node, module in imported_modules(tree_of(path))
+        if not module.startswith("hrm.nm.shepherd") and module.partition(".")[0] not in sys.stdlib_module_names
+    ]
+    assert foreign == []
+
+
+def test_the_core_imports_the_model_and_what_is_pure() -> None:
+    foreign = [
+        f"{place(path, node)} {module}"
+        for path in python_files("src/hrm/core")
+        for node, module in imported_modules(tree_of(path))
+        if not module.startswith(("hrm.model", "hrm.core")) and module.partition(".")[0] not in PURE
+    ]
+    assert foreign == []
+
+
+def test_the_core_asks_no_clock_no_chance_and_no_machine() -> None:
+    asks = [
+        f"{place(path, node)} {called_name(node)}()"
+        for path in python_files("src/hrm/core")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and called_name(node) in IMPURE_CALLS
+    ]
+    assert asks == []
+
+
+def test_no_test_sleeps_and_hopes() -> None:
+    sleeps = [
+        place(path, node)
+        for path in python_files("tests", "src/hrm/testing")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and called_name(node) == "sleep"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, (int, float))
+        and node.args[0].value >= 0.1
+    ]
+    assert sleeps == []
+
+
+def swallows_everything(handler: ast.ExceptHandler) -> bool:
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    broad = any(
+        kind is None or (isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException")) for kind in kinds
+    )
+    return broad and all(isinstance(step, ast.Pass) for step in handler.body)
+
+
+def test_no_error_is_swallowed_unseen() -> None:
+    swallowed = [
+        place(path, node)
+        for path in python_files("src", "tests", "benches", "examples")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ExceptHandler) and swallows_everything(node)
+    ]
+    assert swallowed == []
+
+
+def tracked_text() -> Iterator[tuple[str, str]]:
+    """Each file that git keeps (or would, had it been added) and that is text, with what stands in it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=HOUSE,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        path = HOUSE / name
+        if not name or not path.is_file() or path == Path(__file__).resolve():
+            continue
+        raw = path.read_bytes()
+        if b"\0" not in raw:
+            yield name, raw.decode("utf-8", "replace")
+
+
+def lines_with(pattern: re.Pattern[str]) -> list[str]:
+    return [
+        f"{name}:{number} {line.strip()[:100]}"
+        for name, text in tracked_text()
+        for number, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+@pytest.fixture(scope="module")
+def checkout() -> None:
+    if not (HOUSE / ".git").exists():
+        pytest.skip("the sources are not a checkout, so nothing says which files are the project's")
+
+
+@pytest.mark.usefixtures("checkout")
+def test_nothing_is_left_for_later() -> None:
+    assert lines_with(re.compile(r"\b(TODO|FIXME|XXX)\b")) == []
+
+
+@pytest.mark.usefixtures("checkout")
+def test_no_path_of_one_machine_stands_in_the_project() -> None:
+    # A home directory is somebody's; the names that documentation uses for anybody are fine.
+    assert (
+        lines_with(re.compile(r"(?<![\w.])/(?:work|root)/|(?<![\w.])/home/(?!(?:ada|alice|bob|USER|user|you)\b)\w"))
+        == []
+    )
+
+
+def test_asking_for_help_loads_nothing_heavy() -> None:
+    script = f"import sys, hrm.cli.main; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert loaded.stderr == ""
+    assert loaded.stdout.split() == []
