@@ -18,6 +18,7 @@ from hrm.model.errors import StoreError
 from hrm.rm.records import ApplicationRow, ContainerRow, EventRow, JobRow, Row, TaskRow
 from hrm.rm.store.codec import Codec, codec_of
 from hrm.rm.store.database import Database, quiet_close
+from hrm.rm.store.recovery import Loaded, load
 from hrm.rm.store.schema import applications, containers, events, jobs, tasks
 
 T = TypeVar("T")
@@ -28,14 +29,14 @@ R = TypeVar("R", bound=Row)
 class HistoryRow:
     """One attempt of a task, with what its application is called."""
 
-    container: ContainerRow
+    row: ContainerRow
     name: str
     user: str
     queue: str
 
 
 class Queries:
-    """Each raises StoreError if the database cannot be read."""
+    """The reading half of `hrm.rm.store.Store`. Each method raises StoreError if the database cannot be read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -78,11 +79,23 @@ class Queries:
         codec = codec_of(JobRow)
         return await self._one(codec, sa.select(*codec.selection()).where(jobs.c.application_seq == application_seq))
 
-    async def tasks(self, application_seq: int, *, offset: int = 0, limit: int = 1000) -> list[TaskRow]:
-        """By task index, beginning at ``offset``."""
+    async def tasks(self, application_seq: int, *, first: int = 0, count: int = 1000) -> list[TaskRow]:
+        """Those of the ``count`` tasks from index ``first`` on that have a row: a task has none before it begins."""
         codec = codec_of(TaskRow)
-        query = sa.select(*codec.selection()).where(tasks.c.application_seq == application_seq)
-        return await self._rows(codec, query.order_by(tasks.c.task_index).offset(offset).limit(limit))
+        query = sa.select(*codec.selection()).where(
+            tasks.c.application_seq == application_seq,
+            tasks.c.task_index >= first,
+            tasks.c.task_index < first + count,
+        )
+        return await self._rows(codec, query.order_by(tasks.c.task_index))
+
+    async def task_attempts(self, application_seq: int, task_index: int) -> list[ContainerRow]:
+        """The containers of one task, oldest first."""
+        codec = codec_of(ContainerRow)
+        query = sa.select(*codec.selection()).where(
+            containers.c.application_seq == application_seq, containers.c.task_index == task_index
+        )
+        return await self._rows(codec, _oldest_first(query))
 
     async def containers(self, application_seq: int, *, offset: int = 0, limit: int = 10_000) -> list[ContainerRow]:
         """Of one application, oldest first, those that were never a task's too."""
@@ -119,15 +132,17 @@ class Queries:
 
         return await self._read(read)
 
-    async def events(
-        self, *, after_seq: int = 0, application_seq: int | None = None, limit: int = 1000
-    ) -> list[EventRow]:
+    async def events(self, after_seq: int = 0, application_seq: int | None = None, limit: int = 1000) -> list[EventRow]:
         """Oldest first."""
         codec = codec_of(EventRow)
         query = sa.select(*codec.selection()).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
         if application_seq is not None:
             query = query.where(events.c.application_seq == application_seq)
         return await self._rows(codec, query)
+
+    async def load(self) -> Loaded:
+        """What a restart begins from."""
+        return await self._read(load)
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -147,7 +162,7 @@ class Queries:
     def _in_thread(self, read: Callable[[sa.Connection], T]) -> T:
         try:
             if self._connection is None:
-                self._connection = read_only(self._database)
+                self._connection = _read_only(self._database)
             # Ends the transaction after each query: an open one would keep the write-ahead log from being trimmed.
             with self._connection.begin():
                 return read(self._connection)
@@ -159,7 +174,7 @@ class Queries:
             raise StoreError(f"cannot read {self._database.name}: {reason}", next_step="check the disk") from error
 
 
-def read_only(database: Database) -> sa.Connection:
+def _read_only(database: Database) -> sa.Connection:
     """A connection that cannot write, by mistake either."""
     connection = database.engine.connect()
     if connection.dialect.name == "sqlite":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,23 +15,34 @@ from hrm.rm.store.codec import codec_of
 from hrm.rm.store.schema import FINAL_APPLICATIONS, applications, events, live_container
 
 R = TypeVar("R", bound=Row)
-P = TypeVar("P", AttemptRow, TaskRow)
+P = TypeVar("P", AttemptRow, TaskRow, ContainerRow)
 
 _NOT_OVER = applications.c.state.not_in(FINAL_APPLICATIONS)
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """Rows in the order of their keys."""
+class SavedApplication:
+    """One that is not over, rows in the order of their keys."""
 
-    #: Applications that are not over.
-    applications: list[ApplicationRow]
-    #: Theirs, by the application's seq: each has a job; attempts and tasks may be empty lists.
-    jobs: dict[int, JobRow]
-    attempts: dict[int, list[AttemptRow]]
-    tasks: dict[int, list[TaskRow]]
-    #: Containers that are not over, of finished applications too (they are to be stopped).
+    row: ApplicationRow
+    job: JobRow
+    attempts: list[AttemptRow]
+    tasks: list[TaskRow]
+    #: Those that are not over.
     containers: list[ContainerRow]
+
+    @property
+    def attempt(self) -> int:
+        """Number of the latest attempt; 1 before any began."""
+        return self.attempts[-1].number if self.attempts else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    #: By seq.
+    applications: list[SavedApplication]
+    #: Containers that are not over though their application is: they are to be stopped.
+    orphans: list[ContainerRow]
     nodes: list[NodeRow]
     next_application_seq: int
     next_event_seq: int
@@ -39,25 +51,34 @@ class Loaded:
 
 
 def load(connection: sa.Connection) -> Loaded:
-    """In one transaction, so that all of it is of one moment."""
-    with connection.begin():
-        loaded_applications = _where(connection, ApplicationRow, _NOT_OVER)
-        counts = connection.execute(
-            sa.select(applications.c.state, sa.func.count())
-            .where(applications.c.state.in_(FINAL_APPLICATIONS))
-            .group_by(applications.c.state)
+    """What a restart begins from; the caller's transaction makes it all of one moment."""
+    jobs = {row.application_seq: row for row in _of_open(connection, JobRow)}
+    attempts = _by_application(_of_open(connection, AttemptRow))
+    tasks = _by_application(_of_open(connection, TaskRow))
+    containers = _by_application(_where(connection, ContainerRow, live_container))
+    saved = [
+        SavedApplication(
+            row,
+            jobs[row.seq],
+            attempts.pop(row.seq, []),
+            tasks.pop(row.seq, []),
+            containers.pop(row.seq, []),
         )
-        return Loaded(
-            applications=loaded_applications,
-            jobs={row.application_seq: row for row in _of_open(connection, JobRow)},
-            attempts=_by_application(loaded_applications, _of_open(connection, AttemptRow)),
-            tasks=_by_application(loaded_applications, _of_open(connection, TaskRow)),
-            containers=_where(connection, ContainerRow, live_container),
-            nodes=_where(connection, NodeRow, sa.true()),
-            next_application_seq=1 + (connection.scalar(sa.select(sa.func.max(applications.c.seq))) or 0),
-            next_event_seq=1 + (connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0),
-            finished={ApplicationState(state): count for state, count in counts},
-        )
+        for row in _where(connection, ApplicationRow, _NOT_OVER)
+    ]
+    counts = connection.execute(
+        sa.select(applications.c.state, sa.func.count())
+        .where(applications.c.state.in_(FINAL_APPLICATIONS))
+        .group_by(applications.c.state)
+    )
+    return Loaded(
+        applications=saved,
+        orphans=[row for rows in containers.values() for row in rows],
+        nodes=_where(connection, NodeRow, sa.true()),
+        next_application_seq=1 + (connection.scalar(sa.select(sa.func.max(applications.c.seq))) or 0),
+        next_event_seq=1 + (connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0),
+        finished={ApplicationState(state): count for state, count in counts},
+    )
 
 
 def _where(connection: sa.Connection, row_type: type[R], condition: sa.ColumnElement[bool]) -> list[R]:
@@ -72,8 +93,8 @@ def _of_open(connection: sa.Connection, row_type: type[R]) -> list[R]:
     return _where(connection, row_type, codec_of(row_type).table.c.application_seq.in_(open_seqs))
 
 
-def _by_application(loaded: Iterable[ApplicationRow], rows: Iterable[P]) -> dict[int, list[P]]:
-    by_seq: dict[int, list[P]] = {row.seq: [] for row in loaded}
+def _by_application(rows: Iterable[P]) -> dict[int, list[P]]:
+    by_seq: defaultdict[int, list[P]] = defaultdict(list)
     for row in rows:
         by_seq[row.application_seq].append(row)
     return by_seq

@@ -6,24 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-import sqlalchemy as sa
-
-from hrm.model.errors import StoreError
 from hrm.rm.records import Row
 from hrm.rm.store.database import Database, open_database
-from hrm.rm.store.queries import Queries, read_only
-from hrm.rm.store.recovery import Loaded, load
+from hrm.rm.store.queries import Queries
 from hrm.rm.store.writer import Fault, Writer
 
 
-class Store:
+class Store(Queries):
     """Rows on disk: one thread writes, one reads, and the event loop waits for neither."""
 
     def __init__(self, database: Database, *, fault: Fault | None = None) -> None:
-        self._database = database
+        super().__init__(database)
         self._writer = Writer(database, fault)
-        #: What readers ask.
-        self.queries = Queries(database)
 
     @property
     def epoch(self) -> int:
@@ -54,19 +48,10 @@ class Store:
         """
         return self._writer.commit(rows, must=must)
 
-    def load(self) -> Loaded:
-        """What a restart begins from. Blocks: call it before the event loop has other things to do."""
-        try:
-            with read_only(self._database) as connection:
-                return load(connection)
-        except sa.exc.SQLAlchemyError as error:
-            reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-            raise StoreError(f"cannot read {self._database.name}: {reason}", next_step="check the disk") from error
-
     async def close(self) -> None:
         """Write all that waits, then let go of the database."""
         await self._writer.close()
-        await self.queries.close()
+        await super().close()
 
 
 def open_store(database: Path | str, *, now: float, fault: Fault | None = None) -> Store:

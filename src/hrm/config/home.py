@@ -1,0 +1,248 @@
+"""The home directory of one HRM: where it keeps what is its own, and the lock that makes one server of it.
+
+Only the standard library: the command line imports this to find the server.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from hrm.config.mounts import mount_of, read_mounts
+from hrm.model.errors import ClusterError, Conflict, Forbidden, InvalidInput
+
+ENVIRONMENT_VARIABLE = "HRM_HOME"
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths under one directory. Nothing is made before `create`."""
+
+    path: Path
+
+    @classmethod
+    def locate(cls, explicit: Path | None = None) -> Home:
+        """``explicit``, else ``$HRM_HOME``, else ``~/.hrm``."""
+        if explicit is None and (named := os.environ.get(ENVIRONMENT_VARIABLE)):
+            explicit = Path(named)
+        try:
+            return cls((explicit or Path("~/.hrm")).expanduser().absolute())
+        except RuntimeError:
+            raise InvalidInput(
+                f"no home directory is known for {explicit or '~/.hrm'}", next_step=f"set {ENVIRONMENT_VARIABLE}"
+            ) from None
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "hrm.yaml"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "hrm.db"
+
+    @property
+    def server_file(self) -> Path:
+        """Where the server is, as JSON; there while it is ready for requests."""
+        return self.path / "server.json"
+
+    @property
+    def token_file(self) -> Path:
+        """The operator's bearer token."""
+        return self.path / "token"
+
+    @property
+    def secret_file(self) -> Path:
+        """What tokens are signed with."""
+        return self.path / "secret"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "server.log"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def node_dir(self) -> Path:
+        return self.path / "node"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.path / "models"
+
+    def create(self) -> None:
+        """Make the directory, for its owner alone, or see that an existing one is fit.
+
+        Raises InvalidInput (something else stands there), Forbidden (it is another's, or others can write to it) and
+        ClusterError (it cannot be made).
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = self.path.stat()
+        except FileExistsError:
+            raise InvalidInput(f"{self.path} is no directory", next_step=f"set {ENVIRONMENT_VARIABLE}") from None
+        except OSError as error:
+            raise ClusterError(
+                f"cannot make {self.path}: {error.strerror}",
+                next_step=f"set {ENVIRONMENT_VARIABLE} to a place of yours",
+            ) from None
+        if status.st_uid != os.geteuid():
+            raise Forbidden(
+                f"{self.path} belongs to user {status.st_uid}, not to you ({os.geteuid()})",
+                next_step=f"set {ENVIRONMENT_VARIABLE} to a directory of yours",
+            )
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise Forbidden(
+                f"others can write to {self.path} (mode {stat.S_IMODE(status.st_mode):04o})",
+                next_step=f"look whether what is in it is yours, then: chmod 700 {self.path}",
+            )
+        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            self.path.chmod(0o700)
+
+    def check_filesystem(self, mountinfo: str | None = None) -> None:
+        """Refuse a network filesystem: SQLite's locks and shared memory do not hold there.
+
+        ``mountinfo`` is text in the form of ``/proc/self/mountinfo`` (proc(5)), which is read if it is None. Raises
+        InvalidInput, naming a local path to use.
+        """
+        mounts = read_mounts(mountinfo)
+        mount = mount_of(self.path, mounts)
+        if mount is None or not mount.network:
+            return
+        local = next(
+            (place for place in _local_places() if not getattr(mount_of(place, mounts), "network", False)), None
+        )
+        raise InvalidInput(
+            f"{self.path} is on a network filesystem ({mount.kind} at {mount.point}); the database needs a local disk",
+            next_step=f"export {ENVIRONMENT_VARIABLE}={local or '/a/local/directory'}",
+        )
+
+    def lock(self) -> HomeLock:
+        """Hold this home until the lock is released or the process ends, however it ends.
+
+        Raises Conflict if another server holds it, naming its pid and address.
+        """
+        return HomeLock(self.lock_file)
+
+    def ensure_secret(self) -> bytes:
+        """The secret that signs tokens, made the first time. Call it under the lock."""
+        secret = self._read_private(self.secret_file)
+        if len(secret) < SECRET_BYTES:
+            secret = secrets.token_bytes(SECRET_BYTES)
+            # The old token was signed with what is gone.
+            self.token_file.unlink(missing_ok=True)
+            self.write_private(self.secret_file, secret)
+        return secret
+
+    def ensure_token(self, token: str) -> str:
+        """The operator's token: the one kept, or ``token``, kept from now on. Call it under the lock."""
+        kept = self._read_private(self.token_file).decode(errors="replace").strip()
+        if kept:
+            return kept
+        self.write_private(self.token_file, token.encode() + b"\n")
+        return token
+
+    def write_private(self, path: Path, data: bytes) -> None:
+        """Write a file of this home that only its owner can read. A reader sees the old content or the new, whole.
+
+        Raises ClusterError if it cannot be written; then the old content stays.
+        """
+        try:
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            try:
+                with open(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise ClusterError(
+                f"cannot write {path}: {error.strerror}", next_step="check the disk and its space"
+            ) from None
+
+    def _read_private(self, path: Path) -> bytes:
+        """Empty if it is not there. Raises Forbidden if others could have written or read it."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise Forbidden(f"cannot read {path}: {error.strerror}", next_step="make it a file of yours") from None
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise Forbidden(
+                    f"others have access to {path} (mode {stat.S_IMODE(status.st_mode):04o}): it is no secret any more",
+                    next_step=f"delete it, and a new one is made: rm {path}",
+                )
+            return file.read()
+
+
+class HomeLock:
+    """Held from its making. The kernel lets go of it when the process ends, so that it is never stale."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ClusterError(f"cannot open {path}: {error.strerror}", next_step="check the directory") from None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = self._read_holder()
+            os.close(self._descriptor)
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise ClusterError(f"cannot lock {path}: {error.strerror}", next_step="use a local disk") from None
+            pid, address = holder.get("pid", "unknown"), holder.get("address", "")
+            raise Conflict(
+                f"another HRM server holds {path.parent}: pid {pid}, "
+                + (f"at {address}" if address else "starting up"),
+                next_step=f"use that one, end it with `hrm down`, or set {ENVIRONMENT_VARIABLE} to another directory",
+            ) from None
+        self.note(address="")
+
+    def note(self, *, address: str) -> None:
+        """Say where the holder can be reached, for whoever finds the lock taken."""
+        text = json.dumps({"pid": os.getpid(), "address": address}).encode()
+        os.truncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text, 0)
+
+    def release(self) -> None:
+        """Let go. The file stays: a deleted one would let two servers each lock their own."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> HomeLock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _read_holder(self) -> dict[str, object]:
+        try:
+            holder = json.loads(os.pread(self._descriptor, 4096, 0))
+        except ValueError:
+            return {}
+        return holder if isinstance(holder, dict) else {}
+
+
+def _local_places() -> list[Path]:
+    """Where a home may be made instead, the most lasting first."""
+    parents = [Path("/var/lib"), Path("/var/tmp"), Path("/tmp")]
+    return [parent / f"hrm-{os.geteuid()}" for parent in parents if os.access(parent, os.W_OK)]
