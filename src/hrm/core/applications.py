@@ -1,0 +1,271 @@
+"""Applications as the scheduler sees them: what they ask for and what they hold."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hrm.core.amounts import NOTHING, Amounts
+from hrm.core.reasons import Reason
+from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.requests import ANY, ResourceRequest
+from hrm.model.resources import Resources
+
+if TYPE_CHECKING:
+    from hrm.core.nodes import Node
+    from hrm.core.queues import Queue
+
+
+class Shape(Amounts):
+    """What one container needs: amounts and model of GPU. Equal asks of all applications share one object.
+
+    So a visit that finds a shape too large for a node turns it down once, not once per application.
+    """
+
+    __slots__ = ("gpu_model", "missed_visit", "reason", "resources", "uses")
+
+    resources: Resources
+    gpu_model: str | None
+    #: Asks that have this shape, waiting or not; it is forgotten with the last.
+    uses: int
+    #: Number of the last visit that found no room for it.
+    missed_visit: int
+    #: Why there was none.
+    reason: Reason
+
+    @classmethod
+    def make(cls, resources: Resources, gpu_model: str | None) -> Shape:
+        shape = cls.of(resources)
+        shape.resources = resources
+        shape.gpu_model = gpu_model
+        shape.uses = 0
+        shape.missed_visit = 0
+        shape.reason = Reason.NOT_YET_SCHEDULED
+        return shape
+
+
+class Place:
+    """How many containers of an ask are wanted on one node, in one rack or anywhere."""
+
+    __slots__ = ("count", "relax")
+
+    def __init__(self, count: int, relax: bool) -> None:
+        self.count = count
+        self.relax = relax
+
+
+class Ask:
+    """Containers of one shape and priority that an application waits for.
+
+    An ask with a "*" place counts as YARN's: that count is the total, the counts of nodes and racks say where they
+    are preferred, and ``relax`` false on the rack or on "*" forbids to go as far as that. Without "*" each named place
+    stands for itself: its count adds to the total, and ``relax`` false means that only this place will do.
+    """
+
+    __slots__ = (
+        "allocation_request_id",
+        "app",
+        "counted_by_any",
+        "missed",
+        "order",
+        "pending",
+        "places",
+        "priority",
+        "reason",
+        "shape",
+    )
+
+    def __init__(self, app: App, shape: Shape, priority: int, allocation_request_id: int, seq: int) -> None:
+        self.app = app
+        self.shape = shape
+        self.priority = priority
+        self.allocation_request_id = allocation_request_id
+        #: Among the asks of the application: lower priority number first, then request id, then the older.
+        self.order = (priority, allocation_request_id, seq)
+        self.places: dict[str, Place] = {}
+        #: True iff the count of "*" is the total.
+        self.counted_by_any = False
+        #: Containers still waited for.
+        self.pending = 0
+        #: Visits passed over because the node was no preferred place. Delay scheduling counts here.
+        self.missed = 0
+        #: Why the last visit that looked at it turned it down.
+        self.reason = Reason.NOT_YET_SCHEDULED
+
+    def __lt__(self, other: Ask) -> bool:
+        return self.order < other.order
+
+    def set_place(self, request: ResourceRequest) -> int:
+        """Take a new absolute count; returns by how much the number of containers waited for changed."""
+        name = request.resource_name
+        if request.count:
+            self.places[name] = Place(request.count, request.relax_locality)
+        else:
+            self.places.pop(name, None)
+        if name == ANY:
+            self.counted_by_any = True
+        before = self.pending
+        counted = self.places.get(ANY, Place(0, True)).count if self.counted_by_any else self._sum_of_places()
+        self.pending = counted
+        return counted - before
+
+    def _sum_of_places(self) -> int:
+        return sum(place.count for place in self.places.values())
+
+    def accepts(self, node: Node) -> bool:
+        """True iff the places asked for allow this node."""
+        places = self.places
+        anywhere = places.get(ANY)
+        if anywhere is not None and len(places) == 1:
+            return True
+        if node.node_id in places:
+            return True
+        rack = places.get(node.rack)
+        if anywhere is None:
+            return rack is not None or any(place.relax for place in places.values())
+        if rack is not None:
+            return rack.relax
+        return anywhere.relax
+
+    def count_down(self, node: Node) -> None:
+        """One container was placed on ``node``, which `accepts` allows."""
+        self.pending -= 1
+        places = self.places
+        at_node, at_rack, anywhere = places.get(node.node_id), places.get(node.rack), places.get(ANY)
+        if anywhere is not None:
+            self._use(ANY, anywhere)
+            if at_node is not None:
+                self._use(node.node_id, at_node)
+            if at_rack is not None:
+                self._use(node.rack, at_rack)
+        elif at_node is not None:
+            self._use(node.node_id, at_node)
+        elif at_rack is not None:
+            self._use(node.rack, at_rack)
+        else:
+            self._use(*next((name, place) for name, place in places.items() if place.relax))
+
+    def _use(self, name: str, place: Place) -> None:
+        place.count -= 1
+        if not place.count:
+            del self.places[name]
+
+    def strict_places(self) -> tuple[str, ...]:
+        """The nodes and racks it must lie on one of; () iff it may lie anywhere."""
+        anywhere = self.places.get(ANY)
+        if anywhere is not None:
+            return () if anywhere.relax else tuple(name for name in self.places if name != ANY)
+        return () if any(place.relax for place in self.places.values()) else tuple(self.places)
+
+
+class Container:
+    """A grant on the books. Compared by identity: there is one object per container."""
+
+    __slots__ = ("app", "container_id", "device_ids", "node", "priority", "shape")
+
+    def __init__(
+        self,
+        container_id: ContainerId,
+        app: App,
+        node: Node,
+        shape: Amounts,
+        device_ids: tuple[str, ...],
+        priority: int,
+    ) -> None:
+        self.container_id = container_id
+        self.app = app
+        self.node = node
+        self.shape = shape
+        self.device_ids = device_ids
+        self.priority = priority
+
+    @property
+    def milli_per_device(self) -> int:
+        return min(self.shape.gpus, 1000)
+
+
+def container_key(container_id: ContainerId) -> tuple[int, int, int]:
+    """What tells containers of one application apart. Cheaper to hash than the whole id."""
+    return container_id.attempt.number, container_id.epoch, container_id.seq
+
+
+class App:
+    """One application in a leaf queue. Orders among its siblings as queues do: see `hrm.core.ordering`."""
+
+    __slots__ = (
+        "application_id",
+        "asks",
+        "asks_by_key",
+        "attempt",
+        "blacklist",
+        "containers",
+        "demand",
+        "entry",
+        "min_share",
+        "missed_visit",
+        "name",
+        "next_ask",
+        "next_container",
+        "priority",
+        "queue",
+        "runnable",
+        "start",
+        "usage",
+        "user",
+        "weight",
+    )
+
+    def __init__(self, application_id: ApplicationId, user: str, submitted_at: float, priority: int) -> None:
+        self.application_id = application_id
+        #: Last tie-break. Numbers, because as text application 10000 would come before 9999.
+        self.name = (application_id.cluster_timestamp, application_id.seq)
+        self.user = user
+        self.start = submitted_at
+        self.priority = priority
+        self.weight = 1.0
+        #: Applications have no minimum share.
+        self.min_share = NOTHING
+        self.queue: Queue
+        #: False iff limits on running applications make it wait.
+        self.runnable = False
+        self.usage = Amounts()
+        #: Usage and all that it still asks for.
+        self.demand = Amounts()
+        #: Waiting asks in their order.
+        self.asks: list[Ask] = []
+        self.asks_by_key: dict[tuple[int, int, Resources, str | None], Ask] = {}
+        #: None before the first and between two.
+        self.attempt: AttemptId | None = None
+        self.next_container = 1
+        self.next_ask = 0
+        self.containers: dict[tuple[int, int, int], Container] = {}
+        self.blacklist: frozenset[str] = frozenset()
+        #: Its place among its siblings; None iff it is not in the order (waits for nothing, or may not run).
+        self.entry: tuple[object, ...] | None = None
+        self.missed_visit = 0
+
+    def add_ask(self, ask: Ask) -> None:
+        self.asks_by_key[self._key(ask)] = ask
+        insort(self.asks, ask)
+
+    def drop_ask(self, ask: Ask) -> None:
+        del self.asks_by_key[self._key(ask)]
+        self.asks.remove(ask)
+
+    @property
+    def age(self) -> tuple[float, tuple[int, int]]:
+        """Order among those that wait to run: the older first."""
+        return self.start, self.name
+
+    def pending(self) -> int:
+        """Containers waited for."""
+        return sum(ask.pending for ask in self.asks)
+
+    def shapes(self) -> Iterator[Shape]:
+        for ask in self.asks:
+            yield ask.shape
+
+    @staticmethod
+    def _key(ask: Ask) -> tuple[int, int, Resources, str | None]:
+        return ask.priority, ask.allocation_request_id, ask.shape.resources, ask.shape.gpu_model

@@ -1,0 +1,164 @@
+"""Checks the books: what must hold after every event, whatever came before.
+
+Cheap enough for tests, simulations and a running server now and then: it looks once at every container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hrm.core.amounts import Amounts
+from hrm.core.applications import App, container_key
+from hrm.core.nodes import WHOLE, Node
+from hrm.core.queues import Queue
+from hrm.model.errors import InvariantBroken
+
+if TYPE_CHECKING:
+    from hrm.core.scheduler import Scheduler
+
+
+def check_invariants(scheduler: Scheduler) -> None:
+    """Raises InvariantBroken with everything that is wrong; changes nothing."""
+    books = scheduler.books()
+    found = [
+        *(line for node in books.nodes for line in _check_node(node)),
+        *(line for app in books.apps for line in _check_app(app)),
+        *(line for queue in books.root.walk() for line in _check_queue(queue)),
+        *_check_totals(books.nodes, books.apps, books.root),
+    ]
+    if found:
+        raise InvariantBroken("the scheduler's books do not balance:\n" + "\n".join(f"  {line}" for line in found))
+
+
+def _differ(left: Amounts, right: Amounts) -> bool:
+    return left.frozen() != right.frozen()
+
+
+def _total(parts: Iterable[Amounts]) -> Amounts:
+    total = Amounts()
+    for part in parts:
+        total.add(part)
+    return total
+
+
+def _check_node(node: Node) -> list[str]:
+    found = []
+    used = _total(container.shape for container in node.containers)
+    accounted = _total((used, node.free))
+    if _differ(accounted, node.total):
+        found.append(f"node {node.node_id}: used {used!r} and free {node.free!r} are not its total {node.total!r}")
+    held = dict.fromkeys(node.positions, 0)
+    for container in node.containers:
+        if container.node is not node or container.app.containers.get(container_key(container.container_id)) is None:
+            found.append(f"node {node.node_id}: {container.container_id} is not on its application's books")
+        for device_id in container.device_ids:
+            if device_id in held:
+                held[device_id] += container.milli_per_device
+    for device, free in zip(node.devices, node.device_free, strict=True):
+        if free != WHOLE - held[device.device_id]:
+            found.append(f"device {device.device_id}: {free} milli free, {held[device.device_id]} held")
+        if free < 0 and not node.overcommitted:
+            found.append(f"device {device.device_id}: over its capacity by {-free} milli")
+    if not node.overcommitted:
+        found += [
+            f"node {node.node_id}: over its {name} by {-amount}" for name, amount in node.free.items() if amount < 0
+        ]
+    if node.device_free and (max(node.device_free), node.device_free.count(WHOLE)) != (
+        node.largest_free,
+        node.whole_free,
+    ):
+        found.append(f"node {node.node_id}: the summary of its devices is out of date: {node.device_free}")
+    return found
+
+
+def _check_app(app: App) -> list[str]:
+    found = []
+    name = app.application_id
+    held = _total(container.shape for container in app.containers.values())
+    if _differ(held, app.usage):
+        found.append(f"{name}: uses {app.usage!r}, its containers hold {held!r}")
+    demand = held.copy()
+    for ask in app.asks:
+        demand.add_times(ask.shape, ask.pending)
+        if ask.pending <= 0:
+            found.append(f"{name}: an ask for {ask.pending} containers waits")
+    if _differ(demand, app.demand):
+        found.append(f"{name}: demands {app.demand!r}, holds and waits for {demand!r}")
+    if sorted(app.asks) != app.asks or len(app.asks) != len(app.asks_by_key):
+        found.append(f"{name}: its asks are out of order")
+    if app not in app.queue.apps:
+        found.append(f"{name}: not in its queue {app.queue.path}")
+    if (app.entry is not None) != bool(app.runnable and app.asks):
+        found.append(f"{name}: waits for {len(app.asks)} asks, runnable {app.runnable}, but entry is {app.entry!r}")
+    return found
+
+
+def _check_queue(queue: Queue) -> list[str]:
+    found = []
+    members: list[App | Queue] = [*queue.apps, *queue.children.values()]
+    if queue.apps and queue.children:
+        found.append(f"queue {queue.path}: has both applications and queues")
+    usage = _total(member.usage for member in members)
+    if _differ(usage, queue.usage):
+        found.append(f"queue {queue.path}: uses {queue.usage!r}, what is in it {usage!r}")
+    asked = _total(member.demand for member in members)
+    if _differ(asked, queue.asked):
+        found.append(f"queue {queue.path}: is asked for {queue.asked!r}, by what is in it for {asked!r}")
+    limit = queue.max_share
+    if _differ(queue.demand, asked if limit is None else asked.smallest(limit)):
+        found.append(f"queue {queue.path}: demands {queue.demand!r} of {asked!r} asked")
+    if queue.apps or not queue.children:
+        running = sum(app.runnable for app in queue.apps)
+        waiting = len(queue.apps) - running
+        if [app for app in queue.waiting_apps if app.runnable] or len(queue.waiting_apps) != waiting:
+            found.append(f"queue {queue.path}: its list of waiting applications is wrong")
+    else:
+        running = sum(child.running_apps for child in queue.children.values())
+        waiting = sum(child.waiting for child in queue.children.values())
+    if (running, waiting) != (queue.running_apps, queue.waiting):
+        found.append(
+            f"queue {queue.path}: counts {queue.running_apps} running and {queue.waiting} waiting applications,"
+            f" has {running} and {waiting}"
+        )
+    entries = [entry[-1] for entry in queue.order]
+    if any(member.entry is not entry for member, entry in zip(entries, queue.order, strict=True)):
+        found.append(f"queue {queue.path}: an entry of its order is not its member's")
+    if {id(member) for member in members if member.entry is not None} != {id(entry) for entry in entries}:
+        found.append(f"queue {queue.path}: its order does not hold exactly the members that wait")
+    if any(not left < right for left, right in zip(queue.order, queue.order[1:], strict=False)):
+        found.append(f"queue {queue.path}: its order is not sorted")
+    if queue.order_epoch == queue.cluster.epoch and any(
+        entry != queue.key_of(entry[-1], queue.cluster.total) for entry in queue.order
+    ):
+        found.append(f"queue {queue.path}: a key of its order is out of date")
+    shapes: dict[int, int] = {}
+    for app in queue.apps:
+        for ask in app.asks if app.runnable else ():
+            shapes[id(ask.shape)] = shapes.get(id(ask.shape), 0) + 1
+    for child in queue.children.values():
+        for shape, count in child.shapes.items():
+            shapes[id(shape)] = shapes.get(id(shape), 0) + count
+    if shapes != {id(shape): count for shape, count in queue.shapes.items()}:
+        found.append(f"queue {queue.path}: its count of waiting shapes is wrong")
+    return found
+
+
+def _check_totals(nodes: list[Node], apps: list[App], root: Queue) -> list[str]:
+    found = []
+    total = _total(node.total for node in nodes)
+    if _differ(total, root.cluster.total):
+        found.append(f"the cluster's size is {root.cluster.total!r}, its nodes have {total!r}")
+    on_nodes = sum(len(node.containers) for node in nodes)
+    of_apps = sum(len(app.containers) for app in apps)
+    if on_nodes != of_apps:
+        found.append(f"{on_nodes} containers are on nodes, {of_apps} belong to applications")
+    in_tree = sum(len(queue.apps) for queue in root.walk())
+    if in_tree != len(apps):
+        found.append(f"{len(apps)} applications are known, {in_tree} are in queues")
+    found += [f"the floor {root.cluster.floor!r} is above {shape!r}" for shape in root.shapes if _above(root, shape)]
+    return found
+
+
+def _above(root: Queue, shape: Amounts) -> bool:
+    return not root.cluster.floor.frozen().fits_in(shape.frozen())

@@ -1,0 +1,221 @@
+"""One node's books: what is free, device by device, and what runs there; and the index that finds nodes with room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from hrm.core.amounts import Amounts
+from hrm.core.reasons import Reason
+from hrm.model.nodes import DeviceSpec, NodeSpec
+
+if TYPE_CHECKING:
+    from hrm.core.applications import Container, Shape
+
+WHOLE = 1000
+
+
+class Node:
+    """A machine. ``free`` is total minus what runs; GPUs are kept per device besides.
+
+    500 + 500 free milli on two devices is not a whole GPU: up to 1000 a container lies on one device, above it gets
+    wholly free ones.
+    """
+
+    __slots__ = (
+        "_model_positions",
+        "bucket",
+        "containers",
+        "device_free",
+        "devices",
+        "free",
+        "largest_free",
+        "node_id",
+        "overcommitted",
+        "positions",
+        "rack",
+        "schedulable",
+        "spec",
+        "total",
+        "whole_free",
+    )
+
+    def __init__(self, spec: NodeSpec) -> None:
+        self.node_id = spec.node_id
+        self.schedulable = True
+        #: In the order they came. A dict for its order and its speed; the values mean nothing.
+        self.containers: dict[Container, None] = {}
+        #: True iff facts (a smaller node, recovered containers) put more here than there is.
+        self.overcommitted = False
+        #: Where `NodeIndex` keeps it.
+        self.bucket: tuple[int, int, int] | None = None
+        self.set_spec(spec)
+
+    def set_spec(self, spec: NodeSpec) -> None:
+        """Take a new size. What runs stays, even if it is now too much."""
+        self.spec = spec
+        self.rack = spec.rack
+        self.total = Amounts.of(spec.total)
+        self.free = self.total.copy()
+        #: By index.
+        self.devices: tuple[DeviceSpec, ...] = tuple(sorted(spec.devices, key=lambda device: device.index))
+        self.positions = {device.device_id: position for position, device in enumerate(self.devices)}
+        self.device_free = [WHOLE] * len(self.devices)
+        self._model_positions: dict[str, tuple[int, ...]] = {}
+        self.overcommitted = False
+        for container in self.containers:
+            self._book(container)
+        self._sum_devices()
+
+    def positions_of_model(self, glob: str) -> tuple[int, ...]:
+        """Positions of the devices whose model matches (case does not count)."""
+        known = self._model_positions.get(glob)
+        if known is None:
+            pattern = glob.lower()
+            known = tuple(i for i, device in enumerate(self.devices) if fnmatchcase(device.model.lower(), pattern))
+            self._model_positions[glob] = known
+        return known
+
+    def fits(self, shape: Shape) -> bool:
+        """True iff it can be placed here now, as far as amounts and devices go."""
+        if not shape.fits_in(self.free):
+            return False
+        gpus = shape.gpus
+        if not gpus:
+            return True
+        if shape.gpu_model is None:
+            return self.largest_free >= gpus if gpus <= WHOLE else self.whole_free * WHOLE >= gpus
+        allowed = self.positions_of_model(shape.gpu_model)
+        if gpus <= WHOLE:
+            return any(self.device_free[i] >= gpus for i in allowed)
+        return sum(self.device_free[i] == WHOLE for i in allowed) * WHOLE >= gpus
+
+    def why_not(self, shape: Shape) -> Reason:
+        """What is short here now. Only for a shape that does not fit."""
+        free = self.free
+        if shape.gpus and shape.gpus <= free.gpus and shape.gpu_model is None and shape.fits_in(free):
+            return Reason.GPU_FRAGMENTED
+        if shape.gpus and (shape.gpus > free.gpus or shape.fits_in(free)):
+            return Reason.INSUFFICIENT_GPUS
+        if shape.memory > free.memory:
+            return Reason.INSUFFICIENT_MEMORY
+        return Reason.INSUFFICIENT_VCORES if shape.vcores > free.vcores else Reason.INSUFFICIENT_OTHER
+
+    def could_hold(self, shape: Shape) -> bool:
+        """True iff it would fit if nothing ran here."""
+        if not shape.fits_in(self.total):
+            return False
+        if not shape.gpus:
+            return True
+        devices = len(self.devices) if shape.gpu_model is None else len(self.positions_of_model(shape.gpu_model))
+        return devices * WHOLE >= shape.gpus
+
+    def take(self, shape: Shape) -> tuple[str, ...]:
+        """Take the amounts and pick the devices, which `fits` has found to be there.
+
+        A fraction goes to the fullest device that still fits, so that whole devices stay whole.
+        """
+        self.free.subtract(shape)
+        gpus = shape.gpus
+        if not gpus:
+            return ()
+        device_free = self.device_free
+        allowed = range(len(device_free)) if shape.gpu_model is None else self.positions_of_model(shape.gpu_model)
+        if gpus <= WHOLE:
+            best, best_free = -1, WHOLE + 1
+            for i in allowed:
+                free = device_free[i]
+                if gpus <= free < best_free:
+                    best, best_free = i, free
+            device_free[best] -= gpus
+            self._sum_devices()
+            return (self.devices[best].device_id,)
+        chosen = [i for i in allowed if device_free[i] == WHOLE][: gpus // WHOLE]
+        for i in chosen:
+            device_free[i] = 0
+        self._sum_devices()
+        return tuple(self.devices[i].device_id for i in chosen)
+
+    def occupy(self, container: Container) -> None:
+        """Book a container that runs already, on the devices it names."""
+        self.containers[container] = None
+        self._book(container)
+        self._sum_devices()
+
+    def give_back(self, container: Container) -> None:
+        """Free what a container held. Devices that left the node meanwhile are passed over."""
+        del self.containers[container]
+        self.free.add(container.shape)
+        if container.device_ids:
+            part = container.milli_per_device
+            for device_id in container.device_ids:
+                position = self.positions.get(device_id)
+                if position is not None:
+                    self.device_free[position] += part
+            self._sum_devices()
+        if self.overcommitted:
+            self.overcommitted = self._is_short()
+
+    def _book(self, container: Container) -> None:
+        self.free.subtract(container.shape)
+        part = container.milli_per_device
+        for device_id in container.device_ids:
+            position = self.positions.get(device_id)
+            if position is not None:
+                self.device_free[position] -= part
+        self.overcommitted = self._is_short()
+
+    def _is_short(self) -> bool:
+        return any(amount < 0 for _, amount in self.free.items()) or any(free < 0 for free in self.device_free)
+
+    def _sum_devices(self) -> None:
+        if self.device_free:
+            #: Milli free on the emptiest device, and number of wholly free ones: what most fits ask for.
+            self.largest_free = max(self.device_free)
+            self.whole_free = self.device_free.count(WHOLE)
+        else:
+            self.largest_free = self.whole_free = 0
+
+
+class NodeIndex:
+    """Nodes by how much is free, coarsely: a bucket holds those whose free amounts have equal bit lengths.
+
+    A node changes its bucket only when something halves or doubles, so keeping the index costs next to nothing, and
+    a search skips the full nodes without looking at them.
+    """
+
+    def __init__(self) -> None:
+        self._buckets: dict[tuple[int, int, int], dict[Node, None]] = {}
+
+    def update(self, node: Node) -> None:
+        """After ``node.free`` or its schedulability changed."""
+        free = node.free
+        bucket = (_bits(free.memory), _bits(free.vcores), _bits(free.gpus)) if node.schedulable else None
+        if bucket == node.bucket:
+            return
+        self.remove(node)
+        if bucket is not None:
+            self._buckets.setdefault(bucket, {})[node] = None
+            node.bucket = bucket
+
+    def remove(self, node: Node) -> None:
+        if node.bucket is not None:
+            held = self._buckets[node.bucket]
+            del held[node]
+            if not held:
+                del self._buckets[node.bucket]
+            node.bucket = None
+
+    def with_room_for(self, floor: Amounts) -> Iterator[Node]:
+        """Schedulable nodes with at least ``floor`` free, the emptiest buckets first."""
+        memory, vcores, gpus = _bits(floor.memory), _bits(floor.vcores), _bits(floor.gpus)
+        for bucket in sorted(self._buckets, reverse=True):
+            if bucket[0] >= memory and bucket[1] >= vcores and bucket[2] >= gpus:
+                for node in self._buckets[bucket]:
+                    if floor.fits_in(node.free):
+                        yield node
+
+
+def _bits(amount: int) -> int:
+    return amount.bit_length() if amount > 0 else 0

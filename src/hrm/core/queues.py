@@ -1,0 +1,314 @@
+"""The tree of queues: usage and demand up each path, and the sorted siblings that a visit walks.
+
+Theory of operation. Every queue keeps those of its children that wait for something in ``order``, sorted by the key of
+its policy. An allocation changes the usage of one application and the queues above it, so it re-keys one path from leaf
+to root: O(depth × log siblings). Keys that depend on more than that (the size of the cluster, weights) carry the epoch
+in which they were made; when it is over, the first visit that enters the queue sorts it once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+
+from hrm.core.amounts import NOTHING, Amounts
+from hrm.core.applications import App, Ask, Shape
+from hrm.core.ordering import KEYS, Key
+from hrm.model.queues import ROOT, QueueSpec
+from hrm.model.resources import ZERO, Resources
+
+
+class Cluster:
+    """What all queues share: the size that keys depend on, and the least that anything waits for."""
+
+    __slots__ = ("_raised_at", "epoch", "floor", "total")
+
+    def __init__(self) -> None:
+        #: Sum of all nodes, unschedulable ones too.
+        self.total = Amounts()
+        #: Grows when keys made before are no longer right.
+        self.epoch = 1
+        #: No waiting shape needs less than this of anything: a node with less free is not looked at further.
+        self.floor = Amounts()
+        self._raised_at = 0
+
+    def lower_floor(self, shapes: dict[Shape, int], shape: Shape) -> None:
+        """``shape`` is new among the waiting ``shapes``."""
+        self.floor = shape.copy() if len(shapes) == 1 else self.floor.smallest(shape)
+        self._raised_at = max(self._raised_at, len(shapes))
+
+    def raise_floor(self, shapes: dict[Shape, int]) -> None:
+        """A shape waits no longer. A floor that is too low is safe, so it is worked out anew only now and then."""
+        if shapes and (len(shapes) < 16 or len(shapes) * 2 <= self._raised_at):
+            waiting = iter(shapes)
+            floor = next(waiting).copy()
+            for shape in waiting:
+                floor = floor.smallest(shape)
+            self.floor = floor
+            self._raised_at = len(shapes)
+
+
+class Queue:
+    """One queue. A leaf has applications, a parent queues."""
+
+    __slots__ = (
+        "apps",
+        "asked",
+        "children",
+        "cluster",
+        "demand",
+        "draining",
+        "entry",
+        "fair_share",
+        "key_of",
+        "limited",
+        "lineage",
+        "max_share",
+        "min_share",
+        "missed_visit",
+        "name",
+        "order",
+        "order_epoch",
+        "parent",
+        "path",
+        "priority",
+        "running_apps",
+        "shapes",
+        "spec",
+        "start",
+        "steady_share",
+        "usage",
+        "waiting",
+        "waiting_apps",
+        "weight",
+    )
+
+    def __init__(self, spec: QueueSpec, path: str, parent: Queue | None, cluster: Cluster) -> None:
+        self.path = self.name = path
+        self.parent = parent
+        self.cluster = cluster
+        #: This queue and those above it, up to the root.
+        self.lineage: tuple[Queue, ...] = (self, *(parent.lineage if parent else ()))
+        self.children: dict[str, Queue] = {}
+        self.apps: dict[App, None] = {}
+        #: Queues have no start time and no priority: ties go by name.
+        self.start = 0.0
+        self.priority = 0
+        self.usage = Amounts()
+        #: What the children demand together.
+        self.asked = Amounts()
+        #: The same, at most the max share.
+        self.demand = self.asked
+        #: Applications that may run, and those that wait for that, here and below.
+        self.running_apps = 0
+        self.waiting = 0
+        #: Of a leaf: the latter, oldest first.
+        self.waiting_apps: list[App] = []
+        #: Shapes that wait here and below, each with the number of asks.
+        self.shapes: dict[Shape, int] = {}
+        self.order: list[Key] = []
+        self.order_epoch = 0
+        self.entry: Key | None = None
+        self.missed_visit = 0
+        self.fair_share: Resources = ZERO
+        self.steady_share: Resources = ZERO
+        #: True iff it was taken out of the configuration while in use: what runs goes on, nothing new enters.
+        self.draining = False
+        self.set_spec(spec)
+
+    def set_spec(self, spec: QueueSpec) -> None:
+        """Take limits, weight and policy as declared. The children are not touched."""
+        self.spec = spec
+        self.weight = spec.weight
+        self.min_share = Amounts.of(spec.min_share) if spec.min_share else NOTHING
+        self.max_share = None if spec.max_share is None else Amounts.of(spec.max_share)
+        self.key_of = KEYS[spec.policy]
+        self.order_epoch = 0
+        self.demand = self.asked if self.max_share is None else self.asked.smallest(self.max_share)
+
+    def set_limited(self) -> None:
+        """Note which queues of the lineage have a max share at all. After any of them changed."""
+        #: Those of the lineage with a max share: what an allocation has to check.
+        self.limited: tuple[Queue, ...] = tuple(queue for queue in self.lineage if queue.max_share is not None)
+
+    @property
+    def is_leaf(self) -> bool:
+        return not self.children
+
+    def walk(self) -> Iterator[Queue]:
+        """This queue and all below it, parents first."""
+        yield self
+        for child in self.children.values():
+            yield from child.walk()
+
+    def child_path(self, name: str) -> str:
+        return name if self.path == ROOT else f"{self.path}.{name}"
+
+    # ---- the order of children
+
+    def enter(self, child: App | Queue) -> None:
+        """The child waits for something now."""
+        child.entry = self.key_of(child, self.cluster.total)
+        insort(self.order, child.entry)
+
+    def leave(self, child: App | Queue) -> None:
+        """The child waits for nothing any more."""
+        entry = child.entry
+        if entry is not None:
+            del self.order[bisect_left(self.order, entry)]
+            child.entry = None
+
+    def rekey(self, child: App | Queue) -> None:
+        """The child's usage or demand changed."""
+        entry = child.entry
+        if entry is None:
+            return
+        order = self.order
+        child.entry = key = self.key_of(child, self.cluster.total)
+        position = 0 if order[0] is entry else bisect_left(order, entry)
+        # It often stays where it is.
+        if (position + 1 == len(order) or key < order[position + 1]) and (position == 0 or order[position - 1] < key):
+            order[position] = key
+            return
+        del order[position]
+        insort(order, key)
+
+    def sorted_children(self) -> list[Key]:
+        """Keys of the children that wait for something, in order; each ends with the child. Sorts if outdated."""
+        if self.order_epoch != self.cluster.epoch:
+            total, key_of = self.cluster.total, self.key_of
+            order = [key_of(entry[-1], total) for entry in self.order]
+            order.sort()
+            for entry in order:
+                entry[-1].entry = entry
+            self.order = order
+            self.order_epoch = self.cluster.epoch
+        return self.order
+
+    def sum_demand(self) -> None:
+        """Add up the children's demand anew: after a reload, when a limit below or here may have changed."""
+        self.asked = Amounts()
+        for app in self.apps:
+            self.asked.add(app.demand)
+        for child in self.children.values():
+            self.asked.add(child.demand)
+        self.demand = self.asked if self.max_share is None else self.asked.smallest(self.max_share)
+
+    # ---- changes of a leaf, carried up to the root
+
+    def rekey_path(self, app: App) -> None:
+        """After the application's usage and demand, and the queues', changed."""
+        self.rekey(app)
+        for queue in self.lineage:
+            if queue.parent is not None:
+                queue.parent.rekey(queue)
+
+    def change_demand(self, amounts: Amounts, times: int) -> None:
+        """The applications here ask for (or hold) so much more or less."""
+        queue: Queue | None = self
+        while queue is not None:
+            queue.asked.add_times(amounts, times)
+            if queue.max_share is not None:
+                before, queue.demand = queue.demand, queue.asked.smallest(queue.max_share)
+                # From here up only what the limit lets through counts.
+                difference = queue.demand.copy()
+                difference.subtract(before)
+                amounts, times = difference, 1
+            queue = queue.parent
+
+    def add_waiting(self, app: App, ask: Ask) -> None:
+        """An ask of a runnable application began to wait."""
+        if app.entry is None:
+            self.enter(app)
+        shape = ask.shape
+        for queue in self.lineage:
+            count = queue.shapes.get(shape, 0)
+            queue.shapes[shape] = count + 1
+            if count == 0:
+                if queue.parent is None:
+                    self.cluster.lower_floor(queue.shapes, shape)
+                elif len(queue.shapes) == 1:
+                    queue.parent.enter(queue)
+
+    def remove_waiting(self, app: App, ask: Ask) -> None:
+        """An ask of a runnable application waits no longer; ``app.asks`` says already what is left."""
+        if not app.asks:
+            self.leave(app)
+        shape = ask.shape
+        for queue in self.lineage:
+            count = queue.shapes[shape]
+            if count > 1:
+                queue.shapes[shape] = count - 1
+            else:
+                del queue.shapes[shape]
+                if queue.parent is None:
+                    self.cluster.raise_floor(queue.shapes)
+                elif not queue.shapes:
+                    queue.parent.leave(queue)
+
+    # ---- applications
+
+    def admit(self, app: App) -> None:
+        """Take an application, with all that it holds and asks for. It waits until `set_running`."""
+        app.queue = self
+        self.apps[app] = None
+        insort(self.waiting_apps, app, key=lambda one: one.age)
+        for queue in self.lineage:
+            queue.waiting += 1
+            queue.usage.add(app.usage)
+        self.change_demand(app.demand, 1)
+        self.rekey_path(app)
+
+    def dismiss(self, app: App) -> None:
+        """Let it go, with all that it holds and asks for."""
+        self.set_running(app, False)
+        self.waiting_apps.remove(app)
+        del self.apps[app]
+        for queue in self.lineage:
+            queue.waiting -= 1
+            queue.usage.subtract(app.usage)
+        self.change_demand(app.demand, -1)
+        self.rekey_path(app)
+
+    def set_running(self, app: App, running: bool) -> None:
+        """Let the application run, or make it wait, as far as placing goes."""
+        if app.runnable == running:
+            return
+        step = 1 if running else -1
+        for queue in self.lineage:
+            queue.running_apps += step
+            queue.waiting -= step
+        if running:
+            self.waiting_apps.remove(app)
+            app.runnable = True
+            for ask in app.asks:
+                self.add_waiting(app, ask)
+        else:
+            insort(self.waiting_apps, app, key=lambda one: one.age)
+            app.runnable = False
+            asks, app.asks = app.asks, []
+            for ask in asks:
+                self.remove_waiting(app, ask)
+            app.asks = asks
+
+    # ---- limits
+
+    def may_run_another(self) -> bool:
+        """True iff no queue of the lineage has as many running applications as it may."""
+        return self.full_of_apps() is None
+
+    def full_of_apps(self) -> Queue | None:
+        """The queue nearest to the root that may run no further application."""
+        full = None
+        for queue in self.lineage:
+            limit = queue.spec.max_running_apps
+            if limit is not None and queue.running_apps >= limit:
+                full = queue
+        return full
+
+    def over_max_with(self, amounts: Amounts) -> Queue | None:
+        """The first queue of the lineage, from here up, that ``amounts`` more would bring over its max share."""
+        for queue in self.limited:
+            if queue.max_share is not None and not queue.usage.stays_within(amounts, queue.max_share):
+                return queue
+        return None

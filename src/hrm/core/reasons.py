@@ -1,0 +1,56 @@
+"""Why something is not placed now. "Not now" is a value, never an error.
+
+The hot path keeps one code where it turns something down; `hrm.core.explain` works the sentence and the evidence out
+by a dry run when somebody asks.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Reason(IntEnum):
+    """Codes by severity: what passes by itself first, what needs somebody to act last.
+
+    People and programs see `code`, the lower-case name; the numbers are only an order and may change.
+    """
+
+    #: Nothing is waiting: all that was asked for runs.
+    NOTHING_PENDING = 0
+    #: No node has been visited since it was asked for.
+    NOT_YET_SCHEDULED = 10
+    #: There is room, but others are further below their share (or came first in a fifo queue).
+    BEHIND_OTHERS = 20
+    #: Nodes that could hold it have too little free memory now.
+    INSUFFICIENT_MEMORY = 30
+    #: Nodes that could hold it have too few free vcores now.
+    INSUFFICIENT_VCORES = 31
+    #: Nodes that could hold it have too few free GPUs now.
+    INSUFFICIENT_GPUS = 32
+    #: Nodes that could hold it have too little of another resource now.
+    INSUFFICIENT_OTHER = 33
+    #: Enough GPU is free on the node, but in pieces on several devices.
+    GPU_FRAGMENTED = 34
+    #: The queue, or one above it, would pass its max share.
+    QUEUE_MAX_SHARE = 40
+    #: The queue, or one above it, has as many running applications as it may.
+    QUEUE_MAX_RUNNING_APPS = 41
+    #: The place it insists on is not this node.
+    WRONG_PLACE = 50
+    #: The nodes are unhealthy or draining.
+    NODES_NOT_SCHEDULABLE = 51
+    #: The application has blacklisted the nodes.
+    BLACKLISTED = 52
+    #: The node or rack it insists on is not in the cluster.
+    PLACE_NOT_FOUND = 53
+    #: No device in the cluster is of the model asked for.
+    NO_SUCH_GPU_MODEL = 54
+    #: No node would hold it even if it were empty.
+    NEVER_FITS = 55
+    #: There are no nodes.
+    NO_NODES = 56
+
+    @property
+    def code(self) -> str:
+        """The stable name that people and programs see."""
+        return self.name.lower()

@@ -1,0 +1,440 @@
+"""The scheduler: events in, commands out.
+
+Pure and synchronous: the time comes with each event, ids from counters, every order is explicit. Same events and
+times, same commands. All state is changed through `Scheduler.handle`; the rest only reads.
+
+Events about what has gone meanwhile are harmless and ignored: `NodeRemoved`, `NodeUpdate`, `NodeResourceUpdate` and
+`NodeSchedulable` for an unknown node; `AppRemoved`, `AttemptRemoved`, `RequestsUpdated`, `BlacklistChanged` and
+`PriorityChanged` for an application or attempt that is not (or no longer) live; `ContainerReleased`,
+`ContainerFinished` and `ContainerExpired` for a container that has ended; `ContainerRecovered` for one that is on the
+books. Events that contradict the books raise InvariantBroken, bad input raises InvalidInput; both change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hrm.core import events as ev
+from hrm.core.applications import App, Ask, Container, Shape, container_key
+from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause
+from hrm.core.nodes import Node, NodeIndex
+from hrm.core.queues import Cluster, Queue
+from hrm.core.tree import QueueTree
+from hrm.core.visit import Assignment, SchedulerOptions, find_ask
+from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
+from hrm.model.ids import ApplicationId, ContainerId
+from hrm.model.queues import QueueSpec
+from hrm.model.requests import ResourceRequest
+from hrm.model.resources import ZERO, Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """All state, for those within the core that only read: checks, explanations, reports."""
+
+    root: Queue
+    nodes: list[Node]
+    apps: list[App]
+
+
+class Scheduler:
+    """Shares nodes between the applications of a tree of queues."""
+
+    def __init__(self, root: QueueSpec, *, epoch: int, options: SchedulerOptions | None = None) -> None:
+        """``epoch`` goes into container ids and must be larger than at any earlier start. Raises InvalidInput."""
+        self._epoch = epoch
+        self._options = options or SchedulerOptions()
+        # Without limits a visit need not count what it assigns.
+        self._assign_all = self._options == SchedulerOptions()
+        self._cluster = Cluster()
+        self._tree = QueueTree(root, self._cluster)
+        self._nodes: dict[str, Node] = {}
+        self._index = NodeIndex()
+        self._apps: dict[ApplicationId, App] = {}
+        self._shapes: dict[tuple[Resources, str | None], Shape] = {}
+        self._visit = 0
+        self._handlers: dict[type[Any], Callable[[Any, float], list[Command]]] = {
+            ev.NodeUpdate: self._on_node_update,
+            ev.RequestsUpdated: self._on_requests_updated,
+            ev.ContainerFinished: self._on_container_finished,
+            ev.ContainerReleased: self._on_container_released,
+            ev.ContainerExpired: self._on_container_expired,
+            ev.ContainerRecovered: self._on_container_recovered,
+            ev.NodeAdded: self._on_node_added,
+            ev.NodeRemoved: self._on_node_removed,
+            ev.NodeResourceUpdate: self._on_node_resource_update,
+            ev.NodeSchedulable: self._on_node_schedulable,
+            ev.AppAdded: self._on_app_added,
+            ev.AppRemoved: self._on_app_removed,
+            ev.AttemptAdded: self._on_attempt_added,
+            ev.AttemptRemoved: self._on_attempt_removed,
+            ev.AppMoved: self._on_app_moved,
+            ev.PriorityChanged: self._on_priority_changed,
+            ev.BlacklistChanged: self._on_blacklist_changed,
+            ev.QueuesChanged: self._on_queues_changed,
+            ev.UpdateShares: self._on_update_shares,
+        }
+
+    def handle(self, event: ev.Event, now: float) -> list[Command]:
+        """Take one event (``now`` in epoch seconds) and say what is to be done.
+
+        Raises InvalidInput for bad input and InvariantBroken for a contradiction; nothing is changed then.
+        """
+        return self._handlers[type(event)](event, now)
+
+    # ---- visits
+
+    def _on_node_update(self, event: ev.NodeUpdate, now: float) -> list[Command]:
+        node = self._nodes.get(event.node_id)
+        root = self._tree.root
+        if node is None or not root.shapes or not node.schedulable or not self._cluster.floor.fits_in(node.free):
+            return []
+        self._visit = visit = self._visit + 1
+        commands: list[Command] = []
+        assignment = None if self._assign_all else Assignment(self._options, node)
+        while (ask := find_ask(root, node, visit)) is not None:
+            shape = ask.shape
+            commands.append(self._allocate(ask, node))
+            if assignment is not None and not assignment.goes_on_after(shape):
+                break
+        if commands:
+            self._index.update(node)
+        return commands
+
+    def _allocate(self, ask: Ask, node: Node) -> Allocate:
+        app, shape = ask.app, ask.shape
+        attempt = app.attempt
+        if attempt is None:
+            raise InvariantBroken(f"{app.application_id} asks without a live attempt")
+        seq = app.next_container
+        app.next_container = seq + 1
+        container_id = ContainerId(attempt, self._epoch, seq)
+        device_ids = node.take(shape)
+        container = Container(container_id, app, node, shape, device_ids, ask.priority)
+        app.containers[attempt.number, self._epoch, seq] = container
+        node.containers[container] = None
+        ask.count_down(node)
+        if not ask.pending:
+            self._drop_ask(app, ask)
+        # Demand is usage and what is waited for: granting moves from one to the other.
+        app.usage.add(shape)
+        queue = app.queue
+        for above in queue.lineage:
+            above.usage.add(shape)
+        queue.rekey_path(app)
+        return Allocate(
+            container_id, node.node_id, shape.resources, device_ids, ask.priority, ask.allocation_request_id
+        )
+
+    # ---- what applications ask for
+
+    def _on_requests_updated(self, event: ev.RequestsUpdated, now: float) -> list[Command]:
+        app = self._live(event.attempt_id)
+        if app is None:
+            return []
+        touched: dict[Ask, None] = {}
+        for request in event.requests:
+            ask = self._ask_for(app, request)
+            if ask is not None:
+                more = ask.set_place(request)
+                app.demand.add_times(ask.shape, more)
+                app.queue.change_demand(ask.shape, more)
+                touched[ask] = None
+        for ask in touched:
+            if not ask.pending:
+                self._drop_ask(app, ask)
+        app.queue.rekey_path(app)
+        return []
+
+    def _ask_for(self, app: App, request: ResourceRequest) -> Ask | None:
+        """The ask that the request is about; a new one unless it withdraws what was never asked."""
+        key = (request.priority, request.allocation_request_id, request.resources, request.gpu_model)
+        ask = app.asks_by_key.get(key)
+        if ask is None and request.count:
+            ask = Ask(app, self._shape(request.resources, request.gpu_model), *key[:2], app.next_ask)
+            app.next_ask += 1
+            app.add_ask(ask)
+            if app.runnable:
+                app.queue.add_waiting(app, ask)
+        return ask
+
+    def _drop_ask(self, app: App, ask: Ask) -> None:
+        app.drop_ask(ask)
+        if app.runnable:
+            app.queue.remove_waiting(app, ask)
+        shape = ask.shape
+        shape.uses -= 1
+        if not shape.uses:
+            del self._shapes[shape.resources, shape.gpu_model]
+
+    def _shape(self, resources: Resources, gpu_model: str | None) -> Shape:
+        """The shared shape of such asks, with one more use."""
+        shape = self._shapes.get((resources, gpu_model))
+        if shape is None:
+            shape = self._shapes[resources, gpu_model] = Shape.make(resources, gpu_model)
+        shape.uses += 1
+        return shape
+
+    def _on_blacklist_changed(self, event: ev.BlacklistChanged, now: float) -> list[Command]:
+        if app := self._apps.get(event.application_id):
+            app.blacklist = event.node_ids
+        return []
+
+    # ---- the life of applications
+
+    def _on_app_added(self, event: ev.AppAdded, now: float) -> list[Command]:
+        if event.application_id in self._apps:
+            raise InvariantBroken(f"{event.application_id} was added already")
+        queue = self._tree.open_leaf(event.queue)
+        app = App(event.application_id, event.user, event.submitted_at, event.priority)
+        self._apps[event.application_id] = app
+        queue.admit(app)
+        return self._activate(app) if queue.may_run_another() else []
+
+    def _activate(self, app: App) -> list[Command]:
+        app.queue.set_running(app, True)
+        return [AppActivated(app.application_id)]
+
+    def _activate_waiting(self) -> list[Command]:
+        """Let run what limits allow now, oldest first."""
+        commands: list[Command] = []
+        while (app := self._tree.next_to_run()) is not None:
+            commands += self._activate(app)
+        return commands
+
+    def _on_app_removed(self, event: ev.AppRemoved, now: float) -> list[Command]:
+        app = self._apps.pop(event.application_id, None)
+        if app is None:
+            return []
+        commands = self._end_attempt(app, keep_containers=False)
+        queue = app.queue
+        queue.dismiss(app)
+        self._tree.drop_if_drained(queue)
+        return commands + self._activate_waiting()
+
+    def _on_attempt_added(self, event: ev.AttemptAdded, now: float) -> list[Command]:
+        app = self._apps.get(event.attempt_id.application)
+        if app is None:
+            raise InvariantBroken(f"{event.attempt_id} is of an application that was never added or is gone")
+        if app.attempt is not None:
+            raise InvariantBroken(f"{event.attempt_id} starts while {app.attempt} is live")
+        app.attempt = event.attempt_id
+        number = event.attempt_id.number
+        app.next_container = 1 + max(
+            (seq for attempt, epoch, seq in app.containers if (attempt, epoch) == (number, self._epoch)), default=0
+        )
+        return []
+
+    def _on_attempt_removed(self, event: ev.AttemptRemoved, now: float) -> list[Command]:
+        app = self._live(event.attempt_id)
+        return [] if app is None else self._end_attempt(app, keep_containers=event.keep_containers)
+
+    def _end_attempt(self, app: App, *, keep_containers: bool) -> list[Command]:
+        for ask in list(app.asks):
+            app.demand.add_times(ask.shape, -ask.pending)
+            app.queue.change_demand(ask.shape, -ask.pending)
+            self._drop_ask(app, ask)
+        app.attempt = None
+        app.queue.rekey_path(app)
+        if keep_containers:
+            return []
+        return [self._end(container, EndCause.ATTEMPT_ENDED) for container in list(app.containers.values())]
+
+    def _on_app_moved(self, event: ev.AppMoved, now: float) -> list[Command]:
+        app = self._apps.get(event.application_id)
+        if app is None:
+            return []
+        target = self._tree.open_leaf(event.queue)
+        source = app.queue
+        if target is source:
+            return []
+        entered = [queue for queue in target.lineage if queue not in source.lineage]
+        for queue in entered:
+            limit, max_share = queue.spec.max_running_apps, queue.max_share
+            if app.runnable and limit is not None and queue.running_apps >= limit:
+                raise InvalidInput(f"{queue.path} runs as many applications as it may ({limit})", field="queue")
+            if max_share is not None and not queue.usage.stays_within(app.usage, max_share):
+                raise InvalidInput(
+                    f"{queue.path} would pass its max share ({max_share.frozen()}) with what it holds", field="queue"
+                )
+        running = app.runnable
+        source.dismiss(app)
+        target.admit(app)
+        if running:
+            target.set_running(app, True)
+        self._tree.drop_if_drained(source)
+        return self._activate_waiting()
+
+    def _on_priority_changed(self, event: ev.PriorityChanged, now: float) -> list[Command]:
+        if app := self._apps.get(event.application_id):
+            app.priority = event.priority
+            app.queue.rekey(app)
+        return []
+
+    # ---- the life of containers
+
+    def _on_container_finished(self, event: ev.ContainerFinished, now: float) -> list[Command]:
+        if container := self._container(event.container_id):
+            self._forget(container)
+        return []
+
+    def _on_container_released(self, event: ev.ContainerReleased, now: float) -> list[Command]:
+        container = self._container(event.container_id)
+        return [self._end(container, EndCause.RELEASED)] if container else []
+
+    def _on_container_expired(self, event: ev.ContainerExpired, now: float) -> list[Command]:
+        container = self._container(event.container_id)
+        return [self._end(container, EndCause.EXPIRED)] if container else []
+
+    def _on_container_recovered(self, event: ev.ContainerRecovered, now: float) -> list[Command]:
+        app = self._apps.get(event.container_id.attempt.application)
+        node = self._nodes.get(event.node_id)
+        # Nobody is left to own it: whoever found it running ends it.
+        if app is None:
+            return [ContainerEnded(event.container_id, event.node_id, EndCause.ATTEMPT_ENDED)]
+        if node is None:
+            return [ContainerEnded(event.container_id, event.node_id, EndCause.NODE_LOST)]
+        key = container_key(event.container_id)
+        if known := app.containers.get(key):
+            if known.node is not node:
+                raise InvariantBroken(f"{event.container_id} runs on {node.node_id} and on {known.node.node_id}")
+            return []
+        shape = Shape.make(event.resources, None)
+        container = Container(event.container_id, app, node, shape, event.device_ids, event.priority)
+        app.containers[key] = container
+        node.occupy(container)
+        self._index.update(node)
+        if key[:2] == (app.attempt.number if app.attempt else 0, self._epoch):
+            app.next_container = max(app.next_container, key[2] + 1)
+        queue = app.queue
+        app.usage.add(shape)
+        app.demand.add(shape)
+        for above in queue.lineage:
+            above.usage.add(shape)
+        queue.change_demand(shape, 1)
+        queue.rekey_path(app)
+        # What runs, runs, whatever the limits on running applications say now.
+        return [] if app.runnable else self._activate(app)
+
+    def _end(self, container: Container, cause: EndCause) -> ContainerEnded:
+        self._forget(container)
+        return ContainerEnded(container.container_id, container.node.node_id, cause)
+
+    def _forget(self, container: Container) -> None:
+        app, node, shape = container.app, container.node, container.shape
+        del app.containers[container_key(container.container_id)]
+        node.give_back(container)
+        self._index.update(node)
+        queue = app.queue
+        app.usage.subtract(shape)
+        app.demand.subtract(shape)
+        for above in queue.lineage:
+            above.usage.subtract(shape)
+        queue.change_demand(shape, -1)
+        queue.rekey_path(app)
+
+    # ---- nodes
+
+    def _on_node_added(self, event: ev.NodeAdded, now: float) -> list[Command]:
+        node_id = event.node.node_id
+        if node_id in self._nodes:
+            raise InvariantBroken(f"node {node_id} was added already; it must be removed before it comes back")
+        node = self._nodes[node_id] = Node(event.node)
+        self._cluster.total.add(node.total)
+        self._cluster.epoch += 1
+        self._index.update(node)
+        return []
+
+    def _on_node_removed(self, event: ev.NodeRemoved, now: float) -> list[Command]:
+        node = self._nodes.pop(event.node_id, None)
+        if node is None:
+            return []
+        node.schedulable = False
+        self._index.remove(node)
+        self._cluster.total.subtract(node.total)
+        self._cluster.epoch += 1
+        return [self._end(container, EndCause.NODE_LOST) for container in list(node.containers)]
+
+    def _on_node_resource_update(self, event: ev.NodeResourceUpdate, now: float) -> list[Command]:
+        node = self._nodes.get(event.node.node_id)
+        if node is not None:
+            self._cluster.total.subtract(node.total)
+            node.set_spec(event.node)
+            self._cluster.total.add(node.total)
+            self._cluster.epoch += 1
+            self._index.update(node)
+        return []
+
+    def _on_node_schedulable(self, event: ev.NodeSchedulable, now: float) -> list[Command]:
+        if node := self._nodes.get(event.node_id):
+            node.schedulable = event.schedulable
+            self._index.update(node)
+        return []
+
+    # ---- queues
+
+    def _on_queues_changed(self, event: ev.QueuesChanged, now: float) -> list[Command]:
+        self._tree.reload(event.root)
+        self._tree.update_shares()
+        return self._activate_waiting()
+
+    def _on_update_shares(self, event: ev.UpdateShares, now: float) -> list[Command]:
+        self._tree.update_shares()
+        return []
+
+    # ---- for the pacer
+
+    def has_demand(self) -> bool:
+        """True iff an application that may run waits for a container. Costs nothing."""
+        return bool(self._tree.root.shapes)
+
+    def nodes_with_room(self, limit: int | None = None) -> list[str]:
+        """Schedulable nodes, at most ``limit``, where something that waits may fit; those with most room first.
+
+        It is a hint: amounts are checked, devices, places and max shares are not. Empty without demand.
+        """
+        if not self._tree.root.shapes:
+            return []
+        found: list[str] = []
+        for node in self._index.with_room_for(self._cluster.floor):
+            if limit is not None and len(found) >= limit:
+                break
+            found.append(node.node_id)
+        return found
+
+    # ---- for refusing at submit
+
+    def maximum_allocation(self) -> Resources:
+        """The size of the largest node (by memory, then vcores, then GPUs); nothing if there are no nodes."""
+        return max(
+            (node.spec.total for node in self._nodes.values()),
+            key=lambda total: (total.memory_mib, total.vcores_milli, total.gpus_milli),
+            default=ZERO,
+        )
+
+    def fits_some_node(self, request: ResourceRequest) -> bool:
+        """True iff some node, busy or not, would hold one such container if it were empty."""
+        shape = Shape.make(request.resources, request.gpu_model)
+        return any(node.could_hold(shape) for node in self._nodes.values())
+
+    # ---- lookups
+
+    def books(self) -> Books:
+        """The live state. Read only: whoever changes it breaks the books."""
+        return Books(self._tree.root, list(self._nodes.values()), list(self._apps.values()))
+
+    def _live(self, attempt_id: Any) -> App | None:
+        app = self._apps.get(attempt_id.application)
+        return app if app is not None and app.attempt == attempt_id else None
+
+    def _container(self, container_id: ContainerId) -> Container | None:
+        app = self._apps.get(container_id.attempt.application)
+        return None if app is None else app.containers.get(container_key(container_id))
+
+    def _app(self, application_id: ApplicationId) -> App:
+        app = self._apps.get(application_id)
+        if app is None:
+            raise NotFound(f"the scheduler does not know {application_id}")
+        return app

@@ -1,0 +1,159 @@
+"""The whole tree of queues: found by path, reloaded as one, shared out."""
+
+from __future__ import annotations
+
+from hrm.core.applications import App
+from hrm.core.queues import Cluster, Queue
+from hrm.core.shares import Claim, compute_shares
+from hrm.model.errors import InvalidInput
+from hrm.model.queues import ROOT, QueueSpec, canonical_path
+from hrm.model.resources import Resources
+
+
+class QueueTree:
+    """Owner of all queues. ``by_path`` has the root and those that drain, too."""
+
+    def __init__(self, spec: QueueSpec, cluster: Cluster) -> None:
+        self.cluster = cluster
+        _check_root(spec)
+        self.root = Queue(spec, ROOT, None, cluster)
+        self.by_path: dict[str, Queue] = {}
+        self._take(spec)
+
+    def open_leaf(self, path: str) -> Queue:
+        """The leaf queue that an application may enter. Raises InvalidInput."""
+        queue = self.by_path.get(canonical_path(path))
+        if queue is None or queue.draining:
+            what = "no such queue" if queue is None else "being removed, it takes nothing new"
+            leaves = ", ".join(sorted(q.path for q in self.root.walk() if q.is_leaf and not q.draining))
+            raise InvalidInput(f"{what}: {path!r}", field="queue", next_step=f"use one of: {leaves}")
+        if not queue.is_leaf:
+            below = ", ".join(sorted(child.path for child in queue.children.values()))
+            raise InvalidInput(
+                f"applications run in leaf queues, {path!r} has queues below it",
+                field="queue",
+                next_step=f"use one of: {below}",
+            )
+        return queue
+
+    # ---- reload
+
+    def reload(self, spec: QueueSpec) -> None:
+        """Take a new tree. Raises InvalidInput, with nothing changed, if what runs cannot live in it.
+
+        A queue that is gone while in use is drained: its applications go on, none may enter, and it is dropped with
+        its last one. A leaf in use cannot get queues below it, nor a parent in use become a leaf.
+        """
+        _check_root(spec)
+        for path, wanted in spec.walk():
+            queue = self.by_path.get(path)
+            if queue is None or not _in_use(queue) or queue.is_leaf == (not wanted.children):
+                continue
+            change = "get queues below it" if queue.is_leaf else "lose the queues below it"
+            raise InvalidInput(
+                f"{path} cannot {change} while applications are in it", field="queues", next_step="let them end first"
+            )
+        self._take(spec)
+
+    def _take(self, spec: QueueSpec) -> None:
+        self._match(self.root, spec)
+        self.by_path = {queue.path: queue for queue in self.root.walk()}
+        self.cluster.epoch += 1
+        for queue in self.by_path.values():
+            queue.set_limited()
+        for queue in reversed(self.by_path.values()):
+            queue.sum_demand()
+            # Keys of another policy must not meet those made from now on.
+            queue.sorted_children()
+
+    def _match(self, queue: Queue, spec: QueueSpec) -> None:
+        queue.draining = False
+        queue.set_spec(spec)
+        before, queue.children = queue.children, {}
+        for child_spec in spec.children:
+            child = before.pop(child_spec.name, None)
+            if child is None:
+                child = Queue(child_spec, queue.child_path(child_spec.name), queue, self.cluster)
+            queue.children[child_spec.name] = child
+            self._match(child, child_spec)
+        for name, child in before.items():
+            if _in_use(child):
+                queue.children[name] = child
+                _drain(child)
+
+    def drop_if_drained(self, queue: Queue) -> None:
+        """After the last application left: forget a queue that only waited for that, and parents alike."""
+        while queue.draining and queue.parent is not None and not queue.apps and not queue.children:
+            del queue.parent.children[queue.spec.name]
+            del self.by_path[queue.path]
+            queue = queue.parent
+
+    # ---- limits on running applications
+
+    def next_to_run(self) -> App | None:
+        """The oldest waiting application that limits let run now."""
+        return _oldest(self.root)
+
+    # ---- shares
+
+    def update_shares(self) -> None:
+        """Fair shares now (among queues with running applications) and steady ones (as if all had some)."""
+        total = self.cluster.total.frozen()
+        self.root.fair_share = self.root.steady_share = total
+        for parent in self.root.walk():
+            children = list(parent.children.values())
+            if children:
+                now = _share_out(children, parent.fair_share, steady=False)
+                steady = _share_out(children, parent.steady_share, steady=True)
+                for child, share, steady_share in zip(children, now, steady, strict=True):
+                    child.fair_share, child.steady_share = share, steady_share
+
+
+def _check_root(spec: QueueSpec) -> None:
+    if spec.name != ROOT:
+        raise InvalidInput(f"the root queue is called {ROOT!r}: {spec.name!r}", field="queues")
+
+
+def _in_use(queue: Queue) -> bool:
+    return any(below.apps for below in queue.walk())
+
+
+def _drain(queue: Queue) -> None:
+    queue.draining = True
+    for child in list(queue.children.values()):
+        if _in_use(child):
+            _drain(child)
+        else:
+            del queue.children[child.spec.name]
+
+
+def _oldest(queue: Queue) -> App | None:
+    limit = queue.spec.max_running_apps
+    if not queue.waiting or (limit is not None and queue.running_apps >= limit):
+        return None
+    if queue.is_leaf:
+        return queue.waiting_apps[0]
+    found = [app for child in queue.children.values() if (app := _oldest(child)) is not None]
+    return min(found, key=lambda app: app.age, default=None)
+
+
+def _share_out(children: list[Queue], total: Resources, *, steady: bool) -> list[Resources]:
+    """Each child's part of ``total``, one resource at a time.
+
+    Under the fair policy only memory decides who is next; the other resources are shared out alike for people to see.
+    """
+    names = {*total.names()}.union(*(child.spec.min_share.names() for child in children))
+    parts: list[dict[str, int]] = [{} for _ in children]
+    for name in sorted(names):
+        claims = [
+            Claim(
+                child.weight,
+                child.spec.min_share.get(name),
+                None if child.spec.max_share is None else child.spec.max_share.get(name),
+                steady or child.running_apps > 0,
+            )
+            for child in children
+        ]
+        for part, share in zip(parts, compute_shares(claims, total.get(name)), strict=True):
+            part[name] = share
+    return [Resources.of(part) for part in parts]

@@ -1,0 +1,109 @@
+"""One visit of a node: what can be placed there now is placed there.
+
+In YARN's order (FairScheduler.attemptScheduling): containers that preemption freed room for on this node, then the
+node's reservation, then assignment: from the root, the child that comes first in its queue's order, down to a leaf, to
+the application, to its asks by priority; over and over while the rules on assigning several allow.
+
+Within one visit room only shrinks and usage only grows, so what did not fit once is not looked at again: shapes,
+applications and queues remember the number of the visit that passed them over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hrm.core.amounts import Amounts
+from hrm.core.applications import App, Ask
+from hrm.core.nodes import Node
+from hrm.core.queues import Queue
+from hrm.core.reasons import Reason
+from hrm.model.requests import ANY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerOptions:
+    """How visits are made."""
+
+    #: More than one container may be placed in one visit.
+    assign_multiple: bool = True
+    #: Stop once more than half is assigned of what was free at the start of the visit: spreads work over nodes.
+    dynamic_max_assign: bool = False
+    #: Most containers placed in one visit; None iff unlimited. Only without ``dynamic_max_assign``.
+    max_assign: int | None = None
+
+
+class Assignment:
+    """Counts what one visit assigned against the rules on assigning several."""
+
+    __slots__ = ("_assigned", "_containers", "_free_at_start", "_options")
+
+    def __init__(self, options: SchedulerOptions, node: Node) -> None:
+        self._options = options
+        self._containers = 0
+        self._assigned = Amounts()
+        self._free_at_start = node.free.copy()
+
+    def goes_on_after(self, amounts: Amounts) -> bool:
+        """True iff another container may be placed after this one."""
+        options = self._options
+        if not options.assign_multiple:
+            return False
+        if options.dynamic_max_assign:
+            # Checked after assigning: 8 free and asks of 1 make 5, not 4.
+            self._assigned.add(amounts)
+            return all(
+                2 * assigned <= self._free_at_start.frozen().get(name) for name, assigned in self._assigned.items()
+            )
+        self._containers += 1
+        return options.max_assign is None or self._containers < options.max_assign
+
+
+def find_ask(queue: Queue, node: Node, visit: int) -> Ask | None:
+    """The ask that comes first by policy among those in ``queue`` that can be placed on ``node``; None iff none."""
+    is_leaf = not queue.children
+    for entry in queue.sorted_children():
+        child = entry[-1]
+        if child.missed_visit == visit:
+            continue
+        if is_leaf:
+            ask = _find_in_app(child, node, visit)
+        elif _may_place(child, node, visit):
+            ask = find_ask(child, node, visit)
+        else:
+            ask = None
+        if ask is not None:
+            return ask
+        child.missed_visit = visit
+    return None
+
+
+def _may_place(queue: Queue, node: Node, visit: int) -> bool:
+    """True iff a shape that waits in the queue fits on the node and under the queue's own max share."""
+    limit = queue.max_share
+    for shape in queue.shapes:
+        if shape.missed_visit != visit and (limit is None or queue.usage.stays_within(shape, limit)):
+            if node.fits(shape):
+                return True
+            shape.missed_visit = visit
+            shape.reason = node.why_not(shape)
+    return False
+
+
+def _find_in_app(app: App, node: Node, visit: int) -> Ask | None:
+    blacklisted = bool(app.blacklist) and node.node_id in app.blacklist
+    for ask in app.asks:
+        shape = ask.shape
+        if shape.missed_visit == visit:
+            ask.reason = shape.reason
+        elif not node.fits(shape):
+            shape.missed_visit = visit
+            shape.reason = ask.reason = node.why_not(shape)
+        elif blacklisted:
+            ask.reason = Reason.BLACKLISTED
+        elif (len(ask.places) > 1 or ANY not in ask.places) and not ask.accepts(node):
+            ask.reason = Reason.WRONG_PLACE
+        elif app.queue.limited and app.queue.over_max_with(shape) is not None:
+            ask.reason = Reason.QUEUE_MAX_SHARE
+        else:
+            return ask
+    return None
