@@ -1,0 +1,123 @@
+"""Routes of applications: submit, list, look at, wait for, end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response, WebSocket
+
+from hrm.api.access import ApplicationPath, Caller, check_owner, seen_by, tasks_seen_by
+from hrm.api.attach import serve_attached
+from hrm.api.schemas import KILL_BODY, SIGNAL_BODY, SUBMIT_BODY, returns
+from hrm.api.streams import StreamGate
+from hrm.api.wire import json_list_response, json_response, read_object
+from hrm.model.errors import InvalidInput
+from hrm.model.job_codec import job_from_dict
+from hrm.model.reports import ApplicationReport, Explanation, SubmitReport, TaskReport
+from hrm.model.states import ApplicationState
+from hrm.rm.facade import Facade
+
+MAX_WAIT_S = 300.0
+_MAX_SUBMIT_ID_CHARS = 200
+_MAX_MESSAGE_CHARS = 1000
+_CREATED, _OK, _NO_CONTENT = 201, 200, 204
+
+
+def application_routes(facade: Facade, gate: StreamGate) -> APIRouter:
+    router = APIRouter(prefix="/applications", tags=["applications"])
+
+    @router.post("", summary="Submit a job", responses=returns(SubmitReport, _CREATED), openapi_extra=SUBMIT_BODY)
+    async def submit(request: Request, caller: Caller) -> Response:
+        """Answers once the job is safe in the store. The same `submit_id` again makes no second application."""
+        body = await read_object(request, ("job", "submit_id"))
+        submit_id = _text(body, "submit_id", _MAX_SUBMIT_ID_CHARS)
+        if "job" not in body:
+            raise InvalidInput("is missing", field="job", next_step='send {"job": {"groups": [{"command": […]}]}}')
+        try:
+            job = job_from_dict(body["job"])
+        except InvalidInput as error:
+            raise error.within("job") from None
+        report = await facade.submit(job, user=caller.user, submit_id=submit_id)
+        return json_response(report, _CREATED if report.created else _OK)
+
+    @router.get("", summary="Applications, newest first", responses=returns(list[ApplicationReport]))
+    async def applications(
+        caller: Caller,
+        state: Annotated[list[ApplicationState] | None, Query(description="any of these")] = None,
+        user: str | None = None,
+        queue: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+        before: Annotated[str | None, Query(description="last id of the page before")] = None,
+    ) -> Response:
+        rows = await facade.applications(states=state or (), user=user, queue=queue, limit=limit, before=before)
+        return await json_list_response(seen_by(caller, rows))
+
+    @router.get("/{application_id}", summary="One application", responses=returns(ApplicationReport))
+    async def application(caller: Caller, application_id: ApplicationPath) -> Response:
+        return json_response(seen_by(caller, [await facade.application(application_id)])[0])
+
+    @router.post("/{application_id}/kill", summary="End it", status_code=_NO_CONTENT, openapi_extra=KILL_BODY)
+    async def kill(request: Request, caller: Caller, application_id: ApplicationPath) -> Response:
+        """Answers once that is safe in the store. No error if it has ended."""
+        body = await read_object(request, ("message",))
+        await check_owner(facade, caller, application_id)
+        message = _text(body, "message", _MAX_MESSAGE_CHARS) or ""
+        await facade.kill(application_id, by=caller.user, message=message)
+        return Response(status_code=_NO_CONTENT)
+
+    @router.get("/{application_id}/wait", summary="Wait for its end", responses=returns(ApplicationReport))
+    async def wait(
+        caller: Caller,
+        application_id: ApplicationPath,
+        timeout_s: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 30.0,
+    ) -> Response:
+        """Answers as soon as it has ended, or after `timeout_s` as it is then: look at `state`, and ask again."""
+        return json_response(seen_by(caller, [await facade.wait(application_id, timeout_s=timeout_s)])[0])
+
+    @router.get("/{application_id}/tasks", summary="Its tasks, in order", responses=returns(list[TaskReport]))
+    async def tasks(
+        caller: Caller,
+        application_id: ApplicationPath,
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    ) -> Response:
+        owner = (await facade.application(application_id)).user
+        rows = await facade.tasks(application_id, offset=offset, limit=limit)
+        return await json_list_response(tasks_seen_by(caller, owner, rows))
+
+    @router.get("/{application_id}/explain", summary="Why it waits", responses=returns(Explanation))
+    async def explain(caller: Caller, application_id: ApplicationPath) -> Response:
+        return json_response(facade.explain(application_id))
+
+    @router.post(
+        "/{application_id}/signal",
+        summary="Signal its running tasks",
+        status_code=_NO_CONTENT,
+        openapi_extra=SIGNAL_BODY,
+    )
+    async def signal(request: Request, caller: Caller, application_id: ApplicationPath) -> Response:
+        body = await read_object(request, ("signum",))
+        await check_owner(facade, caller, application_id)
+        signum = body.get("signum")
+        if isinstance(signum, bool) or not isinstance(signum, int) or not 1 <= signum <= 64:
+            raise InvalidInput(f"not a signal's number: {signum!r}", field="signum", next_step="SIGTERM is 15")
+        await facade.signal(application_id, signum)
+        return Response(status_code=_NO_CONTENT)
+
+    @router.websocket("/{application_id}/attach")
+    async def attach(websocket: WebSocket, caller: Caller, application_id: ApplicationPath) -> None:
+        await check_owner(facade, caller, application_id)
+        with gate.entered(caller.user):
+            await serve_attached(websocket, facade, application_id, gate.closing)
+
+    return router
+
+
+def _text(body: Any, name: str, max_chars: int) -> str | None:
+    """The text under ``name``, None where there is none. Raises InvalidInput."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or len(value) > max_chars or not value.isprintable():
+        raise InvalidInput(f"must be 1 to {max_chars} printable characters", field=name)
+    return value

@@ -1,0 +1,109 @@
+"""Routes of what all share: the server, nodes, queues, containers, history, events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+
+from hrm.api.access import Admin, Caller, events_seen_by, seen_by
+from hrm.api.schemas import EVENT_RESPONSES, returns
+from hrm.api.settings import ApiSettings
+from hrm.api.streams import EventStream, StreamGate, sse_frame
+from hrm.api.wire import json_list_response, json_response
+from hrm.model.errors import InvalidInput
+from hrm.model.ids import ApplicationId
+from hrm.model.reports import (
+    ContainerReport,
+    EventReport,
+    NodeReport,
+    QueueReport,
+    ReloadReport,
+    ServerReport,
+    TaskAttemptReport,
+)
+from hrm.rm.facade import Facade
+
+ApplicationQuery = Annotated[str | None, Query(description="only of this application")]
+_ACCEPTED = 202
+
+
+def cluster_routes(
+    facade: Facade, gate: StreamGate, settings: ApiSettings, reload: Callable[[], Awaitable[ReloadReport]]
+) -> APIRouter:
+    router = APIRouter(tags=["cluster"])
+
+    @router.get("/server", summary="The server itself", responses=returns(ServerReport))
+    async def server(caller: Caller) -> Response:
+        return json_response(facade.server())
+
+    @router.post("/server/shutdown", summary="End the server; containers go on", status_code=_ACCEPTED)
+    async def shutdown(caller: Admin) -> Response:
+        facade.request_shutdown()
+        gate.end_all()
+        return Response(status_code=_ACCEPTED)
+
+    @router.get("/nodes", summary="Nodes", responses=returns(list[NodeReport]))
+    async def nodes(caller: Caller) -> Response:
+        return await json_list_response(facade.nodes())
+
+    @router.get("/queues", summary="Queues, parents first", responses=returns(list[QueueReport]))
+    async def queues(caller: Caller) -> Response:
+        return await json_list_response(facade.queues())
+
+    @router.post("/queues/reload", summary="Read hrm.yaml's queues anew", responses=returns(ReloadReport))
+    async def reload_queues(caller: Admin) -> Response:
+        """A file with mistakes changes nothing."""
+        return json_response(await reload())
+
+    @router.get("/containers", summary="Containers that are not over", responses=returns(list[ContainerReport]))
+    async def containers(caller: Caller, application_id: ApplicationQuery = None) -> Response:
+        return await json_list_response(facade.containers(_canonical(application_id)))
+
+    @router.get("/history", summary="Attempts of tasks, oldest first", responses=returns(list[TaskAttemptReport]))
+    async def history(
+        caller: Caller,
+        application_id: ApplicationQuery = None,
+        since: Annotated[float | None, Query(description="epoch seconds")] = None,
+        limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,
+        offset: Annotated[int, Query(ge=0)] = 0,
+    ) -> Response:
+        rows = await facade.history(_canonical(application_id), since=since, limit=limit, offset=offset)
+        return await json_list_response(seen_by(caller, rows))
+
+    @router.get("/events", summary="What happened, and goes on happening", responses=EVENT_RESPONSES)
+    async def events(
+        caller: Caller,
+        after_seq: Annotated[int, Query(ge=0)] = 0,
+        application_id: ApplicationQuery = None,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """Server-sent events without end: `event: event`, id its `seq`, data an EventReport as JSON.
+
+        Those kept after `after_seq` come first; `Last-Event-ID` resumes.
+        """
+        if last_event_id is not None:
+            if not last_event_id.isdecimal() or len(last_event_id) > 18:
+                raise InvalidInput(f"not an id of this stream: {last_event_id[:40]!r}", field="Last-Event-ID")
+            after_seq = int(last_event_id)
+        wanted = _canonical(application_id)
+        if wanted is not None:
+            await facade.application(wanted)
+        reports = events_seen_by(caller, facade, facade.events(after_seq=after_seq, application_id=wanted))
+        return EventStream(
+            _frames(reports), gate=gate, user=caller.user, heartbeat_interval_s=settings.heartbeat_interval_s
+        )
+
+    return router
+
+
+async def _frames(reports: AsyncGenerator[EventReport, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(reports):
+        async for report in reports:
+            yield sse_frame(report, event="event", event_id=str(report.seq))
+
+
+def _canonical(application_id: str | None) -> str | None:
+    return None if application_id is None else str(ApplicationId.parse(application_id))

@@ -1,0 +1,214 @@
+"""What every request passes before any route sees it, outermost first. Pure ASGI, so that it costs microseconds.
+
+1. `Boundary`: whatever goes wrong inside becomes an error in the one form; the unforeseen gets an id and no internals.
+2. `HostGuard`: the Host and Origin headers name this server (against DNS rebinding: a web page that points its own
+   name at 127.0.0.1 still sends its own name).
+3. `Authentication`: a valid bearer token, for each path that is not expressly public. A route added later is closed.
+4. `RateLimit`: one user cannot keep the others from being served.
+5. `BodyLimit`: bodies are counted as they come in; one that is too large is refused without being kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hrm.api.settings import LOOPBACK_NAMES
+from hrm.api.tokens import Identity, TokenAuthority
+from hrm.api.wire import error_response
+from hrm.model.errors import Forbidden, HrmError, InvariantBroken, TooLarge, TooManyRequests, Unauthenticated
+
+logger = logging.getLogger(__name__)
+
+#: Where in the ASGI scope the caller's identity stands behind `Authentication`.
+IDENTITY = "hrm.identity"
+_BEARER = "bearer "
+
+
+async def refuse(error: HrmError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with ``error``, also to a WebSocket handshake."""
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": error.message[:100]})
+        return
+    await error_response(error)(scope, receive, send)
+
+
+class Boundary:
+    """Errors become answers. Nothing that was not written for callers leaves the process."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return await self._app(scope, receive, send)
+        begun = False
+
+        async def watch(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except HrmError as error:
+            if begun:
+                raise
+            await refuse(error, scope, receive, send)
+        except Exception:
+            incident = secrets.token_hex(6)
+            logger.exception("incident %s: %s %s", incident, scope.get("method", "WS"), scope["path"])
+            if begun:
+                raise
+            unforeseen = InvariantBroken(
+                f"the server failed to answer (incident {incident})",
+                next_step="its log says more under that id; please report it",
+            )
+            await refuse(unforeseen, scope, receive, send)
+
+
+class HostGuard:
+    """Refuses (403) a Host or Origin header that does not name this server."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(name.lower().strip("[]") for name in (*LOOPBACK_NAMES, *hosts))
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and (error := self._check(Headers(scope=scope))):
+            return await refuse(error, scope, receive, send)
+        await self._app(scope, receive, send)
+
+    def _check(self, headers: Headers) -> HrmError | None:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or _host_name(hosts[0]) not in self._hosts:
+            return Forbidden(
+                f"the Host header does not name this server: {', '.join(hosts)[:100]!r}",
+                next_step="call it by a loopback name, or list the name under server.allowed_hosts",
+            )
+        own = (f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}")
+        for origin in headers.getlist("origin"):
+            if origin.lower() not in own and origin.lower() not in self._origins:
+                return Forbidden(
+                    f"pages of {origin[:100]!r} may not call this server",
+                    next_step="list the origin under server.allowed_origins",
+                )
+        return None
+
+
+class Authentication:
+    """Lets in who bears a valid token (401 else) and tells the inside who it is; ``public`` paths need none."""
+
+    def __init__(self, app: ASGIApp, *, tokens: TokenAuthority, public: Collection[str]) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._public = frozenset(public)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and scope["path"] not in self._public:
+            try:
+                scope[IDENTITY] = self._identify(Headers(scope=scope))
+            except Unauthenticated as error:
+                return await refuse(error, scope, receive, send)
+        await self._app(scope, receive, send)
+
+    def _identify(self, headers: Headers) -> Identity:
+        values = headers.getlist("authorization")
+        if len(values) != 1 or not values[0].lower().startswith(_BEARER):
+            raise Unauthenticated(
+                "no bearer token", next_step="send the header `Authorization: Bearer TOKEN` ($HRM_HOME/token holds one)"
+            )
+        return self._tokens.verify(values[0][len(_BEARER) :].strip())
+
+
+class RateLimit:
+    """A token bucket per user: ``burst`` requests at once, ``requests_per_s`` in the long run, else 429.
+
+    Per user, not per token, so that a second token buys nothing. The table holds the ``max_users`` seen last.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        requests_per_s: float,
+        burst: int,
+        max_users: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._rate = requests_per_s
+        self._burst = float(burst)
+        self._max_users = max_users
+        self._clock = clock
+        #: By user: requests left, and when that was worked out.
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        identity: Identity | None = scope.get(IDENTITY)
+        if identity is not None and not self._take(identity.user):
+            error = TooManyRequests(
+                f"more than {self._rate:g} requests a second", next_step="wait a second, and ask for more at a time"
+            )
+            return await refuse(error, scope, receive, send)
+        await self._app(scope, receive, send)
+
+    def _take(self, user: str) -> bool:
+        now = self._clock()
+        left, at = self._buckets.pop(user, (self._burst, now))
+        left = min(self._burst, left + (now - at) * self._rate)
+        allowed = left >= 1
+        self._buckets[user] = (left - 1 if allowed else left, now)
+        if len(self._buckets) > self._max_users:
+            self._buckets.popitem(last=False)
+        return allowed
+
+
+class BodyLimit:
+    """Refuses (413) a body above ``max_bytes``: at once where its length is declared, else when it gets too long.
+
+    What the client goes on sending is read and dropped by the HTTP server; nothing of it is kept.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        length = Headers(scope=scope).get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > self._max_bytes:
+            return await refuse(self._too_large(), scope, receive, send)
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_bytes:
+                raise self._too_large()
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"the body is larger than {self._max_bytes} bytes",
+            next_step="pass large input as files; the operator may raise server.max_body_bytes",
+        )
+
+
+def _host_name(host: str) -> str:
+    """The Host header without its port, in lower case, an IPv6 address without its brackets."""
+    name = host.lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.rpartition(":")[0] if name.count(":") == 1 else name

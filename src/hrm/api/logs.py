@@ -1,0 +1,102 @@
+"""The route of logs: what a task wrote, now or as it writes it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from starlette.responses import StreamingResponse
+
+from hrm.api.access import ApplicationPath, Caller, check_owner
+from hrm.api.follow import CHUNK_BYTES, LogPiece, follow_log, task_report
+from hrm.api.schemas import LOG_RESPONSES
+from hrm.api.settings import ApiSettings
+from hrm.api.streams import EventStream, StreamGate, sse_frame
+from hrm.model.containers import LogChunk, LogStream
+from hrm.model.errors import InvalidInput
+from hrm.rm.facade import Facade
+
+
+def log_routes(facade: Facade, gate: StreamGate, settings: ApiSettings) -> APIRouter:
+    router = APIRouter(prefix="/applications", tags=["logs"])
+
+    @router.get("/{application_id}/logs", summary="What a task wrote", responses=LOG_RESPONSES)
+    async def logs(
+        caller: Caller,
+        application_id: ApplicationPath,
+        task: Annotated[int, Query(ge=0)] = 0,
+        stream: LogStream = LogStream.STDOUT,
+        offset: Annotated[int, Query(description="in bytes; negative: that far before the end")] = 0,
+        attempt: Annotated[int | None, Query(ge=1, description="default: the latest")] = None,
+        follow: bool = False,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """Without `follow` the bytes as they are, up to where the log ends now (`application/octet-stream`).
+
+        With `follow` server-sent events until the task has ended, its later attempts included unless `attempt` names
+        one: `event: log` with JSON data `{"attempt", "data", "next_offset", "dropped_bytes"}`, the bytes in base64
+        because JSON holds text; then `event: end`, or `event: error` with the error. Each event's id is
+        `attempt:next_offset`; sent back as `Last-Event-ID`, it resumes there.
+        """
+        await check_owner(facade, caller, application_id)
+        await task_report(facade, application_id, task)
+        if not follow:
+            first = await facade.read_log(
+                application_id, task, stream, offset=offset, max_bytes=CHUNK_BYTES, attempt=attempt
+            )
+            return StreamingResponse(
+                _rest(facade, application_id, task, stream, first, attempt),
+                media_type="application/octet-stream",
+                headers={"x-hrm-dropped-bytes": str(first.dropped_bytes)},
+            )
+        start = attempt
+        if last_event_id is not None:
+            start, offset = _resume_point(last_event_id)
+        pieces = follow_log(
+            facade, application_id, task, stream, offset=offset, attempt=start, through_retries=attempt is None
+        )
+        return EventStream(
+            _frames(pieces), gate=gate, user=caller.user, heartbeat_interval_s=settings.heartbeat_interval_s
+        )
+
+    return router
+
+
+async def _rest(
+    facade: Facade, application_id: str, task: int, stream: LogStream, chunk: LogChunk, attempt: int | None
+) -> AsyncGenerator[bytes, None]:
+    while chunk.data:
+        yield chunk.data
+        if chunk.end:
+            return
+        chunk = await facade.read_log(
+            application_id, task, stream, offset=chunk.next_offset, max_bytes=CHUNK_BYTES, attempt=attempt
+        )
+
+
+async def _frames(pieces: AsyncGenerator[LogPiece, None]) -> AsyncGenerator[bytes, None]:
+    try:
+        async for piece in pieces:
+            data = {
+                "attempt": piece.attempt,
+                "data": base64.b64encode(piece.data).decode("ascii"),
+                "next_offset": piece.next_offset,
+                "dropped_bytes": piece.dropped_bytes,
+            }
+            yield sse_frame(data, event="log", event_id=f"{piece.attempt}:{piece.next_offset}")
+        yield sse_frame({}, event="end")
+    finally:
+        await pieces.aclose()
+
+
+def _resume_point(last_event_id: str) -> tuple[int, int]:
+    attempt, _, offset = last_event_id.partition(":")
+    if not (attempt.isdecimal() and offset.isdecimal() and len(last_event_id) < 40):
+        raise InvalidInput(
+            f"not an id of this stream: {last_event_id[:40]!r}",
+            field="Last-Event-ID",
+            next_step="send back the id of the last event as it came",
+        )
+    return int(attempt), int(offset)

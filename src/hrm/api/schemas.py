@@ -1,0 +1,133 @@
+"""The OpenAPI document: answers are described by the report classes themselves, request bodies here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS
+
+
+def returns(model: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """``responses`` of a route that answers with ``model`` (200, and what is named)."""
+    return {status: {"model": model, "description": "as asked"} for status in {200, *statuses}}
+
+
+def _body(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": properties}
+    return schema | ({"required": required} if required else {})
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+_TEXT = {"type": "string"}
+_TASK_GROUP = _object(
+    {
+        "name": {"type": "string", "default": "main"},
+        "command": {"type": "array", "items": _TEXT, "minItems": 1, "description": "program and arguments, no shell"},
+        "tasks": {"type": "integer", "minimum": 1, "maximum": MAX_TASKS, "default": 1},
+        "env": {"type": "object", "additionalProperties": _TEXT},
+        "resources": {
+            "type": "object",
+            "additionalProperties": {"type": "integer", "minimum": 0},
+            "default": DEFAULT_RESOURCES.as_dict(),
+            "description": "exact integers by name; of the built-in three what is left out has its default",
+        },
+        "workdir": _or_null(_TEXT),
+        "retries": {"type": "integer", "minimum": 0, "default": 0},
+        "timeout_s": _or_null({"type": "number", "exclusiveMinimum": 0}),
+        "priority": {"type": "integer", "minimum": 0, "default": 0, "description": "lower is more urgent"},
+        "gpu_model": _or_null(_TEXT),
+    },
+    ["command"],
+)
+_JOB = _object(
+    {
+        "name": _TEXT,
+        "queue": _or_null(_TEXT),
+        "priority": {"type": "integer", "default": 0, "description": "higher runs first in a fifo queue"},
+        "max_failures": _or_null({"type": "integer", "minimum": 0}),
+        "attached": {"type": "boolean", "default": False, "description": "ends when its last attached client is gone"},
+        "stdin": {"type": "boolean", "default": False},
+        "terminal": _or_null(
+            _object({"rows": {"type": "integer"}, "columns": {"type": "integer"}}, ["rows", "columns"])
+        ),
+        "groups": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/TaskGroup"}},
+    },
+    ["groups"],
+)
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "next_step"],
+            "properties": {"code": _TEXT, "message": _TEXT, "field": _TEXT, "next_step": _TEXT},
+        }
+    },
+}
+
+SUBMIT_BODY = _body(
+    _object(
+        {
+            "job": {"$ref": "#/components/schemas/Job"},
+            "submit_id": {"type": "string", "description": "made by the client; a repeated submit is one application"},
+        },
+        ["job"],
+    ),
+    required=True,
+)
+KILL_BODY = _body(_object({"message": _TEXT}), required=False)
+SIGNAL_BODY = _body(_object({"signum": {"type": "integer", "minimum": 1, "maximum": 64}}, ["signum"]), required=True)
+EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "server-sent events", "content": {"text/event-stream": {"schema": _TEXT}}}
+}
+LOG_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "bytes, or server-sent events with `follow`",
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "text/event-stream": {"schema": _TEXT},
+        },
+    }
+}
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Make ``app.openapi`` give the whole document, worked out once."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schemas.update({"Job": _JOB, "TaskGroup": _TASK_GROUP, "Error": _ERROR})
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"token": []}]
+    error = {
+        "description": "error",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = error
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document

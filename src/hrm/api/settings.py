@@ -1,0 +1,76 @@
+"""What an operator may choose about the front door. The defaults suit one machine and its own users."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from hrm.model.errors import InvalidInput
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """Limits and names of the front door. Raises InvalidInput where a limit makes no sense."""
+
+    #: Names besides the loopback ones by which clients reach this server (the Host header, without a port).
+    allowed_hosts: tuple[str, ...] = ()
+    #: Web origins besides the server's own that may call it (``https://portal.example.org``).
+    allowed_origins: tuple[str, ...] = ()
+    max_body_bytes: int = 8 << 20
+    #: Per user, over all routes: how many a second in the long run, and how many at once.
+    requests_per_s: float = 500.0
+    burst: int = 2000
+    #: Event streams and attached clients that are open at once, in all and of one user.
+    max_streams: int = 1000
+    max_streams_per_user: int = 200
+    #: How often a silent event stream sends a comment, so that both sides notice a dead connection.
+    heartbeat_interval_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_body_bytes", "requests_per_s", "burst", "max_streams", "max_streams_per_user"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"must be at least 1: {getattr(self, name)}", field=name)
+        if not 0.01 <= self.heartbeat_interval_s <= 3600:
+            raise InvalidInput(f"must be from 0.01 to 3600: {self.heartbeat_interval_s}", field="heartbeat_interval_s")
+
+    def check_bind(self, host: str) -> None:
+        """Whether the server may listen on ``host``.
+
+        Every call needs a token whatever the address, so there is no unauthenticated door to refuse. What is checked
+        here is that nobody leaves loopback by accident: HRM speaks no TLS of its own, so beyond loopback a token
+        travels readable. Any other address is refused unless ``allowed_hosts`` names how clients will reach it, which
+        the check of the Host header needs anyway. Raises InvalidInput.
+        """
+        if is_loopback(host) or self.allowed_hosts:
+            return
+        raise InvalidInput(
+            f"{host!r} is not a loopback address, and no allowed_hosts say that others may come in",
+            field="host",
+            next_step="listen on 127.0.0.1, or list under server.allowed_hosts the names by which clients reach this "
+            "machine, and put a proxy that speaks TLS in front",
+        )
+
+    def uvicorn_options(self) -> dict[str, Any]:
+        """How uvicorn has to serve the application so that the limits here hold on its side too."""
+        return {
+            # A frame from an attached client is at most a window of standard input; anything larger is no client.
+            "ws_max_size": 1 << 20,
+            # Output of programs is streamed in small pieces over loopback: deflating each costs more than it saves.
+            "ws_per_message_deflate": False,
+            "server_header": False,
+            "proxy_headers": False,
+            "access_log": False,
+            "timeout_keep_alive": 75,
+            "timeout_graceful_shutdown": 3,
+        }
+
+
+def is_loopback(host: str) -> bool:
+    """True iff ``host`` is ``localhost`` or a literal loopback address; other names are not looked up."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
