@@ -9,9 +9,7 @@ import errno
 import fcntl
 import json
 import os
-import secrets
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -138,7 +136,7 @@ class Home:
         """The secret that signs tokens, made the first time. Call it under the lock."""
         secret = self._read_private(self.secret_file)
         if len(secret) < SECRET_BYTES:
-            secret = secrets.token_bytes(SECRET_BYTES)
+            secret = os.urandom(SECRET_BYTES)
             # The old token was signed with what is gone.
             self.token_file.unlink(missing_ok=True)
             self.write_private(self.secret_file, secret)
@@ -157,16 +155,17 @@ class Home:
 
         Raises ClusterError if it cannot be written; then the old content stays.
         """
+        temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
         try:
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 with open(descriptor, "wb") as file:
                     file.write(data)
                     file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
+                    os.fsync(descriptor)
+                temporary.replace(path)
             except BaseException:
-                os.unlink(temporary)
+                temporary.unlink()
                 raise
         except OSError as error:
             raise ClusterError(

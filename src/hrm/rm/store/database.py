@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from hrm.rm.store.schema import HEAD, REVISIONS, alembic_version, cluster, metad
 
 #: How long a statement waits for another process that holds the database (somebody's `sqlite3 hrm.db`).
 BUSY_TIMEOUT_MS = 5_000
+#: Up to this size a file is read through at each opening.
+ALWAYS_CHECKED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +46,11 @@ def open_database(database: Path | str, *, now: float) -> Database:
     ``database`` is the path of a SQLite file, or a URL of SQLAlchemy for another kind. ``now`` is epoch seconds.
     Raises StoreError: cannot be opened, corrupt, not HRM's, made by a newer HRM.
     """
-    path: Path | None = None
-    if isinstance(database, Path):
-        path = database
-        _claim_file(path)
-        _inspect_file(path)
-        engine = _sqlite_engine(path)
-    else:
-        engine = sa.create_engine(database, poolclass=NullPool)
+    path = database if isinstance(database, Path) else None
+    engine = _sqlite_engine(path) if path else sa.create_engine(str(database), poolclass=NullPool)
     name = str(path or engine.url.render_as_string(hide_password=True))
     with _explained(name):
-        with engine.connect() as connection:
-            revision = _revision(connection, name)
+        revision = _look_into_file(path) if path else _look_into(engine, name)
         if revision is not None and revision != HEAD:
             _upgrade(engine)
         with _transaction(engine) as connection:
@@ -67,49 +61,56 @@ def open_database(database: Path | str, *, now: float) -> Database:
     return Database(engine, path, cluster_timestamp, epoch)
 
 
-def _claim_file(path: Path) -> None:
-    """Make the file if it is not there; in any case only its owner may read or write it."""
+def _look_into_file(path: Path) -> str | None:
+    """The file's revision, None if it is new; over a connection that cannot write. Made private if it is fit."""
+    if not path.exists():
+        _make_file(path)
+        return None
+    if not path.is_file() or path.is_symlink():
+        raise StoreError(f"{path} is no regular file", next_step="move it away")
+    engine = sa.create_engine(_url(path, "ro"), poolclass=NullPool)
     try:
-        # O_EXCL first: on an existing file nothing may be opened here, since closing any descriptor of it would drop
-        # the locks that SQLite holds for this process.
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            # 2 ms per MiB. A large file is read through only if its last user did not end well: then its log is left.
+            log = path.with_name(f"{path.name}-wal")
+            if path.stat().st_size <= ALWAYS_CHECKED_BYTES or (log.exists() and log.stat().st_size):
+                problem = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+                if problem != "ok":
+                    raise _corrupt(path, problem)
+        revision = _look_into(engine, str(path))
+    except sa.exc.DatabaseError as error:
+        if isinstance(error, sa.exc.OperationalError):
+            raise
+        raise _corrupt(path, error.orig) from None
+    path.chmod(0o600)
+    return revision
+
+
+def _make_file(path: Path) -> None:
+    """Empty and private from its first moment on. SQLite gives its companions the same mode."""
+    try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise StoreError(f"{path} is no regular file", next_step="move it away") from None
     except OSError as error:
         raise StoreError(
             f"cannot create {path}: {error.strerror}", next_step=f"check the directory {path.parent}"
         ) from None
-    try:
-        path.chmod(0o600)
-    except OSError as error:
-        raise StoreError(f"cannot make {path} private: {error.strerror}", next_step="run as its owner") from None
 
 
-def _inspect_file(path: Path) -> None:
-    """Refuse what SQLite cannot read, over a connection that cannot write."""
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise StoreError(f"cannot read {path}: {error}", next_step="check the file's owner and the disk") from None
-        problem = str(error)
-    if problem != "ok":
-        raise StoreError(
-            f"{path} is corrupt: {problem}",
-            next_step=f"restore a copy, or move it away to begin anew: mv {path} {path}.corrupt",
-        )
+def _corrupt(path: Path, problem: object) -> StoreError:
+    return StoreError(
+        f"{path} is corrupt: {problem}",
+        next_step=f"restore a copy, or move it away to begin anew: mv {path} {path}.corrupt",
+    )
+
+
+def _url(path: Path, mode: str) -> str:
+    return f"sqlite:///{path.absolute().as_uri()}?mode={mode}&uri=true"
 
 
 def _sqlite_engine(path: Path) -> sa.Engine:
     # mode=rw: a connection made after the file vanished must fail, not make an empty one.
-    url = f"sqlite:///{path.absolute().as_uri()}?mode=rw&uri=true"
-    engine = sa.create_engine(url, poolclass=NullPool, connect_args={"check_same_thread": False})
+    engine = sa.create_engine(_url(path, "rw"), poolclass=NullPool, connect_args={"check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -125,17 +126,18 @@ def _sqlite_engine(path: Path) -> sa.Engine:
     return engine
 
 
-def _revision(connection: sa.Connection, name: str) -> str | None:
-    """None for an empty database. Raises StoreError if it is not HRM's, or a newer HRM's."""
-    tables = set(sa.inspect(connection).get_table_names())
-    if not tables:
-        return None
-    if not {alembic_version.name, cluster.name} <= tables:
-        raise StoreError(
-            f"{name} is a database, but not HRM's (it has the tables {', '.join(sorted(tables)[:5])})",
-            next_step="name another place, or move it away",
-        )
-    revision = connection.execute(sa.select(alembic_version.c.version_num)).scalar()
+def _look_into(engine: sa.Engine, name: str) -> str | None:
+    """The revision; None for an empty database. Raises StoreError if it is not HRM's, or a newer HRM's."""
+    with engine.connect() as connection:
+        tables = set(sa.inspect(connection).get_table_names())
+        if not tables:
+            return None
+        if not {alembic_version.name, cluster.name} <= tables:
+            raise StoreError(
+                f"{name} is a database, but not HRM's (it has the tables {', '.join(sorted(tables)[:5])})",
+                next_step="name another place, or move it away",
+            )
+        revision = connection.execute(sa.select(alembic_version.c.version_num)).scalar()
     if revision not in REVISIONS:
         raise StoreError(
             f"{name} was made by a newer HRM (schema {revision}, this HRM knows up to {HEAD})",

@@ -95,13 +95,7 @@ class Queries:
         query = sa.select(*codec.selection()).where(
             containers.c.application_seq == application_seq, containers.c.task_index == task_index
         )
-        return await self._rows(codec, _oldest_first(query))
-
-    async def containers(self, application_seq: int, *, offset: int = 0, limit: int = 10_000) -> list[ContainerRow]:
-        """Of one application, oldest first, those that were never a task's too."""
-        codec = codec_of(ContainerRow)
-        query = sa.select(*codec.selection()).where(containers.c.application_seq == application_seq)
-        return await self._rows(codec, _oldest_first(query).offset(offset).limit(limit))
+        return await self._rows(codec, query.order_by(containers.c.task_attempt))
 
     async def history(
         self,

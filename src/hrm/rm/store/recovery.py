@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from hrm.model.errors import StoreError
 from hrm.model.states import ApplicationState
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, JobRow, NodeRow, Row, TaskRow
 from hrm.rm.store.codec import codec_of
@@ -51,11 +52,19 @@ class Loaded:
 
 
 def load(connection: sa.Connection) -> Loaded:
-    """What a restart begins from; the caller's transaction makes it all of one moment."""
+    """What a restart begins from; the caller's transaction makes it all of one moment.
+
+    Raises StoreError for an application without its job, which no commit of HRM's leaves behind.
+    """
     jobs = {row.application_seq: row for row in _of_open(connection, JobRow)}
     attempts = _by_application(_of_open(connection, AttemptRow))
     tasks = _by_application(_of_open(connection, TaskRow))
     containers = _by_application(_where(connection, ContainerRow, live_container))
+    rows = _where(connection, ApplicationRow, _NOT_OVER)
+    if jobless := [row.seq for row in rows if row.seq not in jobs]:
+        raise StoreError(
+            f"the store is damaged: no job is kept for application {jobless[0]}", next_step="restore a copy of it"
+        )
     saved = [
         SavedApplication(
             row,
@@ -64,7 +73,7 @@ def load(connection: sa.Connection) -> Loaded:
             tasks.pop(row.seq, []),
             containers.pop(row.seq, []),
         )
-        for row in _where(connection, ApplicationRow, _NOT_OVER)
+        for row in rows
     ]
     counts = connection.execute(
         sa.select(applications.c.state, sa.func.count())

@@ -143,6 +143,7 @@ containers = sa.Table(
     sa.Column("cpu_s", _Time),
     sa.Column("max_rss_mib", sa.BigInteger),
     sa.Index(None, "application_seq", "allocated_at"),
+    sa.Index(None, "application_seq", "task_index"),
     sa.Index(None, "allocated_at"),
 )
 

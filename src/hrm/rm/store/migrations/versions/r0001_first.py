@@ -105,6 +105,7 @@ def upgrade() -> None:
         _of_application("containers"),
     )
     op.create_index("ix_containers_application_seq_allocated_at", "containers", ["application_seq", "allocated_at"])
+    op.create_index("ix_containers_application_seq_task_index", "containers", ["application_seq", "task_index"])
     op.create_index("ix_containers_allocated_at", "containers", ["allocated_at"])
     op.create_index("ix_containers_live", "containers", ["application_seq"], sqlite_where=_LIVE, postgresql_where=_LIVE)
     op.create_table(
