@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from hrm.model.errors import InvalidInput
 from hrm.model.resources import BUILT_IN, GPUS, MEMORY, VCORES, Resources
-from hrm.model.units import LARGEST, parse_duration_s, parse_memory_mib, parse_milli
+from hrm.model.units import LARGEST, format_milli, parse_duration_s, parse_memory_mib, parse_milli
 
 _SHARE_KEYS = {
     "cpus": (VCORES, parse_milli),
@@ -69,6 +69,13 @@ def least(amounts: dict[str, int] | None) -> Resources:
 def most(amounts: dict[str, int] | None) -> Resources | None:
     """A maximum: what was not named is not limited (as YARN's maxResources)."""
     return None if amounts is None else Resources.of({**dict.fromkeys(BUILT_IN, LARGEST), **amounts})
+
+
+def show_share(share: Resources) -> dict[str, str]:
+    """As `parse_share` reads it; what is not limited is left out."""
+    shown = {"cpus": format_milli(share.vcores_milli), "memory": f"{share.memory_mib}M"}
+    shown["gpus"] = format_milli(share.gpus_milli)
+    return {key: text for key, text in shown.items() if share.get(_SHARE_KEYS[key][0]) < LARGEST}
 
 
 def _split_share(text: str) -> dict[str, str]:

@@ -1,0 +1,104 @@
+"""`hrm queues` and `hrm nodes`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from hrm.cli.output import Column, Output, OutputOption, note, show, show_amounts, show_list, show_used
+from hrm.model.reports import NodeReport, QueueReport
+from hrm.model.resources import GPUS, MEMORY, VCORES
+
+queues_app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+
+
+@queues_app.callback()
+def queues(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """List queues with their shares, or reload them.
+
+    \b
+    Examples:
+      hrm queues
+      hrm queues -o json
+      hrm queues reload                           take the queues of hrm.yaml without a restart
+    """
+    from hrm.cli.connect import client
+
+    if context.invoked_subcommand is not None:
+        return
+    with client() as server:
+        reports = server.queues()
+    show_list(reports, _queue_columns(reports), output)
+
+
+@queues_app.command("reload")
+def reload(output: OutputOption = Output.TABLE) -> None:
+    """Take the queues of hrm.yaml without a restart; a bad file changes nothing."""
+    from hrm.cli.connect import client
+
+    with client() as server:
+        report = server.reload_queues()
+    if output is not Output.TABLE:
+        show(report, output)
+        return
+    for word, paths in (("added", report.added), ("removed", report.removed), ("changed", report.changed)):
+        if paths:
+            print(f"{word}: {', '.join(paths)}")
+    if not (report.added or report.removed or report.changed):
+        note("nothing has changed")
+
+
+def nodes(output: OutputOption = Output.TABLE) -> None:
+    """List nodes.
+
+    \b
+    Examples:
+      hrm nodes
+      hrm nodes -o json | jq '.[].isolation'
+    """
+    from hrm.cli.connect import client
+
+    with client() as server:
+        show_list(server.nodes(), _NODE_COLUMNS, output)
+
+
+def _queue_columns(reports: Sequence[QueueReport]) -> list[Column]:
+    columns = [
+        Column("QUEUE", _indented),
+        Column("POLICY", lambda r: r.policy),
+        Column("WEIGHT", lambda r: f"{r.weight:g}", right=True),
+        Column("USED", lambda r: show_amounts(r.used), shrinks=True),
+        Column("DEMAND", lambda r: show_amounts(r.demand), shrinks=True),
+        Column("FAIR SHARE", lambda r: show_amounts(r.fair_share), shrinks=True),
+    ]
+    # Most trees set neither.
+    if any(amount for report in reports for amount in report.min_share.values()):
+        columns.append(Column("MIN", lambda r: show_amounts(r.min_share), shrinks=True))
+    if any(report.max_share is not None for report in reports):
+        columns.append(Column("MAX", lambda r: show_amounts(r.max_share), shrinks=True))
+    columns.append(Column("RUN", lambda r: str(r.applications_running), right=True))
+    columns.append(Column("WAIT", lambda r: str(r.applications_pending), right=True))
+    return columns
+
+
+def _indented(report: QueueReport) -> str:
+    if report.parent is None:
+        return report.name
+    return "  " * (report.name.count(".") + 1) + report.name.rpartition(".")[2]
+
+
+def _gpus(report: NodeReport) -> str:
+    shown = show_used(report.used, report.total, GPUS)
+    return f"{shown} virtual" if any(device.virtual for device in report.devices) else shown
+
+
+_NODE_COLUMNS = (
+    Column("NODE", lambda r: r.node_id, shrinks=True),
+    Column("STATE", lambda r: r.state),
+    Column("CPUS", lambda r: show_used(r.used, r.total, VCORES), right=True),
+    Column("MEMORY", lambda r: show_used(r.used, r.total, MEMORY), right=True),
+    Column("GPUS", _gpus, right=True),
+    Column("CONTAINERS", lambda r: str(r.containers), right=True),
+    Column("ISOLATION", lambda r: r.message or r.isolation, shrinks=True),
+)

@@ -1,0 +1,202 @@
+"""Finding a server, starting one, and staying with one that restarts.
+
+A server is found by its home directory (``server.json``, written when it is ready), or by ``HRM_ADDRESS`` and
+``HRM_TOKEN`` where it runs elsewhere. `hrm run` and `hrm submit` start an ephemeral one in the background if there is
+none; a file lock sees to it that two of them at once start one and both use it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from hrm.cli.output import note
+from hrm.model.errors import CallerError, ClusterError, HrmError, NoServer
+
+if TYPE_CHECKING:
+    from hrm.config.home import Home
+    from hrm.sdk.client import Client
+
+START_DEADLINE_S = 30.0
+RECONNECT_S = 30.0
+LOG_TAIL_LINES = 15
+_POLL_S = 0.02
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFile:
+    """What ``server.json`` says."""
+
+    pid: int
+    address: str
+    ephemeral: bool
+
+
+def home_directory() -> Home:
+    """``$HRM_HOME`` (which ``--home`` sets), else ``~/.hrm``."""
+    from hrm.config.home import Home
+
+    return Home.locate()
+
+
+def read_server_file(home: Home) -> ServerFile | None:
+    """None iff there is none, or none that makes sense (its writer died; the next server replaces it)."""
+    try:
+        data = json.loads(home.server_file.read_bytes())
+        return ServerFile(int(data["pid"]), str(data["address"]), bool(data.get("ephemeral", False)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def connect() -> Client:
+    """A client of the server that is up. Raises NoServer."""
+    from hrm.sdk.client import Client
+
+    return Client(os.environ.get("HRM_ADDRESS"), token=os.environ.get("HRM_TOKEN"))
+
+
+@contextmanager
+def client() -> Iterator[Client]:
+    """`connect` for a block."""
+    found = connect()
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+class Connection:
+    """A client that outlives its server: a server that restarts is waited for.
+
+    Not for several threads at once, but for the reading of `client`.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def close(self) -> None:
+        self.client.close()
+
+    def call(self, ask: Callable[[Client], Answer], *, start: bool = False) -> Answer:
+        """What ``ask`` answers, asked again where the server went away meanwhile: it must bear being asked twice.
+
+        ``start``: an ephemeral server may be started. Raises NoServer after `RECONNECT_S` without one.
+        """
+        deadline = None
+        while True:
+            try:
+                return ask(self.client)
+            except NoServer:
+                if deadline is None:
+                    deadline = time.monotonic() + RECONNECT_S
+                elif time.monotonic() >= deadline:
+                    raise
+                self.reconnect(deadline, start=start)
+
+    def reconnect(self, deadline: float, *, start: bool = False) -> None:
+        """Raises NoServer where none answers before ``deadline`` (on the monotonic clock)."""
+        self.client.close()
+        if not start:
+            note(f"hrm: the server has gone; waiting up to {RECONNECT_S:.0f} s for it to come back")
+        wait_s = 0.05
+        while True:
+            try:
+                self.client = join_or_start() if start else connect()
+                return
+            except NoServer:
+                if time.monotonic() + wait_s > deadline:
+                    raise
+            time.sleep(wait_s)
+            wait_s = min(1.0, wait_s * 1.5)
+
+
+@contextmanager
+def client_or_ephemeral() -> Iterator[Connection]:
+    """A connection to the server that is up, or to an ephemeral one that is started."""
+    connection = Connection(join_or_start())
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def join_or_start() -> Client:
+    """Join the server that is up, or start an ephemeral one.
+
+    Raises ClusterError where it does not come up. Never starts one where ``HRM_ADDRESS`` names another.
+    """
+    try:
+        return connect()
+    except NoServer:
+        if os.environ.get("HRM_ADDRESS"):
+            raise
+    home = home_directory()
+    home.create()
+    lock_file = os.open(home.path / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        try:
+            return connect()  # whoever had the lock before us has started one
+        except NoServer:
+            return start_server(home, ["--ephemeral", "--port", "0"])
+    finally:
+        os.close(lock_file)
+
+
+def start_server(home: Home, arguments: list[str]) -> Client:
+    """Start a server of its own session in the background and return when it is ready.
+
+    Raises ClusterError, with the last lines of its log, where it ends or is not ready in time.
+    """
+    home.create()
+    log = os.open(home.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        begin = os.lseek(log, 0, os.SEEK_END)
+        process = subprocess.Popen(
+            # -P: what lies in the working directory must not be imported.
+            [sys.executable, "-P", "-m", "hrm.server", "--home", str(home.path), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=home.path,
+        )
+    finally:
+        os.close(log)
+    # Meanwhile, what the client needs is imported: with a cold cache that takes as long as the server's start.
+    import hrm.sdk.client  # noqa: F401
+
+    deadline = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < deadline:
+        status = process.poll()
+        found = read_server_file(home)
+        if found is not None and (found.pid == process.pid or status is not None):
+            # Not ours if ours has ended: another server, started by hand meanwhile, holds the home.
+            try:
+                return connect()
+            except NoServer:
+                pass
+        if status is not None and found is None:
+            raise _start_failed(home.log_file, begin, f"it ended with exit code {status}", status)
+        time.sleep(_POLL_S)
+    raise _start_failed(home.log_file, begin, f"it was not ready after {START_DEADLINE_S:.0f} s", None)
+
+
+def _start_failed(log_file: Path, begin: int, problem: str, status: int | None) -> HrmError:
+    with log_file.open("rb") as stream:
+        stream.seek(begin)
+        tail = stream.read(1 << 20).decode(errors="replace").strip().splitlines()[-LOG_TAIL_LINES:]
+    lines = "".join(f"\n  | {line}" for line in tail)
+    # 2: bad configuration, port taken, home held: the caller's to mend, as if it had run in the foreground.
+    kind = CallerError if status == CallerError.exit_code else ClusterError
+    return kind(f"the server did not start: {problem}{lines}", next_step=f"see {log_file}")

@@ -1,0 +1,161 @@
+"""The options that say what a job is, which `hrm run` and `hrm submit` share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hrm.model.errors import CallerError, InvalidInput
+from hrm.model.jobs import DEFAULT_RESOURCES, MAX_ENV_BYTES, JobSpec, TaskGroupSpec, TerminalSize
+from hrm.model.resources import Resources
+from hrm.model.units import parse_duration_s, parse_memory_mib, parse_milli
+
+QueueOption = Annotated[str | None, typer.Option("--queue", "-q", help="Queue to submit to.", metavar="QUEUE")]
+CpusOption = Annotated[str | None, typer.Option("--cpus", "-c", help="CPUs of each task: 2, 0.5 [default: 1].")]
+MemoryOption = Annotated[
+    str | None, typer.Option("--memory", "-m", help="Memory of each task: 512M, 4G [default: 1G].")
+]
+GpusOption = Annotated[str | None, typer.Option("--gpus", "-g", help="GPUs of each task: 1, 0.5, or MODEL:1.")]
+TasksOption = Annotated[int | None, typer.Option("--tasks", "-n", help="How many tasks run it [default: 1].")]
+NameOption = Annotated[str | None, typer.Option("--name", "-J", help="Name of the job [default: the program's].")]
+EnvOption = Annotated[
+    list[str] | None,
+    typer.Option("--env", "-e", metavar="NAME=VALUE", help="Set a variable (again for more); NAME alone takes yours."),
+]
+CleanEnvOption = Annotated[bool, typer.Option("--clean-env", help="Do not pass on your environment.")]
+WorkdirOption = Annotated[
+    Path | None, typer.Option("--workdir", "-D", help="Directory to run in [default: where you are].")
+]
+TimeoutOption = Annotated[
+    str | None, typer.Option("--timeout", "-t", help="End a task after: 90s, 2h, 10:30 (M:S), 1-12 (D-H).")
+]
+RetriesOption = Annotated[int | None, typer.Option("--retries", help="Try a failed task again so often [default: 0].")]
+MaxFailuresOption = Annotated[
+    int | None, typer.Option("--max-failures", help="Give up once more tasks than this have failed [default: never].")
+]
+PriorityOption = Annotated[int | None, typer.Option("--priority", help="Higher runs first within a fifo queue.")]
+ErrorCodeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--error-code", min=1, max=255, help="Exit code of hrm's own errors, to tell them from the command's."
+    ),
+]
+
+#: Set by HRM in each container: those of a job that calls `hrm run` itself must not reach the job it makes. And a
+#: token is no business of the store, which keeps a job's environment.
+_NOT_PASSED = (
+    "HRM_APPLICATION_ID",
+    "HRM_CONTAINER_ID",
+    "HRM_CONTAINER_DIR",
+    "HRM_TASK_INDEX",
+    "HRM_TASK_COUNT",
+    "HRM_QUEUE",
+    "HRM_PROGRESS_FILE",
+    "HRM_TOKEN",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """What the options say, as they were typed; None where one was not given."""
+
+    queue: str | None = None
+    cpus: str | None = None
+    memory: str | None = None
+    gpus: str | None = None
+    tasks: int | None = None
+    name: str | None = None
+    env: list[str] | None = None
+    clean_env: bool = False
+    workdir: Path | None = None
+    timeout: str | None = None
+    retries: int | None = None
+    max_failures: int | None = None
+    priority: int | None = None
+
+    def job(self, command: list[str]) -> JobSpec:
+        """A job that runs ``command``. Raises InvalidInput naming the option."""
+        group = TaskGroupSpec(command=tuple(command), **self._group_fields(DEFAULT_RESOURCES))
+        return self._dressed(JobSpec(groups=(group,), **self._job_fields()))
+
+    def over(self, job: JobSpec) -> JobSpec:
+        """``job``, as a file declares it, with the options given winning. Raises InvalidInput naming the option."""
+        groups = tuple(replace(group, **self._group_fields(group.resources)) for group in job.groups)
+        return self._dressed(replace(job, groups=groups, **self._job_fields()))
+
+    def _job_fields(self) -> dict[str, Any]:
+        given = {"name": self.name, "queue": self.queue, "max_failures": self.max_failures, "priority": self.priority}
+        return {key: value for key, value in given.items() if value is not None}
+
+    def _group_fields(self, resources: Resources) -> dict[str, Any]:
+        fields: dict[str, Any] = {"resources": self._resources(resources)}
+        if self.tasks is not None:
+            fields["tasks"] = self.tasks
+        if self.retries is not None:
+            fields["retries"] = self.retries
+        if self.timeout is not None:
+            fields["timeout_s"] = parse_duration_s(self.timeout, field="--timeout")
+        if self.workdir is not None:
+            fields["workdir"] = str(self.workdir.expanduser().absolute())
+        if self.gpus is not None and (model := self.gpus.rpartition(":")[0]):
+            fields["gpu_model"] = model
+        return fields
+
+    def _resources(self, base: Resources) -> Resources:
+        fields: dict[str, Any] = {}
+        if self.cpus is not None:
+            fields["vcores_milli"] = parse_milli(self.cpus, field="--cpus")
+        if self.memory is not None:
+            fields["memory_mib"] = parse_memory_mib(self.memory, field="--memory")
+        if self.gpus is not None:
+            fields["gpus_milli"] = parse_milli(self.gpus.rpartition(":")[2], field="--gpus")
+        return replace(base, **fields)
+
+    def _dressed(self, job: JobSpec) -> JobSpec:
+        """With the caller's environment below each group's own and ``--env`` above it, and a directory to run in."""
+        below = {} if self.clean_env else caller_environment()
+        above = dict(_variable(word) for word in self.env or ())
+        here = os.getcwd()
+        groups = tuple(
+            replace(group, env={**below, **group.env, **above}, workdir=group.workdir or here) for group in job.groups
+        )
+        return replace(job, groups=groups)
+
+
+def attached(job: JobSpec, *, stdin: bool, terminal: TerminalSize | None) -> JobSpec:
+    """``job`` for a client that stays with it."""
+    return replace(job, attached=True, stdin=stdin, terminal=terminal)
+
+
+def caller_environment() -> dict[str, str]:
+    """The caller's environment without what no job can be given: names that are none, and bytes that are no text."""
+    environment: dict[str, str] = {}
+    for name, value in os.environ.items():
+        if name in _NOT_PASSED:
+            continue
+        try:
+            value.encode()
+            TaskGroupSpec(command=("true",), env={name: value})
+        except (CallerError, UnicodeEncodeError):
+            continue
+        environment[name] = value
+    if sum(len(name) + len(value.encode()) for name, value in environment.items()) > MAX_ENV_BYTES:
+        raise InvalidInput(
+            f"your environment is larger than {MAX_ENV_BYTES >> 10} KiB",
+            field="env",
+            next_step="pass --clean-env and what is needed with --env",
+        )
+    return environment
+
+
+def _variable(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if equals:
+        return name, value
+    if name in os.environ:
+        return name, os.environ[name]
+    raise InvalidInput(f"{name!r} has no value and is not set here", field="--env", next_step="write NAME=VALUE")

@@ -1,0 +1,75 @@
+"""`hrm logs` and `hrm events`."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from hrm.cli.output import Output, OutputOption, clean, note, short_id, show_time
+from hrm.cli.selectors import AppArgument, select_one
+from hrm.model.errors import InvalidInput
+
+
+def logs(
+    app: AppArgument,
+    task: Annotated[int | None, typer.Option("--task", "-t", min=0, help="Number of the task [default: 0].")] = None,
+    stderr: Annotated[bool, typer.Option("--stderr", "-e", help="Its stderr instead of its stdout.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task has ended.")] = False,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", min=1, help="Which attempt [default: the latest].")
+    ] = None,
+) -> None:
+    """Show what a task printed.
+
+    \b
+    Examples:
+      hrm logs -f last
+      hrm logs 17 --task 3 --stderr
+    """
+    from hrm.cli.connect import client
+    from hrm.cli.writer import write_all
+
+    with client() as server:
+        application_id = select_one(server, app)
+        if task is None:
+            total = server.application(application_id).tasks_total
+            if total > 1:
+                note(f"hrm: task 0 of {total}; --task I shows another")
+        stream = "stderr" if stderr else "stdout"
+        for data in server.logs(application_id, task=task or 0, stream=stream, follow=follow, attempt=attempt):
+            write_all(1, data)
+
+
+def events(
+    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only those of one application.")] = None,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only those after this number.")] = 0,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Stop after so many.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Follow the event log.
+
+    Shows what is kept, then each event as it happens, until Ctrl-C. JSON comes as one object per line.
+
+    \b
+    Examples:
+      hrm events 17
+      hrm events -o json -n 100 | jq .kind
+    """
+    import msgspec
+
+    from hrm.cli.connect import client
+
+    if output is Output.YAML:
+        raise InvalidInput("events come as table or json", field="--output")
+    with client() as server:
+        application_id = None if app is None else select_one(server, app)
+        for event in islice(server.events(after_seq=after, application_id=application_id), count):
+            if output is Output.JSON:
+                print(msgspec.json.encode(event).decode(), flush=True)
+                continue
+            detail = " ".join(f"{key}={value}" for key, value in event.detail.items())
+            about = short_id(event.application_id) if event.application_id else event.node_id or ""
+            text = f"{event.seq:>8}  {show_time(event.at)}  {event.kind:<24} {about:<8} {detail}"
+            print(clean(text).rstrip(), flush=True)

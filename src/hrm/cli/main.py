@@ -1,0 +1,104 @@
+"""The ``hrm`` command: its list of commands, its global options, and how errors end it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hrm import __version__
+from hrm.cli.lazy import Entry, LazyGroup
+from hrm.model.errors import HrmError
+
+# Options end where the command begins, as with srun and ssh: `hrm run --cpus 2 python train.py --epochs 3`.
+_COMMAND_LINE = {"allow_interspersed_args": False}
+
+COMMANDS = (
+    Entry("run", "Work", "Run a command and wait for it, as if it ran here.", "hrm.cli.run:run", _COMMAND_LINE),
+    Entry("submit", "Work", "Submit a command or a job file and return.", "hrm.cli.submit:submit", _COMMAND_LINE),
+    Entry("wait", "Work", "Wait until applications have ended.", "hrm.cli.submit:wait"),
+    Entry("kill", "Work", "End applications.", "hrm.cli.kill:kill"),
+    Entry("logs", "Work", "Show what a task printed.", "hrm.cli.logs:logs"),
+    Entry("ps", "See", "List applications.", "hrm.cli.applications:ps"),
+    Entry("explain", "See", "Say why an application waits.", "hrm.cli.applications:explain"),
+    Entry("history", "See", "List attempts of tasks: where and when each ran.", "hrm.cli.applications:history"),
+    Entry("queues", "See", "List queues with their shares, or reload them.", "hrm.cli.cluster:queues_app"),
+    Entry("nodes", "See", "List nodes.", "hrm.cli.cluster:nodes"),
+    Entry("events", "See", "Follow the event log.", "hrm.cli.logs:events"),
+    Entry("up", "Server", "Start the server.", "hrm.cli.server:up"),
+    Entry("down", "Server", "Stop the server; containers go on.", "hrm.cli.server:down"),
+    Entry("status", "Server", "Show the server.", "hrm.cli.server:status"),
+    Entry("config", "Server", "Write, show or check the configuration.", "hrm.cli.config:app"),
+    Entry("token", "Server", "Make tokens for users.", "hrm.cli.token:app"),
+    Entry("completion", "Server", "Print a completion script for a shell.", "hrm.cli.completion:completion"),
+)
+
+
+class Commands(LazyGroup):
+    entries = COMMANDS
+
+
+def root(
+    home: Annotated[
+        Path | None, typer.Option(help="Home directory of the server [default: $HRM_HOME, else ~/.hrm].", metavar="DIR")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """HRM shares machines with CPUs and GPUs fairly between people, programs and frameworks.
+
+    \b
+    Examples:
+      hrm run -- python train.py                  run it now, or in turn
+      hrm submit --gpus 1 --tasks 8 -- ./sweep    submit eight tasks and return
+      hrm ps                                      what runs and what waits
+      hrm explain last                            why my newest one waits
+    """
+    if home is not None:
+        # One place that everything below looks into: the client, the server that is started, the configuration.
+        os.environ["HRM_HOME"] = str(home.absolute())
+    if version:
+        print(f"hrm {__version__}")
+        raise typer.Exit
+
+
+def build() -> LazyGroup:
+    """The command as Typer makes it from `root` and `COMMANDS`."""
+    app = typer.Typer(
+        cls=Commands,
+        name="hrm",
+        add_completion=False,
+        invoke_without_command=True,
+        # Plain help: a third of Rich's time, and the same in a pipe.
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(root)
+    group = typer.main.get_command(app)
+    assert isinstance(group, LazyGroup)
+    group.invoke_without_command = False
+    return group
+
+
+def main() -> None:
+    """Entry point of the console script. Ends the process; the exit codes are listed in ``docs/cli.md``."""
+    try:
+        build().main(args=sys.argv[1:] or ["--help"], prog_name="hrm")
+    except HrmError as error:
+        fail(error)
+    except BrokenPipeError:
+        # Whoever read our output has gone, which is no error (`hrm ps | head -1`). Python flushes stdout once more at
+        # exit, which must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(128 + signal.SIGPIPE)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def fail(error: HrmError, *, code: int | None = None) -> None:
+    """Say what went wrong and what to do next, and exit with ``code`` or the error's own."""
+    print(f"hrm: {error}", file=sys.stderr)
+    sys.exit(error.exit_code if code is None else code)

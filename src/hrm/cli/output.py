@@ -1,0 +1,161 @@
+"""What commands print: tables for people, JSON and YAML for programs.
+
+On a terminal a table is Rich's and fits its width; in a pipe it is plain text with nothing cut off.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from hrm.model.resources import GPUS, MEMORY, VCORES
+from hrm.model.units import LARGEST, format_duration, format_milli
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_STYLES = {"RUNNING": "green", "FAILED": "red", "LOST": "red", "UNHEALTHY": "red", "KILLED": "yellow"}
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print it.", show_default=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    title: str
+    value: Callable[[Any], str]
+    right: bool = False
+    #: True iff it may be cut off where the terminal is narrow.
+    shrinks: bool = False
+
+
+def show(data: Any, output: Output) -> None:
+    """Print reports (or anything made of plain values) as JSON or YAML."""
+    import msgspec
+
+    if output is Output.YAML:
+        import yaml
+
+        print(yaml.safe_dump(msgspec.to_builtins(data), sort_keys=False, allow_unicode=True), end="")
+    else:
+        print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+
+
+def show_list(rows: Sequence[Any], columns: Sequence[Column], output: Output) -> None:
+    """Print ``rows`` in the form asked for."""
+    if output is not Output.TABLE:
+        show(rows, output)
+        return
+    cells = [[clean(column.value(row)) for column in columns] for row in rows]
+    if sys.stdout.isatty():
+        _show_rich(cells, columns)
+    else:
+        _show_plain(cells, columns)
+
+
+def note(text: str) -> None:
+    """Say something beside the result: on stderr, so that it never gets into a pipe."""
+    print(text, file=sys.stderr)
+
+
+def clean(text: str) -> str:
+    """Without characters that would break a line or steer the terminal: what users and programs wrote is shown."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def show_amounts(amounts: Mapping[str, int] | None) -> str:
+    """``2 cpu 4G 1 gpu``; "-" for nothing, for none and for no limit."""
+    if amounts is None:
+        return "-"
+    named = {name: amount for name, amount in amounts.items() if 0 < amount < LARGEST}
+    parts = []
+    if vcores := named.pop(VCORES, 0):
+        parts.append(f"{format_milli(vcores)} cpu")
+    if memory := named.pop(MEMORY, 0):
+        parts.append(_short_memory(memory))
+    if gpus := named.pop(GPUS, 0):
+        parts.append(f"{format_milli(gpus)} gpu")
+    parts += [f"{amount} {name}" for name, amount in named.items()]
+    return " ".join(parts) or "-"
+
+
+def show_used(used: Mapping[str, int], total: Mapping[str, int], name: str) -> str:
+    """``1.5/4``: how much of one resource is used; "-" where there is none of it."""
+    whole = total.get(name, 0)
+    if not whole:
+        return "-"
+    show_one = _short_memory if name == MEMORY else format_milli
+    return f"{show_one(used.get(name, 0))}/{show_one(whole)}"
+
+
+def show_time(at: float | None) -> str:
+    """``14:03:07`` today, ``11-23 14:03`` on another day; "-" for none."""
+    if at is None:
+        return "-"
+    then, now = time.localtime(at), time.localtime()
+    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%m-%d %H:%M", then)
+
+
+def show_span(started_at: float | None, ended_at: float | None) -> str:
+    """How long something ran, or has been running; "-" if it has not begun."""
+    if started_at is None:
+        return "-"
+    return format_duration(max(0.0, (time.time() if ended_at is None else ended_at) - started_at))
+
+
+def short_id(application_id: str) -> str:
+    """``17`` for ``application_1763900000000_0017``, which every command takes."""
+    return application_id.rpartition("_")[2].lstrip("0") or "0"
+
+
+def _short_memory(mib: int) -> str:
+    """At most one decimal, for a column; exact MiB are in the JSON."""
+    for unit, size in (("T", 1 << 20), ("G", 1 << 10)):
+        if mib >= size:
+            return f"{mib / size:.1f}".removesuffix(".0") + unit
+    return f"{mib}M"
+
+
+def _show_plain(cells: list[list[str]], columns: Sequence[Column]) -> None:
+    widths = [max([len(c.title), *(len(row[i]) for row in cells)]) for i, c in enumerate(columns)]
+    for row in [[column.title for column in columns], *cells]:
+        padded = [
+            text.rjust(width) if column.right else text.ljust(width)
+            for text, width, column in zip(row, widths, columns, strict=True)
+        ]
+        print("  ".join(padded).rstrip())
+
+
+def _show_rich(cells: list[list[str]], columns: Sequence[Column]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=None if column.shrinks else max([len(column.title), *map(len, _column(cells, columns, column))]),
+        )
+    for row in cells:
+        table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in row))
+    Console(highlight=False).print(table)
+
+
+def _column(cells: list[list[str]], columns: Sequence[Column], column: Column) -> list[str]:
+    index = columns.index(column)
+    return [row[index] for row in cells]

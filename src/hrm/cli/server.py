@@ -1,0 +1,178 @@
+"""`hrm up`, `hrm down` and `hrm status`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hrm.cli.output import Output, OutputOption, clean, note, show
+from hrm.model.errors import ClusterError, Conflict, NoServer
+from hrm.model.states import ApplicationState
+from hrm.model.units import format_duration
+
+if TYPE_CHECKING:
+    from hrm.config.home import Home
+    from hrm.sdk.client import Client
+
+DOWN_DEADLINE_S = 60.0
+_POLL_S = 0.02
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready; it goes on.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Configuration [default: hrm.yaml in the home].")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 for any free one.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Start the server.
+
+    Stays in the foreground until Ctrl-C, unless --detach. Containers of an earlier server that still run are adopted.
+
+    \b
+    Examples:
+      hrm up --detach
+      hrm up --config cluster.yaml --port 9000
+      hrm --home /tmp/try up                      one beside the usual one
+    """
+    from hrm.cli.connect import home_directory
+
+    home = home_directory()
+    _make_room(home)
+    arguments: list[str] = []
+    if config is not None:
+        arguments += ["--config", str(config.absolute())]
+    if port is not None:
+        arguments += ["--port", str(port)]
+    if not detach:
+        from hrm.server import main
+
+        raise typer.Exit(main(["--home", str(home.path), *arguments]))
+    from hrm.cli.connect import start_server
+    from hrm.config import load_config
+
+    # Findings are shown here and now, not in a log.
+    load_config(config or (home.config_file if home.config_file.exists() else None))
+    with start_server(home, arguments) as server:
+        report = server.server()
+    if output is Output.TABLE:
+        print(f"hrm {report.version} is up at {report.address} (pid {report.pid}, home {report.home})")
+    else:
+        show(report, output)
+
+
+def down(
+    kill: Annotated[bool, typer.Option("--kill", help="End all applications first.")] = False,
+) -> None:
+    """Stop the server; containers go on.
+
+    What runs goes on and is adopted by the next `hrm up`; what waits is kept.
+
+    \b
+    Examples:
+      hrm down
+      hrm down --kill                             leave nothing running
+    """
+    from hrm.cli.connect import client, home_directory
+
+    with client() as server:
+        pid = server.server().pid
+        if kill:
+            _kill_all(server)
+        running = len(server.containers())
+        server.shutdown()
+    _wait_gone(home_directory(), pid)
+    if running:
+        note(f"{running} containers go on running; the next `hrm up` adopts them (`hrm down --kill` ends them)")
+    print(f"the server has ended (pid {pid})")
+
+
+def status(output: OutputOption = Output.TABLE) -> None:
+    """Show the server.
+
+    Exits 3 when none is up.
+
+    \b
+    Examples:
+      hrm status
+      hrm status -o json | jq -r .address
+    """
+    from hrm.cli.connect import client
+
+    with client() as server:
+        report = server.server()
+    if output is not Output.TABLE:
+        show(report, output)
+        return
+    leaves = ", leaves when idle" if report.ephemeral else ""
+    print(f"address       {report.address}")
+    print(f"pid           {report.pid}, up {format_duration(max(0.0, time.time() - report.started_at))}{leaves}")
+    print(f"home          {clean(report.home)}")
+    print(f"version       {report.version}")
+    print(f"engine        {report.engine}, {report.nodes} nodes")
+    print(f"applications  {report.applications_running} running, {report.applications_pending} waiting")
+    print(f"loop lag      {report.loop_lag_max_ms:.1f} ms at most")
+
+
+def _make_room(home: Home) -> None:
+    """An ephemeral server gives way to one that stays; its containers are adopted. Another is a Conflict."""
+    from hrm.cli.connect import connect
+
+    if os.environ.get("HRM_ADDRESS"):
+        raise Conflict(
+            "HRM_ADDRESS names a server that runs elsewhere", next_step="unset HRM_ADDRESS to start one here"
+        )
+    try:
+        server = connect()
+    except NoServer:
+        return
+    with server:
+        report = server.server()
+        if not report.ephemeral:
+            raise Conflict(
+                f"a server is up already: {report.address} (pid {report.pid}) holds {report.home}",
+                next_step="`hrm down` stops it; `hrm --home DIR up` starts another beside it",
+            )
+        server.shutdown()
+    _wait_gone(home, report.pid)
+
+
+def _kill_all(server: Client) -> None:
+    active = tuple(state for state in ApplicationState if not state.final)
+    while reports := server.applications(states=active):
+        for report in reports:
+            server.kill(report.application_id, "the server is being stopped")
+        for report in reports:
+            server.wait(report.application_id, timeout_s=DOWN_DEADLINE_S)
+
+
+def _wait_gone(home: Home, pid: int) -> None:
+    """Raises ClusterError where the process does not end in time."""
+    deadline = time.monotonic() + DOWN_DEADLINE_S
+    while _is_alive(pid):
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"the server (pid {pid}) has not ended after {DOWN_DEADLINE_S:.0f} s", next_step=f"see {home.log_file}"
+            )
+        time.sleep(_POLL_S)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    # One that has ended and whose parent has not asked for it yet is gone for our purposes.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,280 @@
+"""`hrm submit` and `hrm wait`."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hrm.cli.job_options import (
+    CleanEnvOption,
+    CpusOption,
+    EnvOption,
+    ErrorCodeOption,
+    GpusOption,
+    JobOptions,
+    MaxFailuresOption,
+    MemoryOption,
+    NameOption,
+    PriorityOption,
+    QueueOption,
+    RetriesOption,
+    TasksOption,
+    TimeoutOption,
+    WorkdirOption,
+)
+from hrm.cli.main import fail
+from hrm.cli.output import Output, OutputOption, clean, note, short_id, show
+from hrm.cli.selectors import AppsArgument, select
+from hrm.model.errors import HrmError, InvalidInput
+from hrm.model.jobs import JobSpec
+from hrm.model.reports import ApplicationReport
+from hrm.model.states import ApplicationState, TaskState
+
+if TYPE_CHECKING:
+    from hrm.cli.connect import Connection
+    from hrm.sdk.client import Client
+
+_LOOK_S = 1.0
+_LONG_POLL_S = 30.0
+#: As timeout(1).
+TIMED_OUT = 124
+_INTERRUPTED = 130
+
+
+def submit(
+    command: Annotated[list[str], typer.Argument(metavar="[--] COMMAND…|JOB.yaml", help="A program, or a job file.")],
+    queue: QueueOption = None,
+    cpus: CpusOption = None,
+    memory: MemoryOption = None,
+    gpus: GpusOption = None,
+    tasks: TasksOption = None,
+    name: NameOption = None,
+    env: EnvOption = None,
+    clean_env: CleanEnvOption = False,
+    workdir: WorkdirOption = None,
+    timeout: TimeoutOption = None,
+    retries: RetriesOption = None,
+    max_failures: MaxFailuresOption = None,
+    priority: PriorityOption = None,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until it has ended; exit with its code.")] = False,
+    output: OutputOption = Output.TABLE,
+    error_code: ErrorCodeOption = None,
+) -> None:
+    """Submit a command or a job file and return.
+
+    Prints the application's id. With a job file the options win over what it says. Ctrl-C while waiting leaves the
+    job running.
+
+    \b
+    Examples:
+      hrm submit -- python train.py
+      hrm submit --tasks 100 --cpus 0.5 --wait -- ./simulate
+      hrm submit --queue research -o json job.yaml
+    """
+    options = JobOptions(
+        queue=queue,
+        cpus=cpus,
+        memory=memory,
+        gpus=gpus,
+        tasks=tasks,
+        name=name,
+        env=env,
+        clean_env=clean_env,
+        workdir=workdir,
+        timeout=timeout,
+        retries=retries,
+        max_failures=max_failures,
+        priority=priority,
+    )
+    try:
+        code = _submit(_job(command, options), wait=wait, output=output)
+    except HrmError as error:
+        fail(error, code=error_code)
+    raise typer.Exit(code)
+
+
+def wait(
+    apps: AppsArgument,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", "-t", help="Give up after: 90s, 2h [default: never].")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+    error_code: ErrorCodeOption = None,
+) -> None:
+    """Wait until applications have ended.
+
+    Exits 0 only if all succeeded, else with the highest exit code; 124 if --timeout is over first.
+
+    \b
+    Examples:
+      hrm wait last
+      hrm wait 17 && echo well done
+      hrm wait 3,5-8 --timeout 1h
+    """
+    from hrm.model.units import parse_duration_s
+
+    try:
+        timeout_s = None if timeout is None else parse_duration_s(timeout, field="--timeout")
+        code = _wait(apps, timeout_s, output)
+    except HrmError as error:
+        fail(error, code=error_code)
+    raise typer.Exit(code)
+
+
+def _job(command: list[str], options: JobOptions) -> JobSpec:
+    if not command[0].endswith((".yaml", ".yml")):
+        return options.job(command)
+    if len(command) > 1:
+        raise InvalidInput(f"options stand before the job file: {command[1]!r} stands after {command[0]!r}")
+    from hrm.config.jobs import load_job
+
+    return options.over(load_job(Path(command[0])))
+
+
+def _submit(job: JobSpec, *, wait: bool, output: Output) -> int:
+    from hrm.cli.connect import client_or_ephemeral
+
+    submit_id = str(uuid.uuid4())
+    with client_or_ephemeral() as connection:
+        submitted = connection.call(lambda client: client.submit(job, submit_id=submit_id), start=True)
+        if not wait:
+            if output is Output.TABLE:
+                print(submitted.application_id)
+            else:
+                show(submitted, output)
+            return 0
+        if output is Output.TABLE:
+            print(submitted.application_id, flush=True)
+        reports = wait_for(connection, [submitted.application_id], timeout_s=None)
+        report = reports[0]
+        if output is not Output.TABLE:
+            show(report, output)
+        if report.state is not ApplicationState.FINISHED:
+            with_client_say_why(connection, report)
+        return _code(report)
+
+
+def _wait(apps: Sequence[str], timeout_s: float | None, output: Output) -> int:
+    from hrm.cli.connect import Connection, connect
+
+    connection = Connection(connect())
+    try:
+        ids = connection.call(lambda client: select(client, apps))
+        reports = wait_for(connection, ids, timeout_s=timeout_s)
+        if output is not Output.TABLE:
+            show(reports, output)
+        for report in reports:
+            if report.state.final and report.state is not ApplicationState.FINISHED:
+                with_client_say_why(connection, report)
+    finally:
+        connection.close()
+    if any(not report.state.final for report in reports):
+        note(f"hrm: not over after {timeout_s:g} s: " + ", ".join(_open_ids(reports)))
+        return TIMED_OUT
+    return max((_code(report) for report in reports), default=0)
+
+
+def wait_for(connection: Connection, ids: Sequence[str], *, timeout_s: float | None) -> list[ApplicationReport]:
+    """The last report of each, after all have ended or after ``timeout_s``. Shows progress on a terminal."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    reports: dict[str, ApplicationReport] = {}
+    try:
+        with _Progress(enabled=sys.stderr.isatty()) as progress:
+            for application_id in ids:
+                while True:
+                    left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+                    poll_s = _LOOK_S if progress.enabled else _LONG_POLL_S
+                    poll_s = poll_s if left_s is None else min(poll_s, left_s)
+                    report = connection.call(lambda client, i=application_id, s=poll_s: client.wait(i, timeout_s=s))
+                    reports[application_id] = report
+                    progress.update(report)
+                    if report.state.final or left_s == 0.0:
+                        break
+    except KeyboardInterrupt:
+        still = [application_id for application_id in ids if not _over(reports.get(application_id))]
+        numbers = ",".join(map(short_id, still))
+        note(f"\nhrm: still running: {numbers}; `hrm wait {numbers}` waits again, `hrm kill {numbers}` ends it")
+        raise typer.Exit(_INTERRUPTED) from None
+    return [reports[application_id] for application_id in ids]
+
+
+def with_client_say_why(connection: Connection, report: ApplicationReport) -> None:
+    """What went wrong with an application that has ended, and the command that shows more."""
+    number = short_id(report.application_id)
+    note(f"hrm: {number} ({clean(report.name)}) {report.state}: {clean(report.message) or 'no reason given'}")
+    failed = connection.call(lambda client: _first_failed(client, report.application_id))
+    if failed is not None:
+        which = f" --task {failed}" if report.tasks_total > 1 else ""
+        note(f"  next: hrm logs {number}{which} --stderr")
+
+
+def _first_failed(client: Client, application_id: str) -> int | None:
+    offset = 0
+    while tasks := client.tasks(application_id, offset=offset, limit=1000):
+        for task in tasks:
+            if task.state in (TaskState.FAILED, TaskState.LOST):
+                return task.task_index
+        offset += len(tasks)
+    return None
+
+
+def _code(report: ApplicationReport) -> int:
+    if report.state is ApplicationState.FINISHED:
+        return report.exit_code or 0
+    return report.exit_code or 1
+
+
+def _over(report: ApplicationReport | None) -> bool:
+    return report is not None and report.state.final
+
+
+def _open_ids(reports: Sequence[ApplicationReport]) -> list[str]:
+    return [short_id(report.application_id) for report in reports if not report.state.final]
+
+
+class _Progress:
+    """One bar per application on stderr; nothing where that is no terminal."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled
+        self._bars: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Progress:
+        if self.enabled:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._bars = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[state]}", markup=False),
+                console=Console(stderr=True),
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def update(self, report: ApplicationReport) -> None:
+        if self._bars is None:
+            return
+        ended = report.tasks_succeeded + report.tasks_failed + report.tasks_killed
+        label = f"{short_id(report.application_id)} {clean(report.name)[:30]}"
+        task = self._tasks.get(report.application_id)
+        if task is None:
+            task = self._tasks[report.application_id] = self._bars.add_task(label, total=report.tasks_total, state="")
+        waits = report.state is not ApplicationState.RUNNING and not report.state.final
+        state = clean(report.message)[:60] if waits and report.message else str(report.state)
+        done = max(ended, report.progress * report.tasks_total)
+        self._bars.update(task, completed=int(done), state=state)
