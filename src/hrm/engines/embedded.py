@@ -1,0 +1,92 @@
+"""The embedded engine: this machine, by one NodeManager inside the server's process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hrm.engines.base import EngineListener
+from hrm.model.containers import (
+    ContainerUsage,
+    ExitRecord,
+    LaunchSpec,
+    LogChunk,
+    LogStream,
+    NodeUsage,
+    StartRecord,
+)
+from hrm.model.errors import NotFound
+from hrm.model.nodes import NodeSpec
+from hrm.nm.node_manager import NodeManager
+
+_ISOLATION = "process groups only: limits on memory and CPU are advice, not enforced"
+
+
+class EmbeddedEngine:
+    """One node, the machine we are on. ``state_dir`` belongs to the node and outlives the engine."""
+
+    name = "embedded"
+
+    def __init__(self, node: NodeSpec, state_dir: Path, *, heartbeat_interval_s: float = 1.0) -> None:
+        self._node = node
+        self._manager = NodeManager(node.node_id, state_dir, heartbeat_interval_s=heartbeat_interval_s)
+
+    async def start(self, listener: EngineListener) -> None:
+        await self._manager.start(_Translator(self._node, listener))
+
+    async def close(self) -> None:
+        await self._manager.close()
+
+    def launch(self, node_id: str, specs: Sequence[LaunchSpec]) -> None:
+        self._on(node_id).launch(specs)
+
+    def stop_containers(self, node_id: str, container_ids: Sequence[str], *, grace_s: float) -> None:
+        self._on(node_id).stop(container_ids, grace_s=grace_s)
+
+    def signal(self, node_id: str, container_id: str, signum: int) -> None:
+        self._on(node_id).signal(container_id, signum)
+
+    def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
+        self._on(node_id).acknowledge(container_ids)
+
+    async def read_log(
+        self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int
+    ) -> LogChunk:
+        return await self._on(node_id).read_log(container_id, stream, offset=offset, max_bytes=max_bytes)
+
+    async def write_stdin(self, node_id: str, container_id: str, data: bytes) -> None:
+        await self._on(node_id).write_stdin(container_id, data)
+
+    def close_stdin(self, node_id: str, container_id: str) -> None:
+        self._on(node_id).close_stdin(container_id)
+
+    def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
+        self._on(node_id).resize_terminal(container_id, rows, columns)
+
+    def _on(self, node_id: str) -> NodeManager:
+        if node_id != self._node.node_id:
+            raise NotFound(f"no node {node_id!r}: the embedded engine has {self._node.node_id!r} alone")
+        return self._manager
+
+
+class _Translator:
+    """Puts the node's name to what its NodeManager tells."""
+
+    def __init__(self, node: NodeSpec, listener: EngineListener) -> None:
+        self._node = node
+        self._listener = listener
+
+    def registered(self, running: Sequence[StartRecord], finished: Sequence[ExitRecord]) -> None:
+        self._listener.node_registered(self._node, running, finished, _ISOLATION)
+
+    def lost(self, reason: str) -> None:
+        self._listener.node_lost(self._node.node_id, reason)
+
+    def heartbeat(self, usage: NodeUsage, containers: Sequence[ContainerUsage]) -> None:
+        self._listener.heartbeat(self._node.node_id, usage, containers)
+
+    def started(self, started: Sequence[StartRecord]) -> None:
+        self._listener.containers_started(self._node.node_id, started)
+
+    def finished(self, finished: Sequence[ExitRecord]) -> None:
+        self._listener.containers_finished(self._node.node_id, finished)

@@ -1,0 +1,258 @@
+"""The NodeManager: one machine's containers, as the ResourceManager sees them.
+
+It starts nothing itself: the shepherd does, and outlives it. The NodeManager says what each container is to be, tells
+what becomes of them, measures what they use, and reads their logs. All on one asyncio loop, the ResourceManager's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from hrm.model.containers import (
+    ContainerUsage,
+    ExitReason,
+    ExitRecord,
+    LaunchSpec,
+    LogChunk,
+    LogStream,
+    NodeUsage,
+    StartRecord,
+)
+from hrm.model.errors import ClusterError, InvalidInput, NotFound
+from hrm.nm.environment import base_environment, container_environment
+from hrm.nm.inputs import Inputs
+from hrm.nm.logs import dropped_of_ended, read_log
+from hrm.nm.shepherd import records
+from hrm.nm.shepherd_client import ShepherdClient
+from hrm.nm.usage import Running, UsageSampler
+
+_log = structlog.get_logger(__name__)
+_RECONNECT_S = 1.0
+
+
+class NodeListener(Protocol):
+    """Hears what happens on one node, on the loop. Never raises."""
+
+    def registered(self, running: Sequence[StartRecord], finished: Sequence[ExitRecord]) -> None:
+        """Everything that runs here, and every end not yet acknowledged. What is in neither does not run here."""
+
+    def lost(self, reason: str) -> None:
+        """Nothing can be said about the containers until `registered` is called again."""
+
+    def heartbeat(self, usage: NodeUsage, containers: Sequence[ContainerUsage]) -> None: ...
+
+    def started(self, started: Sequence[StartRecord]) -> None: ...
+
+    def finished(self, finished: Sequence[ExitRecord]) -> None: ...
+
+
+class NodeManager:
+    """See the module. ``state_dir`` is the node's own; it is made (0700) if it does not exist."""
+
+    def __init__(self, node_id: str, state_dir: Path, *, heartbeat_interval_s: float) -> None:
+        self._node_id = node_id
+        self._state_dir = state_dir.absolute()
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._base_environment = base_environment()
+        self._client = ShepherdClient(self._state_dir)
+        self._inputs = Inputs()
+        self._usage = UsageSampler(self._state_dir)
+        self._listener: NodeListener | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[str, Running] = {}
+        #: Launched in this life and not heard of since: its start or its end is on the way.
+        self._launched: dict[str, asyncio.Event] = {}
+        #: How the unacknowledged ones ended.
+        self._ended: dict[str, dict[str, Any]] = {}
+
+    # Life
+
+    async def start(self, listener: NodeListener) -> None:
+        """Connect to the shepherd, starting it if there is none, and register. Raises ClusterError."""
+        try:
+            self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ClusterError(
+                f"cannot make the node's directory {self._state_dir}: {error.strerror}",
+                next_step="choose another $HRM_HOME",
+            ) from None
+        self._listener = listener
+        await self._register()
+        self._spawn(self._heartbeats())
+
+    async def close(self) -> None:
+        """Let go of everything. The containers live on under the shepherd."""
+        self._listener = None
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._inputs.close_all()
+        self._client.close()
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _register(self) -> None:
+        greeting = await self._client.connect(self._on_news, self._on_lost)
+        self._running = {entry["id"]: _running(entry) for entry in greeting["running"]}
+        self._ended = {entry["id"]: entry for entry in greeting["ended"]}
+        for container_id in list(self._launched):
+            self._heard_of(container_id)
+        if self._listener:
+            self._listener.registered(
+                [_start_record(entry) for entry in greeting["running"]],
+                [_exit_record(entry) for entry in greeting["ended"]],
+            )
+
+    def _on_lost(self) -> None:
+        """The shepherd died: its successor says what is left."""
+        _log.warning("the shepherd is gone; starting another", state_dir=str(self._state_dir))
+        self._inputs.close_all()
+        self._spawn(self._come_back())
+
+    async def _come_back(self) -> None:
+        told = False
+        while self._listener:
+            try:
+                await self._register()
+                return
+            except ClusterError as error:
+                if not told:
+                    told = True
+                    self._listener.lost(error.message)
+                await asyncio.sleep(_RECONNECT_S)
+
+    # Commands
+
+    def launch(self, specs: Sequence[LaunchSpec]) -> None:
+        """Start containers, in order. Raises InvalidInput, and starts none, if an id cannot be a file's name."""
+        for spec in specs:
+            if not records.is_container_id(spec.container_id):
+                raise InvalidInput(f"not a container id: {spec.container_id!r}")
+        for spec in specs:
+            work_dir = f"{self._folder(spec.container_id)}/{records.WORK}"
+            env = container_environment(self._base_environment, spec, node_id=self._node_id, work_dir=work_dir)
+            terminal = spec.terminal
+            self._launched[spec.container_id] = asyncio.Event()
+            self._client.launch(
+                {
+                    "id": spec.container_id,
+                    "argv": spec.command,
+                    "env": env,
+                    "workdir": spec.workdir,
+                    "stdin": spec.stdin,
+                    "terminal": [terminal.rows, terminal.columns] if terminal else None,
+                    "log_limit_bytes": spec.log_limit_bytes,
+                }
+            )
+
+    def stop(self, container_ids: Sequence[str], *, grace_s: float) -> None:
+        self._client.send({"op": "stop", "ids": list(container_ids), "grace_s": grace_s})
+
+    def signal(self, container_id: str, signum: int) -> None:
+        self._client.send({"op": "signal", "id": container_id, "signum": signum})
+
+    def acknowledge(self, container_ids: Sequence[str]) -> None:
+        for container_id in container_ids:
+            self._ended.pop(container_id, None)
+        self._client.send({"op": "ack", "ids": list(container_ids)})
+
+    def close_stdin(self, container_id: str) -> None:
+        self._inputs.close(container_id)
+        self._client.send({"op": "close_input", "id": container_id})
+
+    def resize_terminal(self, container_id: str, rows: int, columns: int) -> None:
+        self._client.send({"op": "resize", "id": container_id, "rows": rows, "columns": columns})
+
+    async def write_stdin(self, container_id: str, data: bytes) -> None:
+        """Feed a container; waits until it has begun, and while it does not read. Raises NotFound."""
+        if heard := self._launched.get(container_id):
+            await heard.wait()
+        if container_id not in self._running:
+            if container_id in self._ended:
+                return
+            raise NotFound(f"container {container_id} does not run here")
+        await self._inputs.write(self._folder(container_id), data)
+
+    async def read_log(self, container_id: str, stream: LogStream, *, offset: int, max_bytes: int) -> LogChunk:
+        """Bytes of a log. Raises NotFound for a container that never was here, or whose logs were cleared away."""
+        if not records.is_container_id(container_id):
+            raise NotFound(f"no logs of container {container_id!r}")
+        if container_id in self._launched:
+            return LogChunk(data=b"", next_offset=0, end=False)
+        # Looked at before the file: what ends meanwhile is told as ended by the next call.
+        running = self._running.get(container_id)
+        ended = self._ended.get(container_id)
+        folder = self._folder(container_id)
+        chunk = read_log(folder, stream, offset=offset, max_bytes=max_bytes)
+        dropped = running.dropped if running else ended["dropped"] if ended else dropped_of_ended(folder)
+        return LogChunk(
+            data=chunk.data,
+            next_offset=chunk.next_offset,
+            end=chunk.end and running is None,
+            dropped_bytes=dropped[0 if stream is LogStream.STDOUT else 1],
+        )
+
+    def _folder(self, container_id: str) -> Path:
+        return self._state_dir / records.CONTAINERS / container_id
+
+    # News
+
+    def _on_news(self, news: dict[str, Any]) -> None:
+        if started := news.get("started"):
+            for entry in started:
+                self._heard_of(entry["id"])
+                self._running[entry["id"]] = _running(entry)
+            if self._listener:
+                self._listener.started([_start_record(entry) for entry in started])
+        for container_id, dropped in news.get("dropped", {}).items():
+            if running := self._running.get(container_id):
+                running.dropped = dropped
+        if ended := news.get("ended"):
+            for entry in ended:
+                self._heard_of(entry["id"])
+                self._running.pop(entry["id"], None)
+                self._inputs.close(entry["id"])
+                self._ended[entry["id"]] = entry
+            if self._listener:
+                self._listener.finished([_exit_record(entry) for entry in ended])
+
+    def _heard_of(self, container_id: str) -> None:
+        if heard := self._launched.pop(container_id, None):
+            heard.set()
+
+    async def _heartbeats(self) -> None:
+        while True:
+            usage, containers = await self._usage.sample(list(self._running.values()))
+            if self._listener:
+                self._listener.heartbeat(usage, containers)
+            await asyncio.sleep(self._heartbeat_interval_s)
+
+
+def _running(entry: dict[str, Any]) -> Running:
+    return Running(entry["id"], entry["pid"], entry["dropped"])
+
+
+def _start_record(entry: dict[str, Any]) -> StartRecord:
+    return StartRecord(container_id=entry["id"], pid=entry["pid"], started_at=entry["started_at"])
+
+
+def _exit_record(entry: dict[str, Any]) -> ExitRecord:
+    return ExitRecord(
+        container_id=entry["id"],
+        reason=ExitReason(entry["reason"]),
+        exit_code=entry["code"],
+        started_at=entry["started_at"],
+        ended_at=entry["ended_at"],
+        detail=entry["detail"],
+        cpu_s=entry["cpu_s"],
+        max_rss_mib=entry["max_rss_mib"],
+    )

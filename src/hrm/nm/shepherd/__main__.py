@@ -1,0 +1,102 @@
+"""Start the shepherd of a state directory: ``python -I -S …/hrm/nm/shepherd STATE_DIR [--foreground]``.
+
+Returns when it is ready to be talked to (exit 0; it goes on in the background, in a session of its own), when another
+one holds the directory (exit 3), or when it cannot start (exit 1, why on stderr). With ``--foreground`` it stays, for
+a service manager.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# -S leaves out site-packages, and that is where `hrm` may be. Last in the path: the standard library comes first.
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
+
+import fcntl
+import gc
+import signal
+
+from hrm.nm.shepherd import records, tree
+from hrm.nm.shepherd.herd import Herd
+from hrm.nm.shepherd.loop import Loop
+from hrm.nm.shepherd.server import Server
+
+HELD_BY_ANOTHER = 3
+_MAX_LOG_BYTES = 1 << 20
+
+
+def main(arguments: list[str]) -> int:
+    foreground = "--foreground" in arguments
+    folders = [argument for argument in arguments if not argument.startswith("--")]
+    if len(folders) != 1:
+        _complain("usage: shepherd STATE_DIR [--foreground]")
+        return 2
+    os.umask(0o077)
+    try:
+        os.makedirs(folders[0], 0o700, exist_ok=True)
+        os.chdir(folders[0])
+        lock_fd = os.open(records.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        _complain(f"shepherd: {error}")
+        return 1
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return HELD_BY_ANOTHER
+    ready_fd = -1
+    if not foreground:
+        told_fd, ready_fd = os.pipe2(os.O_CLOEXEC)
+        if os.fork():
+            os.close(ready_fd)
+            return 0 if os.read(told_fd, 1) else 1
+        os.close(told_fd)
+        os.setsid()
+        _let_go_of_the_terminal()
+    _write_pid(lock_fd)
+    loop = Loop()
+    herd = Herd(loop)
+    server = Server(loop, herd)
+    loop.on_signals({signal.SIGCHLD: herd.reap, signal.SIGTERM: server.leave})
+    herd.recover()
+    server.listen()
+    if ready_fd >= 0:
+        os.write(ready_fd, b"\n")
+        os.close(ready_fd)
+    # What is there now stays: no need to look at it again for garbage.
+    gc.collect()
+    gc.freeze()
+    server.serve()
+    return 0
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(message + "\n")
+
+
+def _let_go_of_the_terminal() -> None:
+    null_fd = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null_fd, 0)
+    os.close(null_fd)
+    log_fd = os.open(records.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    if os.fstat(log_fd).st_size > _MAX_LOG_BYTES:
+        os.ftruncate(log_fd, 0)
+    os.dup2(log_fd, 1)
+    os.dup2(log_fd, 2)
+    os.close(log_fd)
+
+
+def _write_pid(lock_fd: int) -> None:
+    """For people and for who must end it: the pid, and what tells it from a later bearer of the number."""
+    process = tree.look_up(os.getpid())
+    identity = {
+        "pid": os.getpid(),
+        "start_ticks": process.start_ticks if process else None,
+        "boot_id": records.boot_id(),
+    }
+    os.ftruncate(lock_fd, 0)
+    os.pwrite(lock_fd, records.encode_line(identity), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+"""One container that was started and is not over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hrm.nm.shepherd.pump import Stream
+from hrm.nm.shepherd.terminal import Terminal
+
+
+class Container:
+    """The shepherd's memory of it. What must outlive the shepherd is in its record."""
+
+    __slots__ = (
+        "id",
+        "keeper_fd",
+        "pid",
+        "pidfd",
+        "record_fd",
+        "started_at",
+        "stopped",
+        "streams",
+        "telling_dropped",
+        "terminal",
+    )
+
+    def __init__(self, container_id: str) -> None:
+        self.id = container_id
+        self.pid = -1
+        self.started_at = 0.0
+        self.record_fd = -1
+        self.streams: list[Stream] = []
+        #: A write end of its input, so that a NodeManager that dies does not look like the end of input; -1 if none.
+        self.keeper_fd = -1
+        self.terminal: Terminal | None = None
+        #: Set iff another shepherd started it: it can be watched but not waited for. Else -1.
+        self.pidfd = -1
+        #: True iff it was told to end.
+        self.stopped = False
+        #: True iff the count of what was dropped is about to be told.
+        self.telling_dropped = False
+
+    @property
+    def dropped(self) -> list[int]:
+        """Bytes of stdout and of stderr that the limit dropped."""
+        return ([stream.dropped_bytes for stream in self.streams] + [0, 0])[:2]
+
+    def report(self) -> dict[str, Any]:
+        return {"id": self.id, "pid": self.pid, "started_at": self.started_at, "dropped": self.dropped}

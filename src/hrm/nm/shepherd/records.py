@@ -1,0 +1,80 @@
+"""What a node writes down about its containers, and where. Shared by the shepherd and the NodeManager.
+
+Under the state directory of the node (0700):
+
+=======================  ==============================================================================================
+``containers/ID/``       the claim: whoever made it may start ID, once and for ever
+``containers/ID/work/``  the container's own directory (``HRM_CONTAINER_DIR``); all else in ``ID`` is HRM's
+``containers/ID/stdout`` and ``stderr``, made with the first byte; ``stdin``, a FIFO where there is input
+``running/ID``           the run record: line 1, who the process is; line 2, once it has ended, how
+``ended/ID``             the same file, moved here when complete, until the end is acknowledged
+``containers/ID/exit``   the same file after that
+=======================  ==============================================================================================
+
+The commit point of an end is the rename from ``running`` to ``ended``: whoever lists ``ended`` sees whole records. No
+record is synced to the disk. The kernel keeps what was written when a process dies, however it dies; and when the
+machine dies, every container dies with it, so that a record that did not reach the disk reads as LOST, which is true.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+SOCKET = "shepherd.sock"
+LOCK = "shepherd.lock"
+LOG = "shepherd.log"
+CONTAINERS = "containers"
+RUNNING = "running"
+ENDED = "ended"
+WORK = "work"
+STDIN = "stdin"
+STREAMS = ("stdout", "stderr")
+#: In the container's own directory: the task writes a number from 0 to 1 there.
+PROGRESS = ".hrm-progress"
+#: The longest record that is believed.
+MAX_RECORD_BYTES = 64 << 10
+_CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+def is_container_id(text: object) -> bool:
+    """True iff the id may become a file name: letters, digits, ``_`` and ``-``, at most 128 of them."""
+    return isinstance(text, str) and _CONTAINER_ID.fullmatch(text) is not None
+
+
+def boot_id() -> str:
+    """The kernel's name for this boot. A pid means nothing in another."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def encode_line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def parse(data: bytes) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """(who it is, how it ended) from a run record; None for what is missing, torn or not a record."""
+    identity = ended = None
+    *lines, _torn = data.split(b"\n")
+    for line in lines:
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(fields, dict):
+            if "reason" in fields:
+                ended = fields
+            elif "pid" in fields:
+                identity = fields
+    return identity, ended
+
+
+def read(path: str, *, dir_fd: int | None = None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Parse the record at ``path``. Raises OSError (FileNotFoundError where there is none)."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
+    try:
+        return parse(os.read(fd, MAX_RECORD_BYTES))
+    finally:
+        os.close(fd)

@@ -1,0 +1,204 @@
+"""The shepherd's door: a Unix socket where NodeManagers ask for the herd's work and hear its news."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from hrm.nm.shepherd import records, wire
+from hrm.nm.shepherd.herd import Herd, log
+from hrm.nm.shepherd.loop import READABLE, Loop
+
+#: With nobody connected and nothing running, the shepherd leaves after this long.
+IDLE_S = 60.0
+_READ_BYTES = 1 << 18
+#: A NodeManager that lets more news than this pile up is dropped: it asks for everything when it comes back.
+_MAX_UNSENT_BYTES = 32 << 20
+_MAX_CLIENTS = 16
+
+
+class Server:
+    """Serves until told to leave, or until there was nothing to do for `IDLE_S`."""
+
+    def __init__(self, loop: Loop, herd: Herd, *, idle_s: float = IDLE_S) -> None:
+        self._loop = loop
+        self._herd = herd
+        self._idle_s = idle_s
+        self._clients: list[_Client] = []
+        self._leaving = False
+        self._idle_since_turn = 0
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._ops: dict[str, Callable[[dict[str, Any]], None]] = {
+            "launch": lambda m: herd.launch(m["specs"]),
+            "stop": self._stop,
+            "signal": lambda m: herd.signal(m["id"], int(m["signum"])),
+            "close_input": lambda m: herd.close_input(m["id"]),
+            "resize": lambda m: herd.resize(m["id"], int(m["rows"]), int(m["columns"])),
+            "ack": lambda m: herd.acknowledge(m["ids"]),
+            "leave": lambda m: self.leave(),
+        }
+
+    def listen(self) -> None:
+        """Open the door. Only who holds the lock of the state directory may."""
+        try:
+            os.unlink(records.SOCKET)
+        except FileNotFoundError:
+            pass
+        # Bound by a relative name: the whole path may be longer than the 107 bytes that a socket's name can have.
+        self._listener.bind(records.SOCKET)
+        self._listener.listen(_MAX_CLIENTS)
+        self._loop.watch(self._listener.fileno(), READABLE, self._accept)
+
+    def serve(self) -> None:
+        self._rest_if_idle()
+        while not (self._leaving and self._idle):
+            self._loop.turn()
+            self._herd.launch_next()
+            self._tell_news()
+        os.unlink(records.SOCKET)
+
+    def leave(self) -> None:
+        """Leave as soon as nothing runs."""
+        self._leaving = True
+
+    @property
+    def _idle(self) -> bool:
+        return not self._herd.live and not self._herd.waiting
+
+    def _rest_if_idle(self) -> None:
+        """Start counting; whoever comes in between makes the count void."""
+        self._idle_since_turn += 1
+        count = self._idle_since_turn
+
+        def leave_if_still_idle() -> None:
+            if count == self._idle_since_turn and not self._clients:
+                if self._idle:
+                    self.leave()
+                else:
+                    self._rest_if_idle()
+
+        self._loop.call_later(self._idle_s, leave_if_still_idle)
+
+    def _accept(self, _events: int) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in (0, os.getuid()) or len(self._clients) >= _MAX_CLIENTS:
+            sock.close()
+            return
+        sock.setblocking(False)
+        client = _Client(sock)
+        self._clients.append(client)
+        self._loop.watch(sock.fileno(), READABLE, lambda events: self._serve_client(client, events))
+
+    def _serve_client(self, client: _Client, events: int) -> None:
+        try:
+            if events & select.EPOLLOUT:
+                client.flush()
+            if events & ~select.EPOLLOUT:
+                data = client.socket.recv(_READ_BYTES)
+                if not data:
+                    self._drop(client)
+                    return
+                for message in client.decoder.feed(data):
+                    self._obey(client, message)
+        except BlockingIOError:
+            return
+        except (OSError, wire.WireError) as error:
+            log(f"a NodeManager was dropped: {error}")
+            self._drop(client)
+            return
+        self._watch_for_room(client)
+
+    def _obey(self, client: _Client, message: dict[str, Any]) -> None:
+        op = message.get("op")
+        if op == "hello":
+            # What this answer tells need not be told again.
+            self._tell_news()
+            client.greeted = True
+            client.send(
+                wire.encode(
+                    {
+                        "hello": {"protocol": wire.PROTOCOL, "pid": os.getpid()},
+                        "running": [container.report() for container in self._herd.live.values()],
+                        "ended": list(self._herd.ended.values()),
+                    }
+                )
+            )
+            return
+        try:
+            self._ops[str(op)](message)
+        except (KeyError, TypeError, ValueError) as error:
+            raise wire.WireError(f"bad {op!r} message: {error!r}") from None
+
+    def _stop(self, message: dict[str, Any]) -> None:
+        for container_id in message["ids"]:
+            self._herd.stop(container_id, float(message["grace_s"]))
+
+    def _tell_news(self) -> None:
+        news = self._herd.take_news()
+        if news:
+            line = wire.encode(news)
+            for client in list(self._clients):
+                if client.greeted:
+                    try:
+                        client.send(line)
+                    except OSError as error:
+                        log(f"a NodeManager was dropped: {error}")
+                        self._drop(client)
+                    else:
+                        self._watch_for_room(client)
+
+    def _watch_for_room(self, client: _Client) -> None:
+        if len(client.unsent) > _MAX_UNSENT_BYTES:
+            log("a NodeManager was dropped: it does not read")
+            self._drop(client)
+        elif bool(client.unsent) != client.wants_room:
+            client.wants_room = bool(client.unsent)
+            events = READABLE | (select.EPOLLOUT if client.wants_room else 0)
+            self._loop.change(client.socket.fileno(), events)
+
+    def _drop(self, client: _Client) -> None:
+        self._clients.remove(client)
+        self._loop.forget(client.socket.fileno())
+        client.socket.close()
+        if not self._clients:
+            self._rest_if_idle()
+
+
+class _Client:
+    """One connection."""
+
+    __slots__ = ("decoder", "greeted", "socket", "unsent", "wants_room")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.decoder = wire.Decoder()
+        self.unsent = bytearray()
+        #: True once it said hello: news is told from then on.
+        self.greeted = False
+        self.wants_room = False
+
+    def send(self, data: bytes) -> None:
+        """Send what the socket takes, keep the rest. Raises OSError if the other side is gone."""
+        if self.unsent:
+            self.unsent += data
+            return
+        try:
+            sent = self.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self.unsent += data[sent:]
+
+    def flush(self) -> None:
+        try:
+            del self.unsent[: self.socket.send(self.unsent)]
+        except BlockingIOError:
+            pass

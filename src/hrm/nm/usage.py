@@ -1,0 +1,170 @@
+"""What the machine and its containers really use, measured once per heartbeat and with a bound on the work."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from hrm.model.containers import ContainerUsage, NodeUsage
+from hrm.nm.shepherd import records, tree
+
+#: Containers measured per heartbeat, in turn; the others are told as they were last seen.
+_CONTAINERS_PER_SAMPLE = 64
+#: A container's directory is walked at most this often, and no further than so many files.
+_DISK_WALK_S = 30.0
+_DISK_WALK_FILES = 20_000
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_MIB = 1 << 20
+
+
+@dataclass(slots=True)
+class Running:
+    """A container that runs here."""
+
+    container_id: str
+    pid: int
+    #: Bytes of stdout and of stderr that the limit on logs dropped so far.
+    dropped: list[int]
+
+
+@dataclass(slots=True)
+class _Sample:
+    """The last look at one container."""
+
+    usage: ContainerUsage
+    at: float
+    cpu_ticks: int
+    disk_at: float
+
+
+class UsageSampler:
+    """Measures in a worker thread, so that the loop is not held."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._samples: dict[str, _Sample] = {}
+        self._machine_cpu = _machine_cpu()
+
+    async def sample(self, running: Sequence[Running]) -> tuple[NodeUsage, list[ContainerUsage]]:
+        """The machine's use now, and that of each container that was looked at at least once."""
+        if not running:
+            self._samples.clear()
+            return self._node(), []
+        return await asyncio.to_thread(self._sample, running)
+
+    def _sample(self, running: Sequence[Running]) -> tuple[NodeUsage, list[ContainerUsage]]:
+        live = {container.container_id for container in running}
+        self._samples = {key: sample for key, sample in self._samples.items() if key in live}
+        # Those never seen first, then those not seen for longest.
+        ages = {key: sample.at for key, sample in self._samples.items()}
+        by_age = sorted(running, key=lambda container: ages.get(container.container_id, -math.inf))
+        walked = False
+        for container in by_age[:_CONTAINERS_PER_SAMPLE]:
+            walked |= self._look(container, may_walk=not walked)
+        return self._node(), [sample.usage for sample in self._samples.values()]
+
+    def _look(self, container: Running, *, may_walk: bool) -> bool:
+        """Take a sample; True iff the container's directory was walked for it."""
+        before = self._samples.get(container.container_id)
+        processes = tree.family([container.pid])
+        if not processes:
+            return False
+        now = time.monotonic()
+        cpu_ticks = sum(process.cpu_ticks + process.waited_cpu_ticks for process in processes)
+        cpu_milli = 0
+        if before and now > before.at:
+            cpu_milli = round(max(0, cpu_ticks - before.cpu_ticks) / _TICKS_PER_S / (now - before.at) * 1000)
+        read_bytes = written_bytes = 0
+        for process in processes:
+            read, written = _io_bytes(process.pid)
+            read_bytes += read
+            written_bytes += written
+        work_dir = self._state_dir / records.CONTAINERS / container.container_id / records.WORK
+        disk_mib, disk_at = (before.usage.disk_mib, before.disk_at) if before else (0, -math.inf)
+        walk = may_walk and now - disk_at >= _DISK_WALK_S
+        if walk:
+            disk_mib, disk_at = disk_use_mib(work_dir), now
+        usage = ContainerUsage(
+            container_id=container.container_id,
+            # What processes share is counted for each: dearer to tell apart than it is worth here.
+            memory_mib=sum(process.rss_pages for process in processes) * _PAGE_BYTES // _MIB,
+            cpu_milli=cpu_milli,
+            read_bytes=read_bytes,
+            written_bytes=written_bytes,
+            disk_mib=disk_mib,
+            progress=read_progress(work_dir / records.PROGRESS),
+        )
+        self._samples[container.container_id] = _Sample(usage, now, cpu_ticks, disk_at)
+        return walk
+
+    def _node(self) -> NodeUsage:
+        before, self._machine_cpu = self._machine_cpu, _machine_cpu()
+        passed = self._machine_cpu[1] - before[1]
+        busy_s = self._machine_cpu[0] - before[0]
+        return NodeUsage(
+            memory_used_mib=psutil.virtual_memory().used // _MIB,
+            cpu_milli=round(max(0.0, busy_s) / passed * 1000) if passed > 0 else 0,
+            disk_free_mib=psutil.disk_usage(str(self._state_dir)).free // _MIB,
+        )
+
+
+def read_progress(path: Path) -> float | None:
+    """The number from 0 to 1 that the task wrote, None where it wrote none. A task may put anything there."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        number = float(os.read(fd, 64))
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(fd)
+    return number if 0.0 <= number <= 1.0 else None
+
+
+def disk_use_mib(folder: Path) -> int:
+    """MiB on disk below ``folder``, up to a bound on the files looked at; links are not followed."""
+    total = files = 0
+    unseen = [str(folder)]
+    while unseen and files < _DISK_WALK_FILES:
+        try:
+            with os.scandir(unseen.pop()) as entries:
+                for entry in entries:
+                    files += 1
+                    if files >= _DISK_WALK_FILES:
+                        break
+                    if entry.is_dir(follow_symlinks=False):
+                        unseen.append(entry.path)
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+        except OSError:
+            # Changed or gone while we looked: the next walk sees.
+            continue
+    return -(-total // _MIB)
+
+
+def _io_bytes(pid: int) -> tuple[int, int]:
+    """Bytes read from and written to disks by one process; zeros where the kernel does not tell."""
+    fields = (tree.read_file(f"/proc/{pid}/io") or b"").split()
+    counts = dict(zip(fields[::2], fields[1::2], strict=False))
+    return int(counts.get(b"read_bytes:", 0)), int(counts.get(b"write_bytes:", 0))
+
+
+def _machine_cpu() -> tuple[float, float]:
+    """Seconds that all cores together were busy, and the time it is."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    # Guests' time is in user's already.
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total - idle, time.monotonic()

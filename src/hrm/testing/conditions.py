@@ -1,0 +1,57 @@
+"""Waiting in tests: for a condition with a deadline, never for a time that hopes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+_POLL_S = 0.005
+
+
+def eventually(condition: Callable[[], T], timeout_s: float = 10.0, *, describe: str = "") -> T:
+    """The first true value of ``condition()``. Raises AssertionError after ``timeout_s``.
+
+    An AssertionError raised by the condition counts as "not yet" and is the cause of the last one.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value, failure = _try(condition)
+        if value:
+            return cast("T", value)
+        if time.monotonic() > deadline:
+            raise _given_up(condition, timeout_s, describe, value) from failure
+        time.sleep(_POLL_S)
+
+
+async def eventually_async(
+    condition: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, *, describe: str = ""
+) -> T:
+    """As `eventually`, on a loop that goes on meanwhile; the condition may be a coroutine function."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value, failure = _try(condition)
+        if isinstance(value, Awaitable):
+            try:
+                value = await value
+            except AssertionError as error:
+                value, failure = None, error
+        if value:
+            return cast("T", value)
+        if time.monotonic() > deadline:
+            raise _given_up(condition, timeout_s, describe, value) from failure
+        await asyncio.sleep(_POLL_S)
+
+
+def _try(condition: Callable[[], object]) -> tuple[object, AssertionError | None]:
+    try:
+        return condition(), None
+    except AssertionError as error:
+        return None, error
+
+
+def _given_up(condition: Callable[[], object], timeout_s: float, describe: str, last: object) -> AssertionError:
+    what = describe or getattr(condition, "__qualname__", repr(condition))
+    return AssertionError(f"not within {timeout_s:g} s: {what} (last: {last!r})")
