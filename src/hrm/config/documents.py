@@ -11,13 +11,13 @@ and may be hostile: only plain mappings, lists and scalars are read, and size, d
 from __future__ import annotations
 
 import copy
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hrm.config.keys import KeyPath, show_path
 from hrm.model.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ MAX_BYTES = 1 << 20
 MAX_NODES = 200_000
 MAX_DEPTH = 64
 MAX_FINDINGS = 100
-KeyPath = tuple[str | int, ...]
 
 _CORE_SCHEMA = (
     ("tag:yaml.org,2002:bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
@@ -232,31 +231,6 @@ def _remove(data: Any, path: KeyPath) -> None:
             return
     if isinstance(data, dict) and path:
         data.pop(path[-1], None)
-
-
-def show_path(path: KeyPath) -> str:
-    """``queues.research.weight``, ``groups[2].cpus``."""
-    shown = ""
-    for part in path:
-        if isinstance(part, int):
-            shown += f"[{part}]"
-        else:
-            shown += f".{part}" if shown else str(part)
-    return shown
-
-
-def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that ``word`` was probably meant to be; None iff none is near."""
-    found = difflib.get_close_matches(word.lower(), list(choices), n=1, cutoff=0.6)
-    return found[0] if found else None
-
-
-def suggest(word: str, choices: Iterable[str]) -> str:
-    """A next step for a word that is none of ``choices``."""
-    known = list(choices)
-    if near := nearest(word, known):
-        return f"did you mean {near!r}?"
-    return f"one of {', '.join(known)}" if known else ""
 
 
 def walk_keys(shape: type[BaseModel], path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:

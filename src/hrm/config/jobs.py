@@ -17,8 +17,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from hrm.config.documents import BadDocument, Document, KeyPath
+from hrm.config.documents import BadDocument, Document
 from hrm.config.fields import Gpus, MemoryMib, Milli, Scalar, Seconds, Strict, reader
+from hrm.config.keys import KeyPath
 from hrm.model.errors import InvalidInput, TooLarge
 from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, TaskGroupSpec
 from hrm.model.resources import Resources

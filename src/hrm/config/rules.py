@@ -8,8 +8,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from hrm.config.documents import Document, KeyPath, nearest
+from hrm.config.documents import Document
 from hrm.config.fields import least, most
+from hrm.config.keys import KeyPath, nearest
 from hrm.config.schema import ConfigShape, QueueShape
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from hrm.config.documents import KeyPath, suggest
+from hrm.config.keys import KeyPath, suggest
 
 _WANTED = {
     "string_type": "must be text",
