@@ -1,0 +1,208 @@
+"""A client attached to one application: its output as it comes, its input, signals, window size, and its end."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from hrm.model.attach_codec import decode_output
+from hrm.model.containers import LogStream
+from hrm.model.error_codec import error_from_dict
+from hrm.model.errors import ClusterError, HrmError, NoServer
+from hrm.model.reports import ApplicationReport
+from hrm.sdk.transport import PREFIX, Transport
+
+_MAX_FRAME_BYTES = 16 << 20
+_PIECE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Something that a task wrote."""
+
+    stream: LogStream
+    task_index: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The application is over, and all its output was given before."""
+
+    report: ApplicationReport
+
+
+class Attachment:
+    """Made by `Client.attach`; a context manager.
+
+    Iterating gives `Output` after `Output` and at last one `Ended`; then it stops. One thread iterates, others may
+    send meanwhile. Every method raises NoServer where the connection is lost; the application then goes on, unless
+    it was submitted as ``attached``.
+
+    >>> with client.attach(application_id) as attachment:
+    ...     attachment.send_stdin(b"one line\\n")
+    ...     attachment.close_stdin()
+    ...     for item in attachment:
+    ...         print(item)
+    """
+
+    def __init__(self, transport: Transport, application_id: str) -> None:
+        # Imported here: it takes 130 ms, and most commands never attach.
+        from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+        from websockets.sync.client import connect
+
+        self._closed_error = ConnectionClosed
+        self._id = application_id
+        self._address = transport.address
+        place = transport.address.partition("://")[2]
+        connection = transport.connect_socket()
+        try:
+            # With a socket of ours no proxy of the environment comes between. TLS is spoken on it already.
+            self._websocket = connect(
+                f"ws://{place}{PREFIX}/applications/{application_id}/attach",
+                sock=connection,
+                additional_headers=transport.headers,
+                compression=None,
+                max_size=_MAX_FRAME_BYTES,
+                open_timeout=transport.timeout_s,
+                user_agent_header=None,
+            )
+        except InvalidStatus as refused:
+            connection.close()
+            raise _refusal(refused.response.body, self._address) from None
+        except (InvalidHandshake, OSError, EOFError) as error:
+            connection.close()
+            raise NoServer(f"{self._address} does not let a client attach: {error}") from None
+        #: Bytes of standard input that may be sent now.
+        self._window = 0
+        self._changed = threading.Condition()
+        self._receiving = threading.Lock()
+        self._received: deque[Output | Ended] = deque()
+        self._over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go. An ``attached`` application whose last client lets go is ended after a grace time."""
+        self._websocket.close()
+
+    def __iter__(self) -> Iterator[Output | Ended]:
+        while True:
+            with self._receiving:
+                while not self._received:
+                    if self._over:
+                        return
+                    self._receive()
+                item = self._received.popleft()
+            yield item
+
+    def send_stdin(self, data: bytes) -> None:
+        """Feed standard input; waits while the program does not read and the window is full.
+
+        Nothing happens after the end. Where no other thread iterates, output that comes meanwhile is kept for later.
+        """
+        view = memoryview(data)
+        while view and not self._over:
+            with self._changed:
+                count = min(len(view), self._window, _PIECE_BYTES)
+                self._window -= count
+            if count:
+                self._send(bytes(view[:count]))
+                view = view[count:]
+            else:
+                self._await_window()
+
+    def close_stdin(self) -> None:
+        """End of input."""
+        self._command(type="close_stdin")
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to every running task."""
+        self._command(type="signal", signum=signum)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """The window of the client's terminal has this size now."""
+        self._command(type="resize", rows=rows, columns=columns)
+
+    def _command(self, **message: Any) -> None:
+        if not self._over:
+            self._send(msgspec.json.encode(message).decode())
+
+    def _send(self, message: str | bytes) -> None:
+        try:
+            self._websocket.send(message)
+        except self._closed_error:
+            if not self._over:
+                raise self._lost() from None
+
+    def _await_window(self) -> None:
+        """Until the window may have opened: by receiving ourselves, unless another thread does."""
+        if self._receiving.acquire(blocking=False):
+            try:
+                if not self._window and not self._over:
+                    self._receive()
+            finally:
+                self._receiving.release()
+        else:
+            with self._changed:
+                # The receiver notifies; the limit covers one that stopped iterating in between.
+                self._changed.wait_for(lambda: self._window or self._over, timeout=0.05)
+
+    def _receive(self) -> None:
+        """Take in one frame. Only with `_receiving` held."""
+        try:
+            frame = self._websocket.recv()
+        except self._closed_error:
+            self._end()
+            raise self._lost() from None
+        if isinstance(frame, bytes):
+            self._received.append(Output(*decode_output(frame)))
+            return
+        message = msgspec.json.decode(frame)
+        match message["type"]:
+            case "attached":
+                self._open_window(message["stdin_window_bytes"])
+            case "stdin_taken":
+                self._open_window(message["bytes"])
+            case "ended":
+                self._received.append(Ended(msgspec.convert(message["report"], ApplicationReport)))
+                self._end()
+            case "error":
+                self._end()
+                raise error_from_dict(message) or ClusterError("the server reports an error without words")
+
+    def _open_window(self, count: int) -> None:
+        with self._changed:
+            self._window += count
+            self._changed.notify_all()
+
+    def _end(self) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def _lost(self) -> NoServer:
+        return NoServer(
+            f"the connection to {self._address} was lost while {self._id} ran",
+            next_step=f"`hrm ps {self._id}` shows whether it goes on",
+        )
+
+
+def _refusal(body: bytes | bytearray | None, address: str) -> HrmError:
+    try:
+        data = msgspec.json.decode(body or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        data = None
+    return error_from_dict(data) or NoServer(f"what answers at {address} is no HRM server")

@@ -1,0 +1,292 @@
+"""`hrm.Client`: a program's way to a server.
+
+>>> from hrm import Client
+>>> from hrm.model.jobs import JobSpec, TaskGroupSpec
+>>> with Client() as client:
+...     job = JobSpec(groups=(TaskGroupSpec(command=("echo", "hello")),))
+...     application_id = client.submit(job).application_id
+...     print(client.wait(application_id).state, b"".join(client.logs(application_id)))
+FINISHED b'hello\\n'
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from hrm.model.error_codec import error_from_dict
+from hrm.model.errors import ClusterError, NoServer, Unauthenticated
+from hrm.model.job_codec import job_to_dict
+from hrm.model.jobs import JobSpec
+from hrm.model.reports import (
+    ApplicationReport,
+    ContainerReport,
+    EventReport,
+    Explanation,
+    NodeReport,
+    QueueReport,
+    ReloadReport,
+    ServerReport,
+    SubmitReport,
+    TaskAttemptReport,
+    TaskReport,
+)
+from hrm.sdk.server_events import ServerEvent, resumed
+from hrm.sdk.transport import Report, Transport, decoded
+
+if TYPE_CHECKING:
+    from hrm.config.home import Home
+    from hrm.sdk.attachment import Attachment
+
+_LONG_POLL_S = 60.0
+_ANSWER_GRACE_S = 15.0
+
+
+class Client:
+    """Calls one server. Threads may share a client; every call waits at most ``timeout_s`` for its answer.
+
+    Errors are those of `hrm.model.errors`, as the server raised them; NoServer where none answers. Calls that bear
+    it are repeated when a connection breaks, and so is a submit: its id makes a repeated one the same application.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        token: str | None = None,
+        home: Path | None = None,
+        timeout_s: float = 30.0,
+    ) -> None:
+        """``address`` as in ``http://127.0.0.1:8032``; None: that of the server of ``home`` (None: ``$HRM_HOME``).
+
+        ``token`` None: the operator's, from the same home. Raises NoServer (none is up) and Unauthenticated (the
+        token's file cannot be read).
+        """
+        if address is None or token is None:
+            from hrm.config.home import Home
+
+            place = Home.locate(home)
+            address = address or _address_in(place)
+            token = token or _token_in(place)
+        self._transport = Transport(address, token, timeout_s=timeout_s)
+
+    @property
+    def address(self) -> str:
+        """Of the server."""
+        return self._transport.address
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop its connections; a later call makes new ones."""
+        self._transport.close()
+
+    # --- the server
+
+    def server(self) -> ServerReport:
+        """The server itself: version, address, how much it has to do."""
+        return self._get("/server", ServerReport)
+
+    def shutdown(self) -> None:
+        """End the server in good order; what runs goes on. Admins only."""
+        self._transport.call("POST", "/server/shutdown", repeatable=False)
+
+    # --- applications
+
+    def submit(self, job: JobSpec, *, submit_id: str | None = None) -> SubmitReport:
+        """Submit ``job``; it is safe on disk when this returns.
+
+        With a ``submit_id`` of your own a program that was interrupted may submit again without a second
+        application. Raises InvalidInput (with the field that is wrong) and TooLarge.
+
+        >>> client.submit(JobSpec(groups=(TaskGroupSpec(command=("sleep", "1"), tasks=10),), queue="batch"))
+        SubmitReport(application_id='application_1763900000000_0001', created=True)
+        """
+        body = {"job": job_to_dict(job), "submit_id": submit_id or os.urandom(16).hex()}
+        data = self._transport.call("POST", "/applications", body=body, repeatable=True)
+        return decoded(data, SubmitReport)
+
+    def kill(self, application_id: str, message: str = "") -> None:
+        """End it. No error if it has ended. Raises NotFound and Forbidden (it is another user's)."""
+        body = {"message": message} if message else {}
+        self._transport.call("POST", f"/applications/{application_id}/kill", body=body, repeatable=True)
+
+    def signal(self, application_id: str, signum: int) -> None:
+        """Send a signal to each of its running tasks."""
+        self._transport.call(
+            "POST", f"/applications/{application_id}/signal", body={"signum": signum}, repeatable=False
+        )
+
+    def application(self, application_id: str) -> ApplicationReport:
+        """One application. Raises NotFound."""
+        return self._get(f"/applications/{application_id}", ApplicationReport)
+
+    def applications(
+        self,
+        states: Sequence[str] = (),
+        *,
+        user: str | None = None,
+        queue: str | None = None,
+        limit: int = 1000,
+        before: str | None = None,
+    ) -> list[ApplicationReport]:
+        """Newest first, finished ones too. ``before`` is the last id of the page before.
+
+        >>> client.applications(("RUNNING", "ACCEPTED"), user="ada")
+        """
+        query = {"state": [str(state) for state in states], "user": user, "queue": queue}
+        return self._get("/applications", list[ApplicationReport], **query, limit=limit, before=before)
+
+    def wait(self, application_id: str, timeout_s: float | None = None) -> ApplicationReport:
+        """Its report when it has ended, or as it is after ``timeout_s`` (None: however long that takes)."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = _LONG_POLL_S if deadline is None else max(0.0, deadline - time.monotonic())
+            poll_s = min(_LONG_POLL_S, left_s)
+            data = self._transport.call(
+                "GET",
+                f"/applications/{application_id}/wait",
+                query={"timeout_s": poll_s},
+                repeatable=True,
+                timeout_s=poll_s + _ANSWER_GRACE_S,
+            )
+            report = decoded(data, ApplicationReport)
+            if report.state.final or (deadline is not None and left_s <= poll_s):
+                return report
+
+    def tasks(self, application_id: str, offset: int = 0, limit: int = 1000) -> list[TaskReport]:
+        """Its tasks, in order, from the one numbered ``offset``."""
+        return self._get(f"/applications/{application_id}/tasks", list[TaskReport], offset=offset, limit=limit)
+
+    def explain(self, application_id: str) -> Explanation:
+        """Why it waits: the reason, and the numbers behind it."""
+        return self._get(f"/applications/{application_id}/explain", Explanation)
+
+    def history(
+        self, application_id: str | None = None, since: float | None = None, limit: int = 10_000, offset: int = 0
+    ) -> list[TaskAttemptReport]:
+        """Attempts of tasks, oldest first; ``since`` in epoch seconds."""
+        return self._get(
+            "/history", list[TaskAttemptReport], application_id=application_id, since=since, limit=limit, offset=offset
+        )
+
+    def containers(self, application_id: str | None = None) -> list[ContainerReport]:
+        """Containers that are not over, and what they use."""
+        return self._get("/containers", list[ContainerReport], application_id=application_id)
+
+    # --- output and input
+
+    def logs(
+        self,
+        application_id: str,
+        *,
+        task: int = 0,
+        stream: str = "stdout",
+        follow: bool = False,
+        offset: int = 0,
+        attempt: int | None = None,
+    ) -> Iterator[bytes]:
+        """What a task wrote, in pieces. ``offset`` in bytes, negative from the end.
+
+        With ``follow`` until the task has ended, through its later attempts unless ``attempt`` names one; a
+        connection that breaks is taken up again where it was. Raises NotFound and Forbidden at once.
+
+        >>> for data in client.logs(application_id, follow=True):
+        ...     sys.stdout.buffer.write(data)
+        """
+        path = f"/applications/{application_id}/logs"
+        query = {"task": task, "stream": str(stream), "offset": offset, "attempt": attempt}
+        if not follow:
+            return self._transport.stream(path, query=query)
+        return _followed(self._events(path, {**query, "follow": True}))
+
+    def attach(self, application_id: str) -> Attachment:
+        """All its output, its end, and a way in for input and signals; see `hrm.sdk.attachment.Attachment`."""
+        from hrm.sdk.attachment import Attachment
+
+        return Attachment(self._transport, application_id)
+
+    def events(self, after_seq: int = 0, application_id: str | None = None) -> Iterator[EventReport]:
+        """What happened after ``after_seq``, then each event as it happens, without end.
+
+        A connection that breaks is taken up again where it was. Raises NoServer when the server is gone.
+        """
+        return _reports(self._events("/events", {"after_seq": after_seq, "application_id": application_id}))
+
+    # --- queues and nodes
+
+    def queues(self) -> list[QueueReport]:
+        """Queues with their shares, parents before children."""
+        return self._get("/queues", list[QueueReport])
+
+    def nodes(self) -> list[NodeReport]:
+        """Nodes, and what is taken of them."""
+        return self._get("/nodes", list[NodeReport])
+
+    def reload_queues(self) -> ReloadReport:
+        """Let the server read its queues anew. Admins only. Raises InvalidInput, and then nothing has changed."""
+        return decoded(self._transport.call("POST", "/queues/reload", repeatable=False), ReloadReport)
+
+    def _get(self, path: str, kind: type[Report], **query: Any) -> Report:
+        return decoded(self._transport.call("GET", path, query=query, repeatable=True), kind)
+
+    def _events(self, path: str, query: dict[str, Any]) -> Iterator[ServerEvent]:
+        def again(last_id: str) -> Iterator[bytes]:
+            headers = {"Last-Event-ID": last_id} if last_id else {}
+            return self._transport.stream(path, query=query, headers=headers)
+
+        return resumed(self._transport.stream(path, query=query), again)
+
+
+def _followed(events: Iterator[ServerEvent]) -> Iterator[bytes]:
+    for event in events:
+        data = json.loads(event.data)
+        if event.kind == "end":
+            return
+        if event.kind == "error":
+            raise error_from_dict(data) or ClusterError("the server reports an error without words")
+        yield base64.b64decode(data["data"])
+
+
+def _reports(events: Iterator[ServerEvent]) -> Iterator[EventReport]:
+    for event in events:
+        if event.kind == "error":
+            raise error_from_dict(json.loads(event.data)) or ClusterError("the server reports an error without words")
+        yield decoded(event.data, EventReport)
+
+
+def _address_in(home: Home) -> str:
+    up = "`hrm up` starts one"
+    try:
+        address = json.loads(home.server_file.read_bytes())["address"]
+    except FileNotFoundError:
+        raise NoServer(f"no server is up for {home.path}", next_step=up) from None
+    except OSError as error:
+        raise NoServer(f"cannot read {home.server_file}: {error.strerror}", next_step="check who you are") from None
+    except (ValueError, KeyError, TypeError):
+        raise NoServer(f"{home.server_file} is not what a server writes", next_step=f"delete it; {up}") from None
+    return str(address)
+
+
+def _token_in(home: Home) -> str:
+    again = "start the server again (`hrm down`, `hrm up`): it writes the token anew"
+    try:
+        return home.token_file.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise Unauthenticated(f"there is no token at {home.token_file}", next_step=again) from None
+    except OSError as error:
+        raise Unauthenticated(f"cannot read {home.token_file}: {error.strerror}", next_step="ask its owner") from None
+    except UnicodeDecodeError:
+        raise Unauthenticated(f"{home.token_file} holds no token", next_step=f"delete it, then {again}") from None
