@@ -56,7 +56,6 @@ IMPURE_CALLS = {
     "print",
     "input",
     "hash",  # of text it changes with each start of Python
-    "id",
 }
 #: What `hrm --help` must not pay for.
 HEAVY = ("fastapi", "httpx", "numpy", "onnx", "onnxruntime", "pydantic", "sqlalchemy", "uvicorn", "websockets")

@@ -16,6 +16,8 @@ import typer
 
 
 class Shell(StrEnum):
+    """Shells that a completion script can be printed for."""
+
     BASH = "bash"
     ZSH = "zsh"
     FISH = "fish"
@@ -30,11 +32,11 @@ class Level:
     commands: dict[str, str] = field(default_factory=dict)
     #: Options with their help.
     options: dict[str, str] = field(default_factory=dict)
-    #: Options that take a value, with what may be chosen; empty: anything, files are offered.
-    values: dict[str, list[str]] = field(default_factory=dict)
+    #: Options that take a value, with what may be chosen; None where it is a path.
+    values: dict[str, list[str] | None] = field(default_factory=dict)
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="For which shell.")]) -> None:
+def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
     """Print a completion script for a shell.
 
     \b
@@ -78,7 +80,7 @@ def bash_script(levels: list[Level]) -> str:
         ]
         words.append(f"    {shlex.quote(key)}) words={shlex.quote(' '.join([*level.commands, *level.options]))};;")
         for option, choices in level.values.items():
-            action = f"words={shlex.quote(' '.join(choices))}" if choices else "files=1"
+            action = "files=1" if choices is None else f"words={shlex.quote(' '.join(choices))}"
             values.append(f"    {shlex.quote(f'{key} {option}')}) {action}; value=1;;")
     return _BASH.format(paths="\n".join(paths), words="\n".join(words), values="\n".join(values))
 
@@ -94,7 +96,7 @@ def zsh_script(levels: list[Level]) -> str:
         described = [_zsh_word(word, text) for word, text in {**level.commands, **level.options}.items()]
         words.append(f"    {shlex.quote(key)}) words_=({' '.join(described)});;")
         for option, choices in level.values.items():
-            action = f"words_=({' '.join(map(shlex.quote, choices))})" if choices else "files=1"
+            action = "files=1" if choices is None else f"words_=({' '.join(map(shlex.quote, choices))})"
             values.append(f"    {shlex.quote(f'{key} {option}')}) {action}; value=1;;")
     return _ZSH.format(paths="\n".join(paths), words="\n".join(words), values="\n".join(values))
 
@@ -117,14 +119,16 @@ def fish_script(levels: list[Level]) -> str:
             line = f"complete -c hrm -n {shlex.quote(condition)} {flag} -d {shlex.quote(text)}"
             if option in level.values:
                 choices = level.values[option]
-                line += f" -x -a {shlex.quote(' '.join(choices))}" if choices else " -r"
+                line += " -r" if choices is None else f" -x -a {shlex.quote(' '.join(choices))}"
             lines.append(line)
     return "\n".join(lines) + "\n"
 
 
-def _choices(parameter: Any) -> list[str]:
-    # Typer before 0.20 has click's Choice here, later ones a description of their own.
-    kind = getattr(parameter, "type_descriptor", None) or getattr(parameter, "type", None)
+def _choices(parameter: Any) -> list[str] | None:
+    # Typer before 0.20 has click's types here, later ones a description of their own.
+    kind = getattr(parameter, "type_descriptor", None) or parameter.type
+    if getattr(kind, "is_path", False) or getattr(kind, "name", "") in ("path", "file", "directory"):
+        return None
     return [str(getattr(choice, "value", choice)) for choice in getattr(kind, "choices", None) or ()]
 
 

@@ -23,6 +23,8 @@ COMMANDS = (
     Entry("wait", "Work", "Wait until applications have ended.", "hrm.cli.submit:wait"),
     Entry("kill", "Work", "End applications.", "hrm.cli.kill:kill"),
     Entry("logs", "Work", "Show what a task printed.", "hrm.cli.logs:logs"),
+    Entry("detect", "Work", "Find things in photographs.", "hrm.cli.detect:detect"),
+    Entry("models", "Work", "Pull models for `hrm detect`, or list them.", "hrm.cli.models:app"),
     Entry("ps", "See", "List applications.", "hrm.cli.applications:ps"),
     Entry("explain", "See", "Say why an application waits.", "hrm.cli.applications:explain"),
     Entry("history", "See", "List attempts of tasks: where and when each ran.", "hrm.cli.applications:history"),
@@ -34,11 +36,15 @@ COMMANDS = (
     Entry("status", "Server", "Show the server.", "hrm.cli.server:status"),
     Entry("config", "Server", "Write, show or check the configuration.", "hrm.cli.config:app"),
     Entry("token", "Server", "Make tokens for users.", "hrm.cli.token:app"),
+    Entry("demo", "Try", "Show what HRM does: fair shares, and objects in photographs.", "hrm.cli.demo:demo"),
+    Entry("bench", "Try", "Measure throughput and latency.", "hrm.cli.bench:app"),
     Entry("completion", "Server", "Print a completion script for a shell.", "hrm.cli.completion:completion"),
 )
 
 
 class Commands(LazyGroup):
+    """The commands of `COMMANDS`, found by name."""
+
     entries = COMMANDS
 
 

@@ -23,16 +23,20 @@ _STYLES = {"RUNNING": "green", "FAILED": "red", "LOST": "red", "UNHEALTHY": "red
 
 
 class Output(StrEnum):
+    """How a command prints what it has found."""
+
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
 
 
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print it.", show_default=True)]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", metavar="FORM", help="table, json or yaml.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
+    """One column of a table: its title, and how its cell is made from a report."""
+
     title: str
     value: Callable[[Any], str]
     right: bool = False

@@ -56,11 +56,15 @@ class GroupShape(Strict):
 
 
 class NamedGroupShape(GroupShape):
+    """One of several groups of a job file."""
+
     name: str | None = Field(default=None, description="Name of the group.")
     priority: int | None = Field(default=None, description="Lower runs first within the job.")
 
 
 class JobShape(GroupShape):
+    """A job file: the job's own keys, and those of its groups where all share them."""
+
     name: str | None = Field(default=None, description="Name of the job.")
     queue: str | None = Field(default=None, description="Queue it goes to.")
     priority: int | None = Field(default=None, description="Higher runs first within a fifo queue.")

@@ -23,6 +23,8 @@ _NETWORK_FUSE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Mount:
+    """One mounted filesystem."""
+
     point: Path
     #: As the kernel names it: ``ext4``, ``nfs4``, ``fuse.sshfs``.
     kind: str

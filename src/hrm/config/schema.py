@@ -17,11 +17,15 @@ PolicyField = Annotated[Policy, Field(strict=False)]
 
 
 class SchedulerShape(Strict):
+    """The section `scheduler` of ``hrm.yaml``."""
+
     policy: PolicyField | None = Field(default=None, description="How the root orders its queues: drf or fair.")
     default_queue: str | None = Field(default=None, description="Queue of a job that names none.")
 
 
 class QueueShape(Strict):
+    """One queue, and those below it."""
+
     weight: float | None = Field(default=None, ge=0, description="Share relative to the queues beside it.")
     min_share: Share | None = Field(default=None, description="Served first while the queue holds less than this.")
     max_share: Share | None = Field(default=None, description="Never more than this; what is not named is not limited.")
@@ -33,6 +37,8 @@ class QueueShape(Strict):
 
 
 class NodeShape(Strict):
+    """The section `node`."""
+
     node_id: str | None = Field(default=None, description="Name of this machine in HRM.")
     vcores: Milli | None = Field(default=None, description="CPUs that this machine lends.")
     memory: MemoryMib | None = Field(default=None, description="Memory that this machine lends.")
@@ -40,6 +46,8 @@ class NodeShape(Strict):
 
 
 class ServerShape(Strict):
+    """The section `server`."""
+
     host: str | None = Field(default=None, description="Address to listen on.")
     port: int | None = Field(default=None, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     allowed_hosts: list[str] | None = Field(default=None, description="Further host names that clients may ask for.")
@@ -54,6 +62,8 @@ class ServerShape(Strict):
 
 
 class ConfigShape(Strict):
+    """The whole of ``hrm.yaml``: every section may be left out."""
+
     scheduler: SchedulerShape | None = Field(default=None, description="How the cluster as a whole is shared.")
     queues: dict[str, QueueShape | None] | None = Field(default=None, description="Queues below the root, by name.")
     node: NodeShape | None = Field(default=None, description="What this machine lends.")

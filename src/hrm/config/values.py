@@ -12,6 +12,8 @@ DEFAULT_PORT = 8765
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerConfig:
+    """How the cluster as a whole is shared."""
+
     #: Of the root: how it orders the queues below it.
     policy: Policy = Policy.DRF
     #: Path of the queue that takes a job that names none; a leaf.
@@ -31,6 +33,8 @@ class NodeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
+    """How the server listens, and its limits."""
+
     host: str = "127.0.0.1"
     #: 0 iff any free one.
     port: int = DEFAULT_PORT

@@ -34,6 +34,8 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convolutional:
+    """A convolution with its bias or batch norm, and its activation."""
+
     inputs: Shape
     output: Shape
     size: int
@@ -48,6 +50,8 @@ class Convolutional:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaxPool:
+    """The largest value of each window."""
+
     output: Shape
     size: int
     stride: int
@@ -65,6 +69,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upsample:
+    """Each value repeated ``stride`` times along both sides."""
+
     output: Shape
     stride: int
 
@@ -93,6 +99,8 @@ Layer = Convolutional | MaxPool | Route | Upsample | Shortcut | Yolo
 
 @dataclass(frozen=True, slots=True)
 class Network:
+    """All layers in order, as the file lists them."""
+
     #: Of the picture that it reads.
     inputs: Shape
     layers: tuple[Layer, ...]

@@ -40,6 +40,8 @@ class SavedApplication:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
+    """All that a restart begins from."""
+
     #: By seq.
     applications: list[SavedApplication]
     #: Containers that are not over though their application is: they are to be stopped.
