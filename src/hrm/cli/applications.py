@@ -32,16 +32,22 @@ _FINAL = tuple(state for state in ApplicationState if state.final)
 
 
 def ps(
-    apps: Annotated[list[str] | None, typer.Argument(metavar="[APP…]", help="Only these, over or not.")] = None,
+    apps: Annotated[list[str] | None, typer.Argument(metavar="APP", help="Only these, over or not.")] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Those that are over, too.")] = False,
     mine: Annotated[bool, typer.Option("--me", help="Only mine.")] = False,
-    user: Annotated[str | None, typer.Option("--user", "-u", help="Only those of one user.")] = None,
-    queue: Annotated[str | None, typer.Option("--queue", "-q", help="Only those in one queue.")] = None,
+    user: Annotated[str | None, typer.Option("--user", "-u", metavar="USER", help="Only those of one user.")] = None,
+    queue: Annotated[
+        str | None, typer.Option("--queue", "-q", metavar="QUEUE", help="Only those in one queue.")
+    ] = None,
     state: Annotated[
         list[ApplicationState] | None,
-        typer.Option("--state", "-s", case_sensitive=False, help="Only those in this state (again for more)."),
+        typer.Option(
+            "--state", "-s", metavar="STATE", case_sensitive=False, help="Only those in this state (again for more)."
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, newest first.")] = 1000,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="NUMBER", min=1, help="At most so many, newest first.")
+    ] = 1000,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List applications.
@@ -71,9 +77,10 @@ def ps(
 
 
 def history(
-    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only of these applications.")] = None,
+    app: Annotated[str | None, typer.Argument(metavar="APP", help="Only of these applications.")] = None,
     since: Annotated[
-        str | None, typer.Option("--since", help="Only attempts of the last: 90s, 2h, 7d [default: all].")
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Only attempts of the last: 90s, 2h, 7d [default: all]."),
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:

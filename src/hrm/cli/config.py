@@ -25,7 +25,9 @@ def config() -> None:
 
 @app.command()
 def init(
-    file: Annotated[Path | None, typer.Argument(help="Where to [default: hrm.yaml in the home].")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where to [default: hrm.yaml in the home].")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
 ) -> None:
     """Write a commented file with all defaults.
@@ -57,7 +59,7 @@ def init(
 
 @app.command("show")
 def show_config(
-    file: Annotated[Path | None, typer.Argument(help="Which [default: hrm.yaml in the home].")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Which [default: hrm.yaml in the home].")] = None,
     output: OutputOption = Output.YAML,
 ) -> None:
     """Show what the configuration means, with defaults filled in.
@@ -75,7 +77,7 @@ def show_config(
 
 @app.command()
 def check(
-    file: Annotated[Path | None, typer.Argument(help="Which [default: hrm.yaml in the home].")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Which [default: hrm.yaml in the home].")] = None,
 ) -> None:
     """Check a file as a whole: every finding at once, with line and key.
 

@@ -15,33 +15,53 @@ from hrm.model.resources import Resources
 from hrm.model.units import parse_duration_s, parse_memory_mib, parse_milli
 
 QueueOption = Annotated[str | None, typer.Option("--queue", "-q", help="Queue to submit to.", metavar="QUEUE")]
-CpusOption = Annotated[str | None, typer.Option("--cpus", "-c", help="CPUs of each task: 2, 0.5 [default: 1].")]
-MemoryOption = Annotated[
-    str | None, typer.Option("--memory", "-m", help="Memory of each task: 512M, 4G [default: 1G].")
+CpusOption = Annotated[
+    str | None, typer.Option("--cpus", "-c", metavar="NUMBER", help="CPUs of each task: 2, 0.5 [default: 1].")
 ]
-GpusOption = Annotated[str | None, typer.Option("--gpus", "-g", help="GPUs of each task: 1, 0.5, or MODEL:1.")]
-TasksOption = Annotated[int | None, typer.Option("--tasks", "-n", help="How many tasks run it [default: 1].")]
-NameOption = Annotated[str | None, typer.Option("--name", "-J", help="Name of the job [default: the program's].")]
+MemoryOption = Annotated[
+    str | None, typer.Option("--memory", "-m", metavar="SIZE", help="Memory of each task: 512M, 4G [default: 1G].")
+]
+GpusOption = Annotated[
+    str | None, typer.Option("--gpus", "-g", metavar="NUMBER", help="GPUs of each task: 1, 0.5, or MODEL:1.")
+]
+TasksOption = Annotated[
+    int | None, typer.Option("--tasks", "-n", metavar="NUMBER", help="How many tasks run it [default: 1].")
+]
+NameOption = Annotated[
+    str | None, typer.Option("--name", "-J", metavar="NAME", help="Name of the job [default: the program's].")
+]
 EnvOption = Annotated[
     list[str] | None,
     typer.Option("--env", "-e", metavar="NAME=VALUE", help="Set a variable (again for more); NAME alone takes yours."),
 ]
 CleanEnvOption = Annotated[bool, typer.Option("--clean-env", help="Do not pass on your environment.")]
 WorkdirOption = Annotated[
-    Path | None, typer.Option("--workdir", "-D", help="Directory to run in [default: where you are].")
+    Path | None, typer.Option("--workdir", "-D", metavar="DIR", help="Directory to run in [default: where you are].")
 ]
 TimeoutOption = Annotated[
-    str | None, typer.Option("--timeout", "-t", help="End a task after: 90s, 2h, 10:30 (M:S), 1-12 (D-H).")
+    str | None,
+    typer.Option("--timeout", "-t", metavar="TIME", help="End a task after: 90s, 2h, 10:30 (M:S), 1-12 (D-H)."),
 ]
-RetriesOption = Annotated[int | None, typer.Option("--retries", help="Try a failed task again so often [default: 0].")]
+RetriesOption = Annotated[
+    int | None, typer.Option("--retries", metavar="NUMBER", help="Try a failed task again so often [default: 0].")
+]
 MaxFailuresOption = Annotated[
-    int | None, typer.Option("--max-failures", help="Give up once more tasks than this have failed [default: never].")
+    int | None,
+    typer.Option(
+        "--max-failures", metavar="NUMBER", help="Give up once more tasks than this have failed [default: never]."
+    ),
 ]
-PriorityOption = Annotated[int | None, typer.Option("--priority", help="Higher runs first within a fifo queue.")]
+PriorityOption = Annotated[
+    int | None, typer.Option("--priority", metavar="NUMBER", help="Higher runs first within a fifo queue.")
+]
 ErrorCodeOption = Annotated[
     int | None,
     typer.Option(
-        "--error-code", min=1, max=255, help="Exit code of hrm's own errors, to tell them from the command's."
+        "--error-code",
+        metavar="CODE",
+        min=1,
+        max=255,
+        help="Exit code of hrm's own errors, to tell them from the command's.",
     ),
 ]
 

@@ -14,7 +14,7 @@ from hrm.model.errors import CallerError
 
 def kill(
     apps: AppsArgument,
-    message: Annotated[str, typer.Option("--message", help="Why; kept with the application.")] = "",
+    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="Why; kept with the application.")] = "",
 ) -> None:
     """End applications.
 

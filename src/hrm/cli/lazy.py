@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,31 @@ class Entry:
             app = typer.Typer(add_completion=False, rich_markup_mode=None)
             app.command(name=self.name, context_settings=self.settings)(target)
             target = app
+        for info in target.registered_commands:
+            info.cls = PlainCommand
         command = typer.main.get_command(target)
         command.name = self.name
         return command
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help names its arguments as they are written, without Python's types."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        arguments = [
+            (parameter.metavar or str(parameter.name).upper(), parameter.help or "")
+            for parameter in self.params
+            if isinstance(parameter, TyperArgument)
+        ]
+        options = [
+            record
+            for parameter in self.get_params(ctx)
+            if not isinstance(parameter, TyperArgument) and (record := parameter.get_help_record(ctx)) is not None
+        ]
+        for title, rows in (("Arguments", arguments), ("Options", options)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 class LazyGroup(TyperGroup):

@@ -14,11 +14,13 @@ from hrm.model.errors import InvalidInput
 
 def logs(
     app: AppArgument,
-    task: Annotated[int | None, typer.Option("--task", "-t", min=0, help="Number of the task [default: 0].")] = None,
+    task: Annotated[
+        int | None, typer.Option("--task", "-t", metavar="NUMBER", min=0, help="Number of the task [default: 0].")
+    ] = None,
     stderr: Annotated[bool, typer.Option("--stderr", "-e", help="Its stderr instead of its stdout.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task has ended.")] = False,
     attempt: Annotated[
-        int | None, typer.Option("--attempt", min=1, help="Which attempt [default: the latest].")
+        int | None, typer.Option("--attempt", metavar="NUMBER", min=1, help="Which attempt [default: the latest].")
     ] = None,
 ) -> None:
     """Show what a task printed.
@@ -43,9 +45,11 @@ def logs(
 
 
 def events(
-    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only those of one application.")] = None,
-    after: Annotated[int, typer.Option("--after", min=0, help="Only those after this number.")] = 0,
-    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Stop after so many.")] = None,
+    app: Annotated[str | None, typer.Argument(metavar="APP", help="Only those of one application.")] = None,
+    after: Annotated[int, typer.Option("--after", metavar="NUMBER", min=0, help="Only those after this number.")] = 0,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", metavar="NUMBER", min=1, help="Stop after so many.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Follow the event log.

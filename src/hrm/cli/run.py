@@ -37,7 +37,7 @@ from hrm.model.states import ApplicationState
 
 
 def run(
-    command: Annotated[list[str], typer.Argument(metavar="[--] COMMAND [ARGUMENT]…", help="The program to run.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The program to run, with its arguments.")],
     queue: QueueOption = None,
     cpus: CpusOption = None,
     memory: MemoryOption = None,

@@ -22,7 +22,7 @@ _RANGE = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
 
 APP_HELP = "An id, its last number (17), a list or range of those (3,5-8), `last` (my newest) or `all` (mine not over)."
 AppArgument = Annotated[str, typer.Argument(metavar="APP", help="An id, its last number (17), or `last` (my newest).")]
-AppsArgument = Annotated[list[str], typer.Argument(metavar="APP…", help=APP_HELP)]
+AppsArgument = Annotated[list[str], typer.Argument(metavar="APP", help=APP_HELP)]
 
 
 def me() -> str:

@@ -25,10 +25,10 @@ _POLL_S = 0.02
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready; it goes on.")] = False,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Configuration [default: hrm.yaml in the home].")
+        Path | None, typer.Option("--config", metavar="FILE", help="Configuration [default: hrm.yaml in the home].")
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 for any free one.")
+        int | None, typer.Option("--port", "-p", metavar="PORT", min=0, max=65535, help="Port; 0 for any free one.")
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:

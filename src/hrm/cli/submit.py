@@ -48,7 +48,9 @@ _INTERRUPTED = 130
 
 
 def submit(
-    command: Annotated[list[str], typer.Argument(metavar="[--] COMMAND…|JOB.yaml", help="A program, or a job file.")],
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND|JOB.yaml", help="A program with its arguments, or a job file.")
+    ],
     queue: QueueOption = None,
     cpus: CpusOption = None,
     memory: MemoryOption = None,
@@ -102,7 +104,7 @@ def submit(
 def wait(
     apps: AppsArgument,
     timeout: Annotated[
-        str | None, typer.Option("--timeout", "-t", help="Give up after: 90s, 2h [default: never].")
+        str | None, typer.Option("--timeout", "-t", metavar="TIME", help="Give up after: 90s, 2h [default: never].")
     ] = None,
     output: OutputOption = Output.TABLE,
     error_code: ErrorCodeOption = None,

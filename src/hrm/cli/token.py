@@ -18,8 +18,10 @@ def token() -> None:
 
 @app.command()
 def create(
-    user: Annotated[str, typer.Argument(help="Whose token.")],
-    ttl: Annotated[str | None, typer.Option("--ttl", help="How long it is good for: 12h, 30d.")] = "30d",
+    user: Annotated[str, typer.Argument(metavar="USER", help="Whose token.")],
+    ttl: Annotated[
+        str | None, typer.Option("--ttl", metavar="TIME", help="How long it is good for: 12h, 30d.")
+    ] = "30d",
     admin: Annotated[
         bool, typer.Option("--admin", help="May end others' applications, reload queues and stop the server.")
     ] = False,
