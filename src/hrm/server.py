@@ -103,9 +103,11 @@ async def _serve(
     engine = _engine(home, config)
     events = EventLog(cluster_timestamp=store.cluster_timestamp, next_seq=loaded.next_event_seq, read=store.events)
     scheduler = Scheduler(config.queues, epoch=store.epoch)
-    manager = ResourceManager(scheduler, store, engine, events, log_limit_bytes=config.node.log_limit_bytes)
-    listener = Listener(manager)
     stopping = asyncio.Event()
+    manager = ResourceManager(
+        scheduler, store, engine, events, on_broken=stopping.set, log_limit_bytes=config.node.log_limit_bytes
+    )
+    listener = Listener(manager)
     service = Service(
         manager,
         home=str(home.path),

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
 
 from hrm.model.ids import ApplicationId
 from hrm.model.reports import EventReport
@@ -18,8 +18,11 @@ from hrm.rm.records import EventRow
 RECENT = 4096
 PAGE = 1000
 
-#: (after_seq, application_seq, limit) -> rows in order.
-ReadEvents = Callable[[int, int | None, int], Awaitable[list[EventRow]]]
+
+class ReadEvents(Protocol):
+    """Rows of the log in order."""
+
+    async def __call__(self, *, after_seq: int, application_seq: int | None, limit: int) -> list[EventRow]: ...
 
 
 class EventLog:
@@ -70,7 +73,7 @@ class EventLog:
             if self._recent and self._recent[0].seq <= after_seq + 1:
                 page = [row for row in self._recent if row.seq > after_seq]
             else:
-                page = await self._read(after_seq, application_seq, PAGE)
+                page = await self._read(after_seq=after_seq, application_seq=application_seq, limit=PAGE)
             for row in page:
                 if application_seq is None or row.application_seq == application_seq:
                     yield self._report(row)

@@ -57,7 +57,7 @@ class Interaction:
         attempt: int | None,
     ) -> LogChunk:
         """Of a task that is over, from the latest attempt unless one is named."""
-        containers = await self._manager.store.task_containers(row.seq, task_index)
+        containers = await self._manager.store.task_attempts(row.seq, task_index)
         wanted = [one for one in containers if attempt is None or one.task_attempt == attempt]
         if not wanted:
             if row.state.final and attempt is None and 0 <= task_index < row.tasks_total:

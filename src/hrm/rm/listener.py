@@ -5,7 +5,7 @@ Registration is where two truths meet: what the store says should run on the nod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
@@ -80,7 +80,7 @@ class Listener:
         manager.record(
             turn, "node_registered", node_id=spec.node_id, running=len(running), unacknowledged=len(finished)
         )
-        told = {ContainerId.parse(record.container_id) for record in (*running, *finished)}
+        told = {ContainerId.parse(text) for text in _named(running, finished)}
         for container in self._expected_on(spec.node_id):
             if container.id in told:
                 self._recover(turn, container)
@@ -152,3 +152,10 @@ class Listener:
         for container in list(self.recovering.values()):
             del self.recovering[container.id]
             self._manager.lose_container(turn, container, f"its node {container.row.node_id} did not come back")
+
+
+def _named(running: Sequence[StartRecord], finished: Sequence[ExitRecord]) -> Iterator[str]:
+    for start in running:
+        yield start.container_id
+    for end in finished:
+        yield end.container_id

@@ -37,7 +37,6 @@ from hrm.model.containers import ExitReason, ExitRecord
 from hrm.model.errors import NotFound
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec
-from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, AttemptState, ContainerState
 from hrm.rm.applications import LiveApplication, LiveAttempt, LiveContainer
 from hrm.rm.event_log import EventLog
@@ -78,6 +77,7 @@ class ResourceManager:
         events: EventLog,
         *,
         clock: Callable[[], float] = time.time,
+        on_broken: Callable[[], None] = lambda: None,
         log_limit_bytes: int = 64 << 20,
     ) -> None:
         self.scheduler = scheduler
@@ -85,6 +85,8 @@ class ResourceManager:
         self.engine = engine
         self.events = events
         self.clock = clock
+        #: Called when no further turn can be taken, because the store refuses what was decided.
+        self.on_broken = on_broken
         self.nodes = Nodes()
         self.pacer = Pacer()
         self.applications: dict[ApplicationId, LiveApplication] = {}
@@ -157,8 +159,16 @@ class ResourceManager:
         self.longest_turn_s = max(self.longest_turn_s, time.perf_counter() - begin)
 
     def _commit(self, turn: Turn) -> None:
-        committed = self.store.commit(list(turn.rows()))
-        committed.add_done_callback(lambda done: done.cancelled() or turn.act(self.engine, stop_grace_s=STOP_GRACE_S))
+        def committed(done: asyncio.Future[None]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                turn.act(self.engine, stop_grace_s=STOP_GRACE_S)
+            elif self._open:
+                # Memory is ahead of the disk for good: the truth is on the disk, and a new life begins from there.
+                log.critical("a decision could not be written", error=str(done.exception()))
+                self._open = False
+                self.on_broken()
+
+        self.store.commit(list(turn.rows())).add_done_callback(committed)
 
     def _housekeeping(self, turn: Turn) -> None:
         for container in self._started_unwritten.values():
@@ -316,11 +326,13 @@ class ResourceManager:
     # --- applications
 
     def admit(
-        self, row: ApplicationRow, job: JobSpec, *, tasks: Sequence[Task] = (), attempt: int = 1
+        self, row: ApplicationRow, job: JobSpec, *, tasks: Sequence[Task] = (), attempt: AttemptRow | None = None
     ) -> LiveApplication:
         """Make a committed submission known; `accept` gives it to the scheduler in the next turn."""
         application_id = ApplicationId(self.store.cluster_timestamp, row.seq)
-        attempt_id = AttemptId(application_id, attempt)
+        attempt_row = attempt or AttemptRow(
+            application_seq=row.seq, number=1, state=AttemptState.LAUNCHED, started_at=row.submitted_at
+        )
         app = LiveApplication(
             id=application_id,
             row=row,
@@ -333,12 +345,7 @@ class ResourceManager:
                 tasks=tasks,
                 log_limit_bytes=self._log_limit_bytes,
             ),
-            attempt=LiveAttempt(
-                attempt_id,
-                AttemptRow(
-                    application_seq=row.seq, number=attempt, state=AttemptState.LAUNCHED, started_at=row.submitted_at
-                ),
-            ),
+            attempt=LiveAttempt(AttemptId(application_id, attempt_row.number), attempt_row),
         )
         if job.attached:
             app.abandoned_at = self.clock() + 3 * ABANDONED_GRACE_S
@@ -376,8 +383,7 @@ class ResourceManager:
         app = self._attempt(attempt_id)
         if app.attempt.row.state is AttemptState.LAUNCHED:
             app.attempt.move(AttemptState.RUNNING)
-        largest = self.scheduler.maximum_allocation()
-        return RegisterResponse(queue=app.row.queue, maximum_resources=largest or Resources())
+        return RegisterResponse(queue=app.row.queue, maximum_resources=self.scheduler.maximum_allocation())
 
     def allocate(self, attempt_id: AttemptId, request: AllocateRequest) -> AllocateResponse:
         app, turn = self._attempt(attempt_id), self._turn

@@ -6,6 +6,7 @@ Containers that were not over are expected, not believed: their nodes will say w
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import structlog
@@ -17,7 +18,7 @@ from hrm.model.queues import DEFAULT_QUEUE
 from hrm.rm.applications import LiveContainer
 from hrm.rm.listener import Listener
 from hrm.rm.manager import ResourceManager
-from hrm.rm.records import TaskRow
+from hrm.rm.records import ContainerRow, TaskRow
 from hrm.rm.store import Loaded
 
 log = structlog.get_logger(__name__)
@@ -34,14 +35,22 @@ def restore(manager: ResourceManager, listener: Listener, loaded: Loaded) -> Non
             row,
             job_from_dict(saved.job.spec),
             tasks=[_task(task) for task in saved.tasks],
-            attempt=saved.attempt,
+            attempt=saved.attempts[-1] if saved.attempts else None,
         )
-        for container_row in saved.containers:
-            container = LiveContainer(ContainerId.parse(container_row.container_id), container_row)
+        for container in _expect(manager, listener, saved.containers):
             app.containers[container.id] = container
-            manager.containers[container.id] = container
-            listener.recovering[container.id] = container
         manager.post(manager.accept, app)
+    # Those without an owner are on nobody's books, but their end must still be heard.
+    for _ in _expect(manager, listener, loaded.orphans):
+        pass
+
+
+def _expect(manager: ResourceManager, listener: Listener, rows: Iterable[ContainerRow]) -> Iterator[LiveContainer]:
+    for row in rows:
+        container = LiveContainer(ContainerId.parse(row.container_id), row)
+        manager.containers[container.id] = container
+        listener.recovering[container.id] = container
+        yield container
 
 
 def _task(row: TaskRow) -> Task:

@@ -116,7 +116,7 @@ class Service:
     async def _submit_once(self, job: JobSpec, user: str, submit_id: str) -> SubmitReport:
         known = await self._manager.store.find_submit_id(user, submit_id)
         if known is not None:
-            return SubmitReport(application_id=str(self._id(known)), created=False)
+            return SubmitReport(application_id=str(self._id(known.seq)), created=False)
         return await self._submit(job, user, submit_id)
 
     async def _submit(self, job: JobSpec, user: str, submit_id: str | None) -> SubmitReport:
@@ -154,11 +154,13 @@ class Service:
         for group in job.groups:
             request = ResourceRequest(resources=group.resources, count=1, gpu_model=group.gpu_model)
             if len(self._manager.nodes) and not scheduler.fits_some_node(request):
-                largest = scheduler.maximum_allocation()
-                name, size = (largest.node_id, largest.total) if largest else ("none", "nothing")
+                largest = max(
+                    (node.spec for node in self._manager.nodes),
+                    key=lambda spec: (spec.total.memory_mib, spec.total.vcores_milli, spec.total.gpus_milli),
+                )
                 wanted = f"{group.resources}" + (f" of GPU model {group.gpu_model}" if group.gpu_model else "")
                 raise InvalidInput(
-                    f"a task of {wanted} fits on no node; the largest is {name} with {size}",
+                    f"a task of {wanted} fits on no node; the largest is {largest.node_id} with {largest.total}",
                     field="resources",
                     next_step="ask for less per task (`hrm nodes` shows what there is)",
                 )
@@ -169,11 +171,11 @@ class Service:
         if app_id not in self._manager.applications:
             await self._row(app_id)
             return
-        committed = asyncio.get_running_loop().create_future()
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def kill(turn: Turn) -> None:
             self._manager.kill(turn, app_id, message or f"killed by {by}")
-            turn.after_commit(lambda: committed.done() or committed.set_result(None))
+            turn.after_commit(lambda: _resolve(committed))
 
         self._manager.post(kill)
         await committed
@@ -244,7 +246,7 @@ class Service:
         app_id = ApplicationId.parse(application_id)
         row = await self._row(app_id)
         job = await self._job(row.seq)
-        rows = {task.task_index: task for task in await self._manager.store.tasks(row.seq, offset, limit)}
+        rows = {task.task_index: task for task in await self._manager.store.tasks(row.seq, first=offset, count=limit)}
         return [
             reporting.ended_task(rows.get(index), index, job.group_of(index)[1].name)
             for index in range(offset, min(offset + limit, job.task_count))
@@ -289,10 +291,7 @@ class Service:
         app = self._live(application_id)
         if app is None:
             raise NotFound(f"{application_id} does not wait: it is over, or was never there")
-        view = self._manager.scheduler.explain(app.id)
-        return Explanation(
-            application_id=application_id, reason=str(view.reason), message=view.message, evidence=list(view.evidence)
-        )
+        return self._manager.scheduler.explain(app.id)
 
     # --- queues and nodes
 
@@ -316,7 +315,7 @@ class Service:
                 return
             self._manager.record(turn, "queues_reloaded", queues=len(after))
             self._manager.pacer.demand()
-            turn.after_commit(lambda: done.done() or done.set_result(None))
+            turn.after_commit(lambda: _resolve(done))
 
         self._manager.post(reload)
         await done
@@ -375,6 +374,11 @@ class Service:
         self.last_used_at = self._manager.clock()
         if app := self._live(application_id):
             self._interaction.detach(app)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():  # its caller may have gone
+        future.set_result(None)
 
 
 def _own(spec: QueueSpec) -> tuple[object, ...]:
