@@ -6,10 +6,12 @@ Cheap enough for tests, simulations and a running server now and then: it looks 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, container_key
+from hrm.core.books import Books
 from hrm.core.nodes import WHOLE, Node
 from hrm.core.queues import Queue
 from hrm.model.errors import InvariantBroken
@@ -22,10 +24,10 @@ def check_invariants(scheduler: Scheduler) -> None:
     """Raises InvariantBroken with everything that is wrong; changes nothing."""
     books = scheduler.books()
     found = [
-        *(line for node in books.nodes for line in _check_node(node)),
-        *(line for app in books.apps for line in _check_app(app)),
+        *(line for node in books.nodes.values() for line in _check_node(node)),
+        *(line for app in books.apps.values() for line in _check_app(app)),
         *(line for queue in books.root.walk() for line in _check_queue(queue)),
-        *_check_totals(books.nodes, books.apps, books.root),
+        *_check_totals(books),
     ]
     if found:
         raise InvariantBroken("the scheduler's books do not balance:\n" + "\n".join(f"  {line}" for line in found))
@@ -113,6 +115,8 @@ def _check_queue(queue: Queue) -> list[str]:
         waiting = len(queue.apps) - running
         if [app for app in queue.waiting_apps if app.runnable] or len(queue.waiting_apps) != waiting:
             found.append(f"queue {queue.path}: its list of waiting applications is wrong")
+        if waiting and queue.full_of_apps() is None:
+            found.append(f"queue {queue.path}: {waiting} applications wait to run though no limit says so")
     else:
         running = sum(child.running_apps for child in queue.children.values())
         waiting = sum(child.waiting for child in queue.children.values())
@@ -126,7 +130,7 @@ def _check_queue(queue: Queue) -> list[str]:
         found.append(f"queue {queue.path}: an entry of its order is not its member's")
     if {id(member) for member in members if member.entry is not None} != {id(entry) for entry in entries}:
         found.append(f"queue {queue.path}: its order does not hold exactly the members that wait")
-    if any(not left < right for left, right in zip(queue.order, queue.order[1:], strict=False)):
+    if any(not left < right for left, right in pairwise(queue.order)):
         found.append(f"queue {queue.path}: its order is not sorted")
     if queue.order_epoch == queue.cluster.epoch and any(
         entry != queue.key_of(entry[-1], queue.cluster.total) for entry in queue.order
@@ -144,8 +148,9 @@ def _check_queue(queue: Queue) -> list[str]:
     return found
 
 
-def _check_totals(nodes: list[Node], apps: list[App], root: Queue) -> list[str]:
+def _check_totals(books: Books) -> list[str]:
     found = []
+    nodes, apps, root = books.nodes.values(), books.apps.values(), books.root
     total = _total(node.total for node in nodes)
     if _differ(total, root.cluster.total):
         found.append(f"the cluster's size is {root.cluster.total!r}, its nodes have {total!r}")

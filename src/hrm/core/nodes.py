@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hrm.core.amounts import Amounts
 from hrm.core.reasons import Reason
 from hrm.model.nodes import DeviceSpec, NodeSpec
+from hrm.model.resources import Resources
 
 if TYPE_CHECKING:
     from hrm.core.applications import Container, Shape
@@ -215,6 +216,11 @@ class NodeIndex:
                 for node in self._buckets[bucket]:
                     if floor.fits_in(node.free):
                         yield node
+
+
+def size(total: Resources) -> tuple[int, ...]:
+    """Which of two nodes is called the larger: by memory, then vcores, then GPUs."""
+    return total.memory_mib, total.vcores_milli, total.gpus_milli
 
 
 def _bits(amount: int) -> int:

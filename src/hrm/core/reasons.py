@@ -12,7 +12,7 @@ from enum import IntEnum
 class Reason(IntEnum):
     """Codes by severity: what passes by itself first, what needs somebody to act last.
 
-    People and programs see `code`, the lower-case name; the numbers are only an order and may change.
+    People and programs see the lower-case name (`str`); the numbers are only an order and may change.
     """
 
     #: Nothing is waiting: all that was asked for runs.
@@ -50,7 +50,32 @@ class Reason(IntEnum):
     #: There are no nodes.
     NO_NODES = 56
 
-    @property
-    def code(self) -> str:
-        """The stable name that people and programs see."""
+    def __str__(self) -> str:
+        """The stable code that people and programs see."""
         return self.name.lower()
+
+    @property
+    def sentence(self) -> str:
+        """In words, without numbers, for lists; an explanation has the numbers."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.NOTHING_PENDING: "nothing is waiting",
+    Reason.NOT_YET_SCHEDULED: "no node has been visited for it yet",
+    Reason.BEHIND_OTHERS: "there is room, but others come first",
+    Reason.INSUFFICIENT_MEMORY: "too little memory is free now",
+    Reason.INSUFFICIENT_VCORES: "too few vcores are free now",
+    Reason.INSUFFICIENT_GPUS: "too few GPUs are free now",
+    Reason.INSUFFICIENT_OTHER: "too little of another resource is free now",
+    Reason.GPU_FRAGMENTED: "enough GPU is free, but in pieces on several devices",
+    Reason.QUEUE_MAX_SHARE: "its queue has reached its max share",
+    Reason.QUEUE_MAX_RUNNING_APPS: "its queue runs as many applications as it may",
+    Reason.WRONG_PLACE: "it insists on a place where there is no room",
+    Reason.NODES_NOT_SCHEDULABLE: "the nodes that could hold it take nothing new",
+    Reason.BLACKLISTED: "it has blacklisted the nodes that could hold it",
+    Reason.PLACE_NOT_FOUND: "the node or rack it insists on is not in the cluster",
+    Reason.NO_SUCH_GPU_MODEL: "no GPU of the model asked for is in the cluster",
+    Reason.NEVER_FITS: "no node is large enough",
+    Reason.NO_NODES: "there are no nodes",
+}

@@ -12,31 +12,25 @@ books. Events that contradict the books raise InvariantBroken, bad input raises 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hrm.core import events as ev
 from hrm.core.applications import App, Ask, Container, Shape, container_key
+from hrm.core.books import Books
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause
-from hrm.core.nodes import Node, NodeIndex
-from hrm.core.queues import Cluster, Queue
+from hrm.core.explain import explain, kept_reason
+from hrm.core.nodes import Node, NodeIndex, size
+from hrm.core.queues import Cluster
 from hrm.core.tree import QueueTree
+from hrm.core.views import AppView, NodeView, QueueView, view_app, view_node, view_queues
 from hrm.core.visit import Assignment, SchedulerOptions, find_ask
 from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
 from hrm.model.ids import ApplicationId, ContainerId
-from hrm.model.queues import QueueSpec
+from hrm.model.queues import QueueSpec, canonical_path
+from hrm.model.reports import Explanation
 from hrm.model.requests import ResourceRequest
 from hrm.model.resources import ZERO, Resources
-
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """All state, for those within the core that only read: checks, explanations, reports."""
-
-    root: Queue
-    nodes: list[Node]
-    apps: list[App]
 
 
 class Scheduler:
@@ -390,40 +384,69 @@ class Scheduler:
         """True iff an application that may run waits for a container. Costs nothing."""
         return bool(self._tree.root.shapes)
 
-    def nodes_with_room(self, limit: int | None = None) -> list[str]:
-        """Schedulable nodes, at most ``limit``, where something that waits may fit; those with most room first.
+    def nodes_with_room(self) -> Iterator[str]:
+        """Schedulable nodes where something that waits may fit, those with most room first; none without demand.
 
-        It is a hint: amounts are checked, devices, places and max shares are not. Empty without demand.
+        A hint: amounts are checked, devices, places and max shares are not. No event may be handled meanwhile.
         """
-        if not self._tree.root.shapes:
-            return []
-        found: list[str] = []
-        for node in self._index.with_room_for(self._cluster.floor):
-            if limit is not None and len(found) >= limit:
-                break
-            found.append(node.node_id)
-        return found
+        if self._tree.root.shapes:
+            for node in self._index.with_room_for(self._cluster.floor):
+                yield node.node_id
 
     # ---- for refusing at submit
 
+    def accepts(self, queue: str) -> bool:
+        """True iff applications may enter the queue: it is a leaf, and not being removed."""
+        return any(leaf.path == canonical_path(queue) for leaf in self._tree.open_leaves())
+
+    def leaf_paths(self) -> list[str]:
+        """Queues that applications may enter."""
+        return [leaf.path for leaf in self._tree.open_leaves()]
+
     def maximum_allocation(self) -> Resources:
         """The size of the largest node (by memory, then vcores, then GPUs); nothing if there are no nodes."""
-        return max(
-            (node.spec.total for node in self._nodes.values()),
-            key=lambda total: (total.memory_mib, total.vcores_milli, total.gpus_milli),
-            default=ZERO,
-        )
+        return max((node.spec.total for node in self._nodes.values()), key=size, default=ZERO)
 
     def fits_some_node(self, request: ResourceRequest) -> bool:
         """True iff some node, busy or not, would hold one such container if it were empty."""
         shape = Shape.make(request.resources, request.gpu_model)
         return any(node.could_hold(shape) for node in self._nodes.values())
 
+    # ---- for reports: snapshots
+
+    def queue_views(self) -> list[QueueView]:
+        """Parents before children. Looks at every application: for people, not for every event."""
+        return view_queues(self._tree.root)
+
+    def node_views(self) -> list[NodeView]:
+        """In the order they joined."""
+        return [view_node(node) for node in self._nodes.values()]
+
+    def node_view(self, node_id: str) -> NodeView | None:
+        """None iff the node is not there (any more)."""
+        node = self._nodes.get(node_id)
+        return None if node is None else view_node(node)
+
+    def application_view(self, application_id: ApplicationId) -> AppView | None:
+        """None iff the application is not there (any more). Cheap enough for every line of a list."""
+        app = self._apps.get(application_id)
+        return None if app is None else view_app(app, kept_reason(self.books(), app))
+
+    def explain(self, application_id: ApplicationId) -> Explanation:
+        """Why it waits, with numbers, evidence and what would change it: a dry run over all nodes.
+
+        Raises NotFound.
+        """
+        app = self._apps.get(application_id)
+        if app is None:
+            raise NotFound(f"the scheduler does not know {application_id}")
+        return explain(self.books(), app)
+
     # ---- lookups
 
     def books(self) -> Books:
         """The live state. Read only: whoever changes it breaks the books."""
-        return Books(self._tree.root, list(self._nodes.values()), list(self._apps.values()))
+        return Books(self._tree.root, self._nodes, self._apps)
 
     def _live(self, attempt_id: Any) -> App | None:
         app = self._apps.get(attempt_id.application)
@@ -432,9 +455,3 @@ class Scheduler:
     def _container(self, container_id: ContainerId) -> Container | None:
         app = self._apps.get(container_id.attempt.application)
         return None if app is None else app.containers.get(container_key(container_id))
-
-    def _app(self, application_id: ApplicationId) -> App:
-        app = self._apps.get(application_id)
-        if app is None:
-            raise NotFound(f"the scheduler does not know {application_id}")
-        return app

@@ -25,7 +25,7 @@ class QueueTree:
         queue = self.by_path.get(canonical_path(path))
         if queue is None or queue.draining:
             what = "no such queue" if queue is None else "being removed, it takes nothing new"
-            leaves = ", ".join(sorted(q.path for q in self.root.walk() if q.is_leaf and not q.draining))
+            leaves = ", ".join(leaf.path for leaf in self.open_leaves())
             raise InvalidInput(f"{what}: {path!r}", field="queue", next_step=f"use one of: {leaves}")
         if not queue.is_leaf:
             below = ", ".join(sorted(child.path for child in queue.children.values()))
@@ -35,6 +35,11 @@ class QueueTree:
                 next_step=f"use one of: {below}",
             )
         return queue
+
+    def open_leaves(self) -> list[Queue]:
+        """Those that applications may enter, by path."""
+        leaves = [queue for queue in self.by_path.values() if queue.is_leaf and not queue.draining]
+        return sorted(leaves, key=lambda queue: queue.path)
 
     # ---- reload
 

@@ -192,6 +192,8 @@ class Explanation:
     message: str
     #: Typed facts behind the sentence; counted over nodes, worst first.
     evidence: list[dict[str, Any]]
+    #: What would change it, in words; empty where nothing but time would.
+    remedies: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

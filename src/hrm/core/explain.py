@@ -1,0 +1,428 @@
+"""Why an application waits: one dominant reason, its numbers, the evidence, and what would change it.
+
+A dry run over the nodes that changes nothing. Each ask goes through the conditions in the order in which they could
+be lifted: what never fits, where it insists to be, limits of queues, room now, and at last who comes first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from typing import Any
+
+from hrm.core.applications import App, Ask, Shape
+from hrm.core.books import Books
+from hrm.core.nodes import Node, size
+from hrm.core.queues import Queue
+from hrm.core.reasons import Reason
+from hrm.model.reports import Explanation
+from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
+from hrm.model.units import format_memory, format_milli
+
+#: Different asks of one application that are looked at; the rest is like them or comes later anyway.
+MAX_ASKS = 8
+#: Names that a sentence or a list of evidence gives at most.
+MAX_NAMES = 5
+
+Evidence = dict[str, Any]
+
+#: What each reason for want of room is about.
+_SHORT_OF = {
+    Reason.INSUFFICIENT_MEMORY: MEMORY,
+    Reason.INSUFFICIENT_VCORES: VCORES,
+    Reason.INSUFFICIENT_GPUS: GPUS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why one ask waits."""
+
+    reason: Reason
+    message: str
+    evidence: list[Evidence] = field(default_factory=list)
+    remedies: list[str] = field(default_factory=list)
+
+
+def kept_reason(books: Books, app: App) -> Reason:
+    """The worst of the codes that the last visits left at the application's asks. Looks at no node but one."""
+    if not app.asks:
+        return Reason.NOTHING_PENDING
+    if not app.runnable:
+        return Reason.QUEUE_MAX_RUNNING_APPS
+    if not books.nodes:
+        return Reason.NO_NODES
+    return max(_kept(books, ask) for ask in app.asks[:MAX_ASKS])
+
+
+def _kept(books: Books, ask: Ask) -> Reason:
+    if ask.app.queue.over_max_with(ask.shape) is not None:
+        return Reason.QUEUE_MAX_SHARE
+    kept = ask.reason if ask.reason is not Reason.NOT_YET_SCHEDULED else ask.shape.reason
+    if kept is Reason.NOT_YET_SCHEDULED:
+        # A full node is passed over before any ask is looked at.
+        node = next(iter(books.nodes.values()))
+        if not node.fits(ask.shape):
+            return node.why_not(ask.shape)
+    return kept
+
+
+def explain(books: Books, app: App) -> Explanation:
+    """The explanation of the ask that is worst off; equal ones in the order of the asks."""
+    if not app.asks:
+        held = len(app.containers)
+        words = f"all {held} containers it asked for run" if held else "it asks for no container now"
+        finding = Finding(Reason.NOTHING_PENDING, words)
+    elif not app.runnable:
+        finding = _not_runnable(app)
+    else:
+        alike: dict[tuple[Shape, tuple[str, ...]], Ask] = {}
+        for ask in app.asks:
+            alike.setdefault((ask.shape, ask.strict_places()), ask)
+        finding = max((_find(books, ask) for ask in islice(alike.values(), MAX_ASKS)), key=lambda one: one.reason)
+    used = {"kind": "application", "containers": len(app.containers), "pending": app.pending()}
+    return Explanation(
+        application_id=str(app.application_id),
+        reason=str(finding.reason),
+        message=finding.message,
+        evidence=[*finding.evidence, {**used, "used": app.usage.frozen().as_dict(), "queue": app.queue.path}],
+        remedies=finding.remedies,
+    )
+
+
+# ---- the funnel, for one ask
+
+
+def _find(books: Books, ask: Ask) -> Finding:
+    shape = ask.shape
+    if not books.nodes:
+        return Finding(
+            Reason.NO_NODES, f"waits for {_words(shape)}; there are no nodes", remedies=["a node has to join"]
+        )
+    verdicts = {node: _verdict(node, ask) for node in books.nodes.values()}
+    evidence = _count_nodes(verdicts)
+    by_reason: dict[Reason | None, list[Node]] = {}
+    for node, reason in verdicts.items():
+        by_reason.setdefault(reason, []).append(node)
+    open_nodes = [node for reason, nodes in by_reason.items() if reason in _ROOM for node in nodes]
+    finding = _never(books, ask, by_reason) or _at_max_share(ask)
+    if finding is None and not open_nodes:
+        finding = _closed(ask, by_reason)
+    if finding is None:
+        fitting = by_reason.get(None, [])
+        finding = _has_room(ask, fitting) if fitting else _no_room(ask, by_reason)
+    return Finding(finding.reason, finding.message, [*finding.evidence, *evidence], finding.remedies)
+
+
+#: Verdicts of nodes that could take the ask if there were room.
+_ROOM = (
+    None,
+    Reason.INSUFFICIENT_MEMORY,
+    Reason.INSUFFICIENT_VCORES,
+    Reason.INSUFFICIENT_GPUS,
+    Reason.INSUFFICIENT_OTHER,
+    Reason.GPU_FRAGMENTED,
+)
+
+
+def _verdict(node: Node, ask: Ask) -> Reason | None:
+    """Why the node does not take the ask now; None iff it would."""
+    shape = ask.shape
+    if not node.could_hold(shape):
+        lacks_model = shape.gpus and shape.gpu_model is not None and not node.positions_of_model(shape.gpu_model)
+        return Reason.NO_SUCH_GPU_MODEL if lacks_model else Reason.NEVER_FITS
+    if not ask.accepts(node):
+        return Reason.WRONG_PLACE
+    if node.node_id in ask.app.blacklist:
+        return Reason.BLACKLISTED
+    if not node.schedulable:
+        return Reason.NODES_NOT_SCHEDULABLE
+    return None if node.fits(shape) else node.why_not(shape)
+
+
+def _count_nodes(verdicts: dict[Node, Reason | None]) -> list[Evidence]:
+    counts = Counter(verdicts.values())
+    found: list[Evidence] = []
+    for reason in sorted(counts, key=lambda one: -1 if one is None else int(one), reverse=True):
+        nodes = [node.node_id for node, verdict in verdicts.items() if verdict is reason]
+        code = "fits" if reason is None else str(reason)
+        found.append({"kind": "nodes", "reason": code, "count": len(nodes), "nodes": nodes[:MAX_NAMES]})
+    return found
+
+
+def _never(books: Books, ask: Ask, by_reason: dict[Reason | None, list[Node]]) -> Finding | None:
+    """What no waiting would cure: too large, a model or a place that is not there."""
+    shape, strict = ask.shape, ask.strict_places()
+    nodes = list(books.nodes.values())
+    if shape.gpus and shape.gpu_model is not None and len(by_reason.get(Reason.NO_SUCH_GPU_MODEL, ())) == len(nodes):
+        models = Counter(device.model for node in nodes for device in node.devices)
+        there = ", ".join(f"{count} {model}" for model, count in sorted(models.items())) or "no GPUs at all"
+        return Finding(
+            Reason.NO_SUCH_GPU_MODEL,
+            f"waits for {_words(shape)}; the cluster has {there}",
+            [{"kind": "gpu_models", "asked": shape.gpu_model, "models": dict(sorted(models.items()))}],
+            ["ask for one of the models there are, or for any"],
+        )
+    if strict and not any(node.node_id in strict or node.rack in strict for node in nodes):
+        return Finding(
+            Reason.PLACE_NOT_FOUND,
+            f"must run on {_names(strict)}, which {'is' if len(strict) == 1 else 'are'} not in the cluster",
+            [{"kind": "places", "asked": list(strict)}],
+            ["name a node or rack of the cluster, or let the place be only a wish (relax_locality)"],
+        )
+    where = [node for node in nodes if not strict or node.node_id in strict or node.rack in strict]
+    if not any(node.could_hold(shape) for node in where):
+        largest = max(where, key=lambda node: size(node.spec.total))
+        over = shape.resources.exceeding(largest.spec.total)
+        among = "the largest node" if not strict else "the largest node there"
+        model = f", {_count_of_model(largest, shape)} GPUs of that model" if shape.gpu_model and shape.gpus else ""
+        return Finding(
+            Reason.NEVER_FITS,
+            f"asks for {_words(shape)}; {among}, {largest.node_id}, has {largest.spec.total}{model}",
+            [
+                {
+                    "kind": "largest_node",
+                    "node_id": largest.node_id,
+                    "total": largest.spec.total.as_dict(),
+                    "asked": shape.resources.as_dict(),
+                    "too_much": list(over),
+                }
+            ],
+            [f"ask for at most {shape.resources.smallest(largest.spec.total)}"],
+        )
+    return None
+
+
+def _closed(ask: Ask, by_reason: dict[Reason | None, list[Node]]) -> Finding:
+    """Nodes could hold it, but none that could may be used."""
+    words = _words(ask.shape)
+    draining, refused = by_reason.get(Reason.NODES_NOT_SCHEDULABLE, []), by_reason.get(Reason.BLACKLISTED, [])
+    elsewhere = by_reason.get(Reason.WRONG_PLACE, [])
+    if draining:
+        return Finding(
+            Reason.NODES_NOT_SCHEDULABLE,
+            f"waits for {words}; of the nodes that could hold it {_nodes(draining)} unhealthy or draining",
+            remedies=["bring one of them back"],
+        )
+    if refused:
+        return Finding(
+            Reason.BLACKLISTED,
+            f"waits for {words}; the application has blacklisted every node that could hold it ({_names(refused)})",
+            remedies=["take a node off the application's blacklist"],
+        )
+    return Finding(
+        Reason.WRONG_PLACE,
+        f"must run on {_names(ask.strict_places())}; {_nodes(elsewhere)} large enough, but elsewhere",
+        remedies=["let the place be only a wish (relax_locality)"],
+    )
+
+
+def _at_max_share(ask: Ask) -> Finding | None:
+    shape = ask.shape
+    queue = ask.app.queue.over_max_with(shape)
+    if queue is None or queue.spec.max_share is None:
+        return None
+    used, limit = queue.usage.frozen(), queue.spec.max_share
+    alone = shape.resources.exceeding(limit)
+    over = alone or (used + shape.resources).exceeding(limit)
+    name = over[0]
+    message = (
+        f"asks for {_amount(name, shape.resources.get(name))}, more than the max share of queue {queue.path}"
+        f" ({_amount(name, limit.get(name))})"
+        if alone
+        else f"queue {queue.path} uses {_amount(name, used.get(name))} of its max share of"
+        f" {_amount(name, limit.get(name))}; {_amount(name, shape.resources.get(name))} more would pass it"
+    )
+    ends = [] if alone else [f"something in queue {queue.path} has to end"]
+    return Finding(
+        Reason.QUEUE_MAX_SHARE,
+        message,
+        [
+            {
+                "kind": "queue_max_share",
+                "queue": queue.path,
+                "used": used.as_dict(),
+                "max_share": limit.as_dict(),
+                "asked": shape.resources.as_dict(),
+                "over": list(over),
+            }
+        ],
+        [*ends, f"raise max_share of {queue.path} to at least {(used + shape.resources).largest(limit)}"],
+    )
+
+
+def _no_room(ask: Ask, by_reason: dict[Reason | None, list[Node]]) -> Finding:
+    """Nodes could take it, all are too full: the reason that most of them have, and how near the best is."""
+    shape = ask.shape
+    short = {reason: nodes for reason, nodes in by_reason.items() if reason is not None and reason in _ROOM}
+    reason = max(short, key=lambda one: (len(short[one]), one))
+    nodes = short[reason]
+    count = sum(len(some) for some in short.values())
+    of = (
+        f"{len(nodes)} of {count} nodes that could hold it"
+        if count > 1
+        else f"the only node that could, {nodes[0].node_id},"
+    )
+    evidence: list[Evidence] = []
+    remedies = ["a container on one of these nodes has to end"]
+    if reason is Reason.GPU_FRAGMENTED:
+        pieces = max(nodes, key=lambda node: node.free.gpus)
+        how = (
+            f"in pieces of at most {format_milli(pieces.largest_free)}; {pieces.node_id} has"
+            f" {format_milli(pieces.free.gpus)} free on {sum(free > 0 for free in pieces.device_free)} devices"
+        )
+        message = f"waits for {_words(shape)}: {of} {_have(count)} enough GPU free, but {how}"
+        evidence.append({"kind": "best_node", "node_id": pieces.node_id, "device_free_milli": list(pieces.device_free)})
+        if pieces.largest_free > 0:
+            remedies.append(f"would start now with {format_milli(min(pieces.largest_free, shape.gpus))} GPUs")
+    else:
+        name = _SHORT_OF.get(reason) or _short_other(shape, nodes)
+        best = max(nodes, key=lambda node: _free_of(node, name, shape))
+        free = max(_free_of(best, name, shape), 0)
+        message = (
+            f"waits for {_words(shape)}: {of} {_have(count)} too little {_LABELS.get(name, name)} free now,"
+            f" at most {_amount(name, free)}"
+        )
+        evidence.append(
+            {"kind": "best_node", "node_id": best.node_id, "free": best.free.frozen().as_dict(), "short_of": name}
+        )
+        smaller = shape.resources - _only(name, shape.resources.get(name) - free)
+        if free > 0 and best.fits(Shape.make(smaller, shape.gpu_model)):
+            remedies.append(f"would start now with {_amount(name, free)}")
+    return Finding(reason, message, evidence, remedies)
+
+
+def _has_room(ask: Ask, fitting: Sequence[Node]) -> Finding:
+    """There is room: either others come first there, or nobody has looked yet."""
+    ahead = _ahead_of(ask, fitting[:MAX_NAMES])
+    where = _names(fitting)
+    if not ahead:
+        return Finding(
+            Reason.NOT_YET_SCHEDULED,
+            f"there is room for {_words(ask.shape)} on {where}; the next visit of one of them places it",
+        )
+    first = ahead[0]
+    level = "queue" if first["kind"] == "queue_ahead" else "application"
+    return Finding(
+        Reason.BEHIND_OTHERS,
+        f"there is room for {_words(ask.shape)} on {where}, but {len(ahead)} of the {level}s beside it"
+        f" {'comes' if len(ahead) == 1 else 'come'} first, {level} {first['name']} at the head",
+        [*ahead[:MAX_NAMES]],
+        [f"those ahead have to get their share ({first['policy']} order of {first['within']})"],
+    )
+
+
+def _ahead_of(ask: Ask, nodes: Sequence[Node]) -> list[Evidence]:
+    """Those who come before it, and could use the room, at the highest level where there are any."""
+    app = ask.app
+    for parent, child in _steps(app):
+        ahead: list[Evidence] = []
+        for entry in parent.sorted_children():
+            other = entry[-1]
+            if other is child:
+                break
+            if _could_use(other, nodes):
+                kind = "application_ahead" if isinstance(other, App) else "queue_ahead"
+                ahead.append(
+                    {
+                        "kind": kind,
+                        "name": str(other.application_id) if isinstance(other, App) else other.path,
+                        "within": parent.path,
+                        "policy": str(parent.spec.policy),
+                        "weight": other.weight,
+                        "used": other.usage.frozen().as_dict(),
+                    }
+                )
+        if ahead:
+            return ahead
+    return []
+
+
+def _steps(app: App) -> Iterable[tuple[Queue, Queue | App]]:
+    """From the root down: each parent with the child that the application is in."""
+    path: list[Queue | App] = [*reversed(app.queue.lineage), app]
+    for parent, child in pairwise(path):
+        assert isinstance(parent, Queue)
+        yield parent, child
+
+
+def _could_use(other: Queue | App, nodes: Sequence[Node]) -> bool:
+    shapes = other.shapes() if isinstance(other, App) else other.shapes
+    queue = other.queue if isinstance(other, App) else other
+    return any(queue.over_max_with(shape) is None and any(node.fits(shape) for node in nodes) for shape in shapes)
+
+
+def _not_runnable(app: App) -> Finding:
+    queue = app.queue.full_of_apps()
+    if queue is None:
+        return Finding(
+            Reason.QUEUE_MAX_RUNNING_APPS, "waits for its turn to run; the next end of an application lets it"
+        )
+    older = [other for leaf in queue.walk() for other in leaf.waiting_apps if other.age < app.age]
+    running = [other for leaf in queue.walk() for other in leaf.apps if other.runnable]
+    limit = queue.spec.max_running_apps
+    return Finding(
+        Reason.QUEUE_MAX_RUNNING_APPS,
+        f"queue {queue.path} runs {len(running)} applications and may run {limit}; {len(older)} wait before this one",
+        [
+            {
+                "kind": "queue_max_running_apps",
+                "queue": queue.path,
+                "running": len(running),
+                "limit": limit,
+                "ahead": len(older),
+                "running_applications": [str(other.application_id) for other in running[:MAX_NAMES]],
+            }
+        ],
+        [f"{len(older) + 1} of them have to end", f"raise max_running_apps of {queue.path}"],
+    )
+
+
+# ---- words
+
+_LABELS = {MEMORY: "memory", VCORES: "vcores", GPUS: "GPUs"}
+
+
+def _words(shape: Shape) -> str:
+    return f"{shape.resources}" + (f" of model {shape.gpu_model}" if shape.gpu_model and shape.gpus else "")
+
+
+def _amount(name: str, amount: int) -> str:
+    if name == MEMORY:
+        return format_memory(amount)
+    return f"{format_milli(amount)} {_LABELS[name]}" if name in _LABELS else f"{amount} {name}"
+
+
+def _names(named: Iterable[Node | str]) -> str:
+    names = [one if isinstance(one, str) else one.node_id for one in named]
+    rest = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _nodes(nodes: Sequence[Node]) -> str:
+    return f"{nodes[0].node_id} is" if len(nodes) == 1 else f"{len(nodes)} ({_names(nodes)}) are"
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _only(name: str, amount: int) -> Resources:
+    return Resources.of({name: amount})
+
+
+def _short_other(shape: Shape, nodes: Sequence[Node]) -> str:
+    return shape.resources.exceeding(nodes[0].free.frozen())[0]
+
+
+def _free_of(node: Node, name: str, shape: Shape) -> int:
+    """Free of the resource; of GPUs what counts for the model asked for."""
+    if name == GPUS and shape.gpu_model is not None:
+        return sum(node.device_free[i] for i in node.positions_of_model(shape.gpu_model))
+    return node.free.frozen().get(name)
+
+
+def _count_of_model(node: Node, shape: Shape) -> int:
+    return len(node.positions_of_model(shape.gpu_model)) if shape.gpu_model else len(node.devices)

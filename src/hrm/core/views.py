@@ -1,0 +1,138 @@
+"""What reports are made from: typed snapshots of the scheduler's books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hrm.core.applications import App
+from hrm.core.nodes import Node
+from hrm.core.queues import Queue
+from hrm.core.reasons import Reason
+from hrm.model.ids import ApplicationId
+from hrm.model.queues import QueueSpec
+from hrm.model.resources import Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueView:
+    """One queue. Counts include what is below it."""
+
+    path: str
+    #: None iff the root.
+    parent: str | None
+    #: As declared; of a draining queue as it was.
+    spec: QueueSpec
+    used: Resources
+    #: Used plus what its applications still ask for, capped at max share and cluster.
+    demand: Resources
+    #: As of the last `UpdateShares`: among queues with running applications, and as if all had some.
+    fair_share: Resources
+    steady_fair_share: Resources
+    applications_running: int
+    #: Those that limits on running applications make wait.
+    applications_pending: int
+    containers_running: int
+    containers_pending: int
+    #: True iff it is no longer declared and goes with its last application.
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """A node's books, as they stand."""
+
+    node_id: str
+    rack: str
+    schedulable: bool
+    total: Resources
+    used: Resources
+    #: Negative where facts put more on the node than it has.
+    free: Resources
+    #: By device id, in index order.
+    device_free_milli: dict[str, int]
+    containers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppView:
+    """An application's books, as they stand."""
+
+    application_id: ApplicationId
+    queue: str
+    #: False iff limits on running applications make it wait.
+    runnable: bool
+    used: Resources
+    #: Used plus what it still asks for.
+    demand: Resources
+    containers: int
+    #: Containers waited for.
+    pending: int
+    #: Why they wait, by the codes that the last visits kept.
+    reason: Reason
+
+
+def view_queues(root: Queue) -> list[QueueView]:
+    """Parents before children, children as declared, draining ones last."""
+    counts: dict[Queue, tuple[int, int]] = {}
+    for queue in reversed(list(root.walk())):
+        below = [counts[child] for child in queue.children.values()]
+        own = [(len(app.containers), app.pending()) for app in queue.apps]
+        counts[queue] = _sums(below + own)
+    cluster = root.cluster.total
+    return [
+        QueueView(
+            path=queue.path,
+            parent=queue.parent.path if queue.parent else None,
+            spec=queue.spec,
+            used=queue.usage.frozen(),
+            demand=queue.demand.smallest(cluster).frozen(),
+            fair_share=queue.fair_share,
+            steady_fair_share=queue.steady_share,
+            applications_running=queue.running_apps,
+            applications_pending=queue.waiting,
+            containers_running=counts[queue][0],
+            containers_pending=counts[queue][1],
+            draining=queue.draining,
+        )
+        for queue in root.walk()
+    ]
+
+
+def _sums(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    running = pending = 0
+    for more_running, more_pending in pairs:
+        running += more_running
+        pending += more_pending
+    return running, pending
+
+
+def view_node(node: Node) -> NodeView:
+    """A snapshot of one node."""
+    total, free = node.spec.total, node.free.frozen()
+    return NodeView(
+        node_id=node.node_id,
+        rack=node.rack,
+        schedulable=node.schedulable,
+        total=total,
+        used=total - free,
+        free=free,
+        device_free_milli={
+            device.device_id: milli for device, milli in zip(node.devices, node.device_free, strict=True)
+        },
+        containers=len(node.containers),
+    )
+
+
+def view_app(app: App, reason: Reason) -> AppView:
+    """A snapshot of one application."""
+    return AppView(
+        application_id=app.application_id,
+        queue=app.queue.path,
+        runnable=app.runnable,
+        used=app.usage.frozen(),
+        demand=app.demand.frozen(),
+        containers=len(app.containers),
+        pending=app.pending(),
+        reason=reason,
+    )

@@ -1,0 +1,242 @@
+"""Builders of nodes, queues and requests in few words, and `Scenario`, which drives the scheduler by hand.
+
+s = Scenario(queues(queue("research", weight=3), queue("batch")))
+s.add_node("n1", cpus=8, memory="16G")
+job = s.submit("research")
+s.ask(job, 3, cpus=1, memory="2G")
+s.visit("n1")
+assert s.running(job) == 3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded
+from hrm.core.events import (
+    AppAdded,
+    AppRemoved,
+    AttemptAdded,
+    AttemptRemoved,
+    ContainerFinished,
+    Event,
+    NodeAdded,
+    NodeRemoved,
+    NodeUpdate,
+    QueuesChanged,
+    RequestsUpdated,
+    UpdateShares,
+)
+from hrm.core.invariants import check_invariants
+from hrm.core.scheduler import Scheduler
+from hrm.core.visit import SchedulerOptions
+from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.nodes import DEFAULT_RACK, DeviceSpec, NodeSpec
+from hrm.model.queues import ROOT, Policy, QueueSpec
+from hrm.model.reports import Explanation
+from hrm.model.requests import ANY, ResourceRequest
+from hrm.model.resources import Resources
+
+CLUSTER_TIMESTAMP = 1_700_000_000_000
+
+
+def node(
+    node_id: str,
+    *,
+    cpus: float = 8,
+    memory: str = "16G",
+    gpus: int = 0,
+    model: str = "RTX 2080 Ti",
+    rack: str = DEFAULT_RACK,
+    others: dict[str, int] | None = None,
+) -> NodeSpec:
+    """A node whose devices are called ``<node>/0``, ``<node>/1``, …, virtual and all of one model."""
+    return NodeSpec(
+        node_id=node_id,
+        total=Resources.parse(cpus=cpus, memory=memory, gpus=gpus, others=others),
+        devices=tuple(
+            DeviceSpec(device_id=f"{node_id}/{index}", index=index, model=model, virtual=True) for index in range(gpus)
+        ),
+        rack=rack,
+    )
+
+
+def queue(
+    name: str,
+    *children: QueueSpec,
+    weight: float = 1.0,
+    policy: str = "fair",
+    min_share: Resources | None = None,
+    max_share: Resources | None = None,
+    max_running_apps: int | None = None,
+) -> QueueSpec:
+    return QueueSpec(
+        name=name,
+        weight=weight,
+        policy=Policy(policy),
+        min_share=min_share or Resources(),
+        max_share=max_share,
+        max_running_apps=max_running_apps,
+        children=children,
+    )
+
+
+def queues(*children: QueueSpec, policy: str = "fair", max_running_apps: int | None = None) -> QueueSpec:
+    """A root with these below it."""
+    return queue(ROOT, *children, policy=policy, max_running_apps=max_running_apps)
+
+
+def amounts(cpus: float = 0, memory: str | int = 0, gpus: float = 0, **others: int) -> Resources:
+    return Resources.parse(cpus=cpus, memory=memory, gpus=gpus, others=others)
+
+
+def request(
+    count: int = 1,
+    *,
+    cpus: float = 1,
+    memory: str = "1G",
+    gpus: float = 0,
+    model: str | None = None,
+    priority: int = 0,
+    where: str = ANY,
+    relax: bool = True,
+    request_id: int = 0,
+    others: dict[str, int] | None = None,
+) -> ResourceRequest:
+    return ResourceRequest(
+        resources=Resources.parse(cpus=cpus, memory=memory, gpus=gpus, others=others),
+        count=count,
+        priority=priority,
+        resource_name=where,
+        relax_locality=relax,
+        allocation_request_id=request_id,
+        gpu_model=model,
+    )
+
+
+class Scenario:
+    """A scheduler with a clock that moves one second with each event; the books are checked after every one."""
+
+    def __init__(self, root: QueueSpec, *, options: SchedulerOptions | None = None) -> None:
+        self.root = root
+        self.scheduler = Scheduler(root, epoch=1, options=options)
+        self.now = 0.0
+        #: Every event handled so far, so that a failure can be played again.
+        self.events: list[Event] = []
+        #: What was granted and not ended since.
+        self.granted: dict[ContainerId, Allocate] = {}
+        self.activated: list[ApplicationId] = []
+        self._next_seq = 1
+
+    def handle(self, event: Event) -> list[Command]:
+        self.now += 1.0
+        self.events.append(event)
+        commands = self.scheduler.handle(event, self.now)
+        check_invariants(self.scheduler)
+        for command in commands:
+            match command:
+                case Allocate():
+                    self.granted[command.container_id] = command
+                case ContainerEnded():
+                    self.granted.pop(command.container_id, None)
+                case AppActivated():
+                    self.activated.append(command.application_id)
+        if isinstance(event, ContainerFinished):
+            self.granted.pop(event.container_id, None)
+        return commands
+
+    # ---- given
+
+    def add_node(self, node_id: str = "n1", **size: object) -> None:
+        self.handle(NodeAdded(node(node_id, **size)))  # type: ignore[arg-type]
+
+    def submit(self, queue_path: str, *, user: str = "ada", priority: int = 0, at: float | None = None) -> AttemptId:
+        """An application with a live master; returns its attempt, by which the rest names it."""
+        application_id = ApplicationId(CLUSTER_TIMESTAMP, self._next_seq)
+        self._next_seq += 1
+        submitted_at = self.now if at is None else at
+        self.handle(AppAdded(application_id, queue_path, user, submitted_at, priority))
+        attempt = AttemptId(application_id, 1)
+        self.handle(AttemptAdded(attempt))
+        return attempt
+
+    def ask(self, app: AttemptId, count: int = 1, **what: object) -> None:
+        self.request(app, request(count, **what))  # type: ignore[arg-type]
+
+    def request(self, app: AttemptId, *requests: ResourceRequest) -> None:
+        self.handle(RequestsUpdated(app, requests))
+
+    # ---- when
+
+    def visit(self, *node_ids: str) -> list[Allocate]:
+        """One visit of each node, in this order."""
+        return [
+            command
+            for node_id in node_ids
+            for command in self.handle(NodeUpdate(node_id))
+            if isinstance(command, Allocate)
+        ]
+
+    def settle(self) -> list[Allocate]:
+        """Visit all nodes, in the order they joined, until nothing more is placed."""
+        granted: list[Allocate] = []
+        while more := self.visit(*self.node_ids()):
+            granted += more
+        return granted
+
+    def finish(self, *containers: Allocate | ContainerId) -> None:
+        for container in containers:
+            container_id = container.container_id if isinstance(container, Allocate) else container
+            self.handle(ContainerFinished(container_id))
+
+    def end(self, app: AttemptId) -> list[Command]:
+        """The application's master is done and it leaves."""
+        return [*self.handle(AttemptRemoved(app)), *self.handle(AppRemoved(app.application))]
+
+    def remove_node(self, node_id: str) -> list[Command]:
+        return self.handle(NodeRemoved(node_id))
+
+    def reload(self, root: QueueSpec) -> list[Command]:
+        commands = self.handle(QueuesChanged(root))
+        self.root = root
+        return commands
+
+    def update_shares(self) -> None:
+        self.handle(UpdateShares())
+
+    # ---- then
+
+    def node_ids(self) -> list[str]:
+        return [view.node_id for view in self.scheduler.node_views()]
+
+    def containers(self, app: AttemptId) -> list[Allocate]:
+        """What the application holds, in the order it was granted."""
+        return [one for one in self.granted.values() if one.container_id.attempt.application == app.application]
+
+    def running(self, app: AttemptId) -> int:
+        return len(self.containers(app))
+
+    def on_node(self, node_id: str) -> int:
+        return sum(one.node_id == node_id for one in self.granted.values())
+
+    def pending(self, app: AttemptId) -> int:
+        view = self.scheduler.application_view(app.application)
+        return 0 if view is None else view.pending
+
+    def used(self, queue_path: str) -> Resources:
+        return next(view.used for view in self.scheduler.queue_views() if view.path == queue_path)
+
+    def explain(self, app: AttemptId) -> Explanation:
+        return self.scheduler.explain(app.application)
+
+    def reason(self, app: AttemptId) -> str:
+        return self.explain(app).reason
+
+    def activated_after(self, commands: Iterable[Command]) -> list[ApplicationId]:
+        return [command.application_id for command in commands if isinstance(command, AppActivated)]
+
+
+def with_queue(root: QueueSpec, changed: QueueSpec) -> QueueSpec:
+    """The same tree with the child of the root that has this name replaced."""
+    return replace(root, children=tuple(changed if one.name == changed.name else one for one in root.children))
