@@ -14,7 +14,7 @@ from PIL import Image
 from hrm.detect.boxes import find_boxes
 from hrm.detect.graph import INPUT_NAME, build_model
 from hrm.detect.letterbox import Letterbox
-from hrm.detect.models import ModelFiles, find_model
+from hrm.detect.models import ModelFiles, check_device, find_model
 from hrm.detect.network import Network, read_network
 from hrm.detect.pictures import open_picture, upright_rgb
 from hrm.detect.results import Detection
@@ -22,7 +22,6 @@ from hrm.detect.weights import read_names, read_weights
 from hrm.model.errors import InvalidInput
 
 DEFAULT_THRESHOLD = 0.5
-DEVICES = ("cpu", "cuda")
 
 
 class Detector:
@@ -88,8 +87,7 @@ def _loaded(files: ModelFiles, threads: int, device: str) -> Detector:
 
 
 def _session(model: bytes, threads: int, device: str) -> onnxruntime.InferenceSession:
-    if device not in DEVICES:
-        raise InvalidInput(f"no such device: {device!r}", field="device", next_step=f"one of {', '.join(DEVICES)}")
+    check_device(device)
     providers = ["CPUExecutionProvider"]
     if device == "cuda":
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from hrm.detect.models import find_model
+from hrm.detect.models import check_device, find_model
 from hrm.detect.photos import picture_names
 from hrm.detect.results import RESULTS_DIR, PhotoResult, read_results
 from hrm.model.errors import ClusterError, InvalidInput
@@ -72,6 +72,7 @@ def detection_job(
         raise InvalidInput(f"must be between 0 and 1: {threshold}", field="threshold")
     if tasks is not None and tasks < 1:
         raise InvalidInput(f"must be at least 1: {tasks}", field="tasks")
+    check_device(device)
     files = find_model(model, home=home)
     out = out.expanduser().absolute()
     pictures = [out / name for name in picture_names(photos)]

@@ -9,6 +9,9 @@ from pathlib import Path
 from hrm.config.home import Home
 from hrm.model.errors import InvalidInput, NotFound
 
+#: What a model can be run on.
+DEVICES = ("cpu", "cuda")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
@@ -111,6 +114,12 @@ def not_pulled(model: str) -> NotFound:
         return NotFound(f"model {model} is not on this machine", next_step=f"hrm models pull {model}")
     known = ", ".join(sorted(CATALOGUE))
     return NotFound(f"no model {model!r}", next_step=f"give one of {known}, or a directory with a model's files")
+
+
+def check_device(device: str) -> None:
+    """Raises InvalidInput unless a model can be run on ``device``."""
+    if device not in DEVICES:
+        raise InvalidInput(f"no such device: {device!r}", field="device", next_step=f"use one of {', '.join(DEVICES)}")
 
 
 def list_models(home: Path | None = None) -> list[ModelReport]:

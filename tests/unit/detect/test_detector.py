@@ -1,0 +1,133 @@
+"""The detector as programs use it, and the real model on real photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_nets import HEAD, NET, TinyNet
+
+from hrm.detect import Detection, Detector
+from hrm.detect.detector import granted_threads
+from hrm.detect.models import ModelFiles
+from hrm.detect.photos import sample_photos
+from hrm.model.errors import InvalidInput
+
+
+@pytest.fixture(scope="module")
+def real_detector(real_model: ModelFiles) -> Detector:
+    return Detector(real_model)
+
+
+@pytest.mark.parametrize(("name", "label", "score"), [("coffee", "cup", 0.64), ("motorcycle_left", "motorbike", 0.66)])
+def test_real_photographs_show_what_darknet_sees(real_detector: Detector, name: str, label: str, score: float) -> None:
+    (photo,) = (path for path in sample_photos() if path.stem == name)
+
+    (found,) = real_detector.detect(photo)
+
+    assert found.label == label
+    assert found.score == pytest.approx(score, abs=0.02)
+
+
+def test_a_box_lies_where_the_thing_is(real_detector: Detector) -> None:
+    (photo,) = (path for path in sample_photos() if path.stem == "coffee")
+
+    (cup,) = real_detector.detect(photo)
+
+    # In the middle of a picture of 600 × 400, with its saucer.
+    assert 100 < cup.x < 250
+    assert 350 < cup.x + cup.width < 500
+    assert 20 < cup.y < 150
+    assert 250 < cup.y + cup.height < 400
+
+
+def test_a_picture_turned_by_its_camera_is_seen_the_same(real_detector: Detector, tmp_path: Path) -> None:
+    (photo,) = (path for path in sample_photos() if path.stem == "coffee")
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    with Image.open(photo) as picture:
+        picture.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "turned.png", exif=exif)
+
+    assert real_detector.detect(tmp_path / "turned.png") == real_detector.detect(photo)
+
+
+def test_a_lower_threshold_finds_no_less(real_detector: Detector) -> None:
+    (photo,) = (path for path in sample_photos() if path.stem == "motorcycle_left")
+
+    sure, unsure = (real_detector.detect(photo, threshold=threshold) for threshold in (0.5, 0.1))
+
+    assert set(sure) <= set(unsure)
+    assert len(unsure) > len(sure)
+    assert [found.score for found in unsure] == sorted((found.score for found in unsure), reverse=True)
+
+
+def test_files_and_open_pictures_give_the_same(tmp_path: Path) -> None:
+    detector = Detector(TinyNet(tmp_path / "tiny").files)
+    path = tmp_path / "photo.png"
+    noise = np.random.default_rng(7).integers(0, 256, size=(40, 30, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+
+    from_file = detector.detect(path, threshold=0.2)
+
+    assert from_file
+    assert all(isinstance(found, Detection) for found in from_file)
+    assert detector.detect(str(path), threshold=0.2) == from_file
+    with Image.open(path) as picture:
+        assert detector.detect(picture, threshold=0.2) == from_file
+
+
+def test_a_model_is_loaded_once_for_each_directory(tmp_path: Path) -> None:
+    directory = str(TinyNet(tmp_path / "tiny").files.cfg.parent)
+
+    assert Detector.load(directory) is Detector.load(directory)
+
+
+def test_files_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+    files = TinyNet(tmp_path / "tiny").files
+    files.names.write_text("cat\n")
+
+    with pytest.raises(InvalidInput, match="names 1 classes, but the network has 2"):
+        Detector(files)
+
+
+def test_a_model_for_grey_pictures_is_refused(tmp_path: Path) -> None:
+    files = TinyNet(tmp_path / "tiny", NET.replace("channels=3", "channels=1") + HEAD).files
+
+    with pytest.raises(InvalidInput, match="channels must be 3"):
+        Detector(files)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda"])
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path, device: str) -> None:
+    import onnxruntime
+
+    if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime can use CUDA")
+    files = TinyNet(tmp_path / "tiny").files
+
+    with pytest.raises(InvalidInput, match="device: "):
+        Detector(files, device=device)
+
+
+@pytest.mark.parametrize("threshold", [0, 1, -0.5, float("nan")])
+def test_a_threshold_out_of_range_is_refused(tmp_path: Path, threshold: float) -> None:
+    detector = Detector(TinyNet(tmp_path / "tiny").files)
+
+    with pytest.raises(InvalidInput, match="threshold: must be between 0 and 1"):
+        detector.detect(Image.new("RGB", (8, 8)), threshold=threshold)
+
+
+@pytest.mark.parametrize(
+    ("env", "threads"),
+    [
+        ({}, 1),
+        ({"OMP_NUM_THREADS": "3"}, 3),
+        ({"HRM_CPUS_PER_TASK": "2", "OMP_NUM_THREADS": "3"}, 2),
+        ({"HRM_CPUS_PER_TASK": "0.5"}, 1),
+        ({"HRM_CPUS_PER_TASK": "many", "OMP_NUM_THREADS": "4"}, 4),
+    ],
+)
+def test_threads_are_those_that_were_granted(env: dict[str, str], threads: int) -> None:
+    assert granted_threads(env) == threads
