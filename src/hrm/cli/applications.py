@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -151,12 +152,13 @@ def _show_explanation(explanation: Explanation) -> None:
     print(f"reason: {explanation.reason or '-'}")
     if explanation.evidence:
         titles = list(dict.fromkeys(key for fact in explanation.evidence for key in fact))
-        columns = [Column(title, lambda fact, t=title: _show_fact(fact.get(t)), shrinks=True) for title in titles]
+        columns = [Column(title, partial(_show_key, title), shrinks=True) for title in titles]
         print()
         show_list(explanation.evidence, columns, Output.TABLE)
 
 
-def _show_fact(value: Any) -> str:
+def _show_key(key: str, fact: dict[str, Any]) -> str:
+    value = fact.get(key)
     if isinstance(value, dict):
         amounts = all(isinstance(amount, int) for amount in value.values())
         return show_amounts(value) if amounts else " ".join(f"{key}={item}" for key, item in value.items())
@@ -172,10 +174,10 @@ def _where_or_why(report: ApplicationReport) -> str:
 
 
 def _tasks(report: ApplicationReport) -> str:
-    """``3+2/10``: succeeded, running and all; ``!1`` for each that failed."""
-    failed = f"!{report.tasks_failed}" if report.tasks_failed else ""
-    running = f"+{report.tasks_running}" if report.tasks_running else ""
-    return f"{report.tasks_succeeded}{running}{failed}/{report.tasks_total}"
+    """``3/10 +2 !1``: three of ten succeeded, two run, one failed."""
+    failed = f" !{report.tasks_failed}" if report.tasks_failed else ""
+    running = f" +{report.tasks_running}" if report.tasks_running else ""
+    return f"{report.tasks_succeeded}/{report.tasks_total}{running}{failed}"
 
 
 _APPLICATION_COLUMNS = (
@@ -185,7 +187,7 @@ _APPLICATION_COLUMNS = (
     Column("USER", lambda r: r.user, shrinks=True),
     Column("STATE", lambda r: r.state),
     Column("TIME", lambda r: show_span(r.started_at, r.ended_at), right=True),
-    Column("TASKS", _tasks, right=True),
+    Column("TASKS", _tasks),
     Column("DONE", lambda r: f"{r.progress:.0%}", right=True),
     Column("NODES (REASON)", _where_or_why, shrinks=True),
 )

@@ -25,7 +25,7 @@ from hrm.model.errors import HrmError, NoServer
 from hrm.model.reports import ApplicationReport
 
 if TYPE_CHECKING:
-    from hrm.sdk.client import Attachment
+    from hrm.sdk.attachment import Attachment
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 #: What would have ended the command had it run here: ends it while it still waits in the queue.
@@ -96,7 +96,7 @@ class Session:
             self._repeated = self._delivered.copy()
 
     def _deliver_from(self, attachment: Attachment) -> ApplicationReport | None:
-        from hrm.sdk.client import Ended
+        from hrm.sdk.attachment import Ended
 
         for item in attachment:
             if isinstance(item, Ended):

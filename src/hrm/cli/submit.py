@@ -158,7 +158,7 @@ def _submit(job: JobSpec, *, wait: bool, output: Output) -> int:
         if output is not Output.TABLE:
             show(report, output)
         if report.state is not ApplicationState.FINISHED:
-            with_client_say_why(connection, report)
+            say_why(connection, report)
         return _code(report)
 
 
@@ -173,7 +173,7 @@ def _wait(apps: Sequence[str], timeout_s: float | None, output: Output) -> int:
             show(reports, output)
         for report in reports:
             if report.state.final and report.state is not ApplicationState.FINISHED:
-                with_client_say_why(connection, report)
+                say_why(connection, report)
     finally:
         connection.close()
     if any(not report.state.final for report in reports):
@@ -193,7 +193,7 @@ def wait_for(connection: Connection, ids: Sequence[str], *, timeout_s: float | N
                     left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
                     poll_s = _LOOK_S if progress.enabled else _LONG_POLL_S
                     poll_s = poll_s if left_s is None else min(poll_s, left_s)
-                    report = connection.call(lambda client, i=application_id, s=poll_s: client.wait(i, timeout_s=s))
+                    report = _look(connection, application_id, poll_s)
                     reports[application_id] = report
                     progress.update(report)
                     if report.state.final or left_s == 0.0:
@@ -206,7 +206,11 @@ def wait_for(connection: Connection, ids: Sequence[str], *, timeout_s: float | N
     return [reports[application_id] for application_id in ids]
 
 
-def with_client_say_why(connection: Connection, report: ApplicationReport) -> None:
+def _look(connection: Connection, application_id: str, timeout_s: float) -> ApplicationReport:
+    return connection.call(lambda client: client.wait(application_id, timeout_s=timeout_s))
+
+
+def say_why(connection: Connection, report: ApplicationReport) -> None:
     """What went wrong with an application that has ended, and the command that shows more."""
     number = short_id(report.application_id)
     note(f"hrm: {number} ({clean(report.name)}) {report.state}: {clean(report.message) or 'no reason given'}")

@@ -150,15 +150,18 @@ class Document:
     def _compose(self, text: str) -> yaml.Node | None:
         import yaml
 
-        loader = _core_loader()(text)
+        try:
+            loader = _core_loader()(text)
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            problem = f"has the control character U+{error.character:04X}, which YAML does not allow"
+            raise BadDocument([Finding(self.source, line, "", problem)]) from None
         try:
             return loader.get_single_node()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 0
             raise BadDocument([Finding(self.source, line, "", f"not YAML: {error.problem or error.context}")]) from None
-        except yaml.YAMLError as error:
-            raise BadDocument([Finding(self.source, 0, "", f"not YAML: {error}")]) from None
         except RecursionError:
             raise BadDocument([Finding(self.source, 0, "", "nested too deeply")]) from None
         finally:

@@ -1,0 +1,229 @@
+"""``hrm.yaml``: shape, rules and values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hrm.config import load_config
+from hrm.config.documents import BadDocument, Document, walk_keys
+from hrm.config.loader import default_text, parse_config
+from hrm.config.machine import usable_memory_mib, usable_vcores_milli
+from hrm.config.schema import ConfigShape
+from hrm.model.queues import MAX_DEPTH, Policy
+from hrm.model.resources import Resources
+from hrm.model.units import LARGEST
+
+DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
+
+
+def findings(text: str) -> list[str]:
+    with pytest.raises(BadDocument) as caught:
+        parse_config(Document(text, "hrm.yaml"))
+    return [str(finding) for finding in caught.value.findings]
+
+
+def config(text: str):
+    return parse_config(Document(text, "hrm.yaml"))
+
+
+# --- defaults
+
+
+def test_the_commented_default_file_means_the_defaults() -> None:
+    assert config(default_text()) == load_config(None)
+
+
+def test_an_empty_file_means_the_defaults() -> None:
+    assert config("") == config("queues:\nnode:\n") == load_config(None)
+
+
+def test_without_a_word_there_is_one_queue_under_a_drf_root_and_the_whole_machine() -> None:
+    found = load_config(None)
+
+    assert [(path, queue.policy) for path, queue in found.queues.walk()] == [
+        ("root", Policy.DRF),
+        ("default", Policy.FAIR),
+    ]
+    assert found.node.total == Resources(memory_mib=usable_memory_mib(), vcores_milli=usable_vcores_milli())
+    assert (found.server.host, found.server.port) == ("127.0.0.1", 8765)
+
+
+def test_every_key_is_in_the_default_file_and_in_the_documentation() -> None:
+    keys = {".".join(map(str, path)) for path, _ in walk_keys(ConfigShape)}
+    default, docs = default_text(), DOCS.read_text(encoding="utf-8")
+
+    assert [key for key in keys if not re.search(rf"^\s*(# )?\s*{key.rpartition('.')[2]}:", default, re.M)] == []
+    assert [key for key in keys if f"`{key}`" not in docs] == []
+
+
+def test_the_documentation_names_no_key_that_is_not_there() -> None:
+    keys = {".".join(map(str, path)) for path, _ in walk_keys(ConfigShape)}
+    named = re.findall(r"^\| `([a-z_.*]+)`", DOCS.read_text(encoding="utf-8").partition("## Job files")[0], re.M)
+
+    assert named
+    assert set(named) == keys
+
+
+def test_every_key_says_what_it_is_for() -> None:
+    assert [path for path, description in walk_keys(ConfigShape) if not description] == []
+
+
+# --- values
+
+
+def test_queues_become_a_tree_in_the_order_written() -> None:
+    root = config("queues: {b: {weight: 3, queues: {y: , x: {policy: fifo}}}, a: {max_running_apps: 2}}").queues
+
+    assert [path for path, _ in root.walk()] == ["root", "default", "b", "b.y", "b.x", "a"]
+    assert root.children[1].weight == 3
+    assert root.children[1].children[1].policy is Policy.FIFO
+    assert root.children[2].max_running_apps == 2
+
+
+@pytest.mark.parametrize("share", ["4 vcores, 8G", "8G, 4 cores", "{cpus: 4, memory: 8G}", "{memory: 8192, cpus: 4.0}"])
+def test_shares_are_written_as_text_or_by_name(share: str) -> None:
+    quoted = share if share.startswith("{") else f"'{share}'"
+
+    queue = config(f"queues: {{a: {{min_share: {quoted}}}}}").queues.children[1]
+
+    assert queue.min_share == Resources(memory_mib=8192, vcores_milli=4000)
+
+
+def test_a_max_share_does_not_limit_what_it_does_not_name() -> None:
+    queue = config("queues: {a: {max_share: 8G}}").queues.children[1]
+
+    assert queue.max_share == Resources(memory_mib=8192, vcores_milli=LARGEST, gpus_milli=LARGEST)
+
+
+def test_a_node_lends_what_the_file_says() -> None:
+    node = config("node: {node_id: box, vcores: 4.5, memory: 8G, log_limit: 1G}").node
+
+    assert node.total == Resources(memory_mib=8192, vcores_milli=4500)
+    assert (node.node_id, node.log_limit_bytes) == ("box", 1 << 30)
+
+
+def test_server_settings_come_in_their_units() -> None:
+    server = config("server: {port: 0, max_body: 1M, idle_exit: 2m, allowed_hosts: [a.example]}").server
+
+    assert (server.port, server.max_body_bytes, server.idle_exit_s) == (0, 1 << 20, 120.0)
+    assert server.allowed_hosts == ("a.example",)
+
+
+# --- findings
+
+
+def test_every_finding_comes_at_once_with_file_line_and_key() -> None:
+    text = """\
+schedular: {policy: drf}
+scheduler: {policy: drff}
+queues:
+  research:
+    wieght: 3
+    min_share: 4 vcores, 8G
+    max_share: 2 vcores
+  batch: {weight: -1, max_running_apps: lots}
+node: {memory: 12Q}
+server: {port: 99999}
+"""
+
+    assert findings(text) == [
+        "hrm.yaml:1: schedular: unknown key (did you mean 'scheduler'?)",
+        "hrm.yaml:2: scheduler.policy: not known: 'drff' (did you mean 'drf'?)",
+        "hrm.yaml:5: queues.research.wieght: unknown key (did you mean 'weight'?)",
+        "hrm.yaml:6: queues.research.min_share: above max_share in vcores_milli (lower it)",
+        "hrm.yaml:8: queues.batch.max_running_apps: must be a whole number, not 'lots'",
+        "hrm.yaml:8: queues.batch.weight: must be at least 0.0, not -1",
+        "hrm.yaml:9: node.memory: not an amount of memory: '12Q' (write for example 512M or 4G)",
+        "hrm.yaml:10: server.port: must be at most 65535, not 99999",
+    ]
+
+
+def test_the_message_is_the_findings_one_per_line() -> None:
+    with pytest.raises(BadDocument) as caught:
+        config("a: 1\nb: 2")
+
+    assert len(str(caught.value).splitlines()) == 2
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("queues: [a, b]", "queues: must be a mapping of keys to values, not a list"),
+        ("just text", "must be a mapping of keys to values, not 'just text'"),
+        ("queues: {a: 3}", "queues.a: must be a mapping of keys to values, not 3"),
+        ("queues: {a: {weight: .inf}}", "queues.a.weight: must be a finite number, not inf"),
+        ("queues: {a: {weight: true}}", "queues.a.weight: must be a number, not True"),
+        ("queues: {a: {min_share: 4 vcores and 8G}}", "a.min_share: memory: not an amount of memory: '4 vcores and"),
+        ("queues: {a: {min_share: '1G, 2G'}}", "queues.a.min_share: names memory twice: '1G, 2G'"),
+        ("queues: {a: {max_share: {gpu: 1}}}", "queues.a.max_share: unknown resource 'gpu'"),
+        ("queues: {a: {max_share: -1G}}", "queues.a.max_share: memory: not an amount of memory: '-1G'"),
+        ("queues: {a: {policy: 3}}", "queues.a.policy: not known: 3 (one of fifo, fair, drf)"),
+        ("server: {idle_exit: soon}", "server.idle_exit: not a duration: 'soon'"),
+        ("server: {max_body: 0}", "server.max_body: must be above zero"),
+        ("node: {vcores: 0}", "node.vcores: must be above zero"),
+        ("node: {node_id: 'a b'}", "node.node_id: not a node id: 'a b'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_wanted(text: str, problem: str) -> None:
+    (finding,) = findings(text)
+
+    assert problem in finding
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("queues: {a.b: }", "queues.a.b: a queue's own name has no dot"),
+        ("queues: {root: }", "queues.root: the root is always there"),
+        ("queues: {'x y': }", "queues.x y: not a queue name: 'x y'"),
+        ("queues: {a: {policy: fifo, queues: {b: }}}", "queues.a.policy: fifo orders applications"),
+        ("queues: {a: {queues: {b: {policy: drf}}}}", "queues.a.queues.b.policy: drf is not allowed below a"),
+        ("scheduler: {policy: fair}\nqueues: {a: {policy: drf}}", "queues.a.policy: drf is not allowed below the root"),
+        ("scheduler: {policy: fifo}", "scheduler.policy: fifo orders applications"),
+        ("scheduler: {default_queue: batsch}\nqueues: {batch: }", "no such queue: 'batsch' (did you mean 'batch'?)"),
+        ("queues: {default: {queues: {a: }}}", "queues.default: default has queues below it"),
+        ("server: {host: 0.0.0.0}", "server.host: '0.0.0.0' is not a loopback address"),
+    ],
+)
+def test_a_rule_over_several_keys_is_found_at_its_key(text: str, problem: str) -> None:
+    (finding,) = findings(text)
+
+    assert problem in finding
+
+
+def test_a_tree_that_is_too_deep_is_found_once() -> None:
+    text = "".join(f"{'  ' * level}{'queues:' if level % 2 == 0 else 'q:'}\n" for level in range(2 * (MAX_DEPTH + 3)))
+
+    (finding,) = findings(text)
+
+    assert f"nested deeper than {MAX_DEPTH} queues" in finding
+
+
+def test_a_queue_with_a_drf_parent_may_be_drf() -> None:
+    assert config("queues: {a: {policy: drf, queues: {b: {policy: drf}}}}").queues.children[1].policy is Policy.DRF
+
+
+# --- the machine
+
+
+def test_a_cgroup_limit_is_what_the_machine_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text(f"{1 << 30}\n")
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    monkeypatch.setattr("hrm.config.machine._cgroup_directories", lambda root, controller: iter([tmp_path]))
+
+    assert usable_memory_mib(tmp_path) == 1024 - 128
+    assert usable_vcores_milli(tmp_path) == 500
+
+
+def test_a_cgroup_without_limits_limits_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hrm.config.machine._cgroup_directories", lambda root, controller: iter(()))
+    free = (usable_memory_mib(tmp_path), usable_vcores_milli(tmp_path))
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    monkeypatch.setattr("hrm.config.machine._cgroup_directories", lambda root, controller: iter([tmp_path]))
+
+    assert (usable_memory_mib(tmp_path), usable_vcores_milli(tmp_path)) == free
