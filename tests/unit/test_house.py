@@ -225,6 +225,48 @@ def lines_with(pattern: re.Pattern[str]) -> list[str]:
     ]
 
 
+_DOTTED = re.compile(r"`(hrm(?:\.(?!(?:yaml|db)\b)[A-Za-z_]\w*)+)")
+_PATH = re.compile(r"`((?:src|tests|docs|benches|examples)/[\w./-]*)`")
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+def is_there(dotted: str) -> bool:
+    """Whether a dotted name is a module, or stands in the module that it points into."""
+    parts = dotted.split(".")
+    for depth in range(len(parts), 0, -1):
+        base = SOURCES.parent.joinpath(*parts[:depth])
+        module = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+        if module.is_file():
+            text = module.read_text(encoding="utf-8")
+            return all(re.search(rf"\b{re.escape(name)}\b", text) for name in parts[depth:])
+    return False
+
+
+def test_names_of_modules_in_words_point_at_what_is_there() -> None:
+    lost = [
+        f"{place(path)} {dotted}"
+        for path in [*python_files("src", "tests", "benches", "examples"), *documents()]
+        for dotted in sorted(set(_DOTTED.findall(path.read_text(encoding="utf-8"))))
+        if not is_there(dotted.rstrip("."))
+    ]
+    assert lost == []
+
+
+def documents() -> list[Path]:
+    return sorted([*HOUSE.glob("*.md"), *(HOUSE / "docs").rglob("*.md")])
+
+
+def test_paths_and_links_in_documents_point_at_what_is_there() -> None:
+    lost = [
+        f"{place(document)} {target}"
+        for document in documents()
+        for base, pattern in ((HOUSE, _PATH), (document.parent, _LINK))
+        for target in pattern.findall(document.read_text(encoding="utf-8"))
+        if not (base / target).exists()
+    ]
+    assert lost == []
+
+
 @pytest.fixture(scope="module")
 def checkout() -> None:
     if not (HOUSE / ".git").exists():

@@ -40,7 +40,7 @@ class ApplicationRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
-    """Key: ``application_seq``. What was submitted, as `hrm.rm.jobs_codec` writes it. Never changes."""
+    """Key: ``application_seq``. What was submitted, as `hrm.model.job_codec` writes it. Never changes."""
 
     application_seq: int
     spec: dict[str, Any]
