@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response, WebSocket
+from fastapi import FastAPI, Query, Request, Response, WebSocket
 
 from hrm.api.access import ApplicationPath, Caller, check_owner, seen_by, tasks_seen_by
 from hrm.api.attach import serve_attached
 from hrm.api.schemas import KILL_BODY, SIGNAL_BODY, SUBMIT_BODY, returns
+from hrm.api.settings import PREFIX
 from hrm.api.streams import StreamGate
 from hrm.api.wire import json_list_response, json_response, read_object
 from hrm.model.errors import InvalidInput
@@ -17,16 +19,21 @@ from hrm.model.reports import ApplicationReport, Explanation, SubmitReport, Task
 from hrm.model.states import ApplicationState
 from hrm.rm.facade import Facade
 
-MAX_WAIT_S = 300.0
+_ALL = f"{PREFIX}/applications"
+_ONE = f"{_ALL}/{{application_id}}"
+_TAGS: list[str | Enum] = ["applications"]
+_MAX_WAIT_S = 300.0
 _MAX_SUBMIT_ID_CHARS = 200
 _MAX_MESSAGE_CHARS = 1000
 _CREATED, _OK, _NO_CONTENT = 201, 200, 204
 
 
-def application_routes(facade: Facade, gate: StreamGate) -> APIRouter:
-    router = APIRouter(prefix="/applications", tags=["applications"])
+def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate) -> None:
+    """Add them to ``app``."""
 
-    @router.post("", summary="Submit a job", responses=returns(SubmitReport, _CREATED), openapi_extra=SUBMIT_BODY)
+    @app.post(
+        _ALL, tags=_TAGS, summary="Submit a job", responses=returns(SubmitReport, _CREATED), openapi_extra=SUBMIT_BODY
+    )
     async def submit(request: Request, caller: Caller) -> Response:
         """Answers once the job is safe in the store. The same `submit_id` again makes no second application."""
         body = await read_object(request, ("job", "submit_id"))
@@ -40,7 +47,7 @@ def application_routes(facade: Facade, gate: StreamGate) -> APIRouter:
         report = await facade.submit(job, user=caller.user, submit_id=submit_id)
         return json_response(report, _CREATED if report.created else _OK)
 
-    @router.get("", summary="Applications, newest first", responses=returns(list[ApplicationReport]))
+    @app.get(_ALL, tags=_TAGS, summary="Applications, newest first", responses=returns(list[ApplicationReport]))
     async def applications(
         caller: Caller,
         state: Annotated[list[ApplicationState] | None, Query(description="any of these")] = None,
@@ -52,11 +59,11 @@ def application_routes(facade: Facade, gate: StreamGate) -> APIRouter:
         rows = await facade.applications(states=state or (), user=user, queue=queue, limit=limit, before=before)
         return await json_list_response(seen_by(caller, rows))
 
-    @router.get("/{application_id}", summary="One application", responses=returns(ApplicationReport))
+    @app.get(_ONE, tags=_TAGS, summary="One application", responses=returns(ApplicationReport))
     async def application(caller: Caller, application_id: ApplicationPath) -> Response:
         return json_response(seen_by(caller, [await facade.application(application_id)])[0])
 
-    @router.post("/{application_id}/kill", summary="End it", status_code=_NO_CONTENT, openapi_extra=KILL_BODY)
+    @app.post(f"{_ONE}/kill", tags=_TAGS, summary="End it", status_code=_NO_CONTENT, openapi_extra=KILL_BODY)
     async def kill(request: Request, caller: Caller, application_id: ApplicationPath) -> Response:
         """Answers once that is safe in the store. No error if it has ended."""
         body = await read_object(request, ("message",))
@@ -65,16 +72,16 @@ def application_routes(facade: Facade, gate: StreamGate) -> APIRouter:
         await facade.kill(application_id, by=caller.user, message=message)
         return Response(status_code=_NO_CONTENT)
 
-    @router.get("/{application_id}/wait", summary="Wait for its end", responses=returns(ApplicationReport))
+    @app.get(f"{_ONE}/wait", tags=_TAGS, summary="Wait for its end", responses=returns(ApplicationReport))
     async def wait(
         caller: Caller,
         application_id: ApplicationPath,
-        timeout_s: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 30.0,
+        timeout_s: Annotated[float, Query(ge=0, le=_MAX_WAIT_S)] = 30.0,
     ) -> Response:
         """Answers as soon as it has ended, or after `timeout_s` as it is then: look at `state`, and ask again."""
         return json_response(seen_by(caller, [await facade.wait(application_id, timeout_s=timeout_s)])[0])
 
-    @router.get("/{application_id}/tasks", summary="Its tasks, in order", responses=returns(list[TaskReport]))
+    @app.get(f"{_ONE}/tasks", tags=_TAGS, summary="Its tasks, in order", responses=returns(list[TaskReport]))
     async def tasks(
         caller: Caller,
         application_id: ApplicationPath,
@@ -85,12 +92,13 @@ def application_routes(facade: Facade, gate: StreamGate) -> APIRouter:
         rows = await facade.tasks(application_id, offset=offset, limit=limit)
         return await json_list_response(tasks_seen_by(caller, owner, rows))
 
-    @router.get("/{application_id}/explain", summary="Why it waits", responses=returns(Explanation))
+    @app.get(f"{_ONE}/explain", tags=_TAGS, summary="Why it waits", responses=returns(Explanation))
     async def explain(caller: Caller, application_id: ApplicationPath) -> Response:
         return json_response(facade.explain(application_id))
 
-    @router.post(
-        "/{application_id}/signal",
+    @app.post(
+        f"{_ONE}/signal",
+        tags=_TAGS,
         summary="Signal its running tasks",
         status_code=_NO_CONTENT,
         openapi_extra=SIGNAL_BODY,
@@ -104,13 +112,11 @@ def application_routes(facade: Facade, gate: StreamGate) -> APIRouter:
         await facade.signal(application_id, signum)
         return Response(status_code=_NO_CONTENT)
 
-    @router.websocket("/{application_id}/attach")
+    @app.websocket(f"{_ONE}/attach")
     async def attach(websocket: WebSocket, caller: Caller, application_id: ApplicationPath) -> None:
         await check_owner(facade, caller, application_id)
         with gate.entered(caller.user):
             await serve_attached(websocket, facade, application_id, gate.closing)
-
-    return router
 
 
 def _text(body: Any, name: str, max_chars: int) -> str | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from enum import Enum
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import FastAPI, Header, Query, Response
 
 from hrm.api.access import Admin, Caller, events_seen_by, seen_by
 from hrm.api.schemas import EVENT_RESPONSES, returns
-from hrm.api.settings import ApiSettings
+from hrm.api.settings import PREFIX, ApiSettings
 from hrm.api.streams import EventStream, StreamGate, sse_frame
 from hrm.api.wire import json_list_response, json_response
 from hrm.model.errors import InvalidInput
@@ -27,42 +28,61 @@ from hrm.model.reports import (
 from hrm.rm.facade import Facade
 
 ApplicationQuery = Annotated[str | None, Query(description="only of this application")]
+_TAGS: list[str | Enum] = ["cluster"]
 _ACCEPTED = 202
 
 
-def cluster_routes(
-    facade: Facade, gate: StreamGate, settings: ApiSettings, reload: Callable[[], Awaitable[ReloadReport]]
-) -> APIRouter:
-    router = APIRouter(tags=["cluster"])
+def add_cluster_routes(
+    app: FastAPI,
+    facade: Facade,
+    gate: StreamGate,
+    settings: ApiSettings,
+    reload: Callable[[], Awaitable[ReloadReport]],
+) -> None:
+    """Add them to ``app``."""
 
-    @router.get("/server", summary="The server itself", responses=returns(ServerReport))
+    @app.get(f"{PREFIX}/server", tags=_TAGS, summary="The server itself", responses=returns(ServerReport))
     async def server(caller: Caller) -> Response:
         return json_response(facade.server())
 
-    @router.post("/server/shutdown", summary="End the server; containers go on", status_code=_ACCEPTED)
+    @app.post(
+        f"{PREFIX}/server/shutdown", tags=_TAGS, summary="End the server; containers go on", status_code=_ACCEPTED
+    )
     async def shutdown(caller: Admin) -> Response:
         facade.request_shutdown()
         gate.end_all()
         return Response(status_code=_ACCEPTED)
 
-    @router.get("/nodes", summary="Nodes", responses=returns(list[NodeReport]))
+    @app.get(f"{PREFIX}/nodes", tags=_TAGS, summary="Nodes", responses=returns(list[NodeReport]))
     async def nodes(caller: Caller) -> Response:
         return await json_list_response(facade.nodes())
 
-    @router.get("/queues", summary="Queues, parents first", responses=returns(list[QueueReport]))
+    @app.get(f"{PREFIX}/queues", tags=_TAGS, summary="Queues, parents first", responses=returns(list[QueueReport]))
     async def queues(caller: Caller) -> Response:
         return await json_list_response(facade.queues())
 
-    @router.post("/queues/reload", summary="Read hrm.yaml's queues anew", responses=returns(ReloadReport))
+    @app.post(
+        f"{PREFIX}/queues/reload", tags=_TAGS, summary="Read hrm.yaml's queues anew", responses=returns(ReloadReport)
+    )
     async def reload_queues(caller: Admin) -> Response:
         """A file with mistakes changes nothing."""
         return json_response(await reload())
 
-    @router.get("/containers", summary="Containers that are not over", responses=returns(list[ContainerReport]))
+    @app.get(
+        f"{PREFIX}/containers",
+        tags=_TAGS,
+        summary="Containers that are not over",
+        responses=returns(list[ContainerReport]),
+    )
     async def containers(caller: Caller, application_id: ApplicationQuery = None) -> Response:
         return await json_list_response(facade.containers(_canonical(application_id)))
 
-    @router.get("/history", summary="Attempts of tasks, oldest first", responses=returns(list[TaskAttemptReport]))
+    @app.get(
+        f"{PREFIX}/history",
+        tags=_TAGS,
+        summary="Attempts of tasks, oldest first",
+        responses=returns(list[TaskAttemptReport]),
+    )
     async def history(
         caller: Caller,
         application_id: ApplicationQuery = None,
@@ -73,7 +93,7 @@ def cluster_routes(
         rows = await facade.history(_canonical(application_id), since=since, limit=limit, offset=offset)
         return await json_list_response(seen_by(caller, rows))
 
-    @router.get("/events", summary="What happened, and goes on happening", responses=EVENT_RESPONSES)
+    @app.get(f"{PREFIX}/events", tags=_TAGS, summary="What happened, and goes on happening", responses=EVENT_RESPONSES)
     async def events(
         caller: Caller,
         after_seq: Annotated[int, Query(ge=0)] = 0,
@@ -95,8 +115,6 @@ def cluster_routes(
         return EventStream(
             _frames(reports), gate=gate, user=caller.user, heartbeat_interval_s=settings.heartbeat_interval_s
         )
-
-    return router
 
 
 async def _frames(reports: AsyncGenerator[EventReport, None]) -> AsyncGenerator[bytes, None]:

@@ -6,23 +6,28 @@ import base64
 from collections.abc import AsyncGenerator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import FastAPI, Header, Query, Response
 from starlette.responses import StreamingResponse
 
 from hrm.api.access import ApplicationPath, Caller, check_owner
 from hrm.api.follow import CHUNK_BYTES, LogPiece, follow_log, task_report
 from hrm.api.schemas import LOG_RESPONSES
-from hrm.api.settings import ApiSettings
+from hrm.api.settings import PREFIX, ApiSettings
 from hrm.api.streams import EventStream, StreamGate, sse_frame
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import InvalidInput
 from hrm.rm.facade import Facade
 
 
-def log_routes(facade: Facade, gate: StreamGate, settings: ApiSettings) -> APIRouter:
-    router = APIRouter(prefix="/applications", tags=["logs"])
+def add_log_routes(app: FastAPI, facade: Facade, gate: StreamGate, settings: ApiSettings) -> None:
+    """Add it to ``app``."""
 
-    @router.get("/{application_id}/logs", summary="What a task wrote", responses=LOG_RESPONSES)
+    @app.get(
+        f"{PREFIX}/applications/{{application_id}}/logs",
+        tags=["logs"],
+        summary="What a task wrote",
+        responses=LOG_RESPONSES,
+    )
     async def logs(
         caller: Caller,
         application_id: ApplicationPath,
@@ -60,8 +65,6 @@ def log_routes(facade: Facade, gate: StreamGate, settings: ApiSettings) -> APIRo
         return EventStream(
             _frames(pieces), gate=gate, user=caller.user, heartbeat_interval_s=settings.heartbeat_interval_s
         )
-
-    return router
 
 
 async def _rest(

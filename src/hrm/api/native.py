@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from hrm import __version__
-from hrm.api.applications import application_routes
-from hrm.api.cluster import cluster_routes
+from hrm.api.applications import add_application_routes
+from hrm.api.cluster import add_cluster_routes
 from hrm.api.guards import Authentication, BodyLimit, Boundary, HostGuard, RateLimit
-from hrm.api.logs import log_routes
+from hrm.api.logs import add_log_routes
 from hrm.api.schemas import install_openapi
-from hrm.api.settings import ApiSettings
+from hrm.api.settings import PREFIX, ApiSettings
 from hrm.api.streams import StreamGate
 from hrm.api.tokens import TokenAuthority
 from hrm.api.wire import check_known, error_response
@@ -29,7 +29,6 @@ from hrm.model.errors import CallerError, HrmError, InvalidInput, NotFound
 from hrm.model.reports import ReloadReport
 from hrm.rm.facade import Facade
 
-PREFIX = "/api/v1"
 OPENAPI_PATH = f"{PREFIX}/openapi.json"
 HEALTH_PATH = "/healthz"
 #: Paths that need no token.
@@ -56,15 +55,15 @@ def create_app(
         redoc_url=None,
         openapi_url=OPENAPI_PATH,
         redirect_slashes=False,
+        dependencies=[Depends(_known_query)],
     )
     gate = StreamGate(settings)
     app.state.streams = gate
 
-    api = APIRouter(prefix=PREFIX, dependencies=[Depends(_known_query)])
-    api.include_router(application_routes(facade, gate))
-    api.include_router(log_routes(facade, gate, settings))
-    api.include_router(cluster_routes(facade, gate, settings, reload))
-    app.include_router(api)
+    # On the application itself, not by included routers: its table of routes stays flat, and a test can walk it.
+    add_application_routes(app, facade, gate)
+    add_log_routes(app, facade, gate, settings)
+    add_cluster_routes(app, facade, gate, settings, reload)
     app.add_api_route(HEALTH_PATH, _health, methods=["GET"], summary="Is it there?", include_in_schema=False)
 
     app.add_exception_handler(RequestValidationError, _on_invalid)

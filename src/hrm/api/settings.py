@@ -8,6 +8,8 @@ from typing import Any
 
 from hrm.model.errors import InvalidInput
 
+#: Of every path but ``/healthz``.
+PREFIX = "/api/v1"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
