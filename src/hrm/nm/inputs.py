@@ -14,18 +14,18 @@ from hrm.nm.shepherd import records
 class Inputs:
     """The open inputs of one node's containers."""
 
-    def __init__(self) -> None:
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir / records.INPUTS
         self._open: dict[str, _Input] = {}
 
-    async def write(self, folder: Path, data: bytes) -> None:
-        """Feed the container of ``folder``; waits while it does not read. What it does not want is swallowed.
+    async def write(self, container_id: str, data: bytes) -> None:
+        """Feed a container; waits while it does not read. What it does not want is swallowed.
 
         Raises NotFound if it takes no input (any more).
         """
-        container_id = folder.name
         feed = self._open.get(container_id)
         if feed is None:
-            fd = _open_fifo(folder)
+            fd = _open_fifo(self._folder / container_id)
             if fd is None:
                 return
             feed = self._open[container_id] = _Input(fd)
@@ -80,13 +80,13 @@ def _resolve(room: asyncio.Future[None]) -> None:
         room.set_result(None)
 
 
-def _open_fifo(folder: Path) -> int | None:
+def _open_fifo(path: Path) -> int | None:
     """The write end; None if nobody reads the other."""
     try:
-        return os.open(folder / records.STDIN, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NotFound(f"container {folder.name} takes no input") from None
+        raise NotFound(f"container {path.name} takes no input") from None
     except OSError as error:
         if error.errno == errno.ENXIO:
             return None
-        raise ClusterError(f"cannot write to container {folder.name}: {error.strerror}") from None
+        raise ClusterError(f"cannot write to container {path.name}: {error.strerror}") from None

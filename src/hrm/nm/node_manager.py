@@ -60,7 +60,7 @@ class NodeManager:
         self._heartbeat_interval_s = heartbeat_interval_s
         self._base_environment = base_environment()
         self._client = ShepherdClient(self._state_dir)
-        self._inputs = Inputs()
+        self._inputs = Inputs(self._state_dir)
         self._usage = UsageSampler(self._state_dir)
         self._listener: NodeListener | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,7 +138,7 @@ class NodeManager:
             if not records.is_container_id(spec.container_id):
                 raise InvalidInput(f"not a container id: {spec.container_id!r}")
         for spec in specs:
-            work_dir = f"{self._folder(spec.container_id)}/{records.WORK}"
+            work_dir = str(self._state_dir / records.CONTAINERS / spec.container_id)
             env = container_environment(self._base_environment, spec, node_id=self._node_id, work_dir=work_dir)
             terminal = spec.terminal
             self._launched[spec.container_id] = asyncio.Event()
@@ -180,7 +180,7 @@ class NodeManager:
             if container_id in self._ended:
                 return
             raise NotFound(f"container {container_id} does not run here")
-        await self._inputs.write(self._folder(container_id), data)
+        await self._inputs.write(container_id, data)
 
     async def read_log(self, container_id: str, stream: LogStream, *, offset: int, max_bytes: int) -> LogChunk:
         """Bytes of a log. Raises NotFound for a container that never was here, or whose logs were cleared away."""
@@ -191,18 +191,20 @@ class NodeManager:
         # Looked at before the file: what ends meanwhile is told as ended by the next call.
         running = self._running.get(container_id)
         ended = self._ended.get(container_id)
-        folder = self._folder(container_id)
-        chunk = read_log(folder, stream, offset=offset, max_bytes=max_bytes)
-        dropped = running.dropped if running else ended["dropped"] if ended else dropped_of_ended(folder)
+        chunk = read_log(self._state_dir, container_id, stream, offset=offset, max_bytes=max_bytes)
+        dropped = (
+            running.dropped
+            if running
+            else ended["dropped"]
+            if ended
+            else dropped_of_ended(self._state_dir, container_id)
+        )
         return LogChunk(
             data=chunk.data,
             next_offset=chunk.next_offset,
             end=chunk.end and running is None,
             dropped_bytes=dropped[0 if stream is LogStream.STDOUT else 1],
         )
-
-    def _folder(self, container_id: str) -> Path:
-        return self._state_dir / records.CONTAINERS / container_id
 
     # News
 

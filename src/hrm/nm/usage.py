@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from hrm.model.containers import ContainerUsage, NodeUsage
-from hrm.nm.shepherd import records, tree
+from hrm.nm.shepherd import processes, records
 
 #: Containers measured per heartbeat, in turn; the others are told as they were last seen.
 _CONTAINERS_PER_SAMPLE = 64
@@ -75,20 +75,20 @@ class UsageSampler:
     def _look(self, container: Running, *, may_walk: bool) -> bool:
         """Take a sample; True iff the container's directory was walked for it."""
         before = self._samples.get(container.container_id)
-        processes = tree.family([container.pid])
-        if not processes:
+        family = processes.family([container.pid])
+        if not family:
             return False
         now = time.monotonic()
-        cpu_ticks = sum(process.cpu_ticks + process.waited_cpu_ticks for process in processes)
+        cpu_ticks = sum(process.cpu_ticks + process.waited_cpu_ticks for process in family)
         cpu_milli = 0
         if before and now > before.at:
             cpu_milli = round(max(0, cpu_ticks - before.cpu_ticks) / _TICKS_PER_S / (now - before.at) * 1000)
         read_bytes = written_bytes = 0
-        for process in processes:
+        for process in family:
             read, written = _io_bytes(process.pid)
             read_bytes += read
             written_bytes += written
-        work_dir = self._state_dir / records.CONTAINERS / container.container_id / records.WORK
+        work_dir = self._state_dir / records.CONTAINERS / container.container_id
         disk_mib, disk_at = (before.usage.disk_mib, before.disk_at) if before else (0, -math.inf)
         walk = may_walk and now - disk_at >= _DISK_WALK_S
         if walk:
@@ -96,7 +96,7 @@ class UsageSampler:
         usage = ContainerUsage(
             container_id=container.container_id,
             # What processes share is counted for each: dearer to tell apart than it is worth here.
-            memory_mib=sum(process.rss_pages for process in processes) * _PAGE_BYTES // _MIB,
+            memory_mib=sum(process.rss_pages for process in family) * _PAGE_BYTES // _MIB,
             cpu_milli=cpu_milli,
             read_bytes=read_bytes,
             written_bytes=written_bytes,
@@ -156,7 +156,7 @@ def disk_use_mib(folder: Path) -> int:
 
 def _io_bytes(pid: int) -> tuple[int, int]:
     """Bytes read from and written to disks by one process; zeros where the kernel does not tell."""
-    fields = (tree.read_file(f"/proc/{pid}/io") or b"").split()
+    fields = (processes.read_file(f"/proc/{pid}/io") or b"").split()
     counts = dict(zip(fields[::2], fields[1::2], strict=False))
     return int(counts.get(b"read_bytes:", 0)), int(counts.get(b"write_bytes:", 0))
 

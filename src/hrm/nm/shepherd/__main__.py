@@ -17,9 +17,10 @@ import fcntl
 import gc
 import signal
 
-from hrm.nm.shepherd import records, tree
+from hrm.nm.shepherd import processes, records
 from hrm.nm.shepherd.herd import Herd
 from hrm.nm.shepherd.loop import Loop
+from hrm.nm.shepherd.recovery import recover
 from hrm.nm.shepherd.server import Server
 
 HELD_BY_ANOTHER = 3
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> int:
     herd = Herd(loop)
     server = Server(loop, herd)
     loop.on_signals({signal.SIGCHLD: herd.reap, signal.SIGTERM: server.leave})
-    herd.recover()
+    recover(herd)
     server.listen()
     if ready_fd >= 0:
         os.write(ready_fd, b"\n")
@@ -88,7 +89,7 @@ def _let_go_of_the_terminal() -> None:
 
 def _write_pid(lock_fd: int) -> None:
     """For people and for who must end it: the pid, and what tells it from a later bearer of the number."""
-    process = tree.look_up(os.getpid())
+    process = processes.look_up(os.getpid())
     identity = {
         "pid": os.getpid(),
         "start_ticks": process.start_ticks if process else None,

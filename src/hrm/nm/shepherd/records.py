@@ -2,14 +2,15 @@
 
 Under the state directory of the node (0700):
 
-=======================  ==============================================================================================
-``containers/ID/``       the claim: whoever made it may start ID, once and for ever
-``containers/ID/work/``  the container's own directory (``HRM_CONTAINER_DIR``); all else in ``ID`` is HRM's
-``containers/ID/stdout`` and ``stderr``, made with the first byte; ``stdin``, a FIFO where there is input
-``running/ID``           the run record: line 1, who the process is; line 2, once it has ended, how
-``ended/ID``             the same file, moved here when complete, until the end is acknowledged
-``containers/ID/exit``   the same file after that
-=======================  ==============================================================================================
+================  =====================================================================================================
+``containers/ID`` the container's own directory (``HRM_CONTAINER_DIR``, 0700); all else is HRM's
+``running/ID``    the claim, made once and for ever before anything is started, and the run record: line 1, who the
+                  process is; line 2, once it has ended, how
+``ended/ID``      the same file, moved here when complete, until the end is acknowledged
+``exits/ID``      the same file after that
+``logs/ID.*``     stdout and stderr, each made with its first byte
+``inputs/ID``     a FIFO, where there is input
+================  =====================================================================================================
 
 The commit point of an end is the rename from ``running`` to ``ended``: whoever lists ``ended`` sees whole records. No
 record is synced to the disk. The kernel keeps what was written when a process dies, however it dies; and when the
@@ -29,8 +30,10 @@ LOG = "shepherd.log"
 CONTAINERS = "containers"
 RUNNING = "running"
 ENDED = "ended"
-WORK = "work"
-STDIN = "stdin"
+EXITS = "exits"
+LOGS = "logs"
+INPUTS = "inputs"
+FOLDERS = (CONTAINERS, RUNNING, ENDED, EXITS, LOGS, INPUTS)
 STREAMS = ("stdout", "stderr")
 #: In the container's own directory: the task writes a number from 0 to 1 there.
 PROGRESS = ".hrm-progress"
@@ -71,9 +74,9 @@ def parse(data: bytes) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     return identity, ended
 
 
-def read(path: str, *, dir_fd: int | None = None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def read(path: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Parse the record at ``path``. Raises OSError (FileNotFoundError where there is none)."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         return parse(os.read(fd, MAX_RECORD_BYTES))
     finally:

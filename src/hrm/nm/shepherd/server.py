@@ -15,7 +15,7 @@ from hrm.nm.shepherd.loop import READABLE, Loop
 
 #: With nobody connected and nothing running, the shepherd leaves after this long.
 IDLE_S = 60.0
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 16
 #: A NodeManager that lets more news than this pile up is dropped: it asks for everything when it comes back.
 _MAX_UNSENT_BYTES = 32 << 20
 _MAX_CLIENTS = 16

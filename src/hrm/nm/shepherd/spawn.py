@@ -40,6 +40,9 @@ class Spawner:
         # Each container costs the shepherd a few descriptors. Containers get the limit that it was started with.
         self._many_files = (self._files[1], self._files[1])
         resource.setrlimit(resource.RLIMIT_NOFILE, self._many_files)
+        self._null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        #: Low numbers kept free (they lead nowhere): no number above the containers' own limit can be passed on.
+        self._low_fds = [os.dup(self._null_fd) for _ in range(3)]
 
     def spawn(
         self,
@@ -47,7 +50,7 @@ class Spawner:
         env: Mapping[str, str],
         workdir: str,
         *,
-        fds: tuple[int, int, int] | None,
+        fds: list[int] | None,
         terminal: str | None = None,
     ) -> int:
         """The pid of ``argv`` running in ``workdir``. Raises SpawnError.
@@ -55,21 +58,28 @@ class Spawner:
         Its standard streams are ``fds``, or all three the terminal named, which becomes its controlling terminal:
         the first terminal that the leader of a session opens.
         """
-        if fds is not None:
-            actions: list[Any] = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(fds)]
-        else:
-            actions = [(os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0)]
-            actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
         try:
             os.chdir(workdir)
         except (OSError, ValueError) as error:
             raise SpawnError(f"working directory {workdir!r}: {_why(error)}", code=126, program=False) from None
-        resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
+        lowered = fds is not None and max(fds) >= self._files[0]
         try:
+            actions: list[Any]
+            if fds is None:
+                actions = [(os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0)]
+                actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
+            else:
+                if lowered:
+                    fds = [os.dup2(fd, low, inheritable=False) for fd, low in zip(fds, self._low_fds, strict=True)]
+                actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(fds)]
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
             return _spawn_by_path(argv, env, actions)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, self._many_files)
             os.fchdir(self._home)
+            if lowered:
+                for low in self._low_fds:
+                    os.dup2(self._null_fd, low, inheritable=False)
 
 
 def _spawn_by_path(argv: list[str], env: Mapping[str, str], actions: list[Any]) -> int:

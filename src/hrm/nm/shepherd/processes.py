@@ -35,14 +35,14 @@ class Process:
         return self.state not in (b"Z", b"X")
 
 
-def read_file(path: str) -> bytes | None:
+def read_file(path: str, at_most: int = 4096) -> bytes | None:
     """A small file of ``/proc``; None if its process is gone or not ours to look at."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return os.read(fd, 1 << 16)
+        return os.read(fd, at_most)
     except OSError:
         return None
     finally:
@@ -55,7 +55,7 @@ def look_up(pid: int) -> Process | None:
     return Process(pid, stat) if stat else None
 
 
-def all_processes() -> list[Process]:
+def everyone() -> list[Process]:
     return [process for name in os.listdir("/proc") if name.isdigit() and (process := look_up(int(name)))]
 
 
@@ -66,10 +66,10 @@ def children(pid: int) -> list[int]:
     except OSError:
         return []
     if not HAS_CHILDREN_FILES:
-        return [process.pid for process in all_processes() if process.ppid == pid]
+        return [process.pid for process in everyone() if process.ppid == pid]
     found: list[int] = []
     for thread in threads:
-        found += map(int, (read_file(f"/proc/{pid}/task/{thread}/children") or b"").split())
+        found += map(int, (read_file(f"/proc/{pid}/task/{thread}/children", 1 << 16) or b"").split())
     return found
 
 

@@ -1,0 +1,47 @@
+"""What a shepherd takes over from one that died: ends not yet acknowledged, and containers that still run."""
+
+from __future__ import annotations
+
+import os
+
+from hrm.nm.shepherd import records
+from hrm.nm.shepherd.container import Container
+from hrm.nm.shepherd.herd import Herd
+
+
+def recover(herd: Herd) -> None:
+    """Fill the herd from the records. Who is neither ended nor alive is LOST: nobody saw how it ended."""
+    for container_id in sorted(os.listdir(records.ENDED)):
+        _, record = records.read(f"{records.ENDED}/{container_id}")
+        if record:
+            herd.ended[container_id] = record
+        else:
+            # Torn by a loss of power. Moved back, it is told as what it is.
+            os.rename(f"{records.ENDED}/{container_id}", f"{records.RUNNING}/{container_id}")
+    for container_id in sorted(os.listdir(records.RUNNING)):
+        _take_over(herd, container_id)
+    for container_id in os.listdir(records.INPUTS):
+        # Its keeper died with the shepherd: input that nobody guards is at its end.
+        os.unlink(f"{records.INPUTS}/{container_id}")
+
+
+def _take_over(herd: Herd, container_id: str) -> None:
+    path = f"{records.RUNNING}/{container_id}"
+    identity, record = records.read(path)
+    if record:
+        # Written whole, and not yet moved.
+        os.rename(path, f"{records.ENDED}/{container_id}")
+        herd.ended[container_id] = record
+        return
+    container = Container(container_id)
+    if identity is None:
+        detail = "nobody saw whether it started"
+    else:
+        container.pid, container.started_at = identity["pid"], identity["started_at"]
+        if identity["boot_id"] != herd.boot_id:
+            detail = "the machine was started anew"
+        elif herd.adopt(container, identity["start_ticks"]):
+            return
+        else:
+            detail = "it ended while no shepherd was there"
+    herd.end(container, reason="lost", code=None, detail=detail)
