@@ -222,6 +222,8 @@ class HomeLock:
     def release(self) -> None:
         """Let go. The file stays: a deleted one would let two servers each lock their own."""
         if self._descriptor >= 0:
+            # Closing alone would leave it to a child that is between fork and exec.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -63,11 +63,11 @@ def open_database(database: Path | str, *, now: float) -> Database:
 
 def _look_into_file(path: Path) -> str | None:
     """The file's revision, None if it is new; over a connection that cannot write. Made private if it is fit."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise StoreError(f"{path} is no regular file", next_step="move it away")
     if not path.exists():
         _make_file(path)
         return None
-    if not path.is_file() or path.is_symlink():
-        raise StoreError(f"{path} is no regular file", next_step="move it away")
     engine = sa.create_engine(_url(path, "ro"), poolclass=NullPool)
     try:
         with engine.connect() as connection:

@@ -193,5 +193,8 @@ TABLES: dict[type[records.Row], sa.Table] = {
 
 #: Alembic's own table, made here too so that a new database needs no import of Alembic (0.3 s).
 alembic_version = sa.Table(
-    "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True, nullable=False)
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )

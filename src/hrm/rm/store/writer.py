@@ -30,7 +30,7 @@ from hrm.rm.store.database import Database, quiet_close
 
 _log = logging.getLogger(__name__)
 
-FIRST_RETRY_S = 0.1
+FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 5.0
 #: Batches that may wait before submissions are refused. What must be written is never refused.
 MAX_WAITING = 10_000
@@ -64,7 +64,7 @@ class Writer:
         self._waiting: deque[_Batch] = deque()
         self._ending = threading.Event()
         self._connection: sa.Connection | None = None
-        self._statements = {row_type: _Upsert(codec, database.engine.dialect) for row_type, codec in CODECS.items()}
+        self._statements = {row_type: Upsert(codec, database.engine.dialect) for row_type, codec in CODECS.items()}
         #: Set at the end iff something that must be written could not be.
         self._given_up: StoreError | None = None
         #: Why what must be written cannot be; "" while all is well.
@@ -222,7 +222,7 @@ class Writer:
         return f"cannot write {path}: {reason} ({free} free in {path.parent})"
 
 
-class _Upsert:
+class Upsert:
     """Insert or replace by key, for one row type."""
 
     def __init__(self, codec: Codec[Any], dialect: sa.Dialect) -> None:
