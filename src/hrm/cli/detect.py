@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: How often a running job is looked at.
 _LOOK_EVERY_S = 0.25
+#: Of more photos only those with boxes are in the table, at most so many.
 _SHOWN_PHOTOS = 100
 _SHOWN_TASKS = 3
 _SHOWN_LINES = 5
@@ -159,10 +160,11 @@ def _last_words(connection: Connection, application_id: str, task_index: int) ->
 def _show_table(results: Sequence[PhotoResult]) -> None:
     from hrm.detect.results import describe
 
+    rows = results if len(results) <= _SHOWN_PHOTOS else [result for result in results if result.boxes]
     columns = (
         Column("PHOTO", lambda row: Path(row.path).name, shrinks=True),
         Column("BOXES", describe, shrinks=True),
     )
-    show_list(results[:_SHOWN_PHOTOS], columns, Output.TABLE)
-    if len(results) > _SHOWN_PHOTOS:
-        note(f"… and {len(results) - _SHOWN_PHOTOS} photos more")
+    show_list(rows[:_SHOWN_PHOTOS], columns, Output.TABLE)
+    if len(rows) > _SHOWN_PHOTOS:
+        note(f"… and {len(rows) - _SHOWN_PHOTOS} photos more with boxes")

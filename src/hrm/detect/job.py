@@ -74,6 +74,8 @@ def detection_job(
         raise InvalidInput(f"must be at least 1: {tasks}", field="tasks")
     check_device(device)
     files = find_model(model, home=home)
+    # A task runs elsewhere, in a directory of its own.
+    photos = [photo.expanduser().absolute() for photo in photos]
     out = out.expanduser().absolute()
     pictures = [out / name for name in picture_names(photos)]
     for clash in set(pictures) & set(photos):

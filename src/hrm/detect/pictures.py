@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import os
+import stat
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ def open_picture(path: Path) -> Image.Image:
     a decompression bomb.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # A pipe would be waited for without end.
+            raise UnreadablePicture(f"{path}: not a file")
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:

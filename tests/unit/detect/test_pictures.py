@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,13 @@ def test_a_photo_that_breaks_off_is_named(tmp_path: Path, suffix: str) -> None:
 def test_a_photo_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnreadablePicture, match=r"none\.jpg: No such file"):
         open_picture(tmp_path / "none.jpg")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+
+    with pytest.raises(UnreadablePicture, match=r"pipe\.jpg: not a file"):
+        open_picture(tmp_path / "pipe.jpg")
 
 
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
