@@ -36,7 +36,7 @@ COMMANDS = (
     Entry("status", "Server", "Show the server.", "hrm.cli.server:status"),
     Entry("config", "Server", "Write, show or check the configuration.", "hrm.cli.config:app"),
     Entry("token", "Server", "Make tokens for users.", "hrm.cli.token:app"),
-    Entry("demo", "Try", "Show what HRM does: fair shares, and objects in photographs.", "hrm.cli.demo:demo"),
+    Entry("demo", "Try", "Show what HRM does.", "hrm.cli.demo:demo"),
     Entry("bench", "Try", "Measure throughput and latency.", "hrm.cli.bench:app"),
     Entry("completion", "Server", "Print a completion script for a shell.", "hrm.cli.completion:completion"),
 )
@@ -48,11 +48,19 @@ class Commands(LazyGroup):
     entries = COMMANDS
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hrm {__version__}")
+        raise typer.Exit
+
+
 def root(
     home: Annotated[
         Path | None, typer.Option(help="Home directory of the server [default: $HRM_HOME, else ~/.hrm].", metavar="DIR")
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """HRM shares machines with CPUs and GPUs fairly between people, programs and frameworks.
 
@@ -66,9 +74,6 @@ def root(
     if home is not None:
         # One place that everything below looks into: the client, the server that is started, the configuration.
         os.environ["HRM_HOME"] = str(home.absolute())
-    if version:
-        print(f"hrm {__version__}")
-        raise typer.Exit
 
 
 def build() -> LazyGroup:
@@ -77,7 +82,6 @@ def build() -> LazyGroup:
         cls=Commands,
         name="hrm",
         add_completion=False,
-        invoke_without_command=True,
         # Plain help: a third of Rich's time, and the same in a pipe.
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -85,7 +89,6 @@ def build() -> LazyGroup:
     app.callback()(root)
     group = typer.main.get_command(app)
     assert isinstance(group, LazyGroup)
-    group.invoke_without_command = False
     return group
 
 
