@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -52,20 +53,19 @@ class Attachment:
     ...         print(item)
     """
 
-    def __init__(self, transport: Transport, application_id: str) -> None:
+    def __init__(self, transport: Transport, path: str) -> None:
         # Imported here: it takes 130 ms, and most commands never attach.
         from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
         from websockets.sync.client import connect
 
         self._closed_error = ConnectionClosed
-        self._id = application_id
         self._address = transport.address
         place = transport.address.partition("://")[2]
         connection = transport.connect_socket()
         try:
             # With a socket of ours no proxy of the environment comes between. TLS is spoken on it already.
-            self._websocket = connect(
-                f"ws://{place}{PREFIX}/applications/{application_id}/attach",
+            opening = connect(
+                f"ws://{place}{PREFIX}{path}",
                 sock=connection,
                 additional_headers=transport.headers,
                 compression=None,
@@ -73,6 +73,8 @@ class Attachment:
                 open_timeout=transport.timeout_s,
                 user_agent_header=None,
             )
+            self._stack = ExitStack()
+            self._websocket = self._stack.enter_context(opening)
         except InvalidStatus as refused:
             connection.close()
             raise _refusal(refused.response.body, self._address) from None
@@ -96,7 +98,7 @@ class Attachment:
 
     def close(self) -> None:
         """Let go. An ``attached`` application whose last client lets go is ended after a grace time."""
-        self._websocket.close()
+        self._stack.close()
 
     def __iter__(self) -> Iterator[Output | Ended]:
         while True:
@@ -195,8 +197,8 @@ class Attachment:
 
     def _lost(self) -> NoServer:
         return NoServer(
-            f"the connection to {self._address} was lost while {self._id} ran",
-            next_step=f"`hrm ps {self._id}` shows whether it goes on",
+            f"the connection to {self._address} was lost while attached",
+            next_step="`hrm ps` shows whether the application goes on",
         )
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hrm.model.error_codec import error_from_dict
 from hrm.model.errors import ClusterError, NoServer, Unauthenticated
+from hrm.model.ids import ApplicationId
 from hrm.model.job_codec import job_to_dict
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import (
@@ -121,17 +122,15 @@ class Client:
     def kill(self, application_id: str, message: str = "") -> None:
         """End it. No error if it has ended. Raises NotFound and Forbidden (it is another user's)."""
         body = {"message": message} if message else {}
-        self._transport.call("POST", f"/applications/{application_id}/kill", body=body, repeatable=True)
+        self._transport.call("POST", _path(application_id, "kill"), body=body, repeatable=True)
 
     def signal(self, application_id: str, signum: int) -> None:
         """Send a signal to each of its running tasks."""
-        self._transport.call(
-            "POST", f"/applications/{application_id}/signal", body={"signum": signum}, repeatable=False
-        )
+        self._transport.call("POST", _path(application_id, "signal"), body={"signum": signum}, repeatable=False)
 
     def application(self, application_id: str) -> ApplicationReport:
         """One application. Raises NotFound."""
-        return self._get(f"/applications/{application_id}", ApplicationReport)
+        return self._get(_path(application_id), ApplicationReport)
 
     def applications(
         self,
@@ -157,7 +156,7 @@ class Client:
             poll_s = min(_LONG_POLL_S, left_s)
             data = self._transport.call(
                 "GET",
-                f"/applications/{application_id}/wait",
+                _path(application_id, "wait"),
                 query={"timeout_s": poll_s},
                 repeatable=True,
                 timeout_s=poll_s + _ANSWER_GRACE_S,
@@ -168,11 +167,11 @@ class Client:
 
     def tasks(self, application_id: str, offset: int = 0, limit: int = 1000) -> list[TaskReport]:
         """Its tasks, in order, from the one numbered ``offset``."""
-        return self._get(f"/applications/{application_id}/tasks", list[TaskReport], offset=offset, limit=limit)
+        return self._get(_path(application_id, "tasks"), list[TaskReport], offset=offset, limit=limit)
 
     def explain(self, application_id: str) -> Explanation:
         """Why it waits: the reason, and the numbers behind it."""
-        return self._get(f"/applications/{application_id}/explain", Explanation)
+        return self._get(_path(application_id, "explain"), Explanation)
 
     def history(
         self, application_id: str | None = None, since: float | None = None, limit: int = 10_000, offset: int = 0
@@ -206,7 +205,7 @@ class Client:
         >>> for data in client.logs(application_id, follow=True):
         ...     sys.stdout.buffer.write(data)
         """
-        path = f"/applications/{application_id}/logs"
+        path = _path(application_id, "logs")
         query = {"task": task, "stream": str(stream), "offset": offset, "attempt": attempt}
         if not follow:
             return self._transport.stream(path, query=query)
@@ -216,7 +215,7 @@ class Client:
         """All its output, its end, and a way in for input and signals; see `hrm.sdk.attachment.Attachment`."""
         from hrm.sdk.attachment import Attachment
 
-        return Attachment(self._transport, application_id)
+        return Attachment(self._transport, _path(application_id, "attach"))
 
     def events(self, after_seq: int = 0, application_id: str | None = None) -> Iterator[EventReport]:
         """What happened after ``after_seq``, then each event as it happens, without end.
@@ -248,6 +247,12 @@ class Client:
             return self._transport.stream(path, query=query, headers=headers)
 
         return resumed(self._transport.stream(path, query=query), again)
+
+
+def _path(application_id: str, rest: str = "") -> str:
+    """Raises InvalidInput for what is no id, so that nothing else gets into a path."""
+    path = f"/applications/{ApplicationId.parse(application_id)}"
+    return f"{path}/{rest}" if rest else path
 
 
 def _followed(events: Iterator[ServerEvent]) -> Iterator[bytes]:

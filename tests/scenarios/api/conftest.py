@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
 import httpx
@@ -89,8 +90,33 @@ class RunningServer:
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(timeout=10)
 
+    def token(self, user: str, *, admin: bool = False) -> str:
+        return TOKENS.mint(user, admin=admin)
+
     def client(self, user: str = "ada", *, admin: bool = False, timeout_s: float = 10.0) -> Client:
-        return Client(self.address, token=TOKENS.mint(user, admin=admin), timeout_s=timeout_s)
+        return Client(self.address, token=self.token(user, admin=admin), timeout_s=timeout_s)
+
+    def drop_connections(self) -> None:
+        """As a network does: every connection ends, without a word."""
+
+        async def drop() -> None:
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
+
+        asyncio.run_coroutine_threadsafe(drop(), self._loop).result(timeout=10)
+
+    def count_calls(self, method: str) -> Callable[[], int]:
+        """How often the facade's ``method`` is called from now on."""
+        inside = getattr(self.facade, method)
+        calls = 0
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return inside(*arguments, **named)
+
+        setattr(self.facade, method, counted)
+        return lambda: calls
 
     def stop(self) -> None:
         if self._thread.is_alive():
@@ -107,6 +133,31 @@ def server(app: FastAPI, facade: FakeFacade, settings: ApiSettings) -> Iterator[
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture
+def unused_address() -> str:
+    """Where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """It takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def other_server() -> Iterator[str]:
+    """A web server that has never heard of HRM."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{other.server_port}"
+        other.shutdown()
+        thread.join()
 
 
 @pytest.fixture
