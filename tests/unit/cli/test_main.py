@@ -119,7 +119,9 @@ def test_without_a_server_it_exits_3_and_says_how_to_start_one(hrm, no_server, c
 
 
 def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
-    code = "from hrm.cli import main; main.print = print\nimport sys\nsys.argv[1:] = ['completion', 'bash']\nmain.main()"
+    code = (
+        "from hrm.cli import main; main.print = print\nimport sys\nsys.argv[1:] = ['completion', 'bash']\nmain.main()"
+    )
 
     # `true` reads nothing, and the script is larger than a pipe holds only on some systems: close it first.
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
