@@ -132,7 +132,11 @@ class Ask:
         """One container was placed on ``node``, which `accepts` allows."""
         self.pending -= 1
         places = self.places
-        at_node, at_rack, anywhere = places.get(node.node_id), places.get(node.rack), places.get(ANY)
+        anywhere = places.get(ANY)
+        if anywhere is not None and len(places) == 1:
+            anywhere.count -= 1
+            return
+        at_node, at_rack = places.get(node.node_id), places.get(node.rack)
         if anywhere is not None:
             self._use(ANY, anywhere)
             if at_node is not None:

@@ -48,10 +48,10 @@ class Finding:
 
 def kept_reason(books: Books, app: App) -> Reason:
     """The worst of the codes that the last visits left at the application's asks. Looks at no node but one."""
-    if not app.asks:
-        return Reason.NOTHING_PENDING
     if not app.runnable:
         return Reason.QUEUE_MAX_RUNNING_APPS
+    if not app.asks:
+        return Reason.NOTHING_PENDING
     if not books.nodes:
         return Reason.NO_NODES
     return max(_kept(books, ask) for ask in app.asks[:MAX_ASKS])
@@ -71,12 +71,12 @@ def _kept(books: Books, ask: Ask) -> Reason:
 
 def explain(books: Books, app: App) -> Explanation:
     """The explanation of the ask that is worst off; equal ones in the order of the asks."""
-    if not app.asks:
+    if not app.runnable:
+        finding = _not_runnable(app)
+    elif not app.asks:
         held = len(app.containers)
         words = f"all {held} containers it asked for run" if held else "it asks for no container now"
         finding = Finding(Reason.NOTHING_PENDING, words)
-    elif not app.runnable:
-        finding = _not_runnable(app)
     else:
         alike: dict[tuple[Shape, tuple[str, ...]], Ask] = {}
         for ask in app.asks:

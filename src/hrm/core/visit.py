@@ -60,20 +60,17 @@ class Assignment:
 
 def find_ask(queue: Queue, node: Node, visit: int) -> Ask | None:
     """The ask that comes first by policy among those in ``queue`` that can be placed on ``node``; None iff none."""
-    is_leaf = not queue.children
+    find = find_ask if queue.children else _find_in_app
     for entry in queue.sorted_children():
         child = entry[-1]
-        if child.missed_visit == visit:
-            continue
-        if is_leaf:
-            ask = _find_in_app(child, node, visit)
-        elif _may_place(child, node, visit):
-            ask = find_ask(child, node, visit)
-        else:
-            ask = None
-        if ask is not None:
-            return ask
-        child.missed_visit = visit
+        if child.missed_visit != visit:
+            ask = find(child, node, visit)
+            if ask is not None:
+                return ask
+            child.missed_visit = visit
+            # Mostly the first child takes something. Only where it does not is it worth asking who could.
+            if not _may_place(queue, node, visit):
+                return None
     return None
 
 

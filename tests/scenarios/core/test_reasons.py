@@ -1,0 +1,310 @@
+"""Why is it waiting: for each reason one situation, its sentence, its numbers and its cure."""
+
+from __future__ import annotations
+
+from hrm.core.events import BlacklistChanged, NodeSchedulable
+from hrm.core.reasons import Reason
+from hrm.testing.builders import Scenario, amounts, queue, queues
+
+
+def one_queue(**limits: object) -> Scenario:
+    return Scenario(queues(queue("all", policy="drf", **limits), policy="drf"))  # type: ignore[arg-type]
+
+
+def test_nothing_waits_when_all_of_it_runs() -> None:
+    s = one_queue()
+    s.add_node("n1")
+    app = s.submit("all")
+    s.ask(app, 2)
+    s.settle()
+
+    assert s.reason(app) == "nothing_pending"
+    assert "all 2 containers" in s.explain(app).message
+
+
+def test_no_nodes() -> None:
+    s = one_queue()
+    app = s.submit("all")
+    s.ask(app)
+
+    assert s.reason(app) == "no_nodes"
+
+
+def test_never_fits_names_the_largest_node_and_what_is_too_much() -> None:
+    s = one_queue()
+    s.add_node("small", cpus=2, memory="4G")
+    s.add_node("large", cpus=8, memory="16G")
+    app = s.submit("all")
+    s.ask(app, 1, cpus=12, memory="1G")
+
+    explanation = s.explain(app)
+
+    assert explanation.reason == "never_fits"
+    assert explanation.message == "asks for 12 vcores, 1G; the largest node, large, has 8 vcores, 16G"
+    assert explanation.evidence[0]["too_much"] == ["vcores_milli"]
+    assert explanation.remedies == ["ask for at most 8 vcores, 1G"]
+
+
+def test_too_little_memory_now_says_how_much_there_is() -> None:
+    s = one_queue()
+    s.add_node("n1", cpus=8, memory="8G")
+    s.add_node("n2", cpus=8, memory="8G")
+    other, app = s.submit("all"), s.submit("all")
+    s.ask(other, 2, memory="7G")
+    s.visit("n1", "n2")
+    s.ask(app, 1, memory="2G")
+    s.settle()
+
+    explanation = s.explain(app)
+
+    assert explanation.reason == "insufficient_memory"
+    assert explanation.message == (
+        "waits for 1 vcores, 2G: 2 of 2 nodes that could hold it have too little memory free now, at most 1G"
+    )
+    assert "would start now with 1G" in explanation.remedies
+    assert {"kind": "nodes", "reason": "insufficient_memory", "count": 2, "nodes": ["n1", "n2"]} in explanation.evidence
+
+
+def test_too_few_vcores_now() -> None:
+    s = one_queue()
+    s.add_node("n1", cpus=2, memory="64G")
+    other, app = s.submit("all"), s.submit("all")
+    s.ask(other, 2)
+    s.settle()
+    s.ask(app)
+
+    assert s.reason(app) == "insufficient_vcores"
+    assert "the only node that could, n1, has too little vcores free now" in s.explain(app).message
+
+
+def test_too_few_gpus_now() -> None:
+    s = one_queue()
+    s.add_node("n1", gpus=2)
+    other, app = s.submit("all"), s.submit("all")
+    s.ask(other, 1, gpus=1)
+    s.settle()
+    s.ask(app, 1, gpus=2)
+
+    assert s.reason(app) == "insufficient_gpus"
+    assert "would start now with 1 GPUs" in s.explain(app).remedies
+
+
+def test_a_fragmented_gpu_names_the_largest_piece() -> None:
+    s = one_queue()
+    s.add_node("n1", gpus=2)
+    other, app = s.submit("all"), s.submit("all")
+    s.ask(other, 2, gpus=0.6)
+    s.settle()
+    s.ask(app, 1, gpus=0.7)
+    s.settle()
+
+    explanation = s.explain(app)
+
+    assert explanation.reason == "gpu_fragmented"
+    assert "pieces of at most 0.4" in explanation.message
+    assert "would start now with 0.4 GPUs" in explanation.remedies
+
+
+def test_too_little_of_another_resource_now() -> None:
+    s = one_queue()
+    s.add_node("n1", others={"licences": 3})
+    other, app = s.submit("all"), s.submit("all")
+    s.ask(other, 1, others={"licences": 2})
+    s.settle()
+    s.ask(app, 1, others={"licences": 2})
+
+    assert s.reason(app) == "insufficient_other"
+    assert "at most 1 licences" in s.explain(app).message
+
+
+def test_an_unknown_gpu_model_lists_those_there_are() -> None:
+    s = one_queue()
+    s.add_node("n1", gpus=2, model="RTX 2080 Ti")
+    s.add_node("n2", gpus=1, model="V100")
+    app = s.submit("all")
+    s.ask(app, 1, gpus=1, model="H100")
+
+    explanation = s.explain(app)
+
+    assert explanation.reason == "no_such_gpu_model"
+    assert explanation.evidence[0]["models"] == {"RTX 2080 Ti": 2, "V100": 1}
+
+
+def test_a_model_on_too_few_devices_never_fits() -> None:
+    s = one_queue()
+    s.add_node("n1", gpus=2, model="V100")
+    s.add_node("n2", gpus=4, model="RTX 2080 Ti")
+    app = s.submit("all")
+    s.ask(app, 1, gpus=3, model="V100")
+
+    assert s.reason(app) == "never_fits"
+
+
+def test_a_place_that_is_not_in_the_cluster() -> None:
+    s = one_queue()
+    s.add_node("n1")
+    app = s.submit("all")
+    s.ask(app, 1, where="n7", relax=False)
+
+    assert s.reason(app) == "place_not_found"
+    assert "n7" in s.explain(app).message
+
+
+def test_a_place_that_is_full_is_not_a_full_cluster() -> None:
+    s = one_queue()
+    s.add_node("n1", cpus=1, memory="1G")
+    s.add_node("n2", cpus=8, memory="8G")
+    other, app = s.submit("all"), s.submit("all")
+    s.ask(other, 1, where="n1", relax=False)
+    s.settle()
+    s.ask(app, 1, where="n1", relax=False)
+    s.settle()
+
+    explanation = s.explain(app)
+
+    assert explanation.reason == "insufficient_memory"
+    assert {"kind": "nodes", "reason": "wrong_place", "count": 1, "nodes": ["n2"]} in explanation.evidence
+
+
+def test_blacklisted_nodes() -> None:
+    s = one_queue()
+    s.add_node("n1")
+    app = s.submit("all")
+    s.handle(BlacklistChanged(app.application, frozenset({"n1"})))
+    s.ask(app)
+    s.settle()
+
+    assert s.reason(app) == "blacklisted"
+
+
+def test_nodes_that_take_nothing() -> None:
+    s = one_queue()
+    s.add_node("n1")
+    s.handle(NodeSchedulable("n1", False))
+    app = s.submit("all")
+    s.ask(app)
+
+    assert s.reason(app) == "nodes_not_schedulable"
+
+
+def test_a_queue_at_its_max_share_is_named_even_if_it_is_an_ancestor() -> None:
+    s = Scenario(queues(queue("parent", queue("a"), queue("b"), max_share=amounts(2, "8G"))))
+    s.add_node("n1")
+    a, b = s.submit("parent.a"), s.submit("parent.b")
+    s.ask(a, 2)
+    s.settle()
+    s.ask(b, 1)
+    s.settle()
+
+    explanation = s.explain(b)
+
+    assert explanation.reason == "queue_max_share"
+    assert explanation.message == (
+        "queue parent uses 2 vcores of its max share of 2 vcores; 1 vcores more would pass it"
+    )
+    assert explanation.evidence[0]["queue"] == "parent"
+
+
+def test_more_than_the_max_share_in_one_piece() -> None:
+    s = one_queue(max_share=amounts(2, "2G"))
+    s.add_node("n1")
+    app = s.submit("all")
+    s.ask(app, 1, cpus=4)
+
+    assert s.reason(app) == "queue_max_share"
+    assert "more than the max share" in s.explain(app).message
+
+
+def test_the_limit_on_running_applications_says_who_is_ahead() -> None:
+    s = one_queue(max_running_apps=1)
+    first, second, third = (s.submit("all") for _ in range(3))
+    s.ask(third)
+
+    explanation = s.explain(third)
+
+    assert explanation.reason == "queue_max_running_apps"
+    assert explanation.message == "queue all runs 1 applications and may run 1; 1 wait before this one"
+    assert explanation.evidence[0]["running_applications"] == [str(first.application)]
+    assert s.reason(second) == "queue_max_running_apps"
+
+
+def test_room_that_is_promised_to_others_names_who_is_ahead() -> None:
+    s = Scenario(queues(queue("a", weight=1), queue("b", weight=1)))
+    s.add_node("n1", cpus=1, memory="1G")
+    s.add_node("n2", cpus=1, memory="1G")
+    a, b = s.submit("a"), s.submit("b")
+    s.ask(a, 1)
+    s.visit("n1")
+    s.ask(a, 1)
+    s.ask(b, 1)
+
+    explanation = s.explain(a)
+
+    assert explanation.reason == "behind_others"
+    assert explanation.evidence[0]["name"] == "b"
+    assert s.reason(b) == "not_yet_scheduled"
+
+
+def test_behind_an_older_application_of_a_fifo_queue() -> None:
+    s = Scenario(queues(queue("line", policy="fifo")))
+    s.add_node("n1", cpus=1, memory="1G")
+    first, second = s.submit("line"), s.submit("line")
+    s.ask(first, 1)
+    s.ask(second, 1)
+
+    explanation = s.explain(second)
+
+    assert explanation.reason == "behind_others"
+    assert explanation.evidence[0]["name"] == str(first.application)
+
+
+def test_the_worst_of_several_requests_is_the_one_explained() -> None:
+    s = one_queue()
+    s.add_node("n1", cpus=1, memory="1G")
+    app = s.submit("all")
+    s.ask(app, 3)
+    s.ask(app, 1, memory="64G", priority=5)
+    s.settle()
+
+    assert s.reason(app) == "never_fits"
+
+
+def test_explaining_changes_nothing() -> None:
+    def outcome(explained: bool) -> list[object]:
+        s = Scenario(queues(queue("a"), queue("b"), policy="drf"))
+        s.add_node("n1", cpus=3, memory="3G")
+        a, b = s.submit("a"), s.submit("b")
+        s.ask(a, 5)
+        s.ask(b, 5, memory="2G")
+        if explained:
+            s.explain(a)
+            s.explain(b)
+        return list(s.visit("n1"))
+
+    assert outcome(explained=True) == outcome(explained=False)
+
+
+def test_the_codes_kept_by_visits_tell_apart_the_common_reasons_without_a_dry_run() -> None:
+    s = one_queue(max_share=amounts(2, "64G"))
+    s.add_node("n1", cpus=8, memory="4G")
+    at_max, short = s.submit("all"), s.submit("all")
+    s.ask(short, 1, memory="8G")
+    s.ask(at_max, 3)
+    s.settle()
+
+    def kept(app) -> Reason:  # type: ignore[no-untyped-def]
+        view = s.scheduler.application_view(app.application)
+        assert view is not None
+        return view.reason
+
+    assert kept(at_max) is Reason.QUEUE_MAX_SHARE
+    assert str(kept(at_max)) == "queue_max_share"
+    assert kept(short) is Reason.QUEUE_MAX_SHARE
+    s.finish(*s.containers(at_max))
+    s.ask(at_max, 0)
+    s.settle()
+    assert kept(short) is Reason.INSUFFICIENT_MEMORY
+
+
+def test_every_reason_has_words() -> None:
+    assert all(reason.sentence and str(reason) == reason.name.lower() for reason in Reason)
