@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 from PIL import Image
 
@@ -16,7 +15,7 @@ from hrm.detect.graph import INPUT_NAME, build_model
 from hrm.detect.letterbox import Letterbox
 from hrm.detect.models import ModelFiles, check_device, find_model
 from hrm.detect.network import Network, read_network
-from hrm.detect.pictures import open_picture, upright_rgb
+from hrm.detect.pictures import open_picture, pixels_of, upright_rgb
 from hrm.detect.results import Detection
 from hrm.detect.weights import read_names, read_weights
 from hrm.model.errors import InvalidInput
@@ -66,7 +65,7 @@ class Detector:
         image = upright_rgb(picture) if isinstance(picture, Image.Image) else open_picture(Path(picture))
         inputs = self.network.inputs
         letterbox = Letterbox.fit(image.width, image.height, inputs.width, inputs.height)
-        heads = self._session.run(None, {INPUT_NAME: letterbox.apply(np.asarray(image))})
+        heads = self._session.run(None, {INPUT_NAME: letterbox.apply(pixels_of(image))})
         return find_boxes(heads, self.network, letterbox, self.names, threshold)
 
 

@@ -67,12 +67,15 @@ def resize(pixels: NDArray[np.uint8], width: int, height: int) -> Floats:
     First along the width, then along the height, each point between the two nearest: corners map to corners. The last
     column and row are those of the source, also where rounding would put them just before.
     """
-    left, right, part = _neighbours(pixels.shape[1], width)
-    part = part[None, :, None]
-    rows = (1 - part) * _unit(pixels[:, left]) + part * _unit(pixels[:, right])
-    above, below, part = _neighbours(pixels.shape[0], height)
-    part = part[:, None, None]
-    return (1 - part) * rows[above] + part * rows[below]
+    left, right, across = _neighbours(pixels.shape[1], width)
+    above, below, down = _neighbours(pixels.shape[0], height)
+    across, down = across[None, :, None], down[:, None, None]
+
+    def along(rows: NDArray[np.intp]) -> Floats:
+        # Only the rows that are needed: a large photo has far more.
+        return (1 - across) * _unit(pixels[np.ix_(rows, left)]) + across * _unit(pixels[np.ix_(rows, right)])
+
+    return (1 - down) * along(above) + down * along(below)
 
 
 def _neighbours(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:

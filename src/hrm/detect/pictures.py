@@ -8,14 +8,17 @@ import stat
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from hrm.detect.results import Detection
 from hrm.model.errors import CallerError
 
 JPEG_QUALITY = 90
+_BAND_ROWS = 512
 _GOLDEN_RATIO = 0.618034
 
 
@@ -38,8 +41,10 @@ def open_picture(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
+                # In place, so that no more than two copies of a large photo lie in memory at any time.
+                ImageOps.exif_transpose(file, in_place=True)
                 file.load()
-                return upright_rgb(file)
+                return _rgb(file)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         limit = f"{Image.MAX_IMAGE_PIXELS:,}"
         raise UnreadablePicture(f"{path}: has more than {limit} pixels", next_step="scale it down first") from None
@@ -54,13 +59,26 @@ def open_picture(path: Path) -> Image.Image:
 
 def upright_rgb(picture: Image.Image) -> Image.Image:
     """``picture`` turned as its EXIF says, in three channels of 8 bits; transparency is dropped, as darknet does."""
-    turned = ImageOps.exif_transpose(picture)
-    if turned.mode.startswith(("I", "F")):
-        return Image.fromarray(_eight_bits(np.asarray(turned))).convert("RGB")
-    return turned.convert("RGB")
+    turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return _rgb(ImageOps.exif_transpose(picture) if turned else picture)
 
 
-def _eight_bits(values: np.ndarray) -> np.ndarray:
+def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:
+    """Height × width × channels. In bands: for a whole picture at once Pillow needs its size twice over."""
+    pixels = np.empty((picture.height, picture.width, len(picture.getbands())), dtype=np.uint8)
+    for top in range(0, picture.height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, picture.height)
+        pixels[top:bottom] = np.asarray(picture.crop((0, top, picture.width, bottom)))
+    return pixels
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(("I", "F")):
+        return Image.fromarray(_eight_bits(np.asarray(picture))).convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Grey values of 16 or 32 bits, or floats, to bytes; Pillow's own conversion would cut them off at 255."""
     finite = np.nan_to_num(values.astype(np.float32))
     highest = float(finite.max(initial=0.0))
