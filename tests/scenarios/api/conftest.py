@@ -69,7 +69,10 @@ class RunningServer:
     def __init__(self, app: FastAPI, facade: FakeFacade, settings: ApiSettings) -> None:
         self.facade = facade
         self.app = app
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        # As the server does it: asyncio turns Nagle's delay off where the protocol is named.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.listen(128)
         self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", **settings.uvicorn_options()))
         self._thread = threading.Thread(target=self._run, name="api server")
