@@ -66,7 +66,8 @@ class Interaction:
             raise NotFound(f"no {what} in this application", next_step="`hrm history APP` lists the attempts")
         latest = max(wanted, key=lambda one: one.task_attempt or 0)
         if latest.started_at is None:
-            return LogChunk(data=b"", next_offset=max(0, offset), end=True)
+            # Never begun; or over by now and this not on disk yet, in which case its output is still to come.
+            return LogChunk(data=b"", next_offset=max(0, offset), end=latest.state.final)
         return await self._read(latest, stream, offset, max_bytes)
 
     async def _read(self, row: ContainerRow, stream: LogStream, offset: int, max_bytes: int) -> LogChunk:
