@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,12 +101,9 @@ def _end(client: Client) -> None:
         return
     finally:
         client.close()
-    while True:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.02)
+    # It is our child: until it is waited for, its pid does not go away.
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 @contextmanager
