@@ -1,0 +1,287 @@
+"""`hrm run` feels like running the command."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import DEADLINE_S, HRM, Hrm
+
+from hrm.testing import eventually
+
+
+def test_it_prints_what_the_command_prints_and_exits_as_it_does(up: Hrm) -> None:
+    result = up("run", "--", "sh", "-c", "echo hi; echo oops >&2; exit 3")
+
+    assert (result.code, result.out, result.err) == (3, "hi\n", "oops\n")
+
+
+def test_it_reads_what_the_command_reads(up: Hrm) -> None:
+    assert up("run", "--", "cat", stdin="x\n").out == "x\n"
+
+
+def test_a_large_input_arrives_whole(up: Hrm) -> None:
+    text = "".join(f"line {number}\n" for number in range(300_000))
+
+    out = up("run", "--", "sha256sum", stdin=text).out
+
+    assert out.split()[0] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_large_output_arrives_whole(up: Hrm) -> None:
+    out = up("run", "--", "seq", "300000").out
+
+    assert out == "".join(f"{number}\n" for number in range(1, 300_001))
+
+
+def test_it_runs_where_the_caller_is_with_the_callers_environment(up: Hrm, tmp_path: Path) -> None:
+    (tmp_path / "here.sh").write_text("#!/bin/sh\necho $COLOUR $1 $(pwd -P)\n")
+    (tmp_path / "here.sh").chmod(0o755)
+
+    result = up("run", "--env", "COLOUR=blue", "--", "./here.sh", "a b", cwd=tmp_path)
+
+    assert result.out == f"blue a b {tmp_path.resolve()}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["no-such-program"], 127),
+        (["/etc/passwd"], 126),
+        (["sh", "-c", "kill -TERM $$"], 143),
+        (["sh", "-c", "kill -KILL $$"], 137),
+    ],
+)
+def test_exit_codes_are_a_shells(up: Hrm, command: list[str], code: int) -> None:
+    assert up("run", "--", *command).code == code
+
+
+def test_a_directory_that_is_not_there_is_named(up: Hrm) -> None:
+    result = up("run", "--workdir", "/no/such/place", "--", "true")
+
+    assert result.code != 0
+    assert "/no/such/place" in result.err
+
+
+def test_two_at_once_work(up: Hrm) -> None:
+    with up.started("run", "--", "sh", "-c", "echo one") as one, up.started("run", "--", "sh", "-c", "echo two") as two:
+        assert (one.communicate(timeout=DEADLINE_S)[0], two.communicate(timeout=DEADLINE_S)[0]) == ("one\n", "two\n")
+        assert (one.returncode, two.returncode) == (0, 0)
+
+
+def test_several_tasks_print_whole_lines_and_the_highest_code_counts(up: Hrm) -> None:
+    result = up("run", "--tasks", 5, "--label", "--", "sh", "-c", "echo I am $HRM_TASK_INDEX; exit $HRM_TASK_INDEX")
+
+    assert sorted(result.out.splitlines()) == [f"{task}: I am {task}" for task in range(5)]
+    assert result.code == 4
+
+
+def test_a_reader_that_leaves_ends_it_without_a_word(up: Hrm) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{HRM} run -- yes | head -2"], env=up.env, capture_output=True, text=True, timeout=DEADLINE_S
+    )
+
+    assert (done.stdout, done.stderr) == ("y\ny\n", "")
+
+
+# --- signals
+
+
+def started(app: subprocess.Popen[str]) -> None:
+    """Until the command has printed its first line."""
+    assert app.stdout is not None
+    assert app.stdout.readline()
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP", "USR1", "USR2"])
+def test_signals_reach_the_command(up: Hrm, name: str) -> None:
+    script = f"trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done"
+
+    with up.started("run", "--", "sh", "-c", script) as run:
+        started(run)
+        run.send_signal(getattr(signal, f"SIG{name}"))
+        out, _ = run.communicate(timeout=DEADLINE_S)
+
+    assert (run.returncode, out) == (9, f"got {name}\n")
+
+
+def test_a_second_interrupt_kills_what_ignores_the_first(up: Hrm) -> None:
+    script = "trap 'echo no' INT; echo ready; while :; do sleep 0.05; done"
+
+    with up.started("run", "--", "sh", "-c", script) as run:
+        started(run)
+        run.send_signal(signal.SIGINT)
+        started(run)  # "no"
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=DEADLINE_S)
+
+    assert run.returncode in (137, 143)
+
+
+def test_losing_the_client_ends_the_job(up: Hrm) -> None:
+    with up.started("run", "--name", "lost client", "--", "sh", "-c", "echo ready; sleep 600") as run:
+        started(run)
+        run.kill()
+
+    (app,) = [app for app in up.apps() if app["name"] == "lost client"]
+    eventually(lambda: up.state(app["application_id"]) == "KILLED", timeout_s=DEADLINE_S)
+
+
+def test_a_detached_job_needs_no_client(up: Hrm) -> None:
+    result = up("run", "--detach", "--", "sh", "-c", "sleep 0.3; echo done")
+    app = result.out.strip()
+
+    assert up("wait", app).code == 0
+    assert up("logs", app).out == "done\n"
+
+
+def test_what_waits_is_ended_by_an_interrupt(up: Hrm) -> None:
+    blocker = up("run", "--detach", "--cpus", 4, "--", "sleep", "600").out.strip()
+    try:
+        with up.started("run", "--name", "waits", "--", "true") as run:
+            eventually(lambda: any(app["name"] == "waits" for app in up.apps("--state", "ACCEPTED")), timeout_s=20)
+            run.send_signal(signal.SIGINT)
+            run.communicate(timeout=DEADLINE_S)
+        assert run.returncode != 0
+        (app,) = [app for app in up.apps() if app["name"] == "waits"]
+        assert app["state"] == "KILLED"
+    finally:
+        up("kill", blocker)
+
+
+# --- terminals
+
+
+class Terminal:
+    """Our end of a terminal in which ``hrm run`` runs."""
+
+    def __init__(self, leader: int) -> None:
+        self.leader = leader
+        self.seen = b""
+
+    def type(self, keys: str) -> None:
+        os.write(self.leader, keys.encode())
+
+    def expect(self, text: str) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while text.encode() not in self.seen:
+            assert time.monotonic() < deadline, f"{text!r} is not in {self.seen!r}"
+            if select.select([self.leader], [], [], 0.1)[0]:
+                try:
+                    self.seen += os.read(self.leader, 4096)
+                except OSError:
+                    break  # the other side is gone
+        assert text.encode() in self.seen
+        self.seen = self.seen.partition(text.encode())[2]
+
+
+@contextmanager
+def in_terminal(hrm: Hrm, *arguments: str, rows: int = 24, columns: int = 80) -> Iterator[tuple[int, Terminal]]:
+    """``hrm`` with a terminal as its controlling one; its pid and our end."""
+    pid, leader = pty.fork()
+    if pid == 0:
+        os.execve(HRM, ["hrm", *arguments], {**hrm.env, "TERM": "xterm"})
+    fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    ended = False
+    try:
+        yield pid, Terminal(leader)
+        ended = True
+    finally:
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(leader)
+
+
+def exit_code(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_in_a_terminal_the_command_has_one_of_the_same_size(up: Hrm) -> None:
+    script = "read ready; test -t 0 && test -t 1 && stty size; read again; stty size; exit 7"
+
+    with in_terminal(up, "run", "--", "sh", "-c", script, rows=33, columns=99) as (pid, terminal):
+        terminal.type("\n")
+        terminal.expect("33 99")
+        fcntl.ioctl(terminal.leader, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 111, 0, 0))
+        os.kill(pid, signal.SIGWINCH)
+        # The new size needs its way; the command is asked until it knows.
+        eventually(lambda: resized(terminal), timeout_s=DEADLINE_S)
+        assert exit_code(pid) == 7
+
+
+def resized(terminal: Terminal) -> bool:
+    time.sleep(0.2)
+    terminal.type("\n")
+    terminal.expect("44 111")
+    return True
+
+
+def test_in_a_terminal_ctrl_c_is_a_key_that_the_commands_own_terminal_makes_a_signal(up: Hrm) -> None:
+    script = "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.05; done"
+
+    with in_terminal(up, "run", "--", "sh", "-c", script) as (pid, terminal):
+        before = termios.tcgetattr(terminal.leader)
+        terminal.expect("ready")
+        eventually(lambda: not termios.tcgetattr(terminal.leader)[3] & termios.ISIG, timeout_s=DEADLINE_S)
+        terminal.type("\x03")
+        terminal.expect("interrupted")
+        code = exit_code(pid)
+        after = termios.tcgetattr(terminal.leader)
+
+    assert code == 5
+    assert after[3] == before[3]
+
+
+def test_in_a_terminal_why_it_waits_is_said(up: Hrm) -> None:
+    blocker = up("run", "--detach", "--cpus", "4", "--", "sleep", "600").out.strip()
+    try:
+        with in_terminal(up, "run", "--", "true") as (pid, terminal):
+            terminal.expect("waits in default: ")
+            up("kill", blocker)
+            assert exit_code(pid) == 0
+    finally:
+        up("kill", blocker)
+
+
+# --- servers that come and go
+
+
+def test_without_a_server_one_is_started_and_shared_and_leaves_when_idle(hrm: Hrm) -> None:
+    hrm.configure("server: {idle_exit: 1s}\n")
+
+    with hrm.started("run", "--", "echo", "one") as one, hrm.started("run", "--", "echo", "two") as two:
+        outputs = [process.communicate(timeout=DEADLINE_S)[0] for process in (one, two)]
+    pid = hrm.pid
+
+    assert outputs == ["one\n", "two\n"]
+    assert (hrm.home / "server.log").read_text().count("ready") == 1
+    if pid is not None:  # it may be quicker than we are
+        eventually(lambda: hrm("status").code == 3, timeout_s=DEADLINE_S)
+
+
+def test_a_run_outlives_a_restart_of_the_server(hrm: Hrm) -> None:
+    assert hrm("up", "--detach").code == 0
+    script = "echo before; while ! test -e go; do sleep 0.05; done; echo after; exit 4"
+
+    with hrm.started("run", "--", "sh", "-c", script, cwd=hrm.home) as run:
+        started(run)
+        assert hrm("down").code == 0
+        assert hrm("up", "--detach").code == 0
+        (hrm.home / "go").touch()
+        out, err = run.communicate(timeout=DEADLINE_S)
+
+    assert (run.returncode, out) == (4, "after\n")
+    assert "waiting up to 30 s" in err
