@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
+from hrm.testing.clock import ManualClock
 from hrm.testing.conditions import eventually, eventually_async
+from hrm.testing.engine import ENGINE_CHECKS, EngineHarness, RecordingListener, check_engine, started
+from hrm.testing.fake_cluster import FakeCluster
+from hrm.testing.fake_engine import FakeEngine
+from hrm.testing.shepherds import kill_herd, kill_shepherd, shepherd_pid
 
-__all__ = ["eventually", "eventually_async"]
+__all__ = [
+    "ENGINE_CHECKS",
+    "EngineHarness",
+    "FakeCluster",
+    "FakeEngine",
+    "ManualClock",
+    "RecordingListener",
+    "check_engine",
+    "eventually",
+    "eventually_async",
+    "kill_herd",
+    "kill_shepherd",
+    "shepherd_pid",
+    "started",
+]

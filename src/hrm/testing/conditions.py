@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 _POLL_S = 0.005
@@ -26,9 +26,7 @@ def eventually(condition: Callable[[], T], timeout_s: float = 10.0, *, describe:
         time.sleep(_POLL_S)
 
 
-async def eventually_async(
-    condition: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, *, describe: str = ""
-) -> T:
+async def eventually_async(condition: Callable[[], Any], timeout_s: float = 10.0, *, describe: str = "") -> Any:
     """As `eventually`, on a loop that goes on meanwhile; the condition may be a coroutine function."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -39,7 +37,7 @@ async def eventually_async(
             except AssertionError as error:
                 value, failure = None, error
         if value:
-            return cast("T", value)
+            return value
         if time.monotonic() > deadline:
             raise _given_up(condition, timeout_s, describe, value) from failure
         await asyncio.sleep(_POLL_S)

@@ -1,0 +1,350 @@
+"""One conformance suite for every engine.
+
+``maker(state)`` makes an engine over the machines called ``state``; the same name again means the same machines, so
+that a second engine finds what the first one left. Run everything by ``await check_engine(maker)``, or each of
+`ENGINE_CHECKS` as a test of its own. The commands are plain programs of any Unix, and few enough to be played.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+
+from hrm.engines.base import Engine
+from hrm.model.containers import (
+    ContainerUsage,
+    ExitReason,
+    ExitRecord,
+    LaunchSpec,
+    LogStream,
+    NodeUsage,
+    StartRecord,
+)
+from hrm.model.errors import NotFound
+from hrm.model.nodes import NodeSpec
+from hrm.testing.conditions import eventually_async
+
+EngineMaker = Callable[[str], Engine]
+EngineCheck = Callable[[EngineMaker], Awaitable[None]]
+_serial = itertools.count(1)
+
+
+class RecordingListener:
+    """Remembers what an engine tells."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, NodeSpec] = {}
+        self.isolation: dict[str, str] = {}
+        #: The lists given with the latest registration.
+        self.registered_running: list[StartRecord] = []
+        self.registered_finished: list[ExitRecord] = []
+        self.lost: list[tuple[str, str]] = []
+        self.heartbeats: list[tuple[NodeUsage, Sequence[ContainerUsage]]] = []
+        self.starts: list[StartRecord] = []
+        self.ends: list[ExitRecord] = []
+
+    def node_registered(
+        self, node: NodeSpec, running: Sequence[StartRecord], finished: Sequence[ExitRecord], isolation: str
+    ) -> None:
+        self.nodes[node.node_id] = node
+        self.isolation[node.node_id] = isolation
+        self.registered_running = list(running)
+        self.registered_finished = list(finished)
+
+    def node_lost(self, node_id: str, reason: str) -> None:
+        self.lost.append((node_id, reason))
+
+    def heartbeat(self, node_id: str, usage: NodeUsage, containers: Sequence[ContainerUsage]) -> None:
+        self.heartbeats.append((usage, containers))
+
+    def containers_started(self, node_id: str, started: Sequence[StartRecord]) -> None:
+        self.starts += started
+
+    def containers_finished(self, node_id: str, finished: Sequence[ExitRecord]) -> None:
+        self.ends += finished
+
+
+class EngineHarness:
+    """A started engine, its first node, and short words for what checks do."""
+
+    def __init__(self, engine: Engine, listener: RecordingListener) -> None:
+        self.engine = engine
+        self.heard = listener
+        self.node_id = next(iter(listener.nodes))
+
+    def launch(self, *command: str, **fields: object) -> str:
+        """Launch a command; its new container id."""
+        spec = self.spec(*command, **fields)
+        self.engine.launch(self.node_id, [spec])
+        return spec.container_id
+
+    def spec(self, *command: str, **fields: object) -> LaunchSpec:
+        container_id = f"container_e01_{os.getpid()}_0001_01_{next(_serial):06d}"
+        known = {"container_id": container_id, "application_id": "application_1_0001", "user": "check"}
+        return LaunchSpec(command=command, **{**known, **fields})  # type: ignore[arg-type]
+
+    async def ended(self, container_id: str, timeout_s: float = 10.0) -> ExitRecord:
+        """How it ended, as soon as that is told."""
+
+        def found() -> list[ExitRecord]:
+            return [record for record in self.heard.ends if record.container_id == container_id]
+
+        records: list[ExitRecord] = await eventually_async(found, timeout_s, describe=f"{container_id} ends")
+        return records[0]
+
+    async def printed(self, container_id: str, text: str) -> str:
+        """All of stdout, once ``text`` is in it."""
+
+        async def found() -> str:
+            # Before it has begun there may be no log yet.
+            with contextlib.suppress(NotFound):
+                log = await self.log(container_id)
+                return log if text in log else ""
+            return ""
+
+        log: str = await eventually_async(found, describe=f"{container_id} prints {text!r}")
+        return log
+
+    async def log(self, container_id: str, stream: LogStream = LogStream.STDOUT) -> str:
+        chunk = await self.engine.read_log(self.node_id, container_id, stream, offset=0, max_bytes=1 << 20)
+        return chunk.data.decode()
+
+    def stop(self, container_id: str, *, grace_s: float = 5.0) -> None:
+        self.engine.stop_containers(self.node_id, [container_id], grace_s=grace_s)
+
+
+@contextlib.asynccontextmanager
+async def started(engine: Engine) -> AsyncIterator[EngineHarness]:
+    """The engine, started and with a node; closed in the end."""
+    listener = RecordingListener()
+    await engine.start(listener)
+    try:
+        await eventually_async(lambda: listener.nodes, describe="a node registers")
+        yield EngineHarness(engine, listener)
+    finally:
+        await engine.close()
+
+
+async def check_node_registers_and_beats(maker: EngineMaker) -> None:
+    async with started(maker("beats")) as run:
+        assert run.heard.nodes[run.node_id].total.vcores_milli > 0
+        assert run.heard.isolation[run.node_id], "it must say in words what is enforced"
+        await eventually_async(lambda: run.heard.heartbeats, describe="a heartbeat comes")
+
+
+async def check_exit_codes(maker: EngineMaker) -> None:
+    async with started(maker("codes")) as run:
+        good = run.launch("true")
+        bad = run.launch("sh", "-c", "exit 3")
+        killed = run.launch("sh", "-c", "kill -KILL $$")
+        missing = run.launch("hrm-no-such-program")
+        for container_id, code in ((good, 0), (bad, 3), (killed, 137)):
+            record = await run.ended(container_id)
+            assert (record.reason, record.exit_code) == (ExitReason.EXITED, code)
+            assert record.started_at is not None
+            assert record.started_at <= record.ended_at
+        assert (await run.ended(missing)).exit_code == 127
+        assert "hrm-no-such-program" in await run.log(missing, LogStream.STDERR)
+
+
+async def check_a_start_is_told_before_its_end(maker: EngineMaker) -> None:
+    async with started(maker("order")) as run:
+        container_id = run.launch("sleep", "1000")
+        await eventually_async(lambda: [s for s in run.heard.starts if s.container_id == container_id])
+        assert not run.heard.ends
+        run.stop(container_id, grace_s=0)
+        await run.ended(container_id)
+
+
+async def check_logs(maker: EngineMaker) -> None:
+    async with started(maker("logs")) as run:
+        container_id = run.launch("sh", "-c", "echo one; echo two >&2; echo three")
+        await run.ended(container_id)
+
+        async def read(stream: LogStream, offset: int, max_bytes: int = 1000) -> tuple[bytes, int, bool]:
+            chunk = await run.engine.read_log(run.node_id, container_id, stream, offset=offset, max_bytes=max_bytes)
+            return chunk.data, chunk.next_offset, chunk.end
+
+        assert await read(LogStream.STDOUT, 0) == (b"one\nthree\n", 10, True)
+        assert await read(LogStream.STDERR, 0) == (b"two\n", 4, True)
+        assert await read(LogStream.STDOUT, 0, 4) == (b"one\n", 4, False)
+        assert await read(LogStream.STDOUT, 4) == (b"three\n", 10, True)
+        assert await read(LogStream.STDOUT, -6) == (b"three\n", 10, True)
+        assert await read(LogStream.STDOUT, 99) == (b"", 10, True)
+        await _raises_not_found(
+            run.engine.read_log(run.node_id, "container_e01_1_0001_01_999999", LogStream.STDOUT, offset=0, max_bytes=1)
+        )
+
+
+async def check_a_log_is_cut_at_its_limit_and_the_rest_counted(maker: EngineMaker) -> None:
+    async with started(maker("limit")) as run:
+        container_id = run.launch("sh", "-c", "echo 0123456789; echo 0123456789", log_limit_bytes=15)
+        await run.ended(container_id)
+        chunk = await run.engine.read_log(run.node_id, container_id, LogStream.STDOUT, offset=0, max_bytes=1000)
+        assert chunk.data == b"0123456789\n0123"
+        assert chunk.dropped_bytes == 7
+
+
+async def check_environment(maker: EngineMaker) -> None:
+    async with started(maker("environment")) as run:
+        script = "echo $HRM_CONTAINER_ID $HRM_APPLICATION_ID $HRM_NODE_ID $MINE [$CUDA_VISIBLE_DEVICES]"
+        plain = run.launch("sh", "-c", script, env={"MINE": "a b"})
+        lent = run.launch("sh", "-c", "echo [$CUDA_VISIBLE_DEVICES]", device_ids=("GPU-1", "GPU-2"))
+        await run.ended(plain)
+        await run.ended(lent)
+        assert await run.log(plain) == f"{plain} application_1_0001 {run.node_id} a b []\n"
+        assert await run.log(lent) == "[GPU-1,GPU-2]\n"
+
+
+async def check_a_launch_repeated_runs_once(maker: EngineMaker) -> None:
+    async with started(maker("repeated")) as run:
+        spec = run.spec("sh", "-c", "echo ran")
+        run.engine.launch(run.node_id, [spec, spec])
+        await run.ended(spec.container_id)
+        run.engine.launch(run.node_id, [spec])
+        # What comes after it in order has ended: by then a second run would have shown.
+        await run.ended(run.launch("true"))
+        run.engine.acknowledge(run.node_id, [spec.container_id])
+        run.engine.launch(run.node_id, [spec])
+        await run.ended(run.launch("true"))
+        assert await run.log(spec.container_id) == "ran\n"
+
+
+async def check_stop_terminates(maker: EngineMaker) -> None:
+    async with started(maker("stop")) as run:
+        container_id = run.launch("sleep", "1000")
+        run.stop(container_id)
+        record = await run.ended(container_id)
+        assert (record.reason, record.exit_code) == (ExitReason.STOPPED, 143)
+
+
+async def check_stop_kills_what_ignores_terminate(maker: EngineMaker) -> None:
+    async with started(maker("stubborn")) as run:
+        container_id = run.launch("sh", "-c", "trap '' TERM; echo ready; sleep 1000; sleep 1000")
+        await run.printed(container_id, "ready")
+        run.stop(container_id, grace_s=0.2)
+        record = await run.ended(container_id)
+        assert (record.reason, record.exit_code) == (ExitReason.STOPPED, 137)
+
+
+async def check_the_whole_tree_ends(maker: EngineMaker) -> None:
+    async with started(maker("tree")) as run:
+        stopped = run.launch("sh", "-c", "sleep 1000 & echo $!; wait")
+        ended = run.launch("sh", "-c", "sleep 1000 & echo $!; exit 0")
+        children = [(await run.printed(container_id, "\n")).strip() for container_id in (stopped, ended)]
+        run.stop(stopped)
+        await run.ended(stopped)
+        assert (await run.ended(ended)).exit_code == 0
+        for child in children:
+            await eventually_async(partial(_is_gone, run, child), describe=f"the container's child {child} ends")
+
+
+async def check_signal(maker: EngineMaker) -> None:
+    async with started(maker("signal")) as run:
+        container_id = run.launch("sh", "-c", "echo ready; sleep 1000")
+        await run.printed(container_id, "ready")
+        run.engine.signal(run.node_id, container_id, signal.SIGUSR1)
+        record = await run.ended(container_id)
+        assert (record.reason, record.exit_code) == (ExitReason.EXITED, 128 + signal.SIGUSR1)
+
+
+async def check_input(maker: EngineMaker) -> None:
+    async with started(maker("input")) as run:
+        container_id = run.launch("cat", stdin=True)
+        await run.engine.write_stdin(run.node_id, container_id, b"hello ")
+        await run.engine.write_stdin(run.node_id, container_id, b"world")
+        run.engine.close_stdin(run.node_id, container_id)
+        assert (await run.ended(container_id)).exit_code == 0
+        assert await run.log(container_id) == "hello world"
+        without = run.launch("sleep", "1000")
+        await _raises_not_found(run.engine.write_stdin(run.node_id, without, b"x"))
+        await _raises_not_found(run.engine.write_stdin(run.node_id, "container_e01_1_0001_01_999999", b"x"))
+        run.stop(without, grace_s=0)
+        await run.ended(without)
+
+
+async def check_unknown_and_ended_containers_are_no_error(maker: EngineMaker) -> None:
+    async with started(maker("unknown")) as run:
+        ended = run.launch("true")
+        await run.ended(ended)
+        for container_id in (ended, "container_e01_1_0001_01_999999"):
+            run.stop(container_id)
+            run.engine.signal(run.node_id, container_id, signal.SIGTERM)
+            run.engine.close_stdin(run.node_id, container_id)
+            run.engine.resize_terminal(run.node_id, container_id, 24, 80)
+            run.engine.acknowledge(run.node_id, [container_id, container_id])
+        assert (await run.ended(run.launch("true"))).exit_code == 0
+
+
+async def check_what_ran_meanwhile_is_adopted(maker: EngineMaker) -> None:
+    async with started(maker("adoption")) as run:
+        ends = run.launch("sh", "-c", "echo ready; sleep 0.2; exit 7")
+        runs_on = run.launch("sh", "-c", "echo ready; sleep 1000")
+        for container_id in (ends, runs_on):
+            await run.printed(container_id, "ready")
+    async with started(maker("adoption")) as run:
+        assert runs_on in [record.container_id for record in run.heard.registered_running]
+        run.heard.ends += run.heard.registered_finished
+        assert (await run.ended(ends)).exit_code == 7
+        run.stop(runs_on, grace_s=0)
+        assert (await run.ended(runs_on)).reason is ExitReason.STOPPED
+
+
+async def check_ends_are_told_until_acknowledged(maker: EngineMaker) -> None:
+    async with started(maker("acknowledge")) as run:
+        first, second = run.launch("true"), run.launch("sh", "-c", "exit 2")
+        await run.ended(first)
+        await run.ended(second)
+        run.engine.acknowledge(run.node_id, [first])
+        # What is asked for after it has been done.
+        await run.ended(run.launch("true"))
+    async with started(maker("acknowledge")) as run:
+        told = {record.container_id: record.exit_code for record in run.heard.registered_finished}
+        assert first not in told
+        assert told[second] == 2
+        run.engine.acknowledge(run.node_id, list(told))
+        run.engine.acknowledge(run.node_id, list(told))
+        await run.ended(run.launch("true"))
+        assert (await run.log(first), await run.log(second)) == ("", ""), "logs stay"
+
+
+async def _is_gone(run: EngineHarness, pid: str) -> bool:
+    return (await run.ended(run.launch("sh", "-c", f"kill -0 {pid}"))).exit_code != 0
+
+
+async def _raises_not_found(call: Awaitable[object]) -> None:
+    try:
+        await asyncio.wait_for(call, 10)
+    except NotFound:
+        return
+    raise AssertionError("should have raised NotFound")
+
+
+ENGINE_CHECKS: tuple[EngineCheck, ...] = (
+    check_node_registers_and_beats,
+    check_exit_codes,
+    check_a_start_is_told_before_its_end,
+    check_logs,
+    check_a_log_is_cut_at_its_limit_and_the_rest_counted,
+    check_environment,
+    check_a_launch_repeated_runs_once,
+    check_stop_terminates,
+    check_stop_kills_what_ignores_terminate,
+    check_the_whole_tree_ends,
+    check_signal,
+    check_input,
+    check_unknown_and_ended_containers_are_no_error,
+    check_what_ran_meanwhile_is_adopted,
+    check_ends_are_told_until_acknowledged,
+)
+
+
+async def check_engine(maker: EngineMaker) -> None:
+    """Hold an engine to everything that `hrm.engines.base` promises. Raises AssertionError."""
+    for check in ENGINE_CHECKS:
+        await check(maker)

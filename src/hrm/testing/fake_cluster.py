@@ -1,0 +1,191 @@
+"""Machines in memory, and the containers that are played on them. They outlive the engine, as real ones do."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hrm.engines.base import EngineListener
+from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, StartRecord
+from hrm.model.errors import NotFound
+from hrm.model.nodes import NodeSpec
+from hrm.testing.clock import ManualClock
+from hrm.testing.fake_programs import CommandNotFound, Processes, Program
+
+Report = Callable[[EngineListener], None]
+
+
+@dataclass(slots=True)
+class FakeContainer:
+    """Everything ever known of one container."""
+
+    spec: LaunchSpec
+    logs: dict[str, bytearray] = field(default_factory=lambda: {"stdout": bytearray(), "stderr": bytearray()})
+    dropped: dict[str, int] = field(default_factory=lambda: {"stdout": 0, "stderr": 0})
+    program: Program | None = None
+    started: StartRecord | None = None
+    ended: ExitRecord | None = None
+    #: Set once it is started or ended.
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    acknowledged: bool = False
+    stopping: bool = False
+    input_closed: bool = False
+
+    @property
+    def running(self) -> bool:
+        return self.started is not None and self.ended is None
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Add to a log, up to its limit."""
+        kept = data[: max(0, self.spec.log_limit_bytes - len(self.logs[stream]))]
+        self.logs[stream] += kept
+        self.dropped[stream] += len(data) - len(kept)
+
+
+@dataclass(slots=True)
+class FakeNode:
+    spec: NodeSpec
+    containers: dict[str, FakeContainer] = field(default_factory=dict)
+    processes: Processes = field(default_factory=Processes)
+    #: False while it is out of the engine's sight; what runs on it runs on.
+    connected: bool = True
+
+
+class FakeCluster:
+    """With a ManualClock, time passes only when the test says so."""
+
+    def __init__(self, nodes: Sequence[NodeSpec] = (), *, clock: ManualClock | None = None) -> None:
+        self.clock = clock
+        self.nodes = {node.node_id: FakeNode(node) for node in nodes}
+        #: Where reports go: the engine that is started over it; None while there is none.
+        self.tell: Callable[[Report], None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def node(self, node_id: str) -> FakeNode:
+        """Raises NotFound."""
+        if node_id not in self.nodes:
+            raise NotFound(f"no node {node_id!r}")
+        return self.nodes[node_id]
+
+    def container(self, node_id: str, container_id: str) -> FakeContainer:
+        """Raises NotFound."""
+        container = self.node(node_id).containers.get(container_id)
+        if container is None:
+            raise NotFound(f"no container {container_id!r} on {node_id}")
+        return container
+
+    def launch(self, node: FakeNode, spec: LaunchSpec) -> None:
+        """Begin to play it; one that is known already is told again."""
+        container = node.containers.get(spec.container_id)
+        if container is None:
+            node.containers[spec.container_id] = container = FakeContainer(spec)
+            asyncio.get_running_loop().call_soon(self._begin, node, container)
+        elif container.ended:
+            self._tell_ended(node, container.ended)
+        elif container.started:
+            self._tell_started(node, container.started)
+
+    def stop(self, container: FakeContainer, grace_s: float) -> None:
+        """TERM, and KILL after ``grace_s``."""
+
+        async def stop() -> None:
+            await container.begun.wait()
+            container.stopping = True
+            if grace_s > 0:
+                self._signal(container, signal.SIGTERM)
+                await self.sleep(grace_s)
+            self._signal(container, signal.SIGKILL)
+
+        self._spawn(stop())
+
+    def end_input(self, container: FakeContainer) -> None:
+        """No more input will come."""
+
+        async def end_input() -> None:
+            await container.begun.wait()
+            if container.program:
+                container.program.feed(None)
+
+        if not container.input_closed:
+            container.input_closed = True
+            self._spawn(end_input())
+
+    def end(
+        self, node: FakeNode, container: FakeContainer, code: int | None, reason: ExitReason, detail: str = ""
+    ) -> None:
+        """It is over, unless it was before."""
+        if container.ended:
+            return
+        if container.stopping and reason is ExitReason.EXITED:
+            reason = ExitReason.STOPPED
+        container.ended = ExitRecord(
+            container_id=container.spec.container_id,
+            reason=reason,
+            exit_code=code,
+            started_at=container.started.started_at if container.started else None,
+            ended_at=self.now(),
+            detail=detail,
+        )
+        self._signal(container, signal.SIGKILL)
+        container.begun.set()
+        self._tell_ended(node, container.ended)
+
+    def register(self, node: FakeNode) -> None:
+        """Tell all that the node has."""
+        containers = list(node.containers.values())
+        running = [c.started for c in containers if c.started and not c.ended]
+        finished = [c.ended for c in containers if c.ended and not c.acknowledged]
+        self._tell(node, lambda listener: listener.node_registered(node.spec, running, finished, _ISOLATION))
+
+    def now(self) -> float:
+        return self.clock.now() if self.clock else time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await (self.clock.sleep(seconds) if self.clock else asyncio.sleep(seconds))
+
+    def _begin(self, node: FakeNode, container: FakeContainer) -> None:
+        spec = container.spec
+        env = {
+            **spec.env,
+            "HRM_CONTAINER_ID": spec.container_id,
+            "HRM_APPLICATION_ID": spec.application_id,
+            "HRM_NODE_ID": node.spec.node_id,
+            "CUDA_VISIBLE_DEVICES": ",".join(spec.device_ids),
+        }
+        program = Program(spec.command, env, node.processes, sleep=self.sleep, write=container.write)
+        try:
+            program.start(lambda code: self.end(node, container, code, ExitReason.EXITED))
+        except CommandNotFound as error:
+            container.write("stderr", f"hrm: command not found: {error}\n".encode())
+            self.end(node, container, 127, ExitReason.EXITED, f"command not found: {error}")
+            return
+        container.program = program
+        container.started = StartRecord(container_id=spec.container_id, pid=program.pid, started_at=self.now())
+        container.begun.set()
+        self._tell_started(node, container.started)
+
+    def _signal(self, container: FakeContainer, signum: int) -> None:
+        if container.program:
+            container.program.signal(signum)
+
+    def _tell_started(self, node: FakeNode, started: StartRecord) -> None:
+        self._tell(node, lambda listener: listener.containers_started(node.spec.node_id, [started]))
+
+    def _tell_ended(self, node: FakeNode, ended: ExitRecord) -> None:
+        self._tell(node, lambda listener: listener.containers_finished(node.spec.node_id, [ended]))
+
+    def _tell(self, node: FakeNode, report: Report) -> None:
+        if self.tell and node.connected:
+            self.tell(report)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+_ISOLATION = "none: nothing really runs"

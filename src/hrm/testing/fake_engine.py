@@ -1,0 +1,192 @@
+"""An engine in memory. It really implements the interface; what it runs is played (see `fake_programs`).
+
+Tests drive it: `FakeEngine.finish` ends a container, `lose_node` takes a machine away, `hold_reports` delays what the
+listener would hear, `repeat_reports` tells it twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from hrm.engines.base import EngineListener
+from hrm.model.containers import ContainerUsage, ExitReason, LaunchSpec, LogChunk, LogStream, NodeUsage
+from hrm.model.errors import NotFound
+from hrm.model.nodes import NodeSpec
+from hrm.model.resources import Resources
+from hrm.testing.clock import ManualClock
+from hrm.testing.fake_cluster import FakeCluster, FakeNode, Report
+
+
+class FakeEngine:
+    """See the module. Without ``cluster`` it has one of its own, of ``nodes`` (default: one, 8 vcores and 16 GiB).
+
+    With a ManualClock time passes only when the test says so, and heartbeats come only by `beat`.
+    """
+
+    name = "fake"
+
+    def __init__(
+        self,
+        nodes: Sequence[NodeSpec] = (NodeSpec(node_id="node1", total=Resources(16384, 8000)),),
+        *,
+        cluster: FakeCluster | None = None,
+        clock: ManualClock | None = None,
+        heartbeat_interval_s: float = 1.0,
+    ) -> None:
+        self.cluster = cluster or FakeCluster(nodes, clock=clock)
+        #: Every launch that was asked for, repeats too.
+        self.launches: list[LaunchSpec] = []
+        #: Every id that was acknowledged, repeats too.
+        self.acknowledged: list[str] = []
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._listener: EngineListener | None = None
+        self._heart: asyncio.Task[None] | None = None
+        self._held: list[Report] | None = None
+        self._times = 1
+
+    # The interface
+
+    async def start(self, listener: EngineListener) -> None:
+        self._listener = listener
+        self.cluster.tell = self._tell
+        for node in self.cluster.nodes.values():
+            self.cluster.register(node)
+        if self.cluster.clock is None:
+            self._heart = asyncio.get_running_loop().create_task(self._heartbeats())
+
+    async def close(self) -> None:
+        self._listener = None
+        if self.cluster.tell == self._tell:
+            self.cluster.tell = None
+        if self._heart:
+            self._heart.cancel()
+            await asyncio.gather(self._heart, return_exceptions=True)
+
+    def launch(self, node_id: str, specs: Sequence[LaunchSpec]) -> None:
+        node = self.cluster.node(node_id)
+        self.launches += specs
+        for spec in specs:
+            self.cluster.launch(node, spec)
+
+    def stop_containers(self, node_id: str, container_ids: Sequence[str], *, grace_s: float) -> None:
+        for container_id in container_ids:
+            if container := self.cluster.node(node_id).containers.get(container_id):
+                self.cluster.stop(container, grace_s)
+
+    def signal(self, node_id: str, container_id: str, signum: int) -> None:
+        container = self.cluster.node(node_id).containers.get(container_id)
+        if container and container.program:
+            container.program.signal(signum)
+
+    def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
+        self.acknowledged += container_ids
+        for container_id in container_ids:
+            container = self.cluster.node(node_id).containers.get(container_id)
+            if container and container.ended:
+                container.acknowledged = True
+
+    async def read_log(
+        self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int
+    ) -> LogChunk:
+        container = self.cluster.container(node_id, container_id)
+        log = container.logs[stream.value]
+        begin = max(0, len(log) + offset) if offset < 0 else min(offset, len(log))
+        data = bytes(log[begin : begin + max_bytes])
+        end = container.ended is not None and begin + len(data) == len(log)
+        dropped = container.dropped[stream.value]
+        return LogChunk(data=data, next_offset=begin + len(data), end=end, dropped_bytes=dropped)
+
+    async def write_stdin(self, node_id: str, container_id: str, data: bytes) -> None:
+        container = self.cluster.container(node_id, container_id)
+        await container.begun.wait()
+        if container.ended:
+            return
+        if not (container.spec.stdin or container.spec.terminal) or container.input_closed:
+            raise NotFound(f"container {container_id} takes no input")
+        if container.program:
+            container.program.feed(data)
+
+    def close_stdin(self, node_id: str, container_id: str) -> None:
+        if container := self.cluster.node(node_id).containers.get(container_id):
+            self.cluster.end_input(container)
+
+    def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
+        self.cluster.node(node_id)
+
+    # What tests do to it
+
+    def running(self) -> list[str]:
+        """Ids of the containers that run, on all nodes."""
+        nodes = self.cluster.nodes.values()
+        return [key for node in nodes for key, container in node.containers.items() if container.running]
+
+    def finish(self, container_id: str, exit_code: int = 0, *, reason: ExitReason = ExitReason.EXITED) -> None:
+        """End a container so; LOST ends it without a code. Raises NotFound."""
+        for node in self.cluster.nodes.values():
+            if container := node.containers.get(container_id):
+                self.cluster.end(node, container, None if reason is ExitReason.LOST else exit_code, reason)
+                return
+        raise NotFound(f"no container {container_id}")
+
+    def add_node(self, spec: NodeSpec) -> None:
+        """A machine joins."""
+        node = self.cluster.nodes[spec.node_id] = FakeNode(spec)
+        self.cluster.register(node)
+
+    def lose_node(self, node_id: str, reason: str = "it does not answer") -> None:
+        """The machine is out of sight. What runs there runs on."""
+        self.cluster.node(node_id).connected = False
+        self._tell(lambda listener: listener.node_lost(node_id, reason))
+
+    def return_node(self, node_id: str) -> None:
+        """It is back, with all that ran and ended meanwhile."""
+        node = self.cluster.node(node_id)
+        node.connected = True
+        self.cluster.register(node)
+
+    def restart_node(self, node_id: str) -> None:
+        """The machine went down and came back: whatever ran there is LOST."""
+        node = self.cluster.node(node_id)
+        node.connected = False
+        for container in node.containers.values():
+            self.cluster.end(node, container, None, ExitReason.LOST, "the machine was started anew")
+        self.return_node(node_id)
+
+    def hold_reports(self) -> None:
+        """From now on the listener hears nothing …"""
+        self._held = self._held or []
+
+    def release_reports(self) -> None:
+        """… until now, when it hears everything in order."""
+        held, self._held = self._held or [], None
+        for report in held:
+            self._tell(report)
+
+    def repeat_reports(self, times: int = 2) -> None:
+        """From now on tell everything so many times over."""
+        self._times = times
+
+    def beat(self, node_id: str) -> None:
+        """One heartbeat of a node, now."""
+        running = [key for key, container in self.cluster.node(node_id).containers.items() if container.running]
+        usage = NodeUsage(memory_used_mib=0, cpu_milli=0, disk_free_mib=1 << 20)
+        containers = [
+            ContainerUsage(container_id=key, memory_mib=0, cpu_milli=0, read_bytes=0, written_bytes=0, disk_mib=0)
+            for key in running
+        ]
+        self._tell(lambda listener: listener.heartbeat(node_id, usage, containers))
+
+    def _tell(self, report: Report) -> None:
+        if self._held is not None:
+            self._held.append(report)
+        elif self._listener:
+            for _ in range(self._times):
+                report(self._listener)
+
+    async def _heartbeats(self) -> None:
+        while True:
+            for node_id, node in list(self.cluster.nodes.items()):
+                if node.connected:
+                    self.beat(node_id)
+            await asyncio.sleep(self._heartbeat_interval_s)

@@ -1,0 +1,61 @@
+"""Ending shepherds, which outlive whoever started them, and so a test too."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from pathlib import Path
+
+from hrm.nm.shepherd import processes, records
+
+_TIMEOUT_S = 10.0
+
+
+def shepherd_pid(state_dir: Path) -> int | None:
+    """The pid of the latest shepherd of a node's state directory, None if there never was one."""
+    try:
+        identity, _ = records.read(str(state_dir / records.LOCK))
+    except FileNotFoundError:
+        return None
+    return identity["pid"] if identity else None
+
+
+def kill_shepherd(state_dir: Path) -> None:
+    """KILL the shepherd of a node, as a crash would, and return once it has ended. No error if there is none.
+
+    What it had started runs on.
+    """
+    pid = shepherd_pid(state_dir)
+    if pid is None:
+        return
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        # The number may be another's by now: the shepherd stands in its state directory.
+        if os.path.realpath(f"/proc/{pid}/cwd") == os.path.realpath(state_dir):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            ended, _, _ = select.select([pidfd], [], [], _TIMEOUT_S)
+            assert ended, f"the shepherd {pid} did not end"
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(pidfd)
+
+
+def kill_herd(state_dir: Path) -> None:
+    """KILL the shepherd of a node and everything that it left running. For the end of a test."""
+    kill_shepherd(state_dir)
+    running = state_dir / records.RUNNING
+    for path in running.iterdir() if running.is_dir() else ():
+        identity, _ = records.read(str(path))
+        if identity and identity["boot_id"] == records.boot_id():
+            _kill_session(identity["pid"], identity["start_ticks"])
+
+
+def _kill_session(pid: int, start_ticks: int) -> None:
+    for process in processes.everyone():
+        if process.session == pid and process.start_ticks >= start_ticks:
+            processes.send_signal(process, signal.SIGKILL)
