@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: How often a running job is looked at.
 _LOOK_EVERY_S = 0.25
+#: How long a job that was interrupted may take to end before what it left is removed.
+_END_WAIT_S = 5.0
 #: Of more photos only those with boxes are in the table, at most so many.
 _SHOWN_PHOTOS = 100
 _SHOWN_TASKS = 3
@@ -129,6 +131,7 @@ def _run(connection: Connection, job: JobSpec, photo_count: int) -> ApplicationR
     except KeyboardInterrupt:
         if application_id:
             connection.call(lambda client: client.kill(application_id, "interrupted"))
+            connection.call(lambda client: client.wait(application_id, timeout_s=_END_WAIT_S))
         discard(job)
         raise
     except HrmError:

@@ -110,17 +110,17 @@ def draw_boxes(picture: Image.Image, detections: Sequence[Detection]) -> Image.I
     return canvas
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG if ``path`` ends so, else a JPEG; atomically, so that nobody sees half of one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        if path.suffix == ".png":
-            picture.save(partial, format="PNG")
-        else:
-            picture.save(partial, format="JPEG", quality=JPEG_QUALITY)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def save_picture(picture: Image.Image, path: Path, *, scratch: Path) -> None:
+    """Write a PNG if ``path`` ends so, else a JPEG: first into ``scratch``, so that nobody ever sees half of one.
+
+    ``scratch`` is a directory on the same file system; a task that is killed meanwhile leaves its half there.
+    """
+    partial = scratch / f"{path.name}.{os.getpid()}.part"
+    if path.suffix == ".png":
+        picture.save(partial, format="PNG")
+    else:
+        picture.save(partial, format="JPEG", quality=JPEG_QUALITY)
+    partial.replace(path)
 
 
 def _colour(label: str) -> tuple[int, int, int]:

