@@ -21,6 +21,7 @@ from hrm.sdk.transport import PREFIX, Transport
 
 _MAX_FRAME_BYTES = 16 << 20
 _PIECE_BYTES = 64 * 1024
+_FAREWELL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Attachment:
                 compression=None,
                 max_size=_MAX_FRAME_BYTES,
                 open_timeout=transport.timeout_s,
+                # One who leaves in the middle of much output does not read on until the answer to its farewell comes.
+                close_timeout=_FAREWELL_S,
                 user_agent_header=None,
             )
             self._stack = ExitStack()
