@@ -77,14 +77,18 @@ class FailingDisk:
 
 
 class SickDisk:
-    """Fails for as long as ``sick`` is set."""
+    """Fails for as long as ``failures_left`` is not used up."""
 
     def __init__(self, error: int = errno.ENOSPC) -> None:
-        self.sick = True
+        self.failures_left = 1_000_000
         self._error = error
 
+    def recover(self) -> None:
+        self.failures_left = 0
+
     def __call__(self, step: str) -> None:
-        if self.sick and step == "write":
+        if step == "write" and self.failures_left > 0:
+            self.failures_left -= 1
             raise OSError(self._error, "no space left on device")
 
 

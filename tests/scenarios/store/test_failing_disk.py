@@ -75,7 +75,7 @@ async def test_a_refused_submission_fails_alone_and_says_how_much_is_free_and_wh
     assert refused.value.next_step
     assert store.healthy, "nothing that was decided waits"
 
-    disk.sick = False
+    disk.recover()
     await store.commit(submission(1), must=False)
     assert await store.application(1) == application(1)
     await store.close()
@@ -95,7 +95,7 @@ async def test_what_was_decided_waits_for_the_disk_and_submissions_are_refused_m
     assert asked.done() and isinstance(asked.exception(), StoreError)
     assert not any(future.done() for future in decided)
 
-    disk.sick = False
+    disk.recover()
     await asyncio.gather(*decided)
     await until(lambda: store.healthy)
     assert await store.application(1) == application(1, priority=7)
@@ -108,6 +108,23 @@ async def test_closing_over_a_sick_disk_tells_every_caller_that_its_rows_are_not
     waiting = [store.commit(submission(seq)) for seq in (1, 2, 3)]
     await until(lambda: not store.healthy)
 
+    await store.close()
+
+    assert all(isinstance(future.exception(), StoreError) for future in waiting)
+    store = opened(tmp_path)
+    assert await store.applications() == []
+    await store.close()
+
+
+async def test_a_disk_that_recovers_while_closing_does_not_get_the_later_rows_without_the_earlier(
+    tmp_path: Path,
+) -> None:
+    disk = SickDisk()
+    store = opened(tmp_path, disk)
+    waiting = [store.commit(submission(seq)) for seq in (1, 2, 3)]
+    await until(lambda: not store.healthy)
+
+    disk.failures_left = 2
     await store.close()
 
     assert all(isinstance(future.exception(), StoreError) for future in waiting)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from store_rows import application, opened, submission, task
 
 from hrm.model.errors import StoreError
-from hrm.rm.store import open_store
+from hrm.rm.store import database, open_store
 
 
 def close(store: object) -> None:
@@ -49,9 +53,6 @@ def test_a_new_database_opens_fast(tmp_path: Path) -> None:
 
 
 def test_opening_needs_no_alembic(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     program = (
         "import sys, pathlib; from hrm.rm.store import open_store; "
         f"open_store(pathlib.Path({str(tmp_path / 'hrm.db')!r}), now=1.0); print('alembic' in sys.modules)"
@@ -96,7 +97,8 @@ def damaged_header(path: Path) -> None:
 
 def damaged_page(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    for page in range(3, len(data) // 4096):
+    pages = len(data) // 4096
+    for page in range(pages - 3, pages):
         data[page * 4096 : page * 4096 + 200] = b"\x5a" * 200
     path.write_bytes(data)
 
@@ -139,6 +141,55 @@ def test_the_database_of_a_newer_hrm_is_refused_and_left_as_it_is(tmp_path: Path
 
     assert "upgrade" in refused.value.next_step
     assert path.read_bytes() == before
+
+
+def test_a_refused_database_keeps_even_the_log_that_a_crash_left(tmp_path: Path) -> None:
+    (tmp_path / "alive").mkdir()
+    fill(tmp_path / "alive" / "hrm.db", applications=3)
+    connection = sqlite3.connect(tmp_path / "alive" / "hrm.db", isolation_level=None)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    crashed = tmp_path / "crashed"
+    shutil.copytree(tmp_path / "alive", crashed)
+    connection.close()
+    before = {name: (crashed / name).read_bytes() for name in ("hrm.db", "hrm.db-wal")}
+    assert before["hrm.db-wal"]
+
+    with pytest.raises(StoreError, match="newer HRM"):
+        open_store(crashed / "hrm.db", now=1.0)
+
+    assert {name: (crashed / name).read_bytes() for name in before} == before
+
+
+def test_a_large_file_is_read_through_only_if_its_last_user_did_not_end_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "ALWAYS_CHECKED_BYTES", 0)
+    path = tmp_path / "hrm.db"
+    fill(path)
+    damaged_page(path)
+
+    close(open_store(path, now=1.0))
+    (tmp_path / "hrm.db-wal").write_bytes(b"left by a crash")
+    with pytest.raises(StoreError, match="corrupt"):
+        open_store(path, now=1.0)
+
+
+def test_a_creation_that_fails_half_way_leaves_a_new_database(tmp_path: Path) -> None:
+    def cut(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if statement.startswith("INSERT INTO alembic_version"):
+            raise OSError("power cut")
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", cut)
+    try:
+        with pytest.raises(OSError, match="power cut"):
+            open_store(tmp_path / "hrm.db", now=1.0)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", cut)
+
+    store = open_store(tmp_path / "hrm.db", now=1.0)
+
+    assert store.epoch == 1
+    close(store)
 
 
 def test_a_database_of_another_program_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from hrm.rm.store.schema import HEAD, REVISIONS, alembic_version, cluster, metad
 
 #: How long a statement waits for another process that holds the database (somebody's `sqlite3 hrm.db`).
 BUSY_TIMEOUT_MS = 5_000
+LOG_KEPT_BYTES = 16 << 20
 #: Up to this size a file is read through at each opening.
 ALWAYS_CHECKED_BYTES = 64 << 20
 
@@ -120,6 +121,8 @@ def _sqlite_engine(path: Path) -> sa.Engine:
             "synchronous = FULL",
             "foreign_keys = ON",
             "trusted_schema = OFF",
+            # After one large commit the log is cut back, not kept at its largest.
+            f"journal_size_limit = {LOG_KEPT_BYTES}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 

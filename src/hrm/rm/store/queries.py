@@ -139,9 +139,8 @@ class Queries:
         return await self._read(load)
 
     async def close(self) -> None:
-        if self._connection is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, quiet_close, self._connection)
-        self._thread.shutdown()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown(wait=False)
 
     async def _rows(self, codec: Codec[R], query: sa.Select[*tuple[Any, ...]]) -> list[R]:
         return await self._read(lambda connection: [codec.decode(columns) for columns in connection.execute(query)])
@@ -161,11 +160,14 @@ class Queries:
             with self._connection.begin():
                 return read(self._connection)
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            if self._connection is not None:
-                quiet_close(self._connection)
-                self._connection = None
+            self._disconnect()
             reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             raise StoreError(f"cannot read {self._database.name}: {reason}", next_step="check the disk") from error
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            quiet_close(self._connection)
+            self._connection = None
 
 
 def _read_only(database: Database) -> sa.Connection:

@@ -107,7 +107,7 @@ def upgrade() -> None:
     op.create_index("ix_containers_application_seq_allocated_at", "containers", ["application_seq", "allocated_at"])
     op.create_index("ix_containers_application_seq_task_index", "containers", ["application_seq", "task_index"])
     op.create_index("ix_containers_allocated_at", "containers", ["allocated_at"])
-    op.create_index("ix_containers_live", "containers", ["application_seq"], sqlite_where=_LIVE, postgresql_where=_LIVE)
+    op.create_index("ix_containers_live", "containers", ["application_seq", "state"], sqlite_where=_LIVE)
     op.create_table(
         "nodes",
         sa.Column("node_id", sa.Text, nullable=False),
