@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hrm.cli.output import Column, Output, OutputOption, clean, note, show, show_list
-from hrm.model.errors import HrmError, NotFound
+from hrm.model.errors import HrmError
 
 if TYPE_CHECKING:
     from hrm.cli.connect import Connection
@@ -60,7 +60,7 @@ def detect(
         job = detection_job(
             found,
             out,
-            tasks=tasks or min(len(found), _vcores(connection)),
+            tasks=min(len(found), _vcores(connection)) if tasks is None else tasks,
             queue=queue,
             model=model,
             threshold=threshold,
@@ -94,16 +94,19 @@ def detect(
 
 
 def _make_sure_of(model: str) -> None:
-    """Pull a model of the catalogue that is not here."""
+    """Pull a model of the catalogue that is not here, or not whole. Raises NotFound for any other."""
     from hrm.cli.models import pull_shown
-    from hrm.detect.models import CATALOGUE, find_model
+    from hrm.detect.models import CATALOGUE, find_model, list_models
 
-    try:
+    if model not in CATALOGUE:
         find_model(model)
-    except NotFound:
-        if model not in CATALOGUE:
-            raise
+        return
+    report = next(report for report in list_models() if report.name == model)
+    if report.path is None:
         note(f"model {model} is not on this machine yet: pulling it")
+        pull_shown(model)
+    elif report.state != "ready":
+        note(f"model {model}: {report.state}: pulling it again")
         pull_shown(model)
 
 

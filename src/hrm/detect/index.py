@@ -107,7 +107,7 @@ def find_file(client: httpx.Client, settings: IndexSettings, project: str, file_
         try:
             found = _find_in(client, f"{url}/{project}/", file_name)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            answers.append(f"{shown}: {_reason(error)}")
+            answers.append(f"{shown}: {reason_of(error)}")
             continue
         if found:
             return found
@@ -176,7 +176,8 @@ def _json_links(body: bytes) -> list[str]:
         raise httpx.DecodingError(f"its list is not as PEP 691 says: {error}") from error
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What went wrong on the way, in a few words."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"answered {error.response.status_code} {error.response.reason_phrase}"
     if isinstance(error, httpx.TimeoutException):
@@ -203,7 +204,7 @@ def _pip_values(env: Mapping[str, str]) -> dict[str, str]:
 def _pip_config_list(env: Mapping[str, str]) -> list[str]:
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pip", "config", "list"],
+            [sys.executable, "-P", "-m", "pip", "config", "list"],
             env=dict(env),
             stdin=subprocess.DEVNULL,
             capture_output=True,

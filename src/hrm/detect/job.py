@@ -78,8 +78,7 @@ def detection_job(
     photos = [photo.expanduser().absolute() for photo in photos]
     out = out.expanduser().absolute()
     pictures = [out / name for name in picture_names(photos)]
-    for clash in set(pictures) & set(photos):
-        raise InvalidInput(f"would overwrite the photo {clash}", field="out", next_step="choose another directory")
+    _refuse_overwriting(photos, pictures)
     manifest = Manifest(
         model=str(files.cfg.parent),
         threshold=threshold,
@@ -158,6 +157,14 @@ def read_manifest(path: Path) -> Manifest:
         raise InvalidInput(f"cannot be read: {error.strerror}", field=str(path)) from error
     except msgspec.MsgspecError as error:
         raise InvalidInput(f"not a manifest: {error}", field=str(path)) from error
+
+
+def _refuse_overwriting(photos: Sequence[Path], pictures: Sequence[Path]) -> None:
+    places = {picture.name: picture for picture in pictures}
+    for photo in photos:
+        place = places.get(photo.name)
+        if place and place.exists() and photo.exists() and place.samefile(photo):
+            raise InvalidInput(f"would overwrite the photo {photo}", field="out", next_step="choose another directory")
 
 
 def _write_manifest(manifest: Manifest, out: Path) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import os
 import shutil
 import tarfile
 import tempfile
@@ -22,7 +23,15 @@ from typing import IO
 import httpx
 
 from hrm.config.home import Home
-from hrm.detect.index import IndexSettings, IndexUnavailable, configured_index, find_file, open_client, without_password
+from hrm.detect.index import (
+    IndexSettings,
+    IndexUnavailable,
+    configured_index,
+    find_file,
+    open_client,
+    reason_of,
+    without_password,
+)
 from hrm.detect.models import CATALOGUE, CatalogueModel, Member, ModelFiles, check_files, find_model, not_pulled
 from hrm.model.errors import ClusterError, InvalidInput
 
@@ -133,8 +142,10 @@ def _fetch(client: httpx.Client, url: str, partial: Path, model: CatalogueModel,
         try:
             _fetch_rest(client, url, partial, model, progress)
             return
-        except (httpx.HTTPError, _BrokeOff) as error:
-            problem = str(error) or type(error).__name__
+        except _BrokeOff as error:
+            problem = str(error)
+        except httpx.HTTPError as error:
+            problem = reason_of(error)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 partial.unlink(missing_ok=True)
@@ -153,6 +164,8 @@ def _fetch_rest(client: httpx.Client, url: str, partial: Path, model: CatalogueM
     # "identity", and the bytes as they come: a server that declares the archive's own gzip must not have it undone.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with client.stream("GET", url, headers=headers) as response:
+        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise _wrong(model, f"is no longer than {have:,} bytes", partial)
         response.raise_for_status()
         if response.status_code != httpx.codes.PARTIAL_CONTENT or not _continues_at(response, have):
             have = 0
@@ -164,8 +177,11 @@ def _fetch_rest(client: httpx.Client, url: str, partial: Path, model: CatalogueM
                     raise _wrong(model, f"is longer than {model.archive_bytes:,} bytes", partial)
                 file.write(chunk)
                 progress(have, model.archive_bytes)
-    if have < model.archive_bytes:
-        raise _BrokeOff("the server sent no more")
+        if have < model.archive_bytes:
+            # httpx has seen to it that all came that was announced; without a length nobody can tell.
+            if "content-length" in response.headers:
+                raise _wrong(model, f"has only {have:,} bytes", partial)
+            raise _BrokeOff("the server sent no more")
 
 
 def _continues_at(response: httpx.Response, offset: int) -> bool:
@@ -200,8 +216,10 @@ def _install(archive: Path, model: CatalogueModel, target: Path) -> None:
         _copy_members(archive, {member.path: member for member in model.members}, staging)
         if problem := check_files(staging, model.members):
             raise WrongFile(f"{model.archive}: {problem}; nothing was installed")
-        if target.exists():
-            # A damaged model of an earlier day; rename cannot replace a directory that holds something.
+        # A damaged model of an earlier day: rename cannot replace a directory that holds something.
+        if target.is_symlink():
+            target.unlink()
+        elif target.exists():
             shutil.rmtree(target)
         staging.rename(target)
     finally:
@@ -231,3 +249,5 @@ def _copy_members(archive: Path, wanted: dict[str, Member], directory: Path) -> 
 def _copy(source: IO[bytes], target: Path) -> None:
     with target.open("xb") as file:
         shutil.copyfileobj(source, file, _CHUNK_BYTES)
+        file.flush()
+        os.fsync(file.fileno())

@@ -9,7 +9,7 @@ import random
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from hrm.detect.models import CatalogueModel, Member
@@ -65,6 +65,7 @@ class LoopbackIndex:
         self.archive = archive
         self.html = False
         self.lists_archive = True
+        self.has_archive = True
         self.takes_ranges = True
         #: How many bytes of the archive each download sends before the connection ends; None: all.
         self.breaks_after: int | None = None
@@ -101,13 +102,16 @@ def serve(index: LoopbackIndex) -> Iterator[LoopbackIndex]:
             if self.path == "/simple/somebody/":
                 kind, body = index.listing()
                 self.answer(200, {"Content-Type": kind}, body)
-            elif self.path == f"/files/{ARCHIVE}":
+            elif self.path == f"/files/{ARCHIVE}" and index.has_archive:
                 self.send_archive(wanted_range)
             else:
                 self.answer(404, {}, b"not here")
 
         def send_archive(self, wanted_range: str | None) -> None:
             begin = int(wanted_range.removeprefix("bytes=").rstrip("-")) if wanted_range and index.takes_ranges else 0
+            if begin >= len(index.archive):
+                self.answer(416, {}, b"")
+                return
             headers = {"Content-Type": "application/x-gzip"}
             if begin:
                 headers["Content-Range"] = f"bytes {begin}-{len(index.archive) - 1}/{len(index.archive)}"
@@ -119,10 +123,11 @@ def serve(index: LoopbackIndex) -> Iterator[LoopbackIndex]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if status != 404 and self.path.startswith("/files/"):
+            if status < 400 and self.path.startswith("/files/"):
                 index.sending.set()
                 index.may_send.wait(timeout=20)
-            self.wfile.write(body[:sent])
+            with suppress(ConnectionError):  # a client that has read enough leaves
+                self.wfile.write(body[:sent])
             if sent is not None and sent < len(body):
                 self.close_connection = True
 

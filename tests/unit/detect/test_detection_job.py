@@ -166,6 +166,9 @@ def test_a_photo_is_never_overwritten(tmp_path: Path, model: str, photos: list[P
 
     with pytest.raises(InvalidInput, match=r"out: would overwrite the photo .*dog\.boxes\.png"):
         detection_job([first, second], tmp_path, model=model)
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    with pytest.raises(InvalidInput, match=r"would overwrite the photo .*dog\.boxes\.png"):
+        detection_job([first, second], tmp_path / "elsewhere", model=model)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,35 @@ def test_a_longer_file_is_not_read_to_its_end(home: Path, index: LoopbackIndex) 
     assert left_behind(home) == set()
 
 
+def test_a_shorter_file_is_not_waited_for(home: Path, index: LoopbackIndex) -> None:
+    index.archive = GOOD[:-1000]
+
+    with pytest.raises(WrongFile, match=f"has only {len(GOOD) - 1000:,} bytes"):
+        pull(home, index)
+
+    assert len(index.downloads) == 1
+    assert left_behind(home) == set()
+
+
+def test_a_rest_that_is_longer_than_the_file_is_dropped(home: Path, index: LoopbackIndex) -> None:
+    index.archive = GOOD[:50]
+    (home / "models").mkdir(parents=True)
+    home.chmod(0o700)
+    (home / "models" / f".{ARCHIVE}.part").write_bytes(GOOD[:60])
+
+    with pytest.raises(WrongFile, match="is no longer than 60 bytes"):
+        pull(home, index)
+
+    assert left_behind(home) == set()
+
+
+def test_a_file_that_is_listed_and_not_there_is_said(home: Path, index: LoopbackIndex) -> None:
+    index.has_archive = False
+
+    with pytest.raises(IndexUnavailable, match=r"broke off after 0 of [\d,]+ bytes \(answered 404 Not Found\)"):
+        pull(home, index)
+
+
 def test_a_download_that_breaks_off_goes_on_where_it_was(home: Path, index: LoopbackIndex) -> None:
     index.breaks_after = len(GOOD) // 2 + 1
 
@@ -206,6 +235,22 @@ def test_a_damaged_model_is_pulled_anew(home: Path, index: LoopbackIndex) -> Non
     pull(home, index)
 
     assert whole(home)
+
+
+def test_a_link_to_a_damaged_model_is_replaced_and_its_target_stays(
+    home: Path, index: LoopbackIndex, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "mine.txt").write_text("keep")
+    (home / "models").mkdir(parents=True)
+    home.chmod(0o700)
+    (home / "models" / "tiny").symlink_to(shared)
+
+    pull(home, index)
+
+    assert whole(home)
+    assert (shared / "mine.txt").read_text() == "keep"
 
 
 def test_two_pulls_at_once_download_once(home: Path, index: LoopbackIndex) -> None:
