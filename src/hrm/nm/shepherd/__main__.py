@@ -1,8 +1,8 @@
-"""Start the shepherd of a state directory: ``python -I -S …/hrm/nm/shepherd STATE_DIR [--foreground]``.
+"""Start the shepherd of a state directory: ``python -I -S …/hrm/nm/shepherd STATE_DIR [--foreground] [--idle-s=60]``.
 
 Returns when it is ready to be talked to (exit 0; it goes on in the background, in a session of its own), when another
 one holds the directory (exit 3), or when it cannot start (exit 1, why on stderr). With ``--foreground`` it stays, for
-a service manager.
+a service manager. ``--idle-s`` is how long it stays with nobody connected and nothing running.
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ from hrm.nm.shepherd import processes, records
 from hrm.nm.shepherd.herd import Herd
 from hrm.nm.shepherd.loop import Loop
 from hrm.nm.shepherd.recovery import recover
-from hrm.nm.shepherd.server import Server
+from hrm.nm.shepherd.server import IDLE_S, Server
 
 HELD_BY_ANOTHER = 3
 _MAX_LOG_BYTES = 1 << 20
 
 
 def main(arguments: list[str]) -> int:
-    foreground = "--foreground" in arguments
-    folders = [argument for argument in arguments if not argument.startswith("--")]
-    if len(folders) != 1:
-        _complain("usage: shepherd STATE_DIR [--foreground]")
+    foreground, idle_s, folders = False, IDLE_S, []
+    for argument in arguments:
+        if argument == "--foreground":
+            foreground = True
+        elif argument.startswith("--idle-s="):
+            idle_s = float(argument.partition("=")[2])
+        else:
+            folders.append(argument)
+    if len(folders) != 1 or folders[0].startswith("-"):
+        _complain("usage: shepherd STATE_DIR [--foreground] [--idle-s=60]")
         return 2
     os.umask(0o077)
     try:
@@ -57,7 +63,7 @@ def main(arguments: list[str]) -> int:
     _write_pid(lock_fd)
     loop = Loop()
     herd = Herd(loop)
-    server = Server(loop, herd)
+    server = Server(loop, herd, idle_s=idle_s)
     loop.on_signals({signal.SIGCHLD: herd.reap, signal.SIGTERM: server.leave})
     recover(herd)
     server.listen()

@@ -22,9 +22,9 @@ _MAX_CLIENTS = 16
 
 
 class Server:
-    """Serves until told to leave, or until there was nothing to do for `IDLE_S`."""
+    """Serves until told to leave, or until there was nothing to do for ``idle_s``."""
 
-    def __init__(self, loop: Loop, herd: Herd, *, idle_s: float = IDLE_S) -> None:
+    def __init__(self, loop: Loop, herd: Herd, *, idle_s: float) -> None:
         self._loop = loop
         self._herd = herd
         self._idle_s = idle_s

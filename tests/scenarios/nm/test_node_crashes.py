@@ -200,9 +200,7 @@ async def test_a_launched_id_never_runs_twice_whoever_died_in_between(
     assert ledger.read_text() == f"{spec.container_id}\n"
 
 
-async def test_a_claim_without_a_start_is_lost_and_not_started_again(
-    engine: EmbeddedEngine, state_dir: Path
-) -> None:
+async def test_a_claim_without_a_start_is_lost_and_not_started_again(engine: EmbeddedEngine, state_dir: Path) -> None:
     (state_dir / records.RUNNING).mkdir(parents=True)
     (state_dir / records.RUNNING / "claimed").touch()
     async with started(engine) as run:
