@@ -15,12 +15,12 @@ CHUNK_BYTES = 64 * 1024
 
 
 class Pace:
-    """How long to wait between two looks: 10 ms after something came, longer and longer while nothing does.
+    """How long to wait between two looks: 4 ms after something came, longer and longer while nothing does.
 
     So typing at a program feels direct, and a silent one costs about seven looks a second.
     """
 
-    def __init__(self, *, shortest_s: float = 0.010, longest_s: float = 0.150, growth: float = 1.5) -> None:
+    def __init__(self, *, shortest_s: float = 0.004, longest_s: float = 0.150, growth: float = 1.5) -> None:
         self._shortest_s = shortest_s
         self._longest_s = longest_s
         self._growth = growth

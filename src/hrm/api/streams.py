@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from hrm.api.settings import ApiSettings
 from hrm.api.wire import error_response, to_json
 from hrm.model.error_codec import error_to_dict
-from hrm.model.errors import HrmError, TooManyRequests
+from hrm.model.errors import HrmError, NoServer, TooManyRequests
 
 _HEARTBEAT = b":\n\n"
 
@@ -29,7 +29,9 @@ class StreamGate:
 
     @contextmanager
     def entered(self, user: str) -> Iterator[None]:
-        """One more stream while inside. Raises TooManyRequests."""
+        """One more stream while inside. Raises TooManyRequests, and NoServer once the server is about to end."""
+        if self.closing.is_set():
+            raise NoServer("the server is about to end", next_step="`hrm up` starts it again")
         if self._open[user] >= self._settings.max_streams_per_user or self._open.total() >= self._settings.max_streams:
             raise TooManyRequests(
                 f"{self._open[user]} streams of {user} are open, {self._open.total()} in all",
@@ -78,7 +80,7 @@ class EventStream(Response):
         try:
             with self._gate.entered(self._user):
                 await self._run(receive, send)
-        except TooManyRequests as error:
+        except (NoServer, TooManyRequests) as error:
             await error_response(error)(scope, receive, send)
         finally:
             await self._frames.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
+from hrm.model.errors import NoServer
 from hrm.sdk.transport import CONNECTION_ERRORS
 
 #: How often a broken stream is taken up again without anything having come in between.
@@ -36,7 +37,7 @@ def parse_events(pieces: Iterator[bytes]) -> Iterator[ServerEvent]:
 def resumed(first: Iterator[bytes], again: Callable[[str], Iterator[bytes]]) -> Generator[ServerEvent, None, None]:
     """Events of ``first`` and, each time the stream ends before its last event, of ``again(id of the last one)``.
 
-    The caller stops at the last event. Raises what ``again`` raises, so NoServer when the server is gone.
+    The caller stops at the last event. Raises NoServer when the server is gone.
     """
     pieces, last_id, tries = first, "", _TRIES
     while True:
@@ -45,10 +46,10 @@ def resumed(first: Iterator[bytes], again: Callable[[str], Iterator[bytes]]) -> 
                 tries = _TRIES
                 last_id = event.event_id or last_id
                 yield event
-            broken: Exception = ConnectionError("the stream ended early")
+            problem = "ended early"
         except CONNECTION_ERRORS as error:
-            broken = error
+            problem = f"broke off: {error}"
         tries -= 1
         if tries < 0:
-            raise broken
+            raise NoServer(f"the stream {problem}, again and again", next_step="`hrm status` shows if the server is up")
         pieces = again(last_id)

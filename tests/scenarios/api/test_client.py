@@ -419,3 +419,14 @@ def test_a_server_that_ends_ends_its_streams_and_the_client_says_so(server: Runn
 
     with pytest.raises(NoServer):
         next(events)
+
+
+def test_no_stream_begins_on_a_server_that_is_about_to_end(server: RunningServer) -> None:
+    with server.client("ada") as client:
+        application_id = client.submit(ECHO).application_id
+        server.do(lambda facade: server.app.state.streams.end_all())
+
+        with pytest.raises(NoServer, match="about to end"):
+            next(client.events())
+        with pytest.raises(NoServer, match="about to end"):
+            client.attach(application_id)
