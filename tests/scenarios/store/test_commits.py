@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_rows import HeldDisk, application, opened, submission, task
+from store_rows import HeldDisk, application, event, opened, submission, task
 
 from hrm.model.errors import InvariantBroken, StoreError
 from hrm.model.states import ApplicationState, TaskState
@@ -126,20 +126,45 @@ async def test_a_caller_that_was_cancelled_takes_nothing_back(tmp_path: Path) ->
     await store.close()
 
 
-async def test_rows_that_no_database_can_hold_fail_alone(tmp_path: Path) -> None:
+async def test_submissions_that_no_database_can_hold_fail_alone(tmp_path: Path) -> None:
     store = opened(tmp_path)
     await store.commit(submission(1, submit_id="mine"))
-    disk_held = [
-        store.commit([application(2, submit_id="mine")], must=False),
-        store.commit([application(3, message="lone \ud800 surrogate")]),
+    waiting = [
+        store.commit(submission(2, submit_id="mine"), must=False),
+        store.commit(submission(3, name="\ud800"), must=False),
         store.commit(submission(4)),
     ]
 
-    results = await asyncio.gather(*disk_held, return_exceptions=True)
+    results = await asyncio.gather(*waiting, return_exceptions=True)
 
-    assert [type(result) for result in results] == [StoreError, InvariantBroken, type(None)]
+    assert [type(result) for result in results] == [StoreError, StoreError, type(None)]
     assert [row.seq for row in await store.applications()] == [4, 1]
     assert store.healthy
+    await store.close()
+
+
+async def test_a_decision_is_not_lost_over_bytes_that_are_no_text(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    not_text = b"cannot run caf\xe9".decode(errors="surrogateescape")
+
+    await store.commit([application(1, message=not_text), event(1, detail={not_text: [not_text]})])
+
+    row = await store.application(1)
+    assert row is not None and row.message == r"cannot run caf\udce9"
+    assert [row.detail for row in await store.events()] == [{row.message: [row.message]}]
+    await store.close()
+
+
+async def test_after_a_decision_that_no_database_can_hold_nothing_later_is_written(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    waiting = [store.commit(submission(1)), store.commit([task(99, 0)]), store.commit(submission(2))]
+
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    later = await asyncio.gather(store.commit(submission(3)), return_exceptions=True)
+
+    assert [type(result) for result in [*results, *later]] == [type(None), InvariantBroken, StoreError, StoreError]
+    assert [row.seq for row in await store.applications()] == [1]
+    assert not store.healthy and "could not be written" in store.trouble
     await store.close()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -98,6 +98,25 @@ def _conversion(hint: Any) -> tuple[_Convert, _Convert] | None:
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return attrgetter("value"), hint
     return None
+
+
+def without_unwritable(row: R) -> R:
+    """The row with what no database can hold as text (lone surrogates, NUL) written as escapes (``\\udc80``)."""
+    return replace(row, **{name: _writable(getattr(row, name)) for name in (field.name for field in fields(row))})
+
+
+def _writable(value: Any) -> Any:
+    match value:
+        case StrEnum():
+            return value
+        case str():
+            return value.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+        case dict():
+            return {_writable(key): _writable(inner) for key, inner in value.items()}
+        case tuple() | list():
+            return type(value)(map(_writable, value))
+        case _:
+            return value
 
 
 def _to_json(value: Any) -> str:

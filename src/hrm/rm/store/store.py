@@ -43,8 +43,9 @@ class Store(Queries):
 
         Call it on the event loop. The future is done when they are on disk. Commits are kept in order. ``must``: what
         was decided; it is tried again until it is written, and fails only if the store is closed before that
-        (StoreError) or no database could hold the rows (InvariantBroken). Otherwise: what is only asked for; it fails
-        with StoreError if it cannot be written now.
+        (StoreError) or no database could hold the rows (InvariantBroken); every later commit fails then too, so that
+        the disk holds one moment of the past. Otherwise: what is only asked for; it fails with StoreError if it cannot
+        be written now.
         """
         return self._writer.commit(rows, must=must)
 

@@ -16,7 +16,7 @@ import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from hrm.model.errors import HrmError, InvariantBroken, StoreError
 from hrm.rm.records import Row
-from hrm.rm.store.codec import CODECS, Codec
+from hrm.rm.store.codec import CODECS, Codec, without_unwritable
 from hrm.rm.store.database import Database, quiet_close
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class _Batch:
     rows: Sequence[Row]
     must: bool
     future: asyncio.Future[None]
-    error: HrmError | None = field(default=None)
+    error: HrmError | None = None
+    #: True iff its texts were made writable.
+    cleaned: bool = False
 
 
 class Writer:
@@ -63,7 +65,8 @@ class Writer:
         self._ending = threading.Event()
         self._connection: sa.Connection | None = None
         self._statements = {row_type: Upsert(codec, database.engine.dialect) for row_type, codec in CODECS.items()}
-        #: Set at the end iff something that must be written could not be.
+        #: Set once something that must be written never will be. All that comes after it fails too: what is on disk
+        #: stays one moment of the past.
         self._given_up: StoreError | None = None
         #: Why what must be written cannot be; "" while all is well.
         self.trouble = ""
@@ -74,8 +77,8 @@ class Writer:
 
     def commit(self, rows: Sequence[Row], *, must: bool) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._ending.is_set():
-            future.set_exception(StoreError("the store is closed"))
+        if self._given_up or self._ending.is_set():
+            future.set_exception(self._given_up or StoreError("the store is closed"))
         elif not must and self.trouble:
             future.set_exception(StoreError(self.trouble, next_step="see to the disk; it is tried again by itself"))
         elif not must and self._inbox.qsize() >= MAX_WAITING:
@@ -120,7 +123,7 @@ class Writer:
             pass
 
     def _write_group(self, group: list[_Batch]) -> None:
-        if self._try_to_write(group) is None:
+        if not self._given_up and self._try_to_write(group) is None:
             _settle(group)
             return
         for at, batch in enumerate(group):
@@ -136,8 +139,11 @@ class Writer:
         delay_s = FIRST_RETRY_S
         while (error := self._try_to_write([batch])) is not None:
             if self._is_of_the_rows(error):
-                kind = InvariantBroken if batch.must else StoreError
-                batch.error = kind(f"{self._database.name} cannot hold these rows: {error}")
+                if batch.must and not batch.cleaned:
+                    # A program's name or message may hold bytes that are no text. No reason to lose a decision.
+                    batch.rows, batch.cleaned = [without_unwritable(row) for row in batch.rows], True
+                    continue
+                self._refuse_rows(batch, error)
                 return
             trouble = self._describe(error)
             if not batch.must:
@@ -159,6 +165,15 @@ class Writer:
         if self.trouble:
             _log.warning("store: writing works again")
             self.trouble = ""
+
+    def _refuse_rows(self, batch: _Batch, error: Exception) -> None:
+        what = f"{self._database.name} cannot hold these rows: {error}"
+        if not batch.must:
+            batch.error = StoreError(what)
+            return
+        batch.error = InvariantBroken(what)
+        self.trouble = f"a decision could not be written: {error}"
+        self._given_up = StoreError(self.trouble, next_step="start the server again: it goes on from what is on disk")
 
     def _refuse_submissions(self, behind: list[_Batch]) -> None:
         """Nobody waits for a submission while the disk is sick."""
