@@ -104,3 +104,9 @@ def test_a_picture_as_thin_as_a_line_keeps_one_pixel(size: tuple[int, int]) -> N
     pixels = np.zeros((size[1], size[0], 3), dtype=np.uint8)
 
     assert Letterbox.fit(*size, 416, 416).apply(pixels).shape == (1, 3, 416, 416)
+
+
+def test_a_side_of_one_pixel_takes_the_last_as_darknet_does() -> None:
+    pixels = np.array([[[0], [51]], [[102], [255]]], dtype=np.uint8)
+
+    assert resize(pixels, 1, 1).tolist() == [[[1.0]]]
