@@ -43,15 +43,10 @@ class Result:
 class Hrm:
     """The command line with a home of its own."""
 
-    def __init__(self, home: Path, configuration: str = CONFIGURATION) -> None:
+    def __init__(self, home: Path, **env: str) -> None:
         self.home = home
-        self.home.mkdir(mode=0o700, exist_ok=True)
-        self.configure(configuration)
-
-    @property
-    def env(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("HRM_")}
-        return {**kept, "HRM_HOME": str(self.home)}
+        self.env = {**kept, "HRM_HOME": str(self.home), **env}
 
     def configure(self, text: str) -> None:
         (self.home / "hrm.yaml").write_text(textwrap.dedent(text))
@@ -110,6 +105,7 @@ class Hrm:
 def hrm_home() -> Iterator[Hrm]:
     # Not pytest's own: its paths are too long for a Unix socket.
     hrm = Hrm(Path(tempfile.mkdtemp(prefix="hrm-")))
+    hrm.configure(CONFIGURATION)
     try:
         yield hrm
     finally:

@@ -118,16 +118,13 @@ def test_without_a_server_it_exits_3_and_says_how_to_start_one(hrm, no_server, c
     assert "hrm up" in result.err
 
 
-def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
-    code = (
-        "from hrm.cli import main; main.print = print\nimport sys\nsys.argv[1:] = ['completion', 'bash']\nmain.main()"
-    )
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    code = "import sys; sys.argv[1:] = ['completion', 'bash']; from hrm.cli.main import main; main()"
 
-    # `true` reads nothing, and the script is larger than a pipe holds only on some systems: close it first.
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
     process.stdout.close()
-    error = process.stderr.read()
-    process.wait(timeout=20)
+    _, error = process.communicate(timeout=20)
 
     assert error == b""
+    assert process.returncode != 0
