@@ -8,8 +8,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +16,7 @@ from store_rows import FailingDisk, SickDisk, application, opened, submission, t
 
 from hrm.model.errors import StoreError
 from hrm.model.states import ApplicationState, TaskState
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.01)
-
+from hrm.testing import eventually_async
 
 #: More steps than the story below takes.
 STEPS = 25
@@ -86,7 +77,7 @@ async def test_what_was_decided_waits_for_the_disk_and_submissions_are_refused_m
     store = opened(tmp_path, disk)
     decided = [store.commit(submission(1)), store.commit([application(1, priority=7)])]
     asked_before = store.commit(submission(2), must=False)
-    await until(lambda: not store.healthy)
+    await eventually_async(lambda: not store.healthy)
 
     assert "no space left on device" in store.trouble
     with pytest.raises(StoreError):
@@ -97,7 +88,7 @@ async def test_what_was_decided_waits_for_the_disk_and_submissions_are_refused_m
 
     disk.recover()
     await asyncio.gather(*decided)
-    await until(lambda: store.healthy)
+    await eventually_async(lambda: store.healthy)
     assert await store.application(1) == application(1, priority=7)
     assert [row.seq for row in await store.applications()] == [1]
     await store.close()
@@ -106,7 +97,7 @@ async def test_what_was_decided_waits_for_the_disk_and_submissions_are_refused_m
 async def test_closing_over_a_sick_disk_tells_every_caller_that_its_rows_are_not_written(tmp_path: Path) -> None:
     store = opened(tmp_path, SickDisk())
     waiting = [store.commit(submission(seq)) for seq in (1, 2, 3)]
-    await until(lambda: not store.healthy)
+    await eventually_async(lambda: not store.healthy)
 
     await store.close()
 
@@ -122,7 +113,7 @@ async def test_a_disk_that_recovers_while_closing_does_not_get_the_later_rows_wi
     disk = SickDisk()
     store = opened(tmp_path, disk)
     waiting = [store.commit(submission(seq)) for seq in (1, 2, 3)]
-    await until(lambda: not store.healthy)
+    await eventually_async(lambda: not store.healthy)
 
     disk.failures_left = 2
     await store.close()
@@ -146,7 +137,7 @@ async def test_a_database_that_may_not_grow_is_a_full_disk_until_it_may(tmp_path
         with pytest.raises(StoreError, match=r"full .*MiB free in"):
             await store.commit([task(1, index, message="x" * 100) for index in range(10_000)], must=False)
         decided = store.commit([task(1, index, message="y" * 100) for index in range(10_000)])
-        await until(lambda: not store.healthy)
+        await eventually_async(lambda: not store.healthy)
         pages = 1_000_000
         await decided
     finally:

@@ -281,25 +281,25 @@ class TestFilesystem:
     )
     def test_a_network_filesystem_is_refused_and_a_local_place_named(self, kind: str) -> None:
         with pytest.raises(InvalidInput) as refused:
-            Home(Path("/home/ann/.hrm")).check_filesystem(mounted("/home", kind))
+            Home(Path("/users/ann/.hrm")).check_filesystem(mounted("/users", kind))
 
-        assert kind in refused.value.message and "at /home" in refused.value.message
+        assert kind in refused.value.message and "at /users" in refused.value.message
         assert refused.value.next_step.startswith("export HRM_HOME=/")
 
     @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuse.mergerfs", "fuseblk"])
     def test_a_local_filesystem_is_taken(self, kind: str) -> None:
-        Home(Path("/home/ann/.hrm")).check_filesystem(mounted("/home", kind))
+        Home(Path("/users/ann/.hrm")).check_filesystem(mounted("/users", kind))
 
     def test_a_network_mount_beside_the_home_is_no_reason(self) -> None:
-        Home(Path("/home-local/ann")).check_filesystem(mounted("/home", "nfs4"))
+        Home(Path("/users-local/ann")).check_filesystem(mounted("/users", "nfs4"))
 
     def test_the_place_named_is_not_itself_on_the_network(self) -> None:
-        mountinfo = mounted("/home", "nfs4") + "".join(
+        mountinfo = mounted("/users", "nfs4") + "".join(
             f"5{at} 21 0:5{at} / {point} rw - nfs4 server:/x rw\n" for at, point in enumerate(("/var/lib", "/var/tmp"))
         )
 
         with pytest.raises(InvalidInput) as refused:
-            Home(Path("/home/ann/.hrm")).check_filesystem(mountinfo)
+            Home(Path("/users/ann/.hrm")).check_filesystem(mountinfo)
 
         assert refused.value.next_step == f"export HRM_HOME=/tmp/hrm-{os.geteuid()}"
 
@@ -311,17 +311,17 @@ class TestFilesystem:
 
     def test_the_innermost_mount_counts_and_of_two_at_one_point_the_later(self) -> None:
         mounts = read_mounts(
-            mounted("/home", "nfs4")
-            + "41 40 8:2 / /home/ann rw - xfs /dev/sdb rw\n42 40 0:9 / /home/bob rw - ext4 /dev/sdc rw\n"
-            + "43 42 0:9 / /home/bob rw - nfs server:/bob rw\n"
+            mounted("/users", "nfs4")
+            + "41 40 8:2 / /users/ann rw - xfs /dev/sdb rw\n42 40 0:9 / /users/bob rw - ext4 /dev/sdc rw\n"
+            + "43 42 0:9 / /users/bob rw - nfs server:/bob rw\n"
         )
 
         kinds = {
             path: getattr(mount_of(Path(path), mounts), "kind", None)
-            for path in ("/home", "/home/ann/x", "/home/bob/x", "/etc")
+            for path in ("/users", "/users/ann/x", "/users/bob/x", "/etc")
         }
 
-        assert kinds == {"/home": "nfs4", "/home/ann/x": "xfs", "/home/bob/x": "nfs", "/etc": "ext4"}
+        assert kinds == {"/users": "nfs4", "/users/ann/x": "xfs", "/users/bob/x": "nfs", "/etc": "ext4"}
 
     def test_blanks_in_mount_points_are_understood(self) -> None:
         (mount,) = read_mounts(r"40 21 0:40 / /mnt/my\040share rw - nfs4 server:/e rw")
