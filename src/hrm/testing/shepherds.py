@@ -55,7 +55,7 @@ def kill_herd(state_dir: Path) -> None:
             _kill_session(identity["pid"], identity["start_ticks"])
 
 
-def _kill_session(pid: int, start_ticks: int) -> None:
+def _kill_session(pid: int, start_ticks: list[int]) -> None:
     for process in processes.everyone():
-        if process.session == pid and process.start_ticks >= start_ticks:
+        if process.session == pid and process.start_ticks >= start_ticks[0]:
             processes.send_signal(process, signal.SIGKILL)

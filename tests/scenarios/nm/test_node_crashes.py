@@ -170,7 +170,7 @@ async def test_a_number_that_went_to_another_process_is_never_killed(
         container_id = run.launch("sleep", "1000")
         pid = (await eventually_async(lambda: run.heard.starts))[0].pid
     kill_shepherd(state_dir)
-    pretend(state_dir, container_id, start_ticks=1)
+    pretend(state_dir, container_id, start_ticks=[1, 2])
     async with started(successor) as run:
         assert [record.reason for record in run.heard.registered_finished] == [ExitReason.LOST]
         run.stop(container_id, grace_s=0)
@@ -212,7 +212,7 @@ async def test_a_claim_without_a_start_is_lost_and_not_started_again(engine: Emb
 async def test_a_half_written_end_is_lost_and_a_whole_one_is_true(engine: EmbeddedEngine, state_dir: Path) -> None:
     running = state_dir / records.RUNNING
     running.mkdir(parents=True)
-    identity = records.encode_line({"pid": 1, "start_ticks": 1, "boot_id": records.boot_id(), "started_at": 1.0})
+    identity = records.encode_line({"pid": 1, "start_ticks": [1, 1], "boot_id": records.boot_id(), "started_at": 1.0})
     end_line = records.encode_line(
         {
             "id": "whole",

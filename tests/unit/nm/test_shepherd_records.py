@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hrm.nm.shepherd import records, wire
 
-_IDENTITY = {"pid": 7, "start_ticks": 9, "boot_id": "b", "started_at": 1.5}
+_IDENTITY = {"pid": 7, "start_ticks": [9, 10], "boot_id": "b", "started_at": 1.5}
 _END = {"id": "c", "reason": "exited", "code": 0}
 
 

@@ -17,7 +17,7 @@ import fcntl
 import gc
 import signal
 
-from hrm.nm.shepherd import processes, records
+from hrm.nm.shepherd import records
 from hrm.nm.shepherd.herd import Herd
 from hrm.nm.shepherd.loop import Loop
 from hrm.nm.shepherd.recovery import recover
@@ -94,13 +94,8 @@ def _let_go_of_the_terminal() -> None:
 
 
 def _write_pid(lock_fd: int) -> None:
-    """For people and for who must end it: the pid, and what tells it from a later bearer of the number."""
-    process = processes.look_up(os.getpid())
-    identity = {
-        "pid": os.getpid(),
-        "start_ticks": process.start_ticks if process else None,
-        "boot_id": records.boot_id(),
-    }
+    """For people, and for who must end it."""
+    identity = {"pid": os.getpid(), "boot_id": records.boot_id()}
     os.ftruncate(lock_fd, 0)
     os.pwrite(lock_fd, records.encode_line(identity), 0)
 

@@ -147,6 +147,7 @@ class Herd:
                     os.set_blocking(fd, False)
                     self._add_stream(container, fd, name, spec)
             terminal = container.terminal
+            first_tick = processes.ticks_since_boot()
             container.pid = self._spawner.spawn(
                 spec["argv"],
                 spec["env"],
@@ -162,11 +163,10 @@ class Herd:
         container.started_at = time.time()
         self._by_pid[container.pid] = self.live[container_id] = container
         self._news_started.append(container.report())
-        # The process waits for us even if it has ended by now: its line of /proc is still its own.
-        process = processes.look_up(container.pid)
         identity = {
             "pid": container.pid,
-            "start_ticks": process.start_ticks if process else None,
+            # When it began, as the kernel will say: to look it up takes longer than all else that is written here.
+            "start_ticks": [first_tick, processes.ticks_since_boot()],
             "boot_id": self.boot_id,
             "started_at": container.started_at,
         }
@@ -378,14 +378,15 @@ class Herd:
 
     # After another shepherd
 
-    def adopt(self, container: Container, start_ticks: int | None) -> bool:
-        """Watch a process that is no child of ours. False if it is gone."""
+    def adopt(self, container: Container, start_ticks: list[int]) -> bool:
+        """Watch a process that is no child of ours, and began between these two ticks. False if it is gone."""
         try:
             pidfd = os.pidfd_open(container.pid)
         except OSError:
             return False
         process = processes.look_up(container.pid)
-        if process is None or process.start_ticks != start_ticks or not process.alive:
+        first, last = start_ticks
+        if process is None or not first <= process.start_ticks <= last or not process.alive:
             os.close(pidfd)
             return False
         container.pidfd = pidfd

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Process:
@@ -33,6 +36,11 @@ class Process:
     def alive(self) -> bool:
         """False iff only its exit status is left."""
         return self.state not in (b"Z", b"X")
+
+
+def ticks_since_boot() -> int:
+    """Now, on the clock and in the unit of `Process.start_ticks`."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
 
 
 def read_file(path: str, at_most: int = 4096) -> bytes | None:

@@ -39,6 +39,8 @@ STREAMS = ("stdout", "stderr")
 PROGRESS = ".hrm-progress"
 #: The longest record that is believed.
 MAX_RECORD_BYTES = 64 << 10
+# Made once: `json.dumps` with separators of one's own makes a new encoder for each call.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -54,7 +56,7 @@ def boot_id() -> str:
 
 
 def encode_line(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    return f"{_encode(record)}\n".encode()
 
 
 def parse(data: bytes) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

@@ -13,6 +13,7 @@ from typing import Any
 PROTOCOL = 1
 #: The longest line either side accepts. A command of 1 MiB and an environment of 512 KiB fit, even all escaped.
 MAX_LINE_BYTES = 16 << 20
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class WireError(Exception):
@@ -20,7 +21,7 @@ class WireError(Exception):
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    return f"{_encode(message)}\n".encode()
 
 
 class Decoder:
