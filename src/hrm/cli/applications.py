@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -150,27 +149,31 @@ def _history(server: Client, application_id: str | None, since: float | None) ->
 def _show_explanation(explanation: Explanation) -> None:
     print(f"{short_id(explanation.application_id)}: {clean(explanation.message)}")
     print(f"reason: {explanation.reason or '-'}")
-    if explanation.evidence:
-        titles = list(dict.fromkeys(key for fact in explanation.evidence for key in fact))
-        columns = [Column(title, partial(_show_key, title), shrinks=True) for title in titles]
-        print()
-        show_list(explanation.evidence, columns, Output.TABLE)
+    for fact in explanation.evidence:
+        said = [f"{_words(key)} {_show_fact(value)}" for key, value in fact.items() if key != "kind"]
+        print(clean(f"  {_words(str(fact.get('kind', 'fact')))}: {'; '.join(said)}"))
+    if explanation.remedies:
+        print("what would change it:")
+    for remedy in explanation.remedies:
+        print(f"  {clean(remedy)}")
 
 
-def _show_key(key: str, fact: dict[str, Any]) -> str:
-    value = fact.get(key)
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _show_fact(value: Any) -> str:
     if isinstance(value, dict):
         amounts = all(isinstance(amount, int) for amount in value.values())
         return show_amounts(value) if amounts else " ".join(f"{key}={item}" for key, item in value.items())
     if isinstance(value, list):
-        return ",".join(map(str, value))
-    return "" if value is None else str(value)
+        return ",".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
 
 
 def _where_or_why(report: ApplicationReport) -> str:
-    if report.nodes and not report.message:
-        return ",".join(report.nodes)
-    return f"({report.message})" if report.message else ""
+    nodes = ",".join(report.nodes)
+    return f"{nodes} ({report.message})".lstrip() if report.message else nodes
 
 
 def _tasks(report: ApplicationReport) -> str:

@@ -19,6 +19,8 @@ from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.units import LARGEST, format_duration, format_milli
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_GAP = "  "
+_MIN_WIDTH = 4
 _STYLES = {"RUNNING": "green", "FAILED": "red", "LOST": "red", "UNHEALTHY": "red", "KILLED": "yellow"}
 
 
@@ -63,7 +65,7 @@ def show_list(rows: Sequence[Any], columns: Sequence[Column], output: Output) ->
         return
     cells = [[clean(column.value(row)) for column in columns] for row in rows]
     if sys.stdout.isatty():
-        _show_rich(cells, columns)
+        _show_on_terminal(cells, columns)
     else:
         _show_plain(cells, columns)
 
@@ -132,34 +134,40 @@ def _short_memory(mib: int) -> str:
 
 
 def _show_plain(cells: list[list[str]], columns: Sequence[Column]) -> None:
-    widths = [max([len(c.title), *(len(row[i]) for row in cells)]) for i, c in enumerate(columns)]
+    widths = [max([len(column.title), *(len(row[i]) for row in cells)]) for i, column in enumerate(columns)]
     for row in [[column.title for column in columns], *cells]:
         padded = [
             text.rjust(width) if column.right else text.ljust(width)
             for text, width, column in zip(row, widths, columns, strict=True)
         ]
-        print("  ".join(padded).rstrip())
+        print(_GAP.join(padded).rstrip())
 
 
-def _show_rich(cells: list[list[str]], columns: Sequence[Column]) -> None:
+def _show_on_terminal(cells: list[list[str]], columns: Sequence[Column]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=None if column.shrinks else max([len(column.title), *map(len, _column(cells, columns, column))]),
-        )
-    for row in cells:
-        table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in row))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False, soft_wrap=True)
+    titles = [Text(column.title, style="bold") for column in columns]
+    rows = [[Text(text, style=_STYLES.get(text, "")) for text in row] for row in cells]
+    natural = [max(row[i].cell_len for row in [titles, *rows]) for i in range(len(columns))]
+    widths = fitted(natural, [column.shrinks for column in columns], console.width - len(_GAP) * (len(columns) - 1))
+    for row in [titles, *rows]:
+        for text, width, column in zip(row, widths, columns, strict=True):
+            text.truncate(width, overflow="ellipsis")
+            text.align("right" if column.right else "left", width)
+        line = Text(_GAP).join(row)
+        line.rstrip()
+        console.print(line)
 
 
-def _column(cells: list[list[str]], columns: Sequence[Column], column: Column) -> list[str]:
-    index = columns.index(column)
-    return [row[index] for row in cells]
+def fitted(widths: Sequence[int], shrinks: Sequence[bool], available: int) -> list[int]:
+    """Widths that together fit: the widest column that may shrink does, down to `_MIN_WIDTH`."""
+    fitting = list(widths)
+    candidates = [index for index, may in enumerate(shrinks) if may]
+    while candidates and sum(fitting) > available:
+        widest = max(candidates, key=fitting.__getitem__)
+        if fitting[widest] <= _MIN_WIDTH:
+            break
+        fitting[widest] -= 1
+    return fitting

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from cli_fakes import FakeClient, app_id, application, attempt, queue_report
 
+from hrm.cli.output import fitted
 from hrm.model.reports import Explanation
 from hrm.model.states import ApplicationState
 from hrm.model.units import LARGEST
@@ -108,6 +109,19 @@ def test_a_table_in_a_pipe_is_plain_and_whole(hrm, server: FakeClient) -> None:
     assert "\x1b" not in out
 
 
+@pytest.mark.parametrize(
+    ("widths", "available", "fitting"),
+    [
+        ([5, 40, 10], 60, [5, 40, 10]),
+        ([5, 40, 10], 40, [5, 25, 10]),
+        ([5, 40, 10], 20, [5, 7, 8]),
+        ([5, 40, 10], 3, [5, 4, 4]),
+    ],
+)
+def test_a_table_fits_by_cutting_its_widest_columns(widths: list[int], available: int, fitting: list[int]) -> None:
+    assert fitted(widths, [False, True, True], available) == fitting
+
+
 def test_what_users_wrote_cannot_steer_the_terminal(hrm, server: FakeClient) -> None:
     server.apps = [application(1, name="a\x1b]0;gotcha\x07[red]b", nodes=[], message="c\nd")]
 
@@ -205,14 +219,16 @@ def test_explain_says_the_sentence_and_the_evidence(hrm, server: FakeClient) -> 
     server.apps = [application(1)]
     server.explanation = Explanation(
         application_id=app_id(1), reason="cpus_busy", message="1 of 1 nodes has too few CPUs free",
-        evidence=[{"nodes": 1, "asked": {"vcores_milli": 2000, "memory_mib": 1024}}],
+        evidence=[{"kind": "best_node", "nodes": 1, "asked": {"vcores_milli": 2000, "memory_mib": 1024}}],
+        remedies=["a container has to end"],
     )  # fmt: skip
 
     text = hrm("explain", "1").out
     data = json.loads(hrm("explain", "1", "-o", "json").out)
 
     assert "1: 1 of 1 nodes has too few CPUs free" in text
-    assert "2 cpu 1G" in text
+    assert "best node: nodes 1; asked 2 cpu 1G" in text
+    assert "a container has to end" in text
     assert (data["reason"], data["evidence"][0]["nodes"]) == ("cpus_busy", 1)
     assert "message" in data
 
