@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ _ONE = f"{_ALL}/{{application_id}}"
 _TAGS: list[str | Enum] = ["applications"]
 _MAX_WAIT_S = 300.0
 _MAX_SUBMIT_ID_CHARS = 200
+_LARGE_BODY_BYTES = 64 * 1024
 _MAX_MESSAGE_CHARS = 1000
 _CREATED, _OK, _NO_CONTENT = 201, 200, 204
 
@@ -41,7 +43,10 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate) -> No
         if "job" not in body:
             raise InvalidInput("is missing", field="job", next_step='send {"job": {"groups": [{"command": […]}]}}')
         try:
-            job = job_from_dict(body["job"])
+            if len(await request.body()) > _LARGE_BODY_BYTES:
+                job = await asyncio.to_thread(job_from_dict, body["job"])  # seconds of work must not hold the loop
+            else:
+                job = job_from_dict(body["job"])
         except InvalidInput as error:
             raise error.within("job") from None
         report = await facade.submit(job, user=caller.user, submit_id=submit_id)
@@ -79,7 +84,8 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate) -> No
         timeout_s: Annotated[float, Query(ge=0, le=_MAX_WAIT_S)] = 30.0,
     ) -> Response:
         """Answers as soon as it has ended, or after `timeout_s` as it is then: look at `state`, and ask again."""
-        return json_response(seen_by(caller, [await facade.wait(application_id, timeout_s=timeout_s)])[0])
+        report = await gate.unless_closing(facade.wait(application_id, timeout_s=timeout_s))
+        return json_response(seen_by(caller, [report])[0])
 
     @app.get(f"{_ONE}/tasks", tags=_TAGS, summary="Its tasks, in order", responses=returns(list[TaskReport]))
     async def tasks(

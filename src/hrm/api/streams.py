@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,6 +16,7 @@ from hrm.api.wire import error_response, to_json
 from hrm.model.error_codec import error_to_dict
 from hrm.model.errors import HrmError, NoServer, TooManyRequests
 
+Answer = TypeVar("Answer")
 _HEARTBEAT = b":\n\n"
 
 
@@ -31,7 +32,7 @@ class StreamGate:
     def entered(self, user: str) -> Iterator[None]:
         """One more stream while inside. Raises TooManyRequests, and NoServer once the server is about to end."""
         if self.closing.is_set():
-            raise NoServer("the server is about to end", next_step="`hrm up` starts it again")
+            raise _about_to_end()
         if self._open[user] >= self._settings.max_streams_per_user or self._open.total() >= self._settings.max_streams:
             raise TooManyRequests(
                 f"{self._open[user]} streams of {user} are open, {self._open.total()} in all",
@@ -44,6 +45,18 @@ class StreamGate:
             self._open[user] -= 1
             if not self._open[user]:
                 del self._open[user]
+
+    async def unless_closing(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """What ``work``, which may take long, gives. Raises NoServer if the server is about to end before that."""
+        working = asyncio.create_task(work)
+        closing = asyncio.create_task(self.closing.wait())
+        try:
+            await asyncio.wait((working, closing), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise _about_to_end()
+        finally:
+            await cancel_all(*(task for task in (working, closing) if not task.done()))
 
     def end_all(self) -> None:
         """The server is about to end: every stream ends now, so that clients notice and nothing holds the end up."""
@@ -116,6 +129,10 @@ class EventStream(Response):
             await body(sse_frame(error_to_dict(error), event="error"))
         finally:
             await cancel_all(upcoming)
+
+
+def _about_to_end() -> NoServer:
+    return NoServer("the server is about to end", next_step="`hrm up` starts it again")
 
 
 async def cancel_all(*tasks: asyncio.Future[Any]) -> None:

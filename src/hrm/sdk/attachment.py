@@ -100,7 +100,11 @@ class Attachment:
         self.close()
 
     def close(self) -> None:
-        """Let go. An ``attached`` application whose last client lets go is ended after a grace time."""
+        """Let go, also from another thread: iterating then stops.
+
+        An ``attached`` application whose last client lets go is ended after a grace time.
+        """
+        self._end()
         self._stack.close()
 
     def __iter__(self) -> Iterator[Output | Ended]:
@@ -170,6 +174,8 @@ class Attachment:
         try:
             frame = self._websocket.recv()
         except self._closed_error:
+            if self._over:
+                return
             self._end()
             raise self._lost() from None
         if isinstance(frame, bytes):

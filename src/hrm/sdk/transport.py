@@ -25,6 +25,8 @@ PREFIX = "/api/v1"
 _MAX_IDLE_CONNECTIONS = 8
 #: Tries of a call that may be made twice, when a connection breaks.
 _TRIES = 3
+#: How long to keep still after a refusal for asking too fast: what the server's Retry-After says.
+_TOO_FAST_PAUSE_S = 1.0
 #: A stream that says nothing for this long is dead: the server sends a comment every 15 s.
 STREAM_SILENCE_S = 60.0
 #: What a broken or closed connection raises.
@@ -107,10 +109,9 @@ class Transport:
             if response.status < 300:
                 return data
             refusal = self._error(response.status, data)
-            pause_s = float(response.headers.get("Retry-After") or 1)
-            if not isinstance(refusal, TooManyRequests) or time.monotonic() + pause_s > deadline:
+            if not isinstance(refusal, TooManyRequests) or time.monotonic() + _TOO_FAST_PAUSE_S > deadline:
                 raise refusal
-            time.sleep(pause_s)
+            time.sleep(_TOO_FAST_PAUSE_S)
 
     def stream(self, path: str, *, query: Query, headers: Mapping[str, str] | None = None) -> Iterator[bytes]:
         """The body of the answer, piece by piece as it comes; the request is made before this returns.

@@ -156,7 +156,7 @@ def silent_server() -> Iterator[str]:
 def other_server() -> Iterator[str]:
     """A web server that has never heard of HRM."""
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
-        thread = threading.Thread(target=other.serve_forever)
+        thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{other.server_port}"
         other.shutdown()

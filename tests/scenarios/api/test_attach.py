@@ -310,3 +310,16 @@ def test_a_server_that_ends_lets_its_attached_clients_go(client: Client, server:
     with pytest.raises(NoServer, match="was lost"):
         list(attachment)
     assert server.facade.apps[application_id].attachments == 0
+
+
+def test_a_client_that_lets_go_stops_iterating(client: Client) -> None:
+    attachment = client.attach(client.submit(CAT).application_id)
+    items: list[Output | Ended] = []
+    reader = threading.Thread(target=lambda: items.extend(attachment))
+    reader.start()
+
+    attachment.close()
+    reader.join(timeout=10)
+
+    assert not reader.is_alive()
+    assert items == []

@@ -430,3 +430,24 @@ def test_no_stream_begins_on_a_server_that_is_about_to_end(server: RunningServer
             next(client.events())
         with pytest.raises(NoServer, match="about to end"):
             client.attach(application_id)
+
+
+def test_a_server_that_ends_lets_those_who_wait_go(server: RunningServer) -> None:
+    with server.client("ada") as client:
+        application_id = client.submit(ECHO).application_id
+        errors: list[NoServer] = []
+
+        def wait() -> None:
+            try:
+                client.wait(application_id)
+            except NoServer as error:
+                errors.append(error)
+
+        waiting = server.count_calls("wait")
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        eventually(lambda: waiting() == 1)
+        server.do(lambda facade: server.app.state.streams.end_all())
+        waiter.join(timeout=10)
+
+    assert ["about to end" in error.message for error in errors] == [True]

@@ -104,8 +104,9 @@ CLOSED = [call for call in ALL if str(call) not in PUBLIC]
 OWNERS_AND_ADMINS = [call for call in CLOSED if str(call) not in OPEN_TO_EVERY_USER]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def house() -> House:
+    """One for all tests here: what they do must change nothing."""
     return House()
 
 
@@ -148,7 +149,8 @@ def test_a_path_that_is_not_there_is_closed_too(house: House, path: str) -> None
     assert house.status(Call("GET", path), None) == 401
 
 
-def test_the_owner_comes_in_everywhere_but_where_an_admin_is_needed(house: House) -> None:
+def test_the_owner_comes_in_everywhere_but_where_an_admin_is_needed() -> None:
+    house = House()
     token = house.tokens.mint("ada")
     refused = [
         str(call)

@@ -17,7 +17,9 @@ from hrm.model.resources import Resources
 unicode_text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 amounts = st.integers(min_value=1, max_value=1 << 40)
 task_groups = st.builds(
-    TaskGroupSpec,
+    lambda *, gpu_model, **fields: TaskGroupSpec(
+        gpu_model=gpu_model if fields["resources"].gpus_milli else None, **fields
+    ),
     command=st.lists(unicode_text.filter(bool), min_size=1, max_size=4).map(tuple),
     name=unicode_text,
     tasks=st.integers(1, 1000),
