@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import Route
-from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.types import Message
 
 from hrm.api.native import create_app
 from hrm.api.settings import ApiSettings
@@ -74,20 +75,39 @@ class House:
         self.app = create_app(self.facade, tokens=self.tokens, settings=ApiSettings(), reload=reload)
         job = JobSpec(groups=(TaskGroupSpec(command=("sleep", "60")),), stdin=True)
         self.application_id = asyncio.run(self.facade.submit(job, user="ada")).application_id
-        self.client = TestClient(self.app, base_url="http://127.0.0.1")
 
     def status(self, call: Call, token: str | None) -> int:
         """What a caller with ``token`` gets; 101 where a WebSocket opens."""
+        return asyncio.run(self._status(call, token))
+
+    async def _status(self, call: Call, token: str | None) -> int:
+        kind = "websocket" if call.method == "WEBSOCKET" else "http"
         path = call.template.format(application_id=self.application_id)
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        if call.method == "WEBSOCKET":
-            try:
-                with self.client.websocket_connect(path, headers={**headers, "Host": "127.0.0.1"}):
-                    return 101
-            except WebSocketDenialResponse as refused:
-                return refused.status_code
-        body = {"signum": 15} if path.endswith("signal") else None
-        return self.client.request(call.method, path, headers=headers, json=body).status_code
+        headers = [(b"host", b"127.0.0.1")]
+        if token is not None:
+            headers.append((b"authorization", f"Bearer {token}".encode()))
+        body = json.dumps({"signum": 15}).encode() if path.endswith("signal") else b""
+        scope = {
+            "type": kind,
+            "method": call.method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": headers,
+            "extensions": {"websocket.http.response": {}},
+        }
+        received = [{"type": "websocket.connect"} if kind == "websocket" else {"type": "http.request", "body": body}]
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return received.pop() if received else {"type": f"{kind}.disconnect", "code": 1001}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)
+        return 101 if sent[0]["type"] == "websocket.accept" else int(sent[0]["status"])
 
 
 def calls(app: FastAPI) -> Iterator[Call]:
