@@ -94,9 +94,10 @@ async def main() -> None:
     arguments = parser.parse_args()
     state_dir = Path(tempfile.mkdtemp(prefix="hrm-bench-", dir=arguments.state_dir))
     client = ShepherdClient(state_dir)
-    herding: Herding = Herding(client)
-    greeting = await client.connect(herding.on_news, _died)
-    pid = greeting["hello"]["pid"]
+    herding = Herding(client)
+    greetings: list[dict[str, Any]] = []
+    await client.connect(greetings.append, herding.on_news, _died)
+    pid = greetings[0]["hello"]["pid"]
     try:
         print(f"{'in flight':>9} {'bare/s':>8} {'shepherd/s':>11} {'ratio':>6} {'shepherd CPU us':>16}")
         for in_flight in (1, 2, 8):

@@ -7,7 +7,7 @@ what becomes of them, measures what they use, and reads their logs. All on one a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -95,13 +95,15 @@ class NodeManager:
         self._inputs.close_all()
         self._client.close()
 
-    def _spawn(self, coroutine: Any) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _register(self) -> None:
-        greeting = await self._client.connect(self._on_news, self._on_lost)
+        await self._client.connect(self._on_greeting, self._on_news, self._on_lost)
+
+    def _on_greeting(self, greeting: dict[str, Any]) -> None:
         self._running = {entry["id"]: _running(entry) for entry in greeting["running"]}
         self._ended = {entry["id"]: entry for entry in greeting["ended"]}
         for container_id in list(self._launched):
@@ -233,9 +235,14 @@ class NodeManager:
 
     async def _heartbeats(self) -> None:
         while True:
-            usage, containers = await self._usage.sample(list(self._running.values()))
-            if self._listener:
-                self._listener.heartbeat(usage, containers)
+            try:
+                usage, containers = await self._usage.sample(list(self._running.values()))
+            except OSError as error:
+                # Without its state directory the node is of no use: no heartbeat says so best.
+                _log.error("cannot measure the node", error=str(error))
+            else:
+                if self._listener:
+                    self._listener.heartbeat(usage, containers)
             await asyncio.sleep(self._heartbeat_interval_s)
 
 

@@ -16,8 +16,10 @@ from hrm.nm.shepherd import records, wire
 _START_TIMEOUT_S = 10.0
 _RETRY_S = 0.02
 _HELD_BY_ANOTHER = 3
-#: Launches are cut into lines of about this size: the shepherd reads a line whole before it starts its first.
+#: Launches go out in lines of about this size: the shepherd reads a line whole before it starts its first.
 _LINE_BYTES = 1 << 20
+
+OnMessage = Callable[[dict[str, Any]], None]
 
 
 class ShepherdClient:
@@ -30,17 +32,26 @@ class ShepherdClient:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._transport: asyncio.Transport | None = None
-        self._unsent: list[dict[str, Any]] = []
+        #: Launches of this turn of the loop.
+        self._launches: list[dict[str, Any]] = []
         self._flush_is_due = False
+        #: What was sent while nobody was connected.
+        self._held: list[dict[str, Any]] = []
 
-    async def connect(self, on_news: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]) -> dict[str, Any]:
-        """Greet the shepherd; its answer says what runs and what has ended. Raises ClusterError."""
+    async def connect(self, on_greeting: OnMessage, on_news: OnMessage, on_lost: Callable[[], None]) -> None:
+        """Greet the shepherd. Raises ClusterError.
+
+        ``on_greeting`` gets its answer, which says what runs and what has ended, before any news. What was sent
+        meanwhile goes out then, but for launches: who asked for one finds out from the answer that it does not run,
+        and asks for another.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _START_TIMEOUT_S
         while True:
             try:
-                return await self._greet(on_news, on_lost)
-            except (OSError, ConnectionError, wire.WireError) as error:
+                await self._greet(on_greeting, on_news, on_lost)
+                return
+            except (OSError, wire.WireError) as error:
                 # None there, or one that was just about to leave.
                 if loop.time() > deadline:
                     raise ClusterError(
@@ -50,24 +61,37 @@ class ShepherdClient:
             if not await self._start():
                 await asyncio.sleep(_RETRY_S)
 
-    async def _greet(self, on_news: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]) -> dict[str, Any]:
+    async def _greet(self, on_greeting: OnMessage, on_news: OnMessage, on_lost: Callable[[], None]) -> None:
+        def greeted(transport: asyncio.Transport, greeting: dict[str, Any]) -> None:
+            if (theirs := greeting["hello"]["protocol"]) != wire.PROTOCOL:
+                raise ClusterError(
+                    f"the shepherd of {self._state_dir} speaks protocol {theirs}, this server {wire.PROTOCOL}",
+                    next_step="run the version of HRM that started it until its containers have ended; it then leaves",
+                )
+            self._launches.clear()
+            self._transport = transport
+            on_greeting(greeting)
+            held, self._held = self._held, []
+            for message in held:
+                self.send(message)
+
+        def lost() -> None:
+            self._transport = None
+            on_lost()
+
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[dict[str, Any]] = loop.create_future()
         folder = os.open(self._state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # Through the descriptor of its folder, because a socket's name has room for 107 bytes only.
             path = f"/proc/self/fd/{folder}/{records.SOCKET}"
-            transport, _ = await loop.create_unix_connection(lambda: _Connection(answer, on_news, on_lost), path)
+            transport, connection = await loop.create_unix_connection(lambda: _Connection(greeted, on_news, lost), path)
         finally:
             os.close(folder)
-        transport.write(wire.encode({"op": "hello", "protocol": wire.PROTOCOL}))
         try:
-            greeting = await asyncio.wait_for(answer, _START_TIMEOUT_S)
+            await asyncio.wait_for(connection.greeted, _START_TIMEOUT_S)
         except BaseException:
             transport.abort()
             raise
-        self._transport = transport
-        return greeting
 
     async def _start(self) -> bool:
         """Start the shepherd; True when it is ready, False if another one holds the directory. Raises ClusterError."""
@@ -94,30 +118,36 @@ class ShepherdClient:
 
     def launch(self, spec: dict[str, Any]) -> None:
         """Start one container. Those asked for in one turn of the loop go out together."""
-        self._unsent.append(spec)
-        self._flush_soon()
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Send a message, after everything sent before. Lost if nobody is connected."""
-        self.flush()
-        if self._transport:
-            self._transport.write(wire.encode(message))
-
-    def flush(self) -> None:
-        """Send the launches that wait."""
-        self._flush_is_due = False
-        specs, self._unsent = self._unsent, []
-        if specs and self._transport:
-            self._transport.write(wire.encode({"op": "launch", "specs": specs}))
-
-    def _flush_soon(self) -> None:
+        self._launches.append(spec)
         if not self._flush_is_due:
             self._flush_is_due = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message, after everything sent before."""
+        self._flush()
+        if self._transport:
+            self._transport.write(wire.encode(message))
+        else:
+            self._held.append(message)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        specs, self._launches = self._launches, []
+        if self._transport:
+            line, size = [], 0
+            for spec in specs:
+                line.append(wire.encode(spec)[:-1])
+                size += len(line[-1])
+                if size > _LINE_BYTES:
+                    self._transport.write(_launch_line(line))
+                    line, size = [], 0
+            if line:
+                self._transport.write(_launch_line(line))
 
     def close(self) -> None:
         """Let go. The shepherd and its containers live on."""
-        self.flush()
+        self._flush()
         if self._transport:
             transport, self._transport = self._transport, None
             protocol = transport.get_protocol()
@@ -126,40 +156,54 @@ class ShepherdClient:
             transport.close()
 
 
+def _launch_line(specs: list[bytes]) -> bytes:
+    return b'{"op":"launch","specs":[' + b",".join(specs) + b"]}\n"
+
+
 class _Connection(asyncio.Protocol):
     def __init__(
         self,
-        answer: asyncio.Future[dict[str, Any]],
-        on_news: Callable[[dict[str, Any]], None],
+        on_greeting: Callable[[asyncio.Transport, dict[str, Any]], None],
+        on_news: OnMessage,
         on_lost: Callable[[], None],
     ) -> None:
+        self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._decoder = wire.Decoder()
-        self._answer = answer
+        self._on_greeting = on_greeting
         self._on_news = on_news
         self._on_lost: Callable[[], None] | None = on_lost
-        self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.write(wire.encode({"op": "hello", "protocol": wire.PROTOCOL}))
 
     def data_received(self, data: bytes) -> None:
         try:
             for message in self._decoder.feed(data):
-                if self._answer.done():
+                if self.greeted.done():
                     self._on_news(message)
-                elif "hello" in message:
-                    self._answer.set_result(message)
+                else:
+                    self._greet(message)
         except wire.WireError:
-            # It speaks another language: what runs there is asked for anew.
-            if isinstance(self._transport, asyncio.Transport):
-                self._transport.abort()
+            # What it said is lost, and so is what we know: all is asked for anew on the next connection.
+            self._transport.abort()
+
+    def _greet(self, message: dict[str, Any]) -> None:
+        try:
+            self._on_greeting(self._transport, message)
+        except (ClusterError, KeyError) as error:
+            self._on_lost = None
+            self.greeted.set_exception(error)
+        else:
+            self.greeted.set_result(None)
 
     def let_go(self) -> None:
         self._on_lost = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._answer.done():
-            self._answer.set_exception(ConnectionResetError("it hung up"))
+        if not self.greeted.done():
+            self.greeted.set_exception(ConnectionResetError("it hung up"))
         elif self._on_lost:
             on_lost, self._on_lost = self._on_lost, None
             on_lost()

@@ -35,12 +35,13 @@ def kill_shepherd(state_dir: Path) -> None:
         return
     try:
         # The number may be another's by now: the shepherd stands in its state directory.
-        if os.path.realpath(f"/proc/{pid}/cwd") == os.path.realpath(state_dir):
+        if os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(state_dir):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             ended, _, _ = select.select([pidfd], [], [], _TIMEOUT_S)
             assert ended, f"the shepherd {pid} did not end"
-    except ProcessLookupError:
-        pass
+    except (ProcessLookupError, FileNotFoundError):
+        # It ended by itself meanwhile.
+        return
     finally:
         os.close(pidfd)
 

@@ -24,7 +24,6 @@ from hrm.nm.shepherd.recovery import recover
 from hrm.nm.shepherd.server import IDLE_S, Server
 
 HELD_BY_ANOTHER = 3
-_MAX_LOG_BYTES = 1 << 20
 
 
 def main(arguments: list[str]) -> int:
@@ -86,8 +85,6 @@ def _let_go_of_the_terminal() -> None:
     os.dup2(null_fd, 0)
     os.close(null_fd)
     log_fd = os.open(records.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    if os.fstat(log_fd).st_size > _MAX_LOG_BYTES:
-        os.ftruncate(log_fd, 0)
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)
     os.close(log_fd)

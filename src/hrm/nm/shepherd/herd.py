@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections import deque
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 
 from hrm.nm.shepherd import processes, records
 from hrm.nm.shepherd.container import Container
+from hrm.nm.shepherd.journal import log, log_bug
 from hrm.nm.shepherd.loop import EDGE, READABLE, Loop
 from hrm.nm.shepherd.pump import REST_S, Stream
 from hrm.nm.shepherd.spawn import Spawner, SpawnError
@@ -99,10 +99,14 @@ class Herd:
                 self._explain(container, error.message)
             reason = "exited" if error.program else "not_started"
             self.end(container, reason=reason, code=error.code, detail=error.message)
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except OSError as error:
             self._release(container)
-            detail = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
-            self.end(container, reason="not_started", code=126, detail=detail)
+            self.end(container, reason="not_started", code=126, detail=f"cannot start it: {error}")
+        except Exception as error:  # noqa: BLE001
+            # A spec that is none, or a bug of ours: told as what it is, so that nobody waits for an end.
+            log_bug()
+            self._release(container)
+            self.end(container, reason="not_started", code=126, detail=f"cannot start it: {error!r}")
 
     def _claim(self, container: Container) -> bool:
         """True iff nobody ever started a container of this id here. Else what became of it is told again."""
@@ -139,7 +143,9 @@ class Herd:
                 keyboard_fd = self._make_input(container)
                 theirs.append(keyboard_fd)
             if spec["terminal"]:
-                self._make_terminal(container, spec, theirs.pop())
+                self._make_terminal(container, spec, keyboard_fd)
+                # The terminal's from now on.
+                theirs.remove(keyboard_fd)
             else:
                 for name in records.STREAMS:
                     fd, write_fd = os.pipe2(os.O_CLOEXEC)
@@ -402,12 +408,6 @@ class Herd:
 
     def _lives(self, container: Container) -> bool:
         return self.live.get(container.id) is container
-
-
-def log(message: str) -> None:
-    """One line for the operator, in ``shepherd.log``."""
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {message}\n")
-    sys.stderr.flush()
 
 
 def _unlink(path: str) -> None:

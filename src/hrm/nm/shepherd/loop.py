@@ -33,8 +33,11 @@ class Loop:
         self._epoll.modify(fd, events)
 
     def forget(self, fd: int) -> None:
-        """To be called just before ``fd`` is closed, which takes it out of the epoll too (no other fd shares it)."""
-        del self._handlers[fd]
+        """To be called just before ``fd`` is closed, which takes it out of the epoll too (no other fd shares it).
+
+        No error if it was never watched.
+        """
+        self._handlers.pop(fd, None)
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
         self._timer_seq += 1
@@ -69,4 +72,5 @@ class Loop:
         if self._timers:
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
-                heapq.heappop(self._timers)[2]()
+                _, _, callback = heapq.heappop(self._timers)
+                callback()

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hrm.nm.shepherd import records, wire
-from hrm.nm.shepherd.herd import Herd, log
+from hrm.nm.shepherd.herd import Herd
+from hrm.nm.shepherd.journal import log, log_bug
 from hrm.nm.shepherd.loop import READABLE, Loop
 
 #: With nobody connected and nothing running, the shepherd leaves after this long.
@@ -56,9 +57,13 @@ class Server:
     def serve(self) -> None:
         self._rest_if_idle()
         while not (self._leaving and self._idle):
-            self._loop.turn()
-            self._herd.launch_next()
-            self._tell_news()
+            try:
+                self._loop.turn()
+                self._herd.launch_next()
+                self._tell_news()
+            except Exception:  # noqa: BLE001
+                # Whatever went wrong with one container, the others need their shepherd.
+                log_bug()
         os.unlink(records.SOCKET)
 
     def leave(self) -> None:

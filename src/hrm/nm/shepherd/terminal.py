@@ -9,6 +9,7 @@ import termios
 
 _END_OF_INPUT = b"\x04"
 _READ_BYTES = 4096
+_MAX_SIZE = 1 << 16
 
 
 class Terminal:
@@ -17,7 +18,8 @@ class Terminal:
     __slots__ = ("_typed", "ended", "keyboard_fd", "master_fd", "slave_fd", "slave_name")
 
     def __init__(self, rows: int, columns: int, keyboard_fd: int) -> None:
-        """Make the terminal. ``keyboard_fd`` is the end of the FIFO that is read (not blocking)."""
+        """Make the terminal. ``keyboard_fd`` is the end of the FIFO that is read (not blocking). Raises ValueError."""
+        _check_size(rows, columns)
         self.master_fd, self.slave_fd = os.openpty()
         self.slave_name = os.ttyname(self.slave_fd)
         os.set_blocking(self.master_fd, False)
@@ -28,7 +30,8 @@ class Terminal:
         self.resize(rows, columns)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Set the window's size; the kernel tells the foreground processes (SIGWINCH)."""
+        """Set the window's size; the kernel tells the foreground processes (SIGWINCH). Raises ValueError."""
+        _check_size(rows, columns)
         fcntl.ioctl(self.master_fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def type(self) -> bool:
@@ -55,3 +58,8 @@ class Terminal:
         """The container has it now."""
         os.close(self.slave_fd)
         self.slave_fd = -1
+
+
+def _check_size(rows: int, columns: int) -> None:
+    if not (0 < rows < _MAX_SIZE and 0 < columns < _MAX_SIZE):
+        raise ValueError(f"not a terminal's size: {rows} × {columns}")
