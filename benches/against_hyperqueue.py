@@ -14,12 +14,13 @@ import contextlib
 import io
 import os
 import statistics
+import tempfile
 import time
 
-from _server import bench_server
 from hyperqueue import Job, LocalCluster
 from hyperqueue.cluster import WorkerConfig
 
+from _server import bench_server
 from hrm.model.resources import Resources
 from hrm.sdk.measure import measure_throughput
 
@@ -46,7 +47,13 @@ def main() -> None:
 
 
 def hyperqueue_tasks_per_s(client: object, count: int) -> float:
-    job = Job()
+    # Both write each task's output to files, HRM below its home, HyperQueue below this.
+    with tempfile.TemporaryDirectory(prefix="hq-bench-") as directory:
+        return _timed(client, count, directory)
+
+
+def _timed(client: object, count: int, directory: str) -> float:
+    job = Job(default_workdir=directory)
     for _ in range(count):
         job.program(["true"])
     begin = time.perf_counter()

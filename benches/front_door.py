@@ -12,8 +12,8 @@ import argparse
 import time
 
 import psutil
-from _server import BenchServer, bench_server
 
+from _server import BenchServer, bench_server
 from hrm.model.resources import Resources
 from hrm.sdk.measure import SMALL, measure_latency, measure_throughput
 
