@@ -21,7 +21,7 @@ import pytest
 HRM = Path(sys.executable).with_name("hrm")
 DEADLINE_S = 60.0
 CONFIGURATION = """\
-node: {vcores: 4, memory: 4G}
+node: {vcores: 4, memory: 4G, log_limit: 2M}
 queues:
   research: {weight: 3}
   batch: {weight: 1}

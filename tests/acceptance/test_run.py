@@ -41,9 +41,16 @@ def test_a_large_input_arrives_whole(up: Hrm) -> None:
 
 
 def test_a_large_output_arrives_whole(up: Hrm) -> None:
-    out = up("run", "--", "seq", "300000").out
+    out = up("run", "--", "seq", "200000").out
 
-    assert out == "".join(f"{number}\n" for number in range(1, 300_001))
+    assert out == "".join(f"{number}\n" for number in range(1, 200_001))
+
+
+def test_output_beyond_the_limit_is_not_kept_but_told(up: Hrm) -> None:
+    result = up("run", "--", "head", "-c", "3000000", "/dev/zero")
+
+    assert len(result.out) == 2 << 20
+    assert f"hrm: {3_000_000 - (2 << 20)} bytes of output beyond the node's log_limit were not kept" in result.err
 
 
 def test_it_runs_where_the_caller_is_with_the_callers_environment(up: Hrm, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from hrm import __version__
 from hrm.cli.lazy import Entry, LazyGroup
-from hrm.model.errors import HrmError
+from hrm.model.errors import HrmError, NoServer
 
 # Options end where the command begins, as with srun and ssh: `hrm run --cpus 2 python train.py --epochs 3`.
 _COMMAND_LINE = {"allow_interspersed_args": False}
@@ -103,6 +103,10 @@ def main() -> None:
         # exit, which must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(128 + signal.SIGPIPE)
+    except ConnectionError as error:  # of a stream that broke off; what can be asked again was
+        fail(
+            NoServer(f"the connection to the server was lost: {error}", next_step="`hrm status` shows whether it is up")
+        )
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 

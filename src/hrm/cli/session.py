@@ -76,8 +76,7 @@ class Session:
         finally:
             self._over.set()
             self._signals.put(None)
-            if self._raw is not None:
-                self._raw.leave()
+            self._leave_terminal()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
@@ -101,6 +100,9 @@ class Session:
         for item in attachment:
             if isinstance(item, Ended):
                 self._writer.flush()
+                if item.dropped_bytes:
+                    self._leave_terminal()
+                    note(f"hrm: {item.dropped_bytes} bytes of output beyond the node's log_limit were not kept")
                 return item.report
             source = (str(item.stream), item.task_index)
             # A new attachment begins anew; what we have is not written twice.
@@ -122,6 +124,10 @@ class Session:
             while self._attachment is None and not self._over.is_set():
                 self._attached.wait(0.5)
             return self._attachment
+
+    def _leave_terminal(self) -> None:
+        if self._raw is not None:
+            self._raw.leave()
 
     # Input
 

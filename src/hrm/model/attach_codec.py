@@ -3,7 +3,7 @@
 Server to client: a binary frame is output (one byte 1 for stdout or 2 for stderr, four bytes task index big-endian,
 then the data); a text frame is a JSON object: ``{"type": "attached", "stdin_window_bytes": N}`` first,
 ``{"type": "stdin_taken", "bytes": N}``, ``{"type": "error", "error": …}``, and last
-``{"type": "ended", "report": …}``.
+``{"type": "ended", "report": …, "dropped_bytes": N}``, with how much output the limit on logs dropped.
 
 Client to server: a binary frame is standard input; a text frame is a JSON object: ``{"type": "close_stdin"}``,
 ``{"type": "signal", "signum": N}`` or ``{"type": "resize", "rows": N, "columns": N}``.

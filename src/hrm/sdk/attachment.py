@@ -38,6 +38,8 @@ class Ended:
     """The application is over, and all its output was given before."""
 
     report: ApplicationReport
+    #: How much output the node's limit on logs (``node.log_limit``) dropped.
+    dropped_bytes: int = 0
 
 
 class Attachment:
@@ -188,7 +190,8 @@ class Attachment:
             case "stdin_taken":
                 self._open_window(message["bytes"])
             case "ended":
-                self._received.append(Ended(msgspec.convert(message["report"], ApplicationReport)))
+                report = msgspec.convert(message["report"], ApplicationReport)
+                self._received.append(Ended(report, message["dropped_bytes"]))
                 self._end()
             case "error":
                 self._end()

@@ -123,6 +123,12 @@ def test_output_comes_in_order_and_the_end_ends_it(play) -> None:
     assert report is DONE
 
 
+def test_output_that_was_not_kept_is_told(play, capsys: pytest.CaptureFixture[str]) -> None:
+    play(AttachedClient(FakeAttachment([out(b"a"), Ended(DONE, dropped_bytes=42)])))
+
+    assert capsys.readouterr().err == "hrm: 42 bytes of output beyond the node's log_limit were not kept\n"
+
+
 def test_after_a_restart_of_the_server_nothing_is_shown_twice(play) -> None:
     first = FakeAttachment([out(b"one\ntw"), err(b"x"), out(b"task 1\n", task=1), NoServer("gone")])
     second = FakeAttachment([out(b"one\n"), out(b"two\n"), err(b"xy"), out(b"task 1\n", task=1), Ended(DONE)])
