@@ -83,7 +83,7 @@ class Transport:
         """
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + timeout_s
-        payload = None if body is None else msgspec.json.encode(body)
+        payload = None if body is None else _encoded(body)
         tries = _TRIES if repeatable else 1
         while True:
             # A kept connection may have been closed by the server meanwhile, which shows only on use.
@@ -205,6 +205,15 @@ class Transport:
         return error_from_dict(body) or NoServer(
             f"what answers at {self.address} is no HRM server (status {status})", next_step="check address and port"
         )
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"not valid Unicode: {error.object!r:.80}", next_step="use names whose bytes are UTF-8"
+        ) from None
 
 
 def decoded(data: bytes, kind: type[Report]) -> Report:

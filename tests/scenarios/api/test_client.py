@@ -183,6 +183,11 @@ def test_a_job_over_the_body_limit_is_refused_in_words(client: Client) -> None:
         client.submit(huge)
 
 
+def test_text_that_is_no_unicode_is_refused_in_words(client: Client) -> None:
+    with pytest.raises(InvalidInput, match="not valid Unicode"):
+        client.submit(JobSpec(groups=ECHO.groups, queue="caf\udce9"))
+
+
 def test_threads_may_share_a_client(client: Client) -> None:
     ids: list[str] = []
 
