@@ -39,7 +39,7 @@ from hrm.model.reports import (
     TaskReport,
 )
 from hrm.sdk.server_events import ServerEvent, resumed
-from hrm.sdk.transport import Report, Transport, decoded
+from hrm.sdk.transport import CONNECTION_ERRORS, Report, Transport, decoded
 
 if TYPE_CHECKING:
     from hrm.config.home import Home
@@ -208,7 +208,7 @@ class Client:
         path = _path(application_id, "logs")
         query = {"task": task, "stream": str(stream), "offset": offset, "attempt": attempt}
         if not follow:
-            return self._transport.stream(path, query=query)
+            return self._whole(self._transport.stream(path, query=query))
         return _followed(self._events(path, {**query, "follow": True}))
 
     def attach(self, application_id: str) -> Attachment:
@@ -240,6 +240,12 @@ class Client:
 
     def _get(self, path: str, kind: type[Report], **query: Any) -> Report:
         return decoded(self._transport.call("GET", path, query=query, repeatable=True), kind)
+
+    def _whole(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from pieces
+        except CONNECTION_ERRORS as error:
+            raise self._transport.lost(error) from None
 
     def _events(self, path: str, query: dict[str, Any]) -> Iterator[ServerEvent]:
         def again(last_id: str) -> Iterator[bytes]:

@@ -98,9 +98,10 @@ class Transport:
                 ) from None
             except CONNECTION_ERRORS as error:
                 connection.close()
+                self.close()  # what closed this one has closed the other kept ones too
                 tries -= 1
                 if tries <= 0:
-                    raise self._lost(error) from None
+                    raise self.lost(error) from None
                 continue
             if response.will_close:
                 connection.close()
@@ -116,7 +117,7 @@ class Transport:
     def stream(self, path: str, *, query: Query, headers: Mapping[str, str] | None = None) -> Iterator[bytes]:
         """The body of the answer, piece by piece as it comes; the request is made before this returns.
 
-        The pieces raise ConnectionError (or another of `CONNECTION_ERRORS`) where the stream breaks off.
+        Raises NoServer; the pieces raise one of `CONNECTION_ERRORS` where the stream breaks off.
         """
         connection = self._connected(self.timeout_s)
         try:
@@ -130,7 +131,7 @@ class Transport:
             raise NoServer(f"{self.address} did not answer", next_step="see the server's log") from None
         except CONNECTION_ERRORS as error:
             connection.close()
-            raise self._lost(error) from None
+            raise self.lost(error) from None
         except HrmError:
             connection.close()
             raise
@@ -194,7 +195,8 @@ class Transport:
             ) from None
         return connection
 
-    def _lost(self, error: Exception) -> NoServer:
+    def lost(self, error: Exception) -> NoServer:
+        """What a broken connection is to a caller."""
         return NoServer(f"{self.address} broke the connection off: {error}", next_step="`hrm status` shows if it is up")
 
     def _error(self, status: int, data: bytes) -> HrmError:

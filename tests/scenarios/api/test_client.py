@@ -204,10 +204,31 @@ def test_threads_may_share_a_client(client: Client) -> None:
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_made_anew(client: Client, server: RunningServer) -> None:
-    client.nodes()
-    server.drop_connections()
+    application_id = client.submit(ECHO).application_id
+    waiting = server.count_calls("wait")
+    waiters = [threading.Thread(target=client.wait, args=(application_id,)) for _ in range(6)]
+    for waiter in waiters:
+        waiter.start()
+    eventually(lambda: waiting() == 6)
+    client.kill(application_id)
+    for waiter in waiters:
+        waiter.join(timeout=10)
+    server.drop_connections()  # at least six of them are kept by the client
 
     assert client.submit(ECHO).created
+
+
+def test_a_log_that_breaks_off_is_not_taken_for_whole(client: Client, server: RunningServer) -> None:
+    application_id = client.submit(ECHO).application_id
+    server.do(lambda facade: facade.begin(application_id))
+    server.do(lambda facade: facade.write(application_id, b"x" * (32 << 20)))
+    pieces = client.logs(application_id)
+    next(pieces)
+
+    server.drop_connections()
+
+    with pytest.raises(NoServer, match="broke the connection off"):
+        list(pieces)
 
 
 # --- finding the server
