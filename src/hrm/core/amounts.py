@@ -45,23 +45,23 @@ class Amounts:
         self.vcores += other.vcores
         self.gpus += other.gpus
         if other.others:
-            self._add_others(other.others, 1)
+            self.add_others(other.others, 1)
 
     def subtract(self, other: Amounts) -> None:
         self.memory -= other.memory
         self.vcores -= other.vcores
         self.gpus -= other.gpus
         if other.others:
-            self._add_others(other.others, -1)
+            self.add_others(other.others, -1)
 
     def add_times(self, other: Amounts, times: int) -> None:
         self.memory += other.memory * times
         self.vcores += other.vcores * times
         self.gpus += other.gpus * times
         if other.others:
-            self._add_others(other.others, times)
+            self.add_others(other.others, times)
 
-    def _add_others(self, others: dict[str, int], times: int) -> None:
+    def add_others(self, others: dict[str, int], times: int) -> None:
         if self.others is None:
             self.others = {}
         for name, amount in others.items():

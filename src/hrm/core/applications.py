@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hrm.core.amounts import NOTHING, Amounts
+from hrm.core.ordering import Key
 from hrm.core.reasons import Reason
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.requests import ANY, ResourceRequest
@@ -246,7 +247,7 @@ class App:
         self.containers: dict[tuple[int, int, int], Container] = {}
         self.blacklist: frozenset[str] = frozenset()
         #: Its place among its siblings; None iff it is not in the order (waits for nothing, or may not run).
-        self.entry: tuple[object, ...] | None = None
+        self.entry: Key | None = None
         self.missed_visit = 0
 
     def add_ask(self, ask: Ask) -> None:

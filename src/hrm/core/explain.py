@@ -75,7 +75,7 @@ def explain(books: Books, app: App) -> Explanation:
         finding = _not_runnable(app)
     elif not app.asks:
         held = len(app.containers)
-        words = f"all {held} containers it asked for run" if held else "it asks for no container now"
+        words = f"nothing waits: it holds {_count(held, 'container')}" if held else "it asks for no container now"
         finding = Finding(Reason.NOTHING_PENDING, words)
     else:
         alike: dict[tuple[Shape, tuple[str, ...]], Ask] = {}
@@ -268,15 +268,15 @@ def _no_room(ask: Ask, by_reason: dict[Reason | None, list[Node]]) -> Finding:
     evidence: list[Evidence] = []
     remedies = ["a container on one of these nodes has to end"]
     if reason is Reason.GPU_FRAGMENTED:
-        pieces = max(nodes, key=lambda node: node.free.gpus)
-        how = (
-            f"in pieces of at most {format_milli(pieces.largest_free)}; {pieces.node_id} has"
-            f" {format_milli(pieces.free.gpus)} free on {sum(free > 0 for free in pieces.device_free)} devices"
+        best = max(nodes, key=lambda node: max(node.pieces(shape)))
+        pieces = best.pieces(shape)
+        message = (
+            f"waits for {_words(shape)}: {of} {_have(count)} enough GPU free, but in pieces:"
+            f" {best.node_id} has {format_milli(sum(pieces))} free on {sum(free > 0 for free in pieces)} devices,"
+            f" at most {format_milli(max(pieces))} on one"
         )
-        message = f"waits for {_words(shape)}: {of} {_have(count)} enough GPU free, but {how}"
-        evidence.append({"kind": "best_node", "node_id": pieces.node_id, "device_free_milli": list(pieces.device_free)})
-        if pieces.largest_free > 0:
-            remedies.append(f"would start now with {format_milli(min(pieces.largest_free, shape.gpus))} GPUs")
+        evidence.append({"kind": "best_node", "node_id": best.node_id, "device_free_milli": list(pieces)})
+        remedies.append(f"would start now with {format_milli(min(max(pieces), shape.gpus))} GPUs")
     else:
         name = _SHORT_OF.get(reason) or _short_other(shape, nodes)
         best = max(nodes, key=lambda node: _free_of(node, name, shape))
@@ -307,8 +307,8 @@ def _has_room(ask: Ask, fitting: Sequence[Node]) -> Finding:
     level = "queue" if first["kind"] == "queue_ahead" else "application"
     return Finding(
         Reason.BEHIND_OTHERS,
-        f"there is room for {_words(ask.shape)} on {where}, but {len(ahead)} of the {level}s beside it"
-        f" {'comes' if len(ahead) == 1 else 'come'} first, {level} {first['name']} at the head",
+        f"there is room for {_words(ask.shape)} on {where}, but {_count(len(ahead), level)} of {first['within']}"
+        f" {'comes' if len(ahead) == 1 else 'come'} first, {first['name']} at the head",
         [*ahead[:MAX_NAMES]],
         [f"those ahead have to get their share ({first['policy']} order of {first['within']})"],
     )
@@ -365,7 +365,8 @@ def _not_runnable(app: App) -> Finding:
     limit = queue.spec.max_running_apps
     return Finding(
         Reason.QUEUE_MAX_RUNNING_APPS,
-        f"queue {queue.path} runs {len(running)} applications and may run {limit}; {len(older)} wait before this one",
+        f"queue {queue.path} runs {_count(len(running), 'application')} and may run {limit};"
+        f" {len(older)} {'waits' if len(older) == 1 else 'wait'} before this one",
         [
             {
                 "kind": "queue_max_running_apps",
@@ -405,6 +406,10 @@ def _nodes(nodes: Sequence[Node]) -> str:
     return f"{nodes[0].node_id} is" if len(nodes) == 1 else f"{len(nodes)} ({_names(nodes)}) are"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _have(count: int) -> str:
     return "has" if count == 1 else "have"
 
@@ -419,8 +424,8 @@ def _short_other(shape: Shape, nodes: Sequence[Node]) -> str:
 
 def _free_of(node: Node, name: str, shape: Shape) -> int:
     """Free of the resource; of GPUs what counts for the model asked for."""
-    if name == GPUS and shape.gpu_model is not None:
-        return sum(node.device_free[i] for i in node.positions_of_model(shape.gpu_model))
+    if name == GPUS:
+        return sum(node.pieces(shape))
     return node.free.frozen().get(name)
 
 

@@ -87,21 +87,26 @@ class Node:
             return True
         if shape.gpu_model is None:
             return self.largest_free >= gpus if gpus <= WHOLE else self.whole_free * WHOLE >= gpus
-        allowed = self.positions_of_model(shape.gpu_model)
-        if gpus <= WHOLE:
-            return any(self.device_free[i] >= gpus for i in allowed)
-        return sum(self.device_free[i] == WHOLE for i in allowed) * WHOLE >= gpus
+        pieces = self.pieces(shape)
+        return max(pieces, default=0) >= gpus if gpus <= WHOLE else pieces.count(WHOLE) * WHOLE >= gpus
 
     def why_not(self, shape: Shape) -> Reason:
         """What is short here now. Only for a shape that does not fit."""
         free = self.free
-        if shape.gpus and shape.gpus <= free.gpus and shape.gpu_model is None and shape.fits_in(free):
-            return Reason.GPU_FRAGMENTED
-        if shape.gpus and (shape.gpus > free.gpus or shape.fits_in(free)):
-            return Reason.INSUFFICIENT_GPUS
+        if shape.gpus:
+            if shape.gpus > sum(self.pieces(shape)) or shape.gpus > free.gpus:
+                return Reason.INSUFFICIENT_GPUS
+            if shape.fits_in(free):
+                return Reason.GPU_FRAGMENTED
         if shape.memory > free.memory:
             return Reason.INSUFFICIENT_MEMORY
         return Reason.INSUFFICIENT_VCORES if shape.vcores > free.vcores else Reason.INSUFFICIENT_OTHER
+
+    def pieces(self, shape: Shape) -> list[int]:
+        """Free milli of each device that may serve the shape."""
+        if shape.gpu_model is None:
+            return self.device_free
+        return [self.device_free[i] for i in self.positions_of_model(shape.gpu_model)]
 
     def could_hold(self, shape: Shape) -> bool:
         """True iff it would fit if nothing ran here."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hrm.core.amounts import Amounts
+from hrm.core.amounts import NOTHING, Amounts
 from hrm.model.queues import Policy
 
 INFINITE = float("inf")
@@ -79,58 +79,46 @@ def drf_key(one: Schedulable, total: Amounts) -> Key:
     same order of resources (Ghodsi et al., NSDI'11; YARN's DominantResourceFairnessComparatorN).
     """
     usage = one.usage
-    if one.min_share.memory or one.min_share.vcores or one.min_share.gpus or one.min_share.others:
-        needy = _needy_ratios(one, total)
-        if needy is not None:
-            return (NEEDY, *needy, one.start, one.name, one)
+    first = usage.memory / total.memory if total.memory else _share_of_none(usage.memory)
+    second = usage.vcores / total.vcores if total.vcores else _share_of_none(usage.vcores)
+    third = usage.gpus / total.gpus if total.gpus else _share_of_none(usage.gpus)
+    if total.others or one.min_share is not NOTHING:
+        return _long_drf_key(one, total, (first, second, third))
     weight = one.weight
     if weight <= 0:
         return (CONTENT, INFINITE, INFINITE, INFINITE, (), one.start, one.name, one)
-    first = usage.memory / total.memory if total.memory else (INFINITE if usage.memory else 0.0)
-    second = usage.vcores / total.vcores if total.vcores else (INFINITE if usage.vcores else 0.0)
-    third = usage.gpus / total.gpus if total.gpus else (INFINITE if usage.gpus else 0.0)
-    rest: tuple[float, ...] = ()
-    if total.others:
-        first, second, third, *tail = sorted((share for _, share in _shares(usage, total)), reverse=True)
-        rest = tuple(share / weight for share in tail)
-    else:
+    if second > first:
+        first, second = second, first
+    if third > second:
+        second, third = third, second
         if second > first:
             first, second = second, first
-        if third > second:
-            second, third = third, second
-            if second > first:
-                first, second = second, first
-    return (CONTENT, first / weight, second / weight, third / weight, rest, one.start, one.name, one)
+    return (CONTENT, first / weight, second / weight, third / weight, (), one.start, one.name, one)
 
 
-def _shares(usage: Amounts, total: Amounts) -> list[tuple[str, float]]:
-    """Share of the cluster by resource, largest first; ties in the usual order of resources."""
-    # An amount of a resource that the cluster lacks (its node left) counts as more than all of it.
-    amounts = usage.frozen()
-    shares = [
-        (name, amounts.get(name) / whole if whole else (INFINITE if amounts.get(name) else 0.0))
-        for name, whole in _every_resource(total)
+def _long_drf_key(one: Schedulable, total: Amounts, built_in: tuple[float, float, float]) -> Key:
+    """The same where there is a minimum share or more than the built-in resources."""
+    usage, minimum, weight = one.usage, one.min_share, one.weight
+    kinds = [
+        (built_in[0], usage.memory, minimum.memory),
+        (built_in[1], usage.vcores, minimum.vcores),
+        (built_in[2], usage.gpus, minimum.gpus),
     ]
-    return sorted(shares, key=lambda named: -named[1])
+    for name, whole in (total.others or {}).items():
+        used = usage.other(name)
+        kinds.append((used / whole if whole else _share_of_none(used), used, minimum.other(name)))
+    kinds.sort(key=lambda kind: -kind[0])
+    _, dominant_used, dominant_minimum = kinds[0]
+    if dominant_used < dominant_minimum:
+        ratios = [used / least if least else _share_of_none(used) for _, used, least in kinds]
+        return (NEEDY, *ratios[:3], tuple(ratios[3:]), one.start, one.name, one)
+    ratios = [share / weight if weight > 0 else INFINITE for share, _, _ in kinds]
+    return (CONTENT, *ratios[:3], tuple(ratios[3:]), one.start, one.name, one)
 
 
-def _every_resource(total: Amounts) -> list[tuple[str, int]]:
-    named = [("memory_mib", total.memory), ("vcores_milli", total.vcores), ("gpus_milli", total.gpus)]
-    return named + sorted((total.others or {}).items())
-
-
-def _needy_ratios(one: Schedulable, total: Amounts) -> tuple[Any, ...] | None:
-    """Used/min by resource, dominant first, in the shape of a key's middle; None iff not below the minimum."""
-    shares = _shares(one.usage, total)
-    used, minimum = one.usage.frozen(), one.min_share.frozen()
-    dominant = shares[0][0]
-    if used.get(dominant) >= minimum.get(dominant):
-        return None
-    ratios = [
-        used.get(name) / minimum.get(name) if minimum.get(name) else (INFINITE if used.get(name) else 0.0)
-        for name, _ in shares
-    ]
-    return (*ratios[:3], tuple(ratios[3:]))
+def _share_of_none(used: int) -> float:
+    """Share of a resource of which there is nothing: of the cluster (its nodes left) or of a minimum (none is set)."""
+    return INFINITE if used else 0.0
 
 
 KEYS: dict[Policy, KeyOf] = {Policy.FIFO: fifo_key, Policy.FAIR: fair_key, Policy.DRF: drf_key}

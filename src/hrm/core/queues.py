@@ -158,11 +158,8 @@ class Queue:
             del self.order[bisect_left(self.order, entry)]
             child.entry = None
 
-    def rekey(self, child: App | Queue) -> None:
-        """The child's usage or demand changed."""
-        entry = child.entry
-        if entry is None:
-            return
+    def rekey(self, child: App | Queue, entry: Key) -> None:
+        """The usage or demand of a child that waits for something changed; ``entry`` is where it was."""
         order = self.order
         child.entry = key = self.key_of(child, self.cluster.total)
         position = 0 if order[0] is entry else bisect_left(order, entry)
@@ -196,12 +193,34 @@ class Queue:
 
     # ---- changes of a leaf, carried up to the root
 
+    def charge(self, app: App, amounts: Amounts, times: int) -> None:
+        """The application here uses so much more (``times`` 1) or less (-1); it and the queues above find their place.
+
+        Every allocation takes this path, so its sums are written out.
+        """
+        memory, vcores, gpus = amounts.memory * times, amounts.vcores * times, amounts.gpus * times
+        one: App | Queue = app
+        for parent in self.lineage:
+            usage = one.usage
+            usage.memory += memory
+            usage.vcores += vcores
+            usage.gpus += gpus
+            if amounts.others:
+                usage.add_others(amounts.others, times)
+            entry = one.entry
+            if entry is not None:
+                parent.rekey(one, entry)
+            one = parent
+        one.usage.add_times(amounts, times)
+
     def rekey_path(self, app: App) -> None:
-        """After the application's usage and demand, and the queues', changed."""
-        self.rekey(app)
-        for queue in self.lineage:
-            if queue.parent is not None:
-                queue.parent.rekey(queue)
+        """After the demand of the application, and with it of the queues above, changed."""
+        one: App | Queue = app
+        for parent in self.lineage:
+            entry = one.entry
+            if entry is not None:
+                parent.rekey(one, entry)
+            one = parent
 
     def change_demand(self, amounts: Amounts, times: int) -> None:
         """The applications here ask for (or hold) so much more or less."""

@@ -113,11 +113,7 @@ class Scheduler:
         if not ask.pending:
             self._drop_ask(app, ask)
         # Demand is usage and what is waited for: granting moves from one to the other.
-        app.usage.add(shape)
-        queue = app.queue
-        for above in queue.lineage:
-            above.usage.add(shape)
-        queue.rekey_path(app)
+        app.queue.charge(app, shape, 1)
         return Allocate(
             container_id, node.node_id, shape.resources, device_ids, ask.priority, ask.allocation_request_id
         )
@@ -264,7 +260,7 @@ class Scheduler:
     def _on_priority_changed(self, event: ev.PriorityChanged, now: float) -> list[Command]:
         if app := self._apps.get(event.application_id):
             app.priority = event.priority
-            app.queue.rekey(app)
+            app.queue.rekey_path(app)
         return []
 
     # ---- the life of containers
@@ -302,13 +298,9 @@ class Scheduler:
         self._index.update(node)
         if key[:2] == (app.attempt.number if app.attempt else 0, self._epoch):
             app.next_container = max(app.next_container, key[2] + 1)
-        queue = app.queue
-        app.usage.add(shape)
         app.demand.add(shape)
-        for above in queue.lineage:
-            above.usage.add(shape)
-        queue.change_demand(shape, 1)
-        queue.rekey_path(app)
+        app.queue.change_demand(shape, 1)
+        app.queue.charge(app, shape, 1)
         # What runs, runs, whatever the limits on running applications say now.
         return [] if app.runnable else self._activate(app)
 
@@ -321,13 +313,9 @@ class Scheduler:
         del app.containers[container_key(container.container_id)]
         node.give_back(container)
         self._index.update(node)
-        queue = app.queue
-        app.usage.subtract(shape)
         app.demand.subtract(shape)
-        for above in queue.lineage:
-            above.usage.subtract(shape)
-        queue.change_demand(shape, -1)
-        queue.rekey_path(app)
+        app.queue.change_demand(shape, -1)
+        app.queue.charge(app, shape, -1)
 
     # ---- nodes
 

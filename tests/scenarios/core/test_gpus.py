@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hrm.core.events import NodeAdded, NodeResourceUpdate
 from hrm.model.errors import InvalidInput
-from hrm.testing.builders import Scenario, queue, queues, request
+from hrm.model.nodes import DeviceSpec, NodeSpec
+from hrm.testing.builders import Scenario, amounts, node, queue, queues, request
 
 
 def one_queue() -> Scenario:
@@ -94,6 +96,21 @@ def test_a_model_that_nobody_has_is_said_so() -> None:
     assert "2 RTX 2080 Ti" in explanation.message
 
 
+def test_a_fraction_waits_for_a_device_of_its_model_though_another_model_is_free() -> None:
+    s = one_queue()
+    mixed = NodeSpec(
+        node_id="mixed",
+        total=amounts(8, "16G", gpus=2),
+        devices=(DeviceSpec(device_id="v", index=0, model="V100"), DeviceSpec(device_id="h", index=1, model="H100")),
+    )
+    s.handle(NodeAdded(mixed))
+    app = s.submit("all")
+    s.ask(app, 2, gpus=0.7, model="V*")
+
+    assert [one.device_ids for one in s.settle()] == [("v",)]
+    assert s.reason(app) == "insufficient_gpus"
+
+
 def test_a_freed_device_is_whole_again() -> None:
     s = one_queue()
     s.add_node("n1", gpus=1)
@@ -129,11 +146,6 @@ def test_a_node_that_lost_a_gpu_still_takes_work_without_any() -> None:
     app = s.submit("all")
     s.ask(app, 2, gpus=1)
     s.settle()
-    smaller = s.scheduler.node_view("n1")
-    assert smaller is not None
-
-    from hrm.core.events import NodeResourceUpdate
-    from hrm.testing.builders import node
 
     s.handle(NodeResourceUpdate(node("n1", gpus=1)))
     s.ask(app, 1, request_id=5)

@@ -19,6 +19,7 @@ from hrm.core.events import (
     NodeRemoved,
     NodeResourceUpdate,
     NodeSchedulable,
+    NodeUpdate,
     PriorityChanged,
     RequestsUpdated,
 )
@@ -50,8 +51,6 @@ def test_containers_are_numbered_from_one_in_each_attempt_and_bear_the_epoch() -
         attempt = AttemptId(app, number)
         scheduler.handle(AttemptAdded(attempt), 0.0)
         scheduler.handle(RequestsUpdated(attempt, (request(2),)), 0.0)
-        from hrm.core.events import NodeUpdate
-
         commands = scheduler.handle(NodeUpdate("n1"), 1.0)
         ids += [str(one.container_id) for one in commands if isinstance(one, Allocate)]
         scheduler.handle(AttemptRemoved(attempt), 2.0)

@@ -19,7 +19,7 @@ def test_nothing_waits_when_all_of_it_runs() -> None:
     s.settle()
 
     assert s.reason(app) == "nothing_pending"
-    assert "all 2 containers" in s.explain(app).message
+    assert "holds 2 containers" in s.explain(app).message
 
 
 def test_no_nodes() -> None:
@@ -101,7 +101,7 @@ def test_a_fragmented_gpu_names_the_largest_piece() -> None:
     explanation = s.explain(app)
 
     assert explanation.reason == "gpu_fragmented"
-    assert "pieces of at most 0.4" in explanation.message
+    assert "n1 has 0.8 free on 2 devices, at most 0.4 on one" in explanation.message
     assert "would start now with 0.4 GPUs" in explanation.remedies
 
 
@@ -223,7 +223,7 @@ def test_the_limit_on_running_applications_says_who_is_ahead() -> None:
     explanation = s.explain(third)
 
     assert explanation.reason == "queue_max_running_apps"
-    assert explanation.message == "queue all runs 1 applications and may run 1; 1 wait before this one"
+    assert explanation.message == "queue all runs 1 application and may run 1; 1 waits before this one"
     assert explanation.evidence[0]["running_applications"] == [str(first.application)]
     assert s.reason(second) == "queue_max_running_apps"
 
