@@ -1,20 +1,173 @@
-"""All state of the scheduler, for those within the core that only read it: checks, explanations, reports."""
+"""All state of the scheduler, and the moves that keep its books balanced.
+
+`hrm.core.scheduler` decides which move an event means. Checks, explanations and reports only read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from hrm.core.applications import App
-from hrm.core.nodes import Node
-from hrm.core.queues import Queue
-from hrm.model.ids import ApplicationId
+from hrm.core.applications import App, Ask, Container, Shape, container_key
+from hrm.core.nodes import Node, NodeIndex
+from hrm.core.queues import Cluster
+from hrm.core.tree import QueueTree
+from hrm.model.errors import InvariantBroken
+from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.nodes import NodeSpec
+from hrm.model.queues import QueueSpec
+from hrm.model.requests import ResourceRequest
+from hrm.model.resources import Resources
 
 
-@dataclass(frozen=True, slots=True)
 class Books:
-    """The live objects, not copies: whoever changes one breaks the books."""
+    """Nodes, queues, applications, and what they ask for and hold."""
 
-    root: Queue
-    nodes: Mapping[str, Node]
-    apps: Mapping[ApplicationId, App]
+    def __init__(self, root: QueueSpec, epoch: int) -> None:
+        #: Goes into the ids of containers.
+        self.epoch = epoch
+        self.cluster = Cluster()
+        self.tree = QueueTree(root, self.cluster)
+        #: In the order they joined.
+        self.nodes: dict[str, Node] = {}
+        self.index = NodeIndex()
+        #: In the order they were submitted.
+        self.apps: dict[ApplicationId, App] = {}
+        self._shapes: dict[tuple[Resources, str | None], Shape] = {}
+
+    # ---- lookups
+
+    def live(self, attempt_id: AttemptId) -> App | None:
+        """The application whose attempt is live; None iff it is not, or not any more."""
+        app = self.apps.get(attempt_id.application)
+        return app if app is not None and app.attempt == attempt_id else None
+
+    def container(self, container_id: ContainerId) -> Container | None:
+        app = self.apps.get(container_id.attempt.application)
+        return None if app is None else app.containers.get(container_key(container_id))
+
+    # ---- asks
+
+    def request(self, app: App, requests: Iterable[ResourceRequest]) -> None:
+        """Take absolute counts for the keys named; asks that come to nothing are dropped."""
+        touched: dict[Ask, None] = {}
+        for request in requests:
+            ask = self._ask_for(app, request)
+            if ask is not None:
+                self._change_pending(ask, ask.set_place(request))
+                touched[ask] = None
+        for ask in touched:
+            if not ask.pending:
+                self._drop(ask)
+        app.queue.rekey_path(app)
+
+    def drop_asks(self, app: App) -> None:
+        for ask in list(app.asks):
+            self._change_pending(ask, -ask.pending)
+            self._drop(ask)
+        app.queue.rekey_path(app)
+
+    def _ask_for(self, app: App, request: ResourceRequest) -> Ask | None:
+        """The ask that the request is about; a new one unless it withdraws what was never asked."""
+        key = (request.priority, request.allocation_request_id, request.resources, request.gpu_model)
+        ask = app.asks_by_key.get(key)
+        if ask is None and request.count:
+            ask = Ask(app, self._shape(request.resources, request.gpu_model), *key[:2], app.next_ask)
+            app.next_ask += 1
+            app.add_ask(ask)
+            if app.runnable:
+                app.queue.add_waiting(app, ask)
+        return ask
+
+    def _change_pending(self, ask: Ask, more: int) -> None:
+        ask.app.demand.add_times(ask.shape, more)
+        ask.app.queue.change_demand(ask.shape, more)
+
+    def _drop(self, ask: Ask) -> None:
+        app, shape = ask.app, ask.shape
+        app.drop_ask(ask)
+        if app.runnable:
+            app.queue.remove_waiting(app, ask)
+        shape.uses -= 1
+        if not shape.uses:
+            del self._shapes[shape.resources, shape.gpu_model]
+
+    def _shape(self, resources: Resources, gpu_model: str | None) -> Shape:
+        """The shared shape of such asks, with one more use."""
+        shape = self._shapes.get((resources, gpu_model))
+        if shape is None:
+            shape = self._shapes[resources, gpu_model] = Shape.make(resources, gpu_model)
+        shape.uses += 1
+        return shape
+
+    # ---- attempts
+
+    def begin_attempt(self, app: App, attempt_id: AttemptId) -> None:
+        app.attempt = attempt_id
+        mine = (attempt_id.number, self.epoch)
+        app.next_container = 1 + max((key[2] for key in app.containers if key[:2] == mine), default=0)
+
+    # ---- containers
+
+    def grant(self, ask: Ask, node: Node) -> Container:
+        """Answer one of what the ask waits for on ``node``, which has room. `NodeIndex` is left to the caller."""
+        app, shape = ask.app, ask.shape
+        attempt = app.attempt
+        if attempt is None:
+            raise InvariantBroken(f"{app.application_id} asks without a live attempt")
+        seq = app.next_container
+        app.next_container = seq + 1
+        container = Container(ContainerId(attempt, self.epoch, seq), app, node, shape, node.take(shape), ask.priority)
+        app.containers[attempt.number, self.epoch, seq] = container
+        node.containers[container] = None
+        ask.count_down(node)
+        if not ask.pending:
+            self._drop(ask)
+        # Demand is usage and what is waited for: granting moves from one to the other.
+        app.queue.charge(app, shape, 1)
+        return container
+
+    def take_in(self, container: Container) -> None:
+        """A container that runs already, with the devices it names."""
+        app, shape = container.app, container.shape
+        key = container_key(container.container_id)
+        app.containers[key] = container
+        if app.attempt is not None and key[:2] == (app.attempt.number, self.epoch):
+            app.next_container = max(app.next_container, key[2] + 1)
+        container.node.occupy(container)
+        self.index.update(container.node)
+        app.demand.add(shape)
+        app.queue.change_demand(shape, 1)
+        app.queue.charge(app, shape, 1)
+
+    def forget(self, container: Container) -> None:
+        """It has ended: what it held is free."""
+        app, shape = container.app, container.shape
+        del app.containers[container_key(container.container_id)]
+        container.node.give_back(container)
+        self.index.update(container.node)
+        app.demand.subtract(shape)
+        app.queue.change_demand(shape, -1)
+        app.queue.charge(app, shape, -1)
+
+    # ---- nodes
+
+    def add_node(self, spec: NodeSpec) -> None:
+        node = self.nodes[spec.node_id] = Node(spec)
+        self.cluster.total.add(node.total)
+        self.cluster.epoch += 1
+        self.index.update(node)
+
+    def remove_node(self, node: Node) -> None:
+        """It is not there any more; its containers are still to be forgotten."""
+        del self.nodes[node.node_id]
+        node.schedulable = False
+        self.index.remove(node)
+        self.cluster.total.subtract(node.total)
+        self.cluster.epoch += 1
+
+    def resize_node(self, node: Node, spec: NodeSpec) -> None:
+        self.cluster.total.subtract(node.total)
+        node.set_spec(spec)
+        self.cluster.total.add(node.total)
+        self.cluster.epoch += 1
+        self.index.update(node)

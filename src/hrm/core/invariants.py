@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 def check_invariants(scheduler: Scheduler) -> None:
     """Raises InvariantBroken with everything that is wrong; changes nothing."""
-    books = scheduler.books()
+    books = scheduler.books
     found = [
         *(line for node in books.nodes.values() for line in _check_node(node)),
         *(line for app in books.apps.values() for line in _check_app(app)),
-        *(line for queue in books.root.walk() for line in _check_queue(queue)),
+        *(line for queue in books.tree.root.walk() for line in _check_queue(queue)),
         *_check_totals(books),
     ]
     if found:
@@ -152,7 +152,7 @@ def _check_queue(queue: Queue) -> list[str]:
 
 def _check_totals(books: Books) -> list[str]:
     found = []
-    nodes, apps, root = books.nodes.values(), books.apps.values(), books.root
+    nodes, apps, root = books.nodes.values(), books.apps.values(), books.tree.root
     total = _total(node.total for node in nodes)
     if _differ(total, root.cluster.total):
         found.append(f"the cluster's size is {root.cluster.total!r}, its nodes have {total!r}")

@@ -4,8 +4,8 @@ Pure and synchronous: the time comes with each event, ids from counters, every o
 times, same commands. All state is changed through `Scheduler.handle`; the rest only reads.
 
 Events about what has gone meanwhile are harmless and ignored: `NodeRemoved`, `NodeUpdate`, `NodeResourceUpdate` and
-`NodeSchedulable` for an unknown node; `AppRemoved`, `AttemptRemoved`, `RequestsUpdated`, `BlacklistChanged` and
-`PriorityChanged` for an application or attempt that is not (or no longer) live; `ContainerReleased`,
+`NodeSchedulable` for an unknown node; `AppRemoved`, `AttemptRemoved`, `RequestsUpdated`, `BlacklistChanged`, `AppMoved`
+and `PriorityChanged` for an application or attempt that is not (or no longer) live; `ContainerReleased`,
 `ContainerFinished` and `ContainerExpired` for a container that has ended; `ContainerRecovered` for one that is on the
 books. Events that contradict the books raise InvariantBroken, bad input raises InvalidInput; both change nothing.
 """
@@ -16,17 +16,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hrm.core import events as ev
-from hrm.core.applications import App, Ask, Container, Shape, container_key
+from hrm.core.applications import App, Container, Shape, container_key
 from hrm.core.books import Books
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause
 from hrm.core.explain import explain, kept_reason
-from hrm.core.nodes import Node, NodeIndex, size
-from hrm.core.queues import Cluster
-from hrm.core.tree import QueueTree
+from hrm.core.nodes import size
 from hrm.core.views import AppView, NodeView, QueueView, view_app, view_node, view_queues
 from hrm.core.visit import Assignment, SchedulerOptions, find_ask
 from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
-from hrm.model.ids import ApplicationId, ContainerId
+from hrm.model.ids import ApplicationId
 from hrm.model.queues import QueueSpec, canonical_path
 from hrm.model.reports import Explanation
 from hrm.model.requests import ResourceRequest
@@ -38,16 +36,10 @@ class Scheduler:
 
     def __init__(self, root: QueueSpec, *, epoch: int, options: SchedulerOptions | None = None) -> None:
         """``epoch`` goes into container ids and must be larger than at any earlier start. Raises InvalidInput."""
-        self._epoch = epoch
+        self._books = Books(root, epoch)
         self._options = options or SchedulerOptions()
         # Without limits a visit need not count what it assigns.
         self._assign_all = self._options == SchedulerOptions()
-        self._cluster = Cluster()
-        self._tree = QueueTree(root, self._cluster)
-        self._nodes: dict[str, Node] = {}
-        self._index = NodeIndex()
-        self._apps: dict[ApplicationId, App] = {}
-        self._shapes: dict[tuple[Resources, str | None], Shape] = {}
         self._visit = 0
         self._handlers: dict[type[Any], Callable[[Any, float], list[Command]]] = {
             ev.NodeUpdate: self._on_node_update,
@@ -81,105 +73,53 @@ class Scheduler:
     # ---- visits
 
     def _on_node_update(self, event: ev.NodeUpdate, now: float) -> list[Command]:
-        node = self._nodes.get(event.node_id)
-        root = self._tree.root
-        if node is None or not root.shapes or not node.schedulable or not self._cluster.floor.fits_in(node.free):
+        books = self._books
+        node = books.nodes.get(event.node_id)
+        root = books.tree.root
+        if node is None or not root.shapes or not node.schedulable or not books.cluster.floor.fits_in(node.free):
             return []
         self._visit = visit = self._visit + 1
         commands: list[Command] = []
         assignment = None if self._assign_all else Assignment(self._options, node)
         while (ask := find_ask(root, node, visit)) is not None:
             shape = ask.shape
-            commands.append(self._allocate(ask, node))
+            container = books.grant(ask, node)
+            commands.append(
+                Allocate(
+                    container.container_id,
+                    node.node_id,
+                    shape.resources,
+                    container.device_ids,
+                    ask.priority,
+                    ask.allocation_request_id,
+                )
+            )
             if assignment is not None and not assignment.goes_on_after(shape):
                 break
         if commands:
-            self._index.update(node)
+            books.index.update(node)
         return commands
-
-    def _allocate(self, ask: Ask, node: Node) -> Allocate:
-        app, shape = ask.app, ask.shape
-        attempt = app.attempt
-        if attempt is None:
-            raise InvariantBroken(f"{app.application_id} asks without a live attempt")
-        seq = app.next_container
-        app.next_container = seq + 1
-        container_id = ContainerId(attempt, self._epoch, seq)
-        device_ids = node.take(shape)
-        container = Container(container_id, app, node, shape, device_ids, ask.priority)
-        app.containers[attempt.number, self._epoch, seq] = container
-        node.containers[container] = None
-        ask.count_down(node)
-        if not ask.pending:
-            self._drop_ask(app, ask)
-        # Demand is usage and what is waited for: granting moves from one to the other.
-        app.queue.charge(app, shape, 1)
-        return Allocate(
-            container_id, node.node_id, shape.resources, device_ids, ask.priority, ask.allocation_request_id
-        )
 
     # ---- what applications ask for
 
     def _on_requests_updated(self, event: ev.RequestsUpdated, now: float) -> list[Command]:
-        app = self._live(event.attempt_id)
-        if app is None:
-            return []
-        touched: dict[Ask, None] = {}
-        for request in event.requests:
-            ask = self._ask_for(app, request)
-            if ask is not None:
-                more = ask.set_place(request)
-                app.demand.add_times(ask.shape, more)
-                app.queue.change_demand(ask.shape, more)
-                touched[ask] = None
-        for ask in touched:
-            if not ask.pending:
-                self._drop_ask(app, ask)
-        app.queue.rekey_path(app)
+        if app := self._books.live(event.attempt_id):
+            self._books.request(app, event.requests)
         return []
 
-    def _ask_for(self, app: App, request: ResourceRequest) -> Ask | None:
-        """The ask that the request is about; a new one unless it withdraws what was never asked."""
-        key = (request.priority, request.allocation_request_id, request.resources, request.gpu_model)
-        ask = app.asks_by_key.get(key)
-        if ask is None and request.count:
-            ask = Ask(app, self._shape(request.resources, request.gpu_model), *key[:2], app.next_ask)
-            app.next_ask += 1
-            app.add_ask(ask)
-            if app.runnable:
-                app.queue.add_waiting(app, ask)
-        return ask
-
-    def _drop_ask(self, app: App, ask: Ask) -> None:
-        app.drop_ask(ask)
-        if app.runnable:
-            app.queue.remove_waiting(app, ask)
-        shape = ask.shape
-        shape.uses -= 1
-        if not shape.uses:
-            del self._shapes[shape.resources, shape.gpu_model]
-
-    def _shape(self, resources: Resources, gpu_model: str | None) -> Shape:
-        """The shared shape of such asks, with one more use."""
-        shape = self._shapes.get((resources, gpu_model))
-        if shape is None:
-            shape = self._shapes[resources, gpu_model] = Shape.make(resources, gpu_model)
-        shape.uses += 1
-        return shape
-
     def _on_blacklist_changed(self, event: ev.BlacklistChanged, now: float) -> list[Command]:
-        if app := self._apps.get(event.application_id):
+        if app := self._books.apps.get(event.application_id):
             app.blacklist = event.node_ids
         return []
 
     # ---- the life of applications
 
     def _on_app_added(self, event: ev.AppAdded, now: float) -> list[Command]:
-        if event.application_id in self._apps:
+        if event.application_id in self._books.apps:
             raise InvariantBroken(f"{event.application_id} was added already")
-        queue = self._tree.open_leaf(event.queue)
+        queue = self._books.tree.open_leaf(event.queue)
         app = App(event.application_id, event.user, event.submitted_at, event.priority)
-        self._apps[event.application_id] = app
+        self._books.apps[event.application_id] = app
         queue.admit(app)
         return self._activate(app) if queue.may_run_another() else []
 
@@ -190,53 +130,45 @@ class Scheduler:
     def _activate_waiting(self) -> list[Command]:
         """Let run what limits allow now, oldest first."""
         commands: list[Command] = []
-        while (app := self._tree.next_to_run()) is not None:
+        while (app := self._books.tree.next_to_run()) is not None:
             commands += self._activate(app)
         return commands
 
     def _on_app_removed(self, event: ev.AppRemoved, now: float) -> list[Command]:
-        app = self._apps.pop(event.application_id, None)
+        app = self._books.apps.pop(event.application_id, None)
         if app is None:
             return []
         commands = self._end_attempt(app, keep_containers=False)
         queue = app.queue
         queue.dismiss(app)
-        self._tree.drop_if_drained(queue)
+        self._books.tree.drop_if_drained(queue)
         return commands + self._activate_waiting()
 
     def _on_attempt_added(self, event: ev.AttemptAdded, now: float) -> list[Command]:
-        app = self._apps.get(event.attempt_id.application)
+        app = self._books.apps.get(event.attempt_id.application)
         if app is None:
             raise InvariantBroken(f"{event.attempt_id} is of an application that was never added or is gone")
         if app.attempt is not None:
             raise InvariantBroken(f"{event.attempt_id} starts while {app.attempt} is live")
-        app.attempt = event.attempt_id
-        number = event.attempt_id.number
-        app.next_container = 1 + max(
-            (seq for attempt, epoch, seq in app.containers if (attempt, epoch) == (number, self._epoch)), default=0
-        )
+        self._books.begin_attempt(app, event.attempt_id)
         return []
 
     def _on_attempt_removed(self, event: ev.AttemptRemoved, now: float) -> list[Command]:
-        app = self._live(event.attempt_id)
+        app = self._books.live(event.attempt_id)
         return [] if app is None else self._end_attempt(app, keep_containers=event.keep_containers)
 
     def _end_attempt(self, app: App, *, keep_containers: bool) -> list[Command]:
-        for ask in list(app.asks):
-            app.demand.add_times(ask.shape, -ask.pending)
-            app.queue.change_demand(ask.shape, -ask.pending)
-            self._drop_ask(app, ask)
+        self._books.drop_asks(app)
         app.attempt = None
-        app.queue.rekey_path(app)
         if keep_containers:
             return []
         return [self._end(container, EndCause.ATTEMPT_ENDED) for container in list(app.containers.values())]
 
     def _on_app_moved(self, event: ev.AppMoved, now: float) -> list[Command]:
-        app = self._apps.get(event.application_id)
+        app = self._books.apps.get(event.application_id)
         if app is None:
             return []
-        target = self._tree.open_leaf(event.queue)
+        target = self._books.tree.open_leaf(event.queue)
         source = app.queue
         if target is source:
             return []
@@ -254,11 +186,11 @@ class Scheduler:
         target.admit(app)
         if running:
             target.set_running(app, True)
-        self._tree.drop_if_drained(source)
+        self._books.tree.drop_if_drained(source)
         return self._activate_waiting()
 
     def _on_priority_changed(self, event: ev.PriorityChanged, now: float) -> list[Command]:
-        if app := self._apps.get(event.application_id):
+        if app := self._books.apps.get(event.application_id):
             app.priority = event.priority
             app.queue.rekey_path(app)
         return []
@@ -266,21 +198,21 @@ class Scheduler:
     # ---- the life of containers
 
     def _on_container_finished(self, event: ev.ContainerFinished, now: float) -> list[Command]:
-        if container := self._container(event.container_id):
-            self._forget(container)
+        if container := self._books.container(event.container_id):
+            self._books.forget(container)
         return []
 
     def _on_container_released(self, event: ev.ContainerReleased, now: float) -> list[Command]:
-        container = self._container(event.container_id)
+        container = self._books.container(event.container_id)
         return [self._end(container, EndCause.RELEASED)] if container else []
 
     def _on_container_expired(self, event: ev.ContainerExpired, now: float) -> list[Command]:
-        container = self._container(event.container_id)
+        container = self._books.container(event.container_id)
         return [self._end(container, EndCause.EXPIRED)] if container else []
 
     def _on_container_recovered(self, event: ev.ContainerRecovered, now: float) -> list[Command]:
-        app = self._apps.get(event.container_id.attempt.application)
-        node = self._nodes.get(event.node_id)
+        app = self._books.apps.get(event.container_id.attempt.application)
+        node = self._books.nodes.get(event.node_id)
         # Nobody is left to own it: whoever found it running ends it.
         if app is None:
             return [ContainerEnded(event.container_id, event.node_id, EndCause.ATTEMPT_ENDED)]
@@ -292,154 +224,119 @@ class Scheduler:
                 raise InvariantBroken(f"{event.container_id} runs on {node.node_id} and on {known.node.node_id}")
             return []
         shape = Shape.make(event.resources, None)
-        container = Container(event.container_id, app, node, shape, event.device_ids, event.priority)
-        app.containers[key] = container
-        node.occupy(container)
-        self._index.update(node)
-        if key[:2] == (app.attempt.number if app.attempt else 0, self._epoch):
-            app.next_container = max(app.next_container, key[2] + 1)
-        app.demand.add(shape)
-        app.queue.change_demand(shape, 1)
-        app.queue.charge(app, shape, 1)
+        self._books.take_in(Container(event.container_id, app, node, shape, event.device_ids, event.priority))
         # What runs, runs, whatever the limits on running applications say now.
         return [] if app.runnable else self._activate(app)
 
     def _end(self, container: Container, cause: EndCause) -> ContainerEnded:
-        self._forget(container)
+        self._books.forget(container)
         return ContainerEnded(container.container_id, container.node.node_id, cause)
-
-    def _forget(self, container: Container) -> None:
-        app, node, shape = container.app, container.node, container.shape
-        del app.containers[container_key(container.container_id)]
-        node.give_back(container)
-        self._index.update(node)
-        app.demand.subtract(shape)
-        app.queue.change_demand(shape, -1)
-        app.queue.charge(app, shape, -1)
 
     # ---- nodes
 
     def _on_node_added(self, event: ev.NodeAdded, now: float) -> list[Command]:
         node_id = event.node.node_id
-        if node_id in self._nodes:
+        if node_id in self._books.nodes:
             raise InvariantBroken(f"node {node_id} was added already; it must be removed before it comes back")
-        node = self._nodes[node_id] = Node(event.node)
-        self._cluster.total.add(node.total)
-        self._cluster.epoch += 1
-        self._index.update(node)
+        self._books.add_node(event.node)
         return []
 
     def _on_node_removed(self, event: ev.NodeRemoved, now: float) -> list[Command]:
-        node = self._nodes.pop(event.node_id, None)
+        node = self._books.nodes.get(event.node_id)
         if node is None:
             return []
-        node.schedulable = False
-        self._index.remove(node)
-        self._cluster.total.subtract(node.total)
-        self._cluster.epoch += 1
+        self._books.remove_node(node)
         return [self._end(container, EndCause.NODE_LOST) for container in list(node.containers)]
 
     def _on_node_resource_update(self, event: ev.NodeResourceUpdate, now: float) -> list[Command]:
-        node = self._nodes.get(event.node.node_id)
-        if node is not None:
-            self._cluster.total.subtract(node.total)
-            node.set_spec(event.node)
-            self._cluster.total.add(node.total)
-            self._cluster.epoch += 1
-            self._index.update(node)
+        if node := self._books.nodes.get(event.node.node_id):
+            self._books.resize_node(node, event.node)
         return []
 
     def _on_node_schedulable(self, event: ev.NodeSchedulable, now: float) -> list[Command]:
-        if node := self._nodes.get(event.node_id):
+        if node := self._books.nodes.get(event.node_id):
             node.schedulable = event.schedulable
-            self._index.update(node)
+            self._books.index.update(node)
         return []
 
     # ---- queues
 
     def _on_queues_changed(self, event: ev.QueuesChanged, now: float) -> list[Command]:
-        self._tree.reload(event.root)
-        self._tree.update_shares()
+        self._books.tree.reload(event.root)
+        self._books.tree.update_shares()
         return self._activate_waiting()
 
     def _on_update_shares(self, event: ev.UpdateShares, now: float) -> list[Command]:
-        self._tree.update_shares()
+        self._books.tree.update_shares()
         return []
+
+    # ---- for those within the core that only read
+
+    @property
+    def books(self) -> Books:
+        """The live state: whoever changes it breaks the books."""
+        return self._books
 
     # ---- for the pacer
 
     def has_demand(self) -> bool:
         """True iff an application that may run waits for a container. Costs nothing."""
-        return bool(self._tree.root.shapes)
+        return bool(self._books.tree.root.shapes)
 
     def nodes_with_room(self) -> Iterator[str]:
         """Schedulable nodes where something that waits may fit, those with most room first; none without demand.
 
         A hint: amounts are checked, devices, places and max shares are not. No event may be handled meanwhile.
         """
-        if self._tree.root.shapes:
-            for node in self._index.with_room_for(self._cluster.floor):
+        if self._books.tree.root.shapes:
+            for node in self._books.index.with_room_for(self._books.cluster.floor):
                 yield node.node_id
 
     # ---- for refusing at submit
 
     def accepts(self, queue: str) -> bool:
         """True iff applications may enter the queue: it is a leaf, and not being removed."""
-        return any(leaf.path == canonical_path(queue) for leaf in self._tree.open_leaves())
+        return any(leaf.path == canonical_path(queue) for leaf in self._books.tree.open_leaves())
 
     def leaf_paths(self) -> list[str]:
         """Queues that applications may enter."""
-        return [leaf.path for leaf in self._tree.open_leaves()]
+        return [leaf.path for leaf in self._books.tree.open_leaves()]
 
     def maximum_allocation(self) -> Resources:
         """The size of the largest node (by memory, then vcores, then GPUs); nothing if there are no nodes."""
-        return max((node.spec.total for node in self._nodes.values()), key=size, default=ZERO)
+        return max((node.spec.total for node in self._books.nodes.values()), key=size, default=ZERO)
 
     def fits_some_node(self, request: ResourceRequest) -> bool:
         """True iff some node, busy or not, would hold one such container if it were empty."""
         shape = Shape.make(request.resources, request.gpu_model)
-        return any(node.could_hold(shape) for node in self._nodes.values())
+        return any(node.could_hold(shape) for node in self._books.nodes.values())
 
     # ---- for reports: snapshots
 
     def queue_views(self) -> list[QueueView]:
         """Parents before children. Looks at every application: for people, not for every event."""
-        return view_queues(self._tree.root)
+        return view_queues(self._books.tree.root)
 
     def node_views(self) -> list[NodeView]:
         """In the order they joined."""
-        return [view_node(node) for node in self._nodes.values()]
+        return [view_node(node) for node in self._books.nodes.values()]
 
     def node_view(self, node_id: str) -> NodeView | None:
         """None iff the node is not there (any more)."""
-        node = self._nodes.get(node_id)
+        node = self._books.nodes.get(node_id)
         return None if node is None else view_node(node)
 
     def application_view(self, application_id: ApplicationId) -> AppView | None:
         """None iff the application is not there (any more). Cheap enough for every line of a list."""
-        app = self._apps.get(application_id)
-        return None if app is None else view_app(app, kept_reason(self.books(), app))
+        app = self._books.apps.get(application_id)
+        return None if app is None else view_app(app, kept_reason(self._books, app))
 
     def explain(self, application_id: ApplicationId) -> Explanation:
         """Why it waits, with numbers, evidence and what would change it: a dry run over all nodes.
 
         Raises NotFound.
         """
-        app = self._apps.get(application_id)
+        app = self._books.apps.get(application_id)
         if app is None:
             raise NotFound(f"the scheduler does not know {application_id}")
-        return explain(self.books(), app)
-
-    # ---- lookups
-
-    def books(self) -> Books:
-        """The live state. Read only: whoever changes it breaks the books."""
-        return Books(self._tree.root, self._nodes, self._apps)
-
-    def _live(self, attempt_id: Any) -> App | None:
-        app = self._apps.get(attempt_id.application)
-        return app if app is not None and app.attempt == attempt_id else None
-
-    def _container(self, container_id: ContainerId) -> Container | None:
-        app = self._apps.get(container_id.attempt.application)
-        return None if app is None else app.containers.get(container_key(container_id))
+        return explain(self._books, app)
