@@ -47,6 +47,11 @@ class Herd:
         for folder in records.FOLDERS:
             os.makedirs(folder, 0o700, exist_ok=True)
 
+    @property
+    def only_starts(self) -> bool:
+        """True iff all that is new is that containers began."""
+        return bool(self._news_started) and not self._news_ended and not self._news_dropped
+
     def take_news(self) -> dict[str, Any]:
         """What began, ended or dropped output since the last call, as it goes over the wire; {} if nothing did."""
         news: dict[str, Any] = {}

@@ -17,6 +17,8 @@ from hrm.nm.shepherd.loop import READABLE, Loop
 #: With nobody connected and nothing running, the shepherd leaves after this long.
 IDLE_S = 60.0
 _READ_BYTES = 1 << 16
+#: Half of the messages, and of the times that both sides wake up, for containers that live no longer than this.
+_STARTS_WAIT_S = 0.002
 #: A NodeManager that lets more news than this pile up is dropped: it asks for everything when it comes back.
 _MAX_UNSENT_BYTES = 32 << 20
 _MAX_CLIENTS = 16
@@ -31,6 +33,7 @@ class Server:
         self._idle_s = idle_s
         self._clients: list[_Client] = []
         self._leaving = False
+        self._starts_wait = False
         self._idle_since_turn = 0
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._ops: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -60,7 +63,7 @@ class Server:
             try:
                 self._loop.turn()
                 self._herd.launch_next()
-                self._tell_news()
+                self._tell_news_soon()
             except Exception:  # noqa: BLE001
                 # Whatever went wrong with one container, the others need their shepherd.
                 log_bug()
@@ -145,6 +148,18 @@ class Server:
     def _stop(self, message: dict[str, Any]) -> None:
         for container_id in message["ids"]:
             self._herd.stop(container_id, float(message["grace_s"]))
+
+    def _tell_news_soon(self) -> None:
+        """Tell what happened; starts alone wait a little, because the end of a short container goes with its start."""
+        if not self._herd.only_starts:
+            self._tell_news()
+        elif not self._starts_wait:
+            self._starts_wait = True
+            self._loop.call_later(_STARTS_WAIT_S, self._tell_starts)
+
+    def _tell_starts(self) -> None:
+        self._starts_wait = False
+        self._tell_news()
 
     def _tell_news(self) -> None:
         news = self._herd.take_news()

@@ -72,10 +72,12 @@ class Spawner:
                 if lowered:
                     fds = [os.dup2(fd, low, inheritable=False) for fd, low in zip(fds, self._low_fds, strict=True)]
                 actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(fds)]
-            resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
+            if self._files != self._many_files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
             return _spawn_by_path(argv, env, actions)
         finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, self._many_files)
+            if self._files != self._many_files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, self._many_files)
             os.fchdir(self._home)
             if lowered:
                 for low in self._low_fds:
