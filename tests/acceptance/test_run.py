@@ -292,3 +292,18 @@ def test_a_run_outlives_a_restart_of_the_server(hrm: Hrm) -> None:
 
     assert (run.returncode, out) == (4, "after\n")
     assert "waiting up to 30 s" in err
+
+
+def test_a_run_whose_server_has_gone_can_be_left(hrm: Hrm) -> None:
+    assert hrm("up", "--detach").code == 0
+
+    with hrm.started("run", "--", "sh", "-c", "echo ready; sleep 600") as run:
+        started(run)
+        assert hrm("down").code == 0
+        assert run.stderr is not None
+        run.send_signal(signal.SIGINT)
+        eventually(lambda: "once more leaves it alone" in (run.stderr.readline() if run.stderr else ""), timeout_s=20)
+        run.send_signal(signal.SIGINT)
+
+        assert run.wait(timeout=20) == 130
+    hrm("up", "--detach")

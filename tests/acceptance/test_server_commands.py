@@ -223,3 +223,18 @@ def test_another_user_may_not_kill_and_a_wrong_token_may_nothing(up: Hrm) -> Non
         assert Hrm(up.home, HRM_TOKEN="wrong", HRM_ADDRESS=address)("ps").code == 4
     finally:
         up("kill", app)
+
+
+def test_a_lost_token_is_named_with_what_brings_it_back(up: Hrm) -> None:
+    token = up.home / "token"
+    text = token.read_text()
+    token.unlink()
+    try:
+        result = up("ps")
+    finally:
+        token.write_text(text)
+        token.chmod(0o600)
+
+    assert result.code == 4
+    assert str(token) in result.err
+    assert "hrm down" in result.err

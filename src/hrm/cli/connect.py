@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,15 +32,6 @@ _POLL_S = 0.02
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFile:
-    """What ``server.json`` says."""
-
-    pid: int
-    address: str
-    ephemeral: bool
-
-
 def home_directory() -> Home:
     """``$HRM_HOME`` (which ``--home`` sets), else ``~/.hrm``."""
     from hrm.config.home import Home
@@ -49,13 +39,20 @@ def home_directory() -> Home:
     return Home.locate()
 
 
-def read_server_file(home: Home) -> ServerFile | None:
-    """None iff there is none, or none that makes sense (its writer died; the next server replaces it)."""
+def pid_in(file: Path) -> int | None:
+    """Whose ``server.json`` or ``lock`` it is; None iff there is none, or none that makes sense."""
     try:
-        data = json.loads(home.server_file.read_bytes())
-        return ServerFile(int(data["pid"]), str(data["address"]), bool(data.get("ephemeral", False)))
+        return int(json.loads(file.read_bytes())["pid"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended and that its parent has not asked about yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def connect() -> Client:
@@ -106,9 +103,7 @@ class Connection:
     def reconnect(self, deadline: float, *, start: bool = False) -> None:
         """Raises NoServer where none answers before ``deadline`` (on the monotonic clock)."""
         self.client.close()
-        if not start:
-            note(f"hrm: the server has gone; waiting up to {RECONNECT_S:.0f} s for it to come back")
-        wait_s = 0.05
+        wait_s, said = 0.05, start
         while True:
             try:
                 self.client = join_or_start() if start else connect()
@@ -116,6 +111,9 @@ class Connection:
             except NoServer:
                 if time.monotonic() + wait_s > deadline:
                     raise
+            if not said:
+                note(f"hrm: the server has gone; waiting up to {RECONNECT_S:.0f} s for it to come back")
+                said = True
             time.sleep(wait_s)
             wait_s = min(1.0, wait_s * 1.5)
 
@@ -148,15 +146,16 @@ def join_or_start() -> Client:
         try:
             return connect()  # whoever had the lock before us has started one
         except NoServer:
-            return start_server(home, ["--ephemeral", "--port", "0"])
+            return start_server(home, ["--ephemeral", "--port", "0"], join=True)
     finally:
         os.close(lock_file)
 
 
-def start_server(home: Home, arguments: list[str]) -> Client:
+def start_server(home: Home, arguments: list[str], *, join: bool = False) -> Client:
     """Start a server of its own session in the background and return when it is ready.
 
-    Raises ClusterError, with the last lines of its log, where it ends or is not ready in time.
+    ``join``: another server that takes the home at the same moment (`hrm up`) will do as well. Raises ClusterError,
+    with the last lines of its log, where it ends or is not ready in time.
     """
     home.create()
     log = os.open(home.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -179,14 +178,15 @@ def start_server(home: Home, arguments: list[str]) -> Client:
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline:
         status = process.poll()
-        found = read_server_file(home)
-        if found is not None and (found.pid == process.pid or status is not None):
-            # Not ours if ours has ended: another server, started by hand meanwhile, holds the home.
+        found = pid_in(home.server_file)
+        if found == process.pid or (join and status is not None and found is not None):
             try:
                 return connect()
             except NoServer:
                 pass
-        if status is not None and found is None:
+        holder = pid_in(home.lock_file)
+        other_begins = join and holder not in (None, process.pid) and is_alive(holder or 0)
+        if status is not None and not other_begins:
             raise _start_failed(home.log_file, begin, f"it ended with exit code {status}", status)
         time.sleep(_POLL_S)
     raise _start_failed(home.log_file, begin, f"it was not ready after {START_DEADLINE_S:.0f} s", None)

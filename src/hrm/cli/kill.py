@@ -32,6 +32,10 @@ def kill(
     with client() as server:
         for application_id in select(server, apps):
             try:
+                state = server.application(application_id).state
+                if state.final:
+                    note(f"{short_id(application_id)} is over already: {state}")
+                    continue
                 server.kill(application_id, message)
             except CallerError as error:  # one that is another's does not save the rest
                 print(f"hrm: {error}", file=sys.stderr)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -111,7 +111,7 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def fail(error: HrmError, *, code: int | None = None) -> None:
+def fail(error: HrmError, *, code: int | None = None) -> NoReturn:
     """Say what went wrong and what to do next, and exit with ``code`` or the error's own."""
     print(f"hrm: {error}", file=sys.stderr)
     sys.exit(error.exit_code if code is None else code)

@@ -155,24 +155,12 @@ def _kill_all(server: Client) -> None:
 
 def _wait_gone(home: Home, pid: int) -> None:
     """Raises ClusterError where the process does not end in time."""
+    from hrm.cli.connect import is_alive
+
     deadline = time.monotonic() + DOWN_DEADLINE_S
-    while _is_alive(pid):
+    while is_alive(pid):
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"the server (pid {pid}) has not ended after {DOWN_DEADLINE_S:.0f} s", next_step=f"see {home.log_file}"
             )
         time.sleep(_POLL_S)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    # One that has ended and whose parent has not asked for it yet is gone for our purposes.
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -32,6 +32,7 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signa
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 SAY_WHY_AFTER_S = 2.0
 _CHUNK_BYTES = 64 << 10
+_RETRY_S = 0.1
 _RESIZED = -1
 
 
@@ -53,6 +54,8 @@ class Session:
         self._over = threading.Event()
         self._signals: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._interrupts = 0
+        #: Signals to end it that reached no server.
+        self._unheard = 0
         #: Bytes delivered by (stream, task), and how many of them a new attachment will send again.
         self._delivered: Counter[tuple[str, int]] = Counter()
         self._repeated: Counter[tuple[str, int]] = Counter()
@@ -81,37 +84,52 @@ class Session:
                 signal.signal(number, handler)
 
     def _deliver(self) -> ApplicationReport:
+        deadline = time.monotonic() + RECONNECT_S
         while True:
             try:
-                with self._connection.client.attach(self._id) as attachment:
-                    self._set_attachment(attachment)
-                    if (report := self._deliver_from(attachment)) is not None:
-                        return report
+                attachment = self._connection.client.attach(self._id)
             except NoServer:
-                pass
-            finally:
-                self._set_attachment(None)
-            self._connection.reconnect(time.monotonic() + RECONNECT_S)
-            self._repeated = self._delivered.copy()
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                if (report := self._deliver_from(attachment)) is not None:
+                    return report
+                deadline = time.monotonic() + RECONNECT_S
+                # A new attachment begins anew; what we have is not written twice.
+                self._repeated = self._delivered.copy()
+            time.sleep(_RETRY_S)  # a server that answers but lets nobody attach is not pestered
+            self._connection.reconnect(deadline)
 
     def _deliver_from(self, attachment: Attachment) -> ApplicationReport | None:
+        """None iff the connection was lost."""
         from hrm.sdk.attachment import Ended
 
-        for item in attachment:
-            if isinstance(item, Ended):
-                self._writer.flush()
-                if item.dropped_bytes:
-                    self._leave_terminal()
-                    note(f"hrm: {item.dropped_bytes} bytes of output beyond the node's log_limit were not kept")
-                return item.report
-            source = (str(item.stream), item.task_index)
-            # A new attachment begins anew; what we have is not written twice.
-            repeated = min(self._repeated[source], len(item.data))
-            self._repeated[source] -= repeated
-            if data := item.data[repeated:]:
-                self._delivered[source] += len(data)
-                self._writer.write(*source, data)
+        try:
+            with attachment:
+                self._set_attachment(attachment)
+                for item in attachment:
+                    if isinstance(item, Ended):
+                        self._finish(item.dropped_bytes)
+                        return item.report
+                    self._write(str(item.stream), item.task_index, item.data)
+        except NoServer:
+            pass
+        finally:
+            self._set_attachment(None)
         return None
+
+    def _write(self, stream: str, task_index: int, data: bytes) -> None:
+        repeated = min(self._repeated[stream, task_index], len(data))
+        self._repeated[stream, task_index] -= repeated
+        if new := data[repeated:]:
+            self._delivered[stream, task_index] += len(new)
+            self._writer.write(stream, task_index, new)
+
+    def _finish(self, dropped_bytes: int) -> None:
+        self._writer.flush()
+        if dropped_bytes:
+            self._leave_terminal()
+            note(f"hrm: {dropped_bytes} bytes of output beyond the node's log_limit were not kept")
 
     def _set_attachment(self, attachment: Attachment | None) -> None:
         with self._attached:
@@ -167,6 +185,13 @@ class Session:
                     self._resize()
                 else:
                     self._forward(number)
+            except NoServer as error:
+                # Nobody there to end the job: whoever insists is let go. The job ends when its client stays away.
+                self._unheard += number in _ENDING
+                if self._unheard > 1:
+                    self._leave_terminal()
+                    os._exit(128 + number)
+                note(f"hrm: {error.message}; once more leaves it alone")
             except HrmError as error:
                 if not self._over.is_set():
                     note(f"hrm: {error}")

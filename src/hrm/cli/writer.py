@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 
 MAX_LINE_BYTES = 64 << 10
 
@@ -48,6 +50,14 @@ class LineWriter(Writer):
 
 
 def write_all(fd: int, data: bytes) -> None:
+    """Raises BrokenPipeError where nobody reads any more, be it a pipe or a terminal that has gone."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # another program has made what we share with it non-blocking
+            select.select([], [fd], [])
+        except OSError as error:
+            if error.errno == errno.EIO:
+                raise BrokenPipeError from None
+            raise

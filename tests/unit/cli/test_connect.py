@@ -16,6 +16,7 @@ import pytest
 from hrm.cli import connect
 from hrm.config.home import Home
 from hrm.model.errors import CallerError, ClusterError, NoServer
+from hrm.testing import eventually
 
 READY = """\
 import json, os, sys, time, pathlib
@@ -44,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.delenv("HRM_ADDRESS", raising=False)
 
     def join() -> Client:
-        if connect.read_server_file(found) is None:
+        if connect.pid_in(found.server_file) is None:
             raise NoServer("no server is up")
         return Client()
 
@@ -114,10 +115,10 @@ def test_the_server_is_in_a_session_of_its_own_and_its_log_is_private(home: Home
     server_is(READY)
 
     connect.start_server(home, [])
-    found = connect.read_server_file(home)
+    pid = connect.pid_in(home.server_file)
 
-    assert found is not None
-    assert os.getsid(found.pid) == found.pid
+    assert pid is not None
+    assert os.getsid(pid) == pid
     assert home.log_file.stat().st_mode & 0o077 == 0
 
 
@@ -139,6 +140,30 @@ def test_a_server_that_refuses_its_input_is_the_callers_error(home: Home, server
 
     with pytest.raises(CallerError):
         connect.start_server(home, [])
+
+
+def test_a_server_that_takes_the_home_at_the_same_moment_is_joined_by_run_but_not_by_up(home: Home, server_is) -> None:
+    server_is(READY)
+    connect.start_server(home, [])
+    server_is(FAILS.format(code=2))
+
+    assert connect.start_server(home, [], join=True)
+    with pytest.raises(CallerError):
+        connect.start_server(home, [])
+
+
+def test_a_server_that_begins_at_the_same_moment_is_waited_for(home: Home, server_is) -> None:
+    server_is(FAILS.format(code=2))
+    home.lock_file.write_text(f'{{"pid": {os.getpid()}, "address": ""}}')
+    joined: list[Any] = []
+    joining = threading.Thread(target=lambda: joined.append(connect.start_server(home, [], join=True)))
+
+    joining.start()
+    eventually(lambda: home.log_file.exists() and "taken" in home.log_file.read_text(), timeout_s=10)
+    home.server_file.write_text(f'{{"pid": {os.getpid()}, "address": "http://127.0.0.1:1"}}')
+    joining.join(timeout=10)
+
+    assert len(joined) == 1
 
 
 def test_a_server_that_is_never_ready_is_given_up(home: Home, server_is, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,4 +188,4 @@ def test_a_server_elsewhere_is_never_started_here(home: Home, server_is, monkeyp
 def test_a_server_file_that_makes_no_sense_is_none(home: Home, text: str) -> None:
     home.server_file.write_text(text)
 
-    assert connect.read_server_file(home) is None
+    assert connect.pid_in(home.server_file) is None

@@ -138,7 +138,9 @@ def test_after_a_restart_of_the_server_nothing_is_shown_twice(play) -> None:
     assert recorder.written[3:] == [("stdout", 0, b"o\n"), ("stderr", 0, b"y")]
 
 
-def test_a_server_that_does_not_come_back_ends_it(play, monkeypatch: pytest.MonkeyPatch, clock) -> None:
+def test_a_server_that_does_not_come_back_ends_it(
+    play, monkeypatch: pytest.MonkeyPatch, clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     client = AttachedClient(FakeAttachment([NoServer("gone")]))
 
     def refuse() -> None:
@@ -149,6 +151,17 @@ def test_a_server_that_does_not_come_back_ends_it(play, monkeypatch: pytest.Monk
 
     with pytest.raises(NoServer, match="still gone"):
         session.run()
+    assert capsys.readouterr().err.count("waiting up to 30 s") == 1
+
+
+def test_a_server_that_lets_nobody_attach_is_given_up(play, monkeypatch: pytest.MonkeyPatch, clock) -> None:
+    def refuse(self: AttachedClient, application_id: str) -> None:
+        raise NoServer("no way in")
+
+    monkeypatch.setattr(AttachedClient, "attach", refuse)
+
+    with pytest.raises(NoServer, match="no way in"):
+        play(AttachedClient())
 
 
 def test_when_nobody_reads_the_output_the_application_is_killed(play, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,7 +256,4 @@ def test_waiting_survives_a_server_that_restarts(hrm, server: FakeClient, clock)
     server.apps = [application(1, ApplicationState.FINISHED)]
     server.errors = [gone(), gone()]
 
-    result = hrm("wait", "1")
-
-    assert result.code == 0
-    assert "waiting up to 30 s" in result.err
+    assert hrm("wait", "1").code == 0
