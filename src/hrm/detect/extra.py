@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from hrm.model.errors import CallerError
 
-_NEEDED = {"numpy": "numpy", "onnx": "onnx", "onnxruntime": "onnxruntime", "PIL": "pillow"}
+_NEEDED = {"httpx": "httpx", "numpy": "numpy", "onnx": "onnx", "onnxruntime": "onnxruntime", "PIL": "pillow"}
 
 
 class MissingExtra(CallerError):
