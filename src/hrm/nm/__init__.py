@@ -1,0 +1,1 @@
+"""The NodeManager: one machine's containers, started by its shepherd, measured, read and reported."""

@@ -143,7 +143,7 @@ class NodeManager:
             work_dir = str(self._state_dir / records.CONTAINERS / spec.container_id)
             env = container_environment(self._base_environment, spec, node_id=self._node_id, work_dir=work_dir)
             terminal = spec.terminal
-            self._launched[spec.container_id] = asyncio.Event()
+            self._launched.setdefault(spec.container_id, asyncio.Event())
             self._client.launch(
                 {
                     "id": spec.container_id,

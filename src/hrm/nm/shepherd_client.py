@@ -96,19 +96,29 @@ class ShepherdClient:
     async def _start(self) -> bool:
         """Start the shepherd; True when it is ready, False if another one holds the directory. Raises ClusterError."""
         program = str(Path(hrm.nm.shepherd.__file__).parent)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-S",
-            program,
-            str(self._state_dir),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            cwd="/",
-            start_new_session=True,
-        )
-        _, complaint = await process.communicate()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-S",
+                program,
+                str(self._state_dir),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ClusterError(f"cannot start the shepherd in {self._state_dir}: {error}") from None
+        try:
+            _, complaint = await asyncio.wait_for(process.communicate(), _START_TIMEOUT_S)
+        except TimeoutError:
+            process.kill()
+            raise ClusterError(
+                f"the shepherd of {self._state_dir} was not ready within {_START_TIMEOUT_S:g} s",
+                next_step="see whether the file system answers",
+            ) from None
         if process.returncode == _HELD_BY_ANOTHER:
             return False
         if process.returncode:
@@ -183,7 +193,7 @@ class _Connection(asyncio.Protocol):
             for message in self._decoder.feed(data):
                 if self.greeted.done():
                     self._on_news(message)
-                else:
+                elif "hello" in message:
                     self._greet(message)
         except wire.WireError:
             # What it said is lost, and so is what we know: all is asked for anew on the next connection.
@@ -192,7 +202,7 @@ class _Connection(asyncio.Protocol):
     def _greet(self, message: dict[str, Any]) -> None:
         try:
             self._on_greeting(self._transport, message)
-        except (ClusterError, KeyError) as error:
+        except ClusterError as error:
             self._on_lost = None
             self.greeted.set_exception(error)
         else:

@@ -209,6 +209,24 @@ async def test_a_claim_without_a_start_is_lost_and_not_started_again(engine: Emb
         await relaunch(run, spec, expect_code=None)
 
 
+async def test_a_container_that_started_but_was_not_written_down_is_found_and_watched(
+    engine: EmbeddedEngine, successor: EmbeddedEngine, state_dir: Path
+) -> None:
+    async with started(engine) as run:
+        container_id = run.launch("sleep", "1000")
+        [start] = await eventually_async(lambda: run.heard.starts)
+    kill_shepherd(state_dir)
+    (state_dir / records.RUNNING / container_id).write_bytes(b"")
+    async with started(successor) as run:
+        [record] = run.heard.registered_running
+        assert record.container_id == container_id
+        assert record.pid == start.pid
+        assert abs(record.started_at - start.started_at) < 1
+        run.stop(container_id)
+        assert (await run.ended(container_id)).reason is ExitReason.LOST
+        await eventually_async(lambda: is_gone(record.pid))
+
+
 async def test_a_half_written_end_is_lost_and_a_whole_one_is_true(engine: EmbeddedEngine, state_dir: Path) -> None:
     running = state_dir / records.RUNNING
     running.mkdir(parents=True)

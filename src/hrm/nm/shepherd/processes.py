@@ -10,7 +10,7 @@ import os
 import signal
 import time
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Process:
@@ -40,7 +40,7 @@ class Process:
 
 def ticks_since_boot() -> int:
     """Now, on the clock and in the unit of `Process.start_ticks`."""
-    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_S)
 
 
 def read_file(path: str, at_most: int = 4096) -> bytes | None:
@@ -65,6 +65,14 @@ def look_up(pid: int) -> Process | None:
 
 def everyone() -> list[Process]:
     return [process for name in os.listdir("/proc") if name.isdigit() and (process := look_up(int(name)))]
+
+
+def container_of(pid: int) -> str:
+    """The container id in its environment; "" where there is none, or none that may be looked at."""
+    for variable in (read_file(f"/proc/{pid}/environ", 1 << 20) or b"").split(b"\0"):
+        if variable.startswith(b"HRM_CONTAINER_ID="):
+            return variable.partition(b"=")[2].decode("ascii", "replace")
+    return ""
 
 
 def children(pid: int) -> list[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
+from typing import Any
 
-from hrm.nm.shepherd import records
+from hrm.nm.shepherd import processes, records
 from hrm.nm.shepherd.container import Container
 from hrm.nm.shepherd.herd import Herd
 
@@ -35,6 +37,11 @@ def _take_over(herd: Herd, container_id: str) -> None:
         return
     container = Container(container_id)
     if identity is None:
+        identity = _find(herd, container_id)
+        if identity:
+            container.record_fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            os.write(container.record_fd, records.encode_line(identity))
+    if identity is None:
         detail = "nobody saw whether it started"
     else:
         container.pid, container.started_at = identity["pid"], identity["started_at"]
@@ -45,3 +52,18 @@ def _take_over(herd: Herd, container_id: str) -> None:
         else:
             detail = "it ended while no shepherd was there"
     herd.end(container, reason="lost", code=None, detail=detail)
+
+
+def _find(herd: Herd, container_id: str) -> dict[str, Any] | None:
+    """The first process of a container whose shepherd died between starting it and writing that down."""
+    for process in processes.everyone():
+        if process.pid == process.session and processes.container_of(process.pid) == container_id:
+            age_s = (processes.ticks_since_boot() - process.start_ticks) / processes.TICKS_PER_S
+            return {
+                "pid": process.pid,
+                "start_ticks": [process.start_ticks, process.start_ticks],
+                "boot_id": herd.boot_id,
+                "started_at": time.time()
+                - (processes.ticks_since_boot() - process.start_ticks) / processes.TICKS_PER_S,
+            }
+    return None

@@ -185,6 +185,9 @@ class Server:
             self._loop.change(client.socket.fileno(), events)
 
     def _drop(self, client: _Client) -> None:
+        """Hang up. No error if that is done."""
+        if client not in self._clients:
+            return
         self._clients.remove(client)
         self._loop.forget(client.socket.fileno())
         client.socket.close()

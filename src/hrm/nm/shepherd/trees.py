@@ -83,7 +83,4 @@ class Trees:
         container = self._by_pid.get(process.session) or self._by_pid.get(process.pgrp)
         if container is not None:
             return container.id
-        for variable in (processes.read_file(f"/proc/{pid}/environ", 1 << 20) or b"").split(b"\0"):
-            if variable.startswith(b"HRM_CONTAINER_ID="):
-                return variable.partition(b"=")[2].decode("ascii", "replace")
-        return ""
+        return processes.container_of(pid)
