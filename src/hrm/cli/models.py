@@ -65,6 +65,9 @@ def list_command(output: OutputOption = Output.TABLE) -> None:
 
 def pull_shown(name: str, archive: Path | None = None) -> ModelFiles:
     """`hrm.detect.pull.pull_model`, with what goes on shown on stderr: a bar on a terminal, else lines."""
+    from hrm.detect.extra import require_extra
+
+    require_extra()
     from hrm.detect.pull import pull_model
 
     with bar("bytes") as progress:
