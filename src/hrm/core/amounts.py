@@ -109,9 +109,6 @@ class Amounts:
         """Each resource by the name that `Resources.get` knows."""
         return self.frozen().items()
 
-    def is_zero(self) -> bool:
-        return not (self.memory or self.vcores or self.gpus or (self.others and any(self.others.values())))
-
     def __repr__(self) -> str:
         return f"<{self.frozen()}>"
 

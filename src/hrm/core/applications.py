@@ -68,7 +68,6 @@ class Ask:
         "allocation_request_id",
         "app",
         "counted_by_any",
-        "missed",
         "order",
         "pending",
         "places",
@@ -89,8 +88,6 @@ class Ask:
         self.counted_by_any = False
         #: Containers still waited for.
         self.pending = 0
-        #: Visits passed over because the node was no preferred place. Delay scheduling counts here.
-        self.missed = 0
         #: Why the last visit that looked at it turned it down.
         self.reason = Reason.NOT_YET_SCHEDULED
 
@@ -115,7 +112,10 @@ class Ask:
         return sum(place.count for place in self.places.values())
 
     def accepts(self, node: Node) -> bool:
-        """True iff the places asked for allow this node."""
+        """True iff the places asked for allow this node.
+
+        A wish gives way at once; how long it may wait for its place first is to be decided and counted here.
+        """
         places = self.places
         anywhere = places.get(ANY)
         if anywhere is not None and len(places) == 1:

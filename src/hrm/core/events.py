@@ -33,11 +33,14 @@ class NodeUpdate:
     """One visit of one node: place what can be placed there now (YARN's nodeUpdate/attemptScheduling).
 
     ``heartbeat`` is False for an extra visit because demand or room appeared: missed opportunities (delay
-    scheduling) are counted only on heartbeats.
+    scheduling) are counted only on heartbeats. A visit that placed ``most`` containers may have been cut short: the
+    shell goes on with it by another.
     """
 
     node_id: str
     heartbeat: bool = True
+    #: Containers to place; None iff as many as the options allow.
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

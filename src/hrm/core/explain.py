@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import Any
 
 from hrm.core.applications import App, Ask, Shape
 from hrm.core.books import Books
-from hrm.core.nodes import Node, size
+from hrm.core.nodes import WHOLE, Node, size
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
+from hrm.core.wording import LABELS, MAX_NAMES, say_amount, say_count, say_have, say_names, say_nodes_are, say_shape
+from hrm.model.errors import InvariantBroken
 from hrm.model.reports import Explanation
 from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
-from hrm.model.units import format_memory, format_milli
+from hrm.model.units import format_milli
 
 #: Different asks of one application that are looked at; the rest is like them or comes later anyway.
 MAX_ASKS = 8
-#: Names that a sentence or a list of evidence gives at most.
-MAX_NAMES = 5
-
 Evidence = dict[str, Any]
 
 #: What each reason for want of room is about.
@@ -75,7 +74,7 @@ def explain(books: Books, app: App) -> Explanation:
         finding = _not_runnable(app)
     elif not app.asks:
         held = len(app.containers)
-        words = f"nothing waits: it holds {_count(held, 'container')}" if held else "it asks for no container now"
+        words = f"nothing waits: it holds {say_count(held, 'container')}" if held else "it asks for no container now"
         finding = Finding(Reason.NOTHING_PENDING, words)
     else:
         alike: dict[tuple[Shape, tuple[str, ...]], Ask] = {}
@@ -99,7 +98,7 @@ def _find(books: Books, ask: Ask) -> Finding:
     shape = ask.shape
     if not books.nodes:
         return Finding(
-            Reason.NO_NODES, f"waits for {_words(shape)}; there are no nodes", remedies=["a node has to join"]
+            Reason.NO_NODES, f"waits for {say_shape(shape)}; there are no nodes", remedies=["a node has to join"]
         )
     verdicts = {node: _verdict(node, ask) for node in books.nodes.values()}
     evidence = _count_nodes(verdicts)
@@ -161,60 +160,75 @@ def _never(books: Books, ask: Ask, by_reason: dict[Reason | None, list[Node]]) -
         there = ", ".join(f"{count} {model}" for model, count in sorted(models.items())) or "no GPUs at all"
         return Finding(
             Reason.NO_SUCH_GPU_MODEL,
-            f"waits for {_words(shape)}; the cluster has {there}",
+            f"waits for {say_shape(shape)}; the cluster has {there}",
             [{"kind": "gpu_models", "asked": shape.gpu_model, "models": dict(sorted(models.items()))}],
             ["ask for one of the models there are, or for any"],
         )
     if strict and not any(node.node_id in strict or node.rack in strict for node in nodes):
         return Finding(
             Reason.PLACE_NOT_FOUND,
-            f"must run on {_names(strict)}, which {'is' if len(strict) == 1 else 'are'} not in the cluster",
+            f"must run on {say_names(strict)}, which {'is' if len(strict) == 1 else 'are'} not in the cluster",
             [{"kind": "places", "asked": list(strict)}],
             ["name a node or rack of the cluster, or let the place be only a wish (relax_locality)"],
         )
     where = [node for node in nodes if not strict or node.node_id in strict or node.rack in strict]
     if not any(node.could_hold(shape) for node in where):
-        largest = max(where, key=lambda node: size(node.spec.total))
-        over = shape.resources.exceeding(largest.spec.total)
-        among = "the largest node" if not strict else "the largest node there"
-        model = f", {_count_of_model(largest, shape)} GPUs of that model" if shape.gpu_model and shape.gpus else ""
-        return Finding(
-            Reason.NEVER_FITS,
-            f"asks for {_words(shape)}; {among}, {largest.node_id}, has {largest.spec.total}{model}",
-            [
-                {
-                    "kind": "largest_node",
-                    "node_id": largest.node_id,
-                    "total": largest.spec.total.as_dict(),
-                    "asked": shape.resources.as_dict(),
-                    "too_much": list(over),
-                }
-            ],
-            [f"ask for at most {shape.resources.smallest(largest.spec.total)}"],
-        )
+        return _too_large(shape, where)
     return None
+
+
+def _too_large(shape: Shape, nodes: Sequence[Node]) -> Finding:
+    """No node would hold it empty: names the one that comes nearest."""
+    nearest = max(nodes, key=lambda node: (_part_there(node, shape), size(node.spec.total)))
+    there = _size_for(nearest, shape)
+    model = f" of model {shape.gpu_model}" if shape.gpu_model and shape.gpus else ""
+    return Finding(
+        Reason.NEVER_FITS,
+        f"asks for {say_shape(shape)}; the largest node, {nearest.node_id}, has {there}{model}",
+        [
+            {
+                "kind": "largest_node",
+                "node_id": nearest.node_id,
+                "total": nearest.spec.total.as_dict(),
+                "asked": shape.resources.as_dict(),
+                "too_much": list(shape.resources.exceeding(there)),
+            }
+        ],
+        [f"ask for at most {shape.resources.smallest(there)}{model}"],
+    )
+
+
+def _size_for(node: Node, shape: Shape) -> Resources:
+    """Its size, with only those GPUs that may serve the shape."""
+    return replace(node.spec.total, gpus_milli=len(node.pieces(shape)) * WHOLE)
+
+
+def _part_there(node: Node, shape: Shape) -> float:
+    """How much of the ask it has of what it has least of: 1 would be enough."""
+    there = _size_for(node, shape)
+    return min(there.get(name) / amount for name, amount in shape.resources.items() if amount)
 
 
 def _closed(ask: Ask, by_reason: dict[Reason | None, list[Node]]) -> Finding:
     """Nodes could hold it, but none that could may be used."""
-    words = _words(ask.shape)
+    words = say_shape(ask.shape)
     draining, refused = by_reason.get(Reason.NODES_NOT_SCHEDULABLE, []), by_reason.get(Reason.BLACKLISTED, [])
     elsewhere = by_reason.get(Reason.WRONG_PLACE, [])
     if draining:
         return Finding(
             Reason.NODES_NOT_SCHEDULABLE,
-            f"waits for {words}; of the nodes that could hold it {_nodes(draining)} unhealthy or draining",
+            f"waits for {words}; of the nodes that could hold it {say_nodes_are(draining)} unhealthy or draining",
             remedies=["bring one of them back"],
         )
     if refused:
         return Finding(
             Reason.BLACKLISTED,
-            f"waits for {words}; the application has blacklisted every node that could hold it ({_names(refused)})",
+            f"waits for {words}; the application has blacklisted every node that could hold it ({say_names(refused)})",
             remedies=["take a node off the application's blacklist"],
         )
     return Finding(
         Reason.WRONG_PLACE,
-        f"must run on {_names(ask.strict_places())}; {_nodes(elsewhere)} large enough, but elsewhere",
+        f"must run on {say_names(ask.strict_places())}; {say_nodes_are(elsewhere)} large enough, but elsewhere",
         remedies=["let the place be only a wish (relax_locality)"],
     )
 
@@ -229,11 +243,11 @@ def _at_max_share(ask: Ask) -> Finding | None:
     over = alone or (used + shape.resources).exceeding(limit)
     name = over[0]
     message = (
-        f"asks for {_amount(name, shape.resources.get(name))}, more than the max share of queue {queue.path}"
-        f" ({_amount(name, limit.get(name))})"
+        f"asks for {say_amount(name, shape.resources.get(name))}, more than the max share of queue {queue.path}"
+        f" ({say_amount(name, limit.get(name))})"
         if alone
-        else f"queue {queue.path} uses {_amount(name, used.get(name))} of its max share of"
-        f" {_amount(name, limit.get(name))}; {_amount(name, shape.resources.get(name))} more would pass it"
+        else f"queue {queue.path} uses {say_amount(name, used.get(name))} of its max share of"
+        f" {say_amount(name, limit.get(name))}; {say_amount(name, shape.resources.get(name))} more would pass it"
     )
     ends = [] if alone else [f"something in queue {queue.path} has to end"]
     return Finding(
@@ -268,46 +282,46 @@ def _no_room(ask: Ask, by_reason: dict[Reason | None, list[Node]]) -> Finding:
     evidence: list[Evidence] = []
     remedies = ["a container on one of these nodes has to end"]
     if reason is Reason.GPU_FRAGMENTED:
-        best = max(nodes, key=lambda node: max(node.pieces(shape)))
+        best = max(nodes, key=lambda node: _gpus_at_once(node.pieces(shape)))
         pieces = best.pieces(shape)
         message = (
-            f"waits for {_words(shape)}: {of} {_have(count)} enough GPU free, but in pieces:"
+            f"waits for {say_shape(shape)}: {of} {say_have(count)} enough GPU free, but in pieces:"
             f" {best.node_id} has {format_milli(sum(pieces))} free on {sum(free > 0 for free in pieces)} devices,"
             f" at most {format_milli(max(pieces))} on one"
         )
         evidence.append({"kind": "best_node", "node_id": best.node_id, "device_free_milli": list(pieces)})
-        remedies.append(f"would start now with {format_milli(min(max(pieces), shape.gpus))} GPUs")
+        remedies.append(f"would start now with {say_amount(GPUS, _gpus_at_once(pieces))}")
     else:
         name = _SHORT_OF.get(reason) or _short_other(shape, nodes)
         best = max(nodes, key=lambda node: _free_of(node, name, shape))
         free = max(_free_of(best, name, shape), 0)
         message = (
-            f"waits for {_words(shape)}: {of} {_have(count)} too little {_LABELS.get(name, name)} free now,"
-            f" at most {_amount(name, free)}"
+            f"waits for {say_shape(shape)}: {of} {say_have(count)} too little {LABELS.get(name, name)} free now,"
+            f" at most {say_amount(name, free)}"
         )
         evidence.append(
             {"kind": "best_node", "node_id": best.node_id, "free": best.free.frozen().as_dict(), "short_of": name}
         )
         smaller = shape.resources - _only(name, shape.resources.get(name) - free)
         if free > 0 and best.fits(Shape.make(smaller, shape.gpu_model)):
-            remedies.append(f"would start now with {_amount(name, free)}")
+            remedies.append(f"would start now with {say_amount(name, free)}")
     return Finding(reason, message, evidence, remedies)
 
 
 def _has_room(ask: Ask, fitting: Sequence[Node]) -> Finding:
     """There is room: either others come first there, or nobody has looked yet."""
     ahead = _ahead_of(ask, fitting[:MAX_NAMES])
-    where = _names(fitting)
+    where = say_names(fitting)
     if not ahead:
         return Finding(
             Reason.NOT_YET_SCHEDULED,
-            f"there is room for {_words(ask.shape)} on {where}; the next visit of one of them places it",
+            f"there is room for {say_shape(ask.shape)} on {where}; the next visit of one of them places it",
         )
     first = ahead[0]
     level = "queue" if first["kind"] == "queue_ahead" else "application"
     return Finding(
         Reason.BEHIND_OTHERS,
-        f"there is room for {_words(ask.shape)} on {where}, but {_count(len(ahead), level)} of {first['within']}"
+        f"there is room for {say_shape(ask.shape)} on {where}, but {say_count(len(ahead), level)} of {first['within']}"
         f" {'comes' if len(ahead) == 1 else 'come'} first, {first['name']} at the head",
         [*ahead[:MAX_NAMES]],
         [f"those ahead have to get their share ({first['policy']} order of {first['within']})"],
@@ -357,15 +371,13 @@ def _could_use(other: Queue | App, nodes: Sequence[Node]) -> bool:
 def _not_runnable(app: App) -> Finding:
     queue = app.queue.full_of_apps()
     if queue is None:
-        return Finding(
-            Reason.QUEUE_MAX_RUNNING_APPS, "waits for its turn to run; the next end of an application lets it"
-        )
+        raise InvariantBroken(f"{app.application_id} waits to run, and no limit of a queue says why")
     older = [other for leaf in queue.walk() for other in leaf.waiting_apps if other.age < app.age]
     running = [other for leaf in queue.walk() for other in leaf.apps if other.runnable]
     limit = queue.spec.max_running_apps
     return Finding(
         Reason.QUEUE_MAX_RUNNING_APPS,
-        f"queue {queue.path} runs {_count(len(running), 'application')} and may run {limit};"
+        f"queue {queue.path} runs {say_count(len(running), 'application')} and may run {limit};"
         f" {len(older)} {'waits' if len(older) == 1 else 'wait'} before this one",
         [
             {
@@ -379,39 +391,6 @@ def _not_runnable(app: App) -> Finding:
         ],
         [f"{len(older) + 1} of them have to end", f"raise max_running_apps of {queue.path}"],
     )
-
-
-# ---- words
-
-_LABELS = {MEMORY: "memory", VCORES: "vcores", GPUS: "GPUs"}
-
-
-def _words(shape: Shape) -> str:
-    return f"{shape.resources}" + (f" of model {shape.gpu_model}" if shape.gpu_model and shape.gpus else "")
-
-
-def _amount(name: str, amount: int) -> str:
-    if name == MEMORY:
-        return format_memory(amount)
-    return f"{format_milli(amount)} {_LABELS[name]}" if name in _LABELS else f"{amount} {name}"
-
-
-def _names(named: Iterable[Node | str]) -> str:
-    names = [one if isinstance(one, str) else one.node_id for one in named]
-    rest = len(names) - MAX_NAMES
-    return ", ".join(names[:MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _nodes(nodes: Sequence[Node]) -> str:
-    return f"{nodes[0].node_id} is" if len(nodes) == 1 else f"{len(nodes)} ({_names(nodes)}) are"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _have(count: int) -> str:
-    return "has" if count == 1 else "have"
 
 
 def _only(name: str, amount: int) -> Resources:
@@ -429,5 +408,6 @@ def _free_of(node: Node, name: str, shape: Shape) -> int:
     return node.free.frozen().get(name)
 
 
-def _count_of_model(node: Node, shape: Shape) -> int:
-    return len(node.positions_of_model(shape.gpu_model)) if shape.gpu_model else len(node.devices)
+def _gpus_at_once(pieces: Sequence[int]) -> int:
+    """The most GPU milli that one container can get of these devices: all whole ones, else the largest piece."""
+    return pieces.count(WHOLE) * WHOLE or max(pieces)

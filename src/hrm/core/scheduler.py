@@ -81,7 +81,7 @@ class Scheduler:
         self._visit = visit = self._visit + 1
         commands: list[Command] = []
         assignment = None if self._assign_all else Assignment(self._options, node)
-        while (ask := find_ask(root, node, visit)) is not None:
+        while len(commands) != event.most and (ask := find_ask(root, node, visit)) is not None:
             shape = ask.shape
             container = books.grant(ask, node)
             commands.append(

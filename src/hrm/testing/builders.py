@@ -11,7 +11,6 @@ assert s.running(job) == 3
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded
 from hrm.core.events import (
@@ -217,9 +216,6 @@ class Scenario:
     def running(self, app: AttemptId) -> int:
         return len(self.containers(app))
 
-    def on_node(self, node_id: str) -> int:
-        return sum(one.node_id == node_id for one in self.granted.values())
-
     def pending(self, app: AttemptId) -> int:
         view = self.scheduler.application_view(app.application)
         return 0 if view is None else view.pending
@@ -235,8 +231,3 @@ class Scenario:
 
     def activated_after(self, commands: Iterable[Command]) -> list[ApplicationId]:
         return [command.application_id for command in commands if isinstance(command, AppActivated)]
-
-
-def with_queue(root: QueueSpec, changed: QueueSpec) -> QueueSpec:
-    """The same tree with the child of the root that has this name replaced."""
-    return replace(root, children=tuple(changed if one.name == changed.name else one for one in root.children))

@@ -137,7 +137,11 @@ def test_a_model_on_too_few_devices_never_fits() -> None:
     app = s.submit("all")
     s.ask(app, 1, gpus=3, model="V100")
 
-    assert s.reason(app) == "never_fits"
+    explanation = s.explain(app)
+
+    assert explanation.reason == "never_fits"
+    assert explanation.evidence[0]["too_much"] == ["gpus_milli"]
+    assert explanation.remedies == ["ask for at most 1 vcores, 1G, 2 GPUs of model V100"]
 
 
 def test_a_place_that_is_not_in_the_cluster() -> None:
