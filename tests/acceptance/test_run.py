@@ -217,23 +217,18 @@ def exit_code(pid: int) -> int:
 
 
 def test_in_a_terminal_the_command_has_one_of_the_same_size(up: Hrm) -> None:
-    script = "read ready; test -t 0 && test -t 1 && stty size; read again; stty size; exit 7"
+    script = """
+        read ready; test -t 0 && test -t 1 && stty size
+        until test "$(stty size)" = "44 111"; do sleep 0.05; done
+        exit 7
+    """
 
     with in_terminal(up, "run", "--", "sh", "-c", script, rows=33, columns=99) as (pid, terminal):
         terminal.type("\n")
         terminal.expect("33 99")
         fcntl.ioctl(terminal.leader, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 111, 0, 0))
         os.kill(pid, signal.SIGWINCH)
-        # The new size needs its way; the command is asked until it knows.
-        eventually(lambda: resized(terminal), timeout_s=DEADLINE_S)
         assert exit_code(pid) == 7
-
-
-def resized(terminal: Terminal) -> bool:
-    time.sleep(0.2)
-    terminal.type("\n")
-    terminal.expect("44 111")
-    return True
 
 
 def test_in_a_terminal_ctrl_c_is_a_key_that_the_commands_own_terminal_makes_a_signal(up: Hrm) -> None:

@@ -158,7 +158,7 @@ class FakeClient:
 
     def server(self) -> ServerReport:
         return ServerReport(
-            pid=4242, address="http://127.0.0.1:8765", home="/home/me/.hrm", version="0.1.0", engine="embedded",
+            pid=4242, address="http://127.0.0.1:8765", home="/srv/hrm", version="0.1.0", engine="embedded",
             started_at=0.0, ephemeral=False, applications_running=0, applications_pending=0, nodes=1,
             loop_lag_max_ms=0.1,
         )  # fmt: skip

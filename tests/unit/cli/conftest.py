@@ -39,7 +39,7 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """No server is up, and none may be started."""
 
     def refuse() -> FakeClient:
-        raise NoServer("no server is up for /home/me/.hrm", next_step="`hrm up` starts one")
+        raise NoServer("no server is up for /srv/hrm", next_step="`hrm up` starts one")
 
     monkeypatch.setattr(connect, "connect", refuse)
 
