@@ -123,7 +123,7 @@ async def _serve(
         # Parsed in a thread: a large file must not hold the loop.
         return await service.reload_queues((await asyncio.to_thread(load_config, config_path)).queues)
 
-    restore(manager, listener, loaded)
+    restore(manager, listener, loaded, default_queue=config.scheduler.default_queue)
     manager.open()
     await engine.start(listener)
     try:

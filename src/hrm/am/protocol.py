@@ -2,7 +2,7 @@
 
 A master registers, then calls ``allocate`` again and again (its heartbeat): it says what it wants and gives back, and
 gets what was granted and what ended since. When all is done it finishes. The built-in task set and a master in its own
-container speak the same.
+container speak the same. Containers are named by the text of their ids, as nodes and logs name them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from hrm.model.containers import ExitRecord, LaunchSpec
-from hrm.model.ids import AttemptId, ContainerId
+from hrm.model.containers import ExitRecord
+from hrm.model.ids import AttemptId
 from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
 
@@ -30,7 +30,7 @@ class FinalStatus(StrEnum):
 class Container:
     """A grant, as its master sees it."""
 
-    container_id: ContainerId
+    container_id: str
     node_id: str
     resources: Resources
     device_ids: tuple[str, ...]
@@ -54,7 +54,7 @@ class AllocateRequest:
     """A heartbeat: what the master wants, gives back, and how far it is."""
 
     asks: tuple[ResourceRequest, ...] = ()
-    releases: tuple[ContainerId, ...] = ()
+    releases: tuple[str, ...] = ()
     #: 0 to 1.
     progress: float = 0.0
 
@@ -75,11 +75,3 @@ class ApplicationMasterService(Protocol):
     def allocate(self, attempt_id: AttemptId, request: AllocateRequest) -> AllocateResponse: ...
 
     def finish(self, attempt_id: AttemptId, status: FinalStatus, diagnostics: str) -> None: ...
-
-
-class ContainerLauncher(Protocol):
-    """How a master starts and stops what it was granted (YARN's ContainerManagementProtocol)."""
-
-    def launch(self, container: Container, spec: LaunchSpec) -> None: ...
-
-    def stop(self, container_id: ContainerId, reason: str) -> None: ...

@@ -11,12 +11,12 @@ count against ``retries``; losses are retried `MAX_LOSSES` times, so that a task
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container, FinalStatus
 from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec
-from hrm.model.ids import ApplicationId, ContainerId
+from hrm.model.ids import ApplicationId
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.requests import ResourceRequest
 from hrm.model.states import TaskState
@@ -24,6 +24,8 @@ from hrm.model.units import format_duration, format_milli
 
 #: How often a task may be lost by no fault of its own before it counts as failed.
 MAX_LOSSES = 10
+#: What is said of a task that its job's end left waiting.
+NEVER_BEGAN = "never began"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Task:
     failures: int = 0
     losses: int = 0
     #: Of the running or latest attempt.
-    container_id: ContainerId | None = None
+    container_id: str | None = None
     exit_code: int | None = None
     message: str = ""
     #: 0 to 1 as the running attempt reports; None iff it reports none.
@@ -62,7 +64,7 @@ class Launch:
 class AttemptEnd:
     """An attempt of a task is over."""
 
-    container_id: ContainerId
+    container_id: str
     task_index: int
     attempt: int
     state: TaskState
@@ -75,7 +77,7 @@ class Actions:
 
     launches: list[Launch] = field(default_factory=list)
     #: Containers to stop, with the reason.
-    stops: list[tuple[ContainerId, str]] = field(default_factory=list)
+    stops: list[tuple[str, str]] = field(default_factory=list)
     ended: list[AttemptEnd] = field(default_factory=list)
     #: Tasks whose record changed, in order of change; a task may be named twice.
     changed: list[Task] = field(default_factory=list)
@@ -92,8 +94,39 @@ class Counts:
     killed: int = 0
 
 
+class _Waiting:
+    """The tasks of one group that wait, lowest number first. Those that never began are a range, not a list."""
+
+    def __init__(self, first: int, end: int, begun: Iterable[Task]) -> None:
+        self._again: list[int] = []
+        self._fresh = first
+        self._end = end
+        for task in begun:
+            if task.state is TaskState.PENDING:
+                heapq.heappush(self._again, task.index)
+            self._fresh = max(self._fresh, task.index + 1)
+
+    def __len__(self) -> int:
+        return len(self._again) + self._end - self._fresh
+
+    def pop(self) -> int:
+        # What begins anew has a lower number than what never began.
+        if self._again:
+            return heapq.heappop(self._again)
+        self._fresh += 1
+        return self._fresh - 1
+
+    def push(self, index: int) -> None:
+        heapq.heappush(self._again, index)
+
+    def clear(self) -> list[int]:
+        """Nothing waits any more; returns those that had begun before."""
+        begun, self._again, self._fresh = self._again, [], self._end
+        return begun
+
+
 class TaskSetMaster:
-    """Runs one job's tasks. ``tasks`` are those of an earlier life, by index; the others are pending."""
+    """Runs one job's tasks. ``tasks`` are those that an earlier life began, the first of each group."""
 
     def __init__(
         self,
@@ -109,25 +142,45 @@ class TaskSetMaster:
         self._job = job
         self._user = user
         self._log_limit_bytes = log_limit_bytes
-        self.tasks = [Task(index=index, group=group) for index, (group, _) in enumerate(job.task_groups())]
-        for task in tasks:
-            task.group = self.tasks[task.index].group
-            self.tasks[task.index] = task
-        self._pending: list[list[int]] = [[] for _ in job.groups]
-        self._by_container: dict[ContainerId, Task] = {}
-        self._releases: list[ContainerId] = []
-        self._deadlines: list[tuple[float, ContainerId]] = []
-        self.counts = Counts()
+        #: By index. A task is made when it begins: a job of many costs nothing before.
+        self.begun: dict[int, Task] = {}
+        self.counts = Counts(pending=job.task_count)
+        self._by_container: dict[str, Task] = {}
+        self._releases: list[str] = []
+        self._deadlines: list[tuple[float, str]] = []
+        #: What running tasks report of themselves, summed.
+        self._parts = 0.0
         #: Set once nothing new may begin: (status, diagnostics) to finish with.
         self._verdict: tuple[FinalStatus, str] | None = None
-        for task in self.tasks:
+        of_group: list[list[Task]] = [[] for _ in job.groups]
+        for task in tasks:
+            task.group, _ = job.group_of(task.index)
+            of_group[task.group].append(task)
+            self.begun[task.index] = task
+            self._count(TaskState.PENDING, -1)
             self._count(task.state, 1)
-            if task.state is TaskState.PENDING:
-                self._pending[task.group].append(task.index)
-            elif task.state is TaskState.RUNNING and task.container_id is not None:
+            if task.state is TaskState.RUNNING and task.container_id is not None:
                 self._by_container[task.container_id] = task
-        self._stale_groups = {position for position, pending in enumerate(self._pending) if pending}
+        self._waiting: list[_Waiting] = []
+        first = 0
+        for group, begun in zip(job.groups, of_group, strict=True):
+            self._waiting.append(_Waiting(first, first + group.tasks, begun))
+            first += group.tasks
+        self._stale_groups = {position for position, waiting in enumerate(self._waiting) if waiting}
         self._environments = [self._group_environment(group, queue) for group in job.groups]
+
+    @property
+    def task_count(self) -> int:
+        return self._job.task_count
+
+    def task(self, index: int) -> Task:
+        """The task as it stands; a copy for reading only if it never began. Raises IndexError."""
+        if known := self.begun.get(index):
+            return known
+        if not 0 <= index < self.task_count:
+            raise IndexError(index)
+        state, message = (TaskState.KILLED, NEVER_BEGAN) if self._verdict else (TaskState.PENDING, "")
+        return Task(index=index, group=self._job.group_of(index)[0], state=state, message=message)
 
     # --- what the master wants from the scheduler
 
@@ -147,10 +200,8 @@ class TaskSetMaster:
     def progress(self) -> float:
         """0 to 1: tasks that are over, and the parts that running ones report."""
         counts = self.counts
-        done = float(counts.succeeded + counts.failed + counts.killed)
-        if counts.running:
-            done += sum(task.progress or 0.0 for task in self._by_container.values())
-        return done / len(self.tasks)
+        parts = self._parts if counts.running else 0.0
+        return min(1.0, (counts.succeeded + counts.failed + counts.killed + parts) / self.task_count)
 
     @property
     def verdict(self) -> tuple[FinalStatus, str] | None:
@@ -166,7 +217,7 @@ class TaskSetMaster:
     @property
     def exit_code(self) -> int:
         """The highest exit code of its tasks; where none tells, 1 for a failure, 143 (TERM) for a kill."""
-        highest = max((task.exit_code or 0 for task in self.tasks), default=0)
+        highest = max((task.exit_code or 0 for task in self.begun.values()), default=0)
         if highest or (self._verdict is None and not self.counts.failed):
             return highest
         return 143 if self._verdict and self._verdict[0] is FinalStatus.KILLED else 1
@@ -182,16 +233,18 @@ class TaskSetMaster:
             self._allocated(container, now, actions)
         return actions
 
-    def started(self, container_id: ContainerId, at: float) -> None:
+    def started(self, container_id: str, at: float) -> None:
         """The container's process runs: its time limit counts from here."""
         task = self._by_container.get(container_id)
         timeout_s = task and self._job.groups[task.group].timeout_s
         if timeout_s:
             heapq.heappush(self._deadlines, (at + timeout_s, container_id))
 
-    def report_progress(self, container_id: ContainerId, progress: float) -> None:
+    def report_progress(self, container_id: str, progress: float) -> None:
         if task := self._by_container.get(container_id):
-            task.progress = min(1.0, max(0.0, progress))
+            progress = min(1.0, max(0.0, progress))
+            self._parts += progress - (task.progress or 0.0)
+            task.progress = progress
 
     def next_deadline(self) -> float | None:
         """When `expire` has something to do, at the earliest."""
@@ -212,20 +265,18 @@ class TaskSetMaster:
         """End it all: nothing new begins, what runs is stopped."""
         return self._wind_up(FinalStatus.KILLED, message)
 
-    def lost_before_launch(self, container_ids: Iterable[ContainerId], at: float) -> Actions:
-        """After a restart: these containers were granted but are not to be found."""
-        records = tuple(
-            ExitRecord(
-                container_id=str(container_id),
-                reason=ExitReason.LOST,
-                exit_code=None,
-                started_at=None,
-                ended_at=at,
-                detail="its node does not know it",
-            )
-            for container_id in container_ids
-        )
-        return self.receive(AllocateResponse(completed=records), at)
+    def recovered(self, container_id: str, *, started_at: float | None, stopping: str | None) -> None:
+        """After a restart: what is known of a running task's container; ``stopping`` is why it was told to end."""
+        if task := self._by_container.get(container_id):
+            task.stopping = stopping
+            if started_at is not None:
+                self.started(container_id, started_at)
+
+    def resume(self) -> Actions:
+        """After a restart, once: what had failed too often goes on to its end."""
+        actions = Actions()
+        self._end_if_too_many_failed(actions)
+        return actions
 
     # --- inside
 
@@ -233,18 +284,21 @@ class TaskSetMaster:
         group = self._job.groups[position]
         return ResourceRequest(
             resources=group.resources,
-            count=0 if self._verdict else len(self._pending[position]),
+            count=0 if self._verdict else len(self._waiting[position]),
             priority=group.priority,
             allocation_request_id=position,
             gpu_model=group.gpu_model,
         )
 
     def _allocated(self, container: Container, now: float, actions: Actions) -> None:
-        pending = self._pending[container.allocation_request_id]
-        if not pending or self._verdict:
+        waiting = self._waiting[container.allocation_request_id]
+        if not waiting or self._verdict:
             self._releases.append(container.container_id)
             return
-        task = self.tasks[heapq.heappop(pending)]
+        index = waiting.pop()
+        task = self.begun.get(index)
+        if task is None:
+            task = self.begun[index] = Task(index=index, group=container.allocation_request_id)
         self._enter(task, TaskState.RUNNING)
         task.attempt += 1
         task.container_id = container.container_id
@@ -261,9 +315,10 @@ class TaskSetMaster:
         )
 
     def _completed(self, record: ExitRecord, actions: Actions) -> None:
-        task = self._by_container.pop(ContainerId.parse(record.container_id), None)
-        if task is None or task.container_id is None:
+        task = self._by_container.pop(record.container_id, None)
+        if task is None:
             return
+        self._parts -= task.progress or 0.0
         task.exit_code = record.exit_code
         killed = self._verdict is not None and task.stopping is not None
         if record.reason is ExitReason.LOST:
@@ -278,7 +333,7 @@ class TaskSetMaster:
             state, task.message = TaskState.FAILED, task.stopping or record.detail or f"exit code {record.exit_code}"
         actions.ended.append(
             AttemptEnd(
-                container_id=task.container_id,
+                container_id=record.container_id,
                 task_index=task.index,
                 attempt=task.attempt,
                 state=state,
@@ -297,26 +352,31 @@ class TaskSetMaster:
             ended_as is TaskState.LOST and task.losses <= MAX_LOSSES
         ):
             self._enter(task, TaskState.PENDING)
-            heapq.heappush(self._pending[task.group], task.index)
+            self._waiting[task.group].push(task.index)
             self._stale_groups.add(task.group)
         else:
             self._enter(task, TaskState.FAILED if ended_as is TaskState.LOST else ended_as)
-            limit = self._job.max_failures
-            if task.state is TaskState.FAILED and limit is not None and self.counts.failed > limit:
-                wind_up = self._wind_up(FinalStatus.FAILED, self._failure_message(self.counts.failed))
-                actions.stops += wind_up.stops
-                actions.changed += wind_up.changed
+            self._end_if_too_many_failed(actions)
+
+    def _end_if_too_many_failed(self, actions: Actions) -> None:
+        limit = self._job.max_failures
+        if limit is not None and self.counts.failed > limit and self._verdict is None:
+            wind_up = self._wind_up(FinalStatus.FAILED, self._failure_message(self.counts.failed))
+            actions.stops += wind_up.stops
+            actions.changed += wind_up.changed
 
     def _wind_up(self, status: FinalStatus, message: str) -> Actions:
         actions = Actions()
         if self._verdict is None:
             self._verdict = (status, message)
-            for position, pending in enumerate(self._pending):
-                for index in pending:
-                    self._enter(self.tasks[index], TaskState.KILLED)
-                if pending:
-                    pending.clear()
+            for position, waiting in enumerate(self._waiting):
+                if waiting:
                     self._stale_groups.add(position)
+                for index in waiting.clear():
+                    self.begun[index].state = TaskState.KILLED
+                    actions.changed.append(self.begun[index])
+            self.counts.killed += self.counts.pending
+            self.counts.pending = 0
         for task in self._by_container.values():
             if task.stopping is None:
                 self._stop(task, message or "killed", actions)
@@ -337,8 +397,8 @@ class TaskSetMaster:
         setattr(self.counts, name, getattr(self.counts, name) + by)
 
     def _failure_message(self, failed: int) -> str:
-        first = next(task for task in self.tasks if task.state is TaskState.FAILED)
-        total = len(self.tasks)
+        first = min((task for task in self.begun.values() if task.state is TaskState.FAILED), key=lambda one: one.index)
+        total = self.task_count
         return first.message if total == 1 else f"{failed} of {total} tasks failed; task {first.index}: {first.message}"
 
     def _group_environment(self, group: TaskGroupSpec, queue: str) -> dict[str, str]:
@@ -348,7 +408,7 @@ class TaskSetMaster:
             "HRM_JOB_NAME": self._job.display_name,
             "HRM_QUEUE": queue,
             "HRM_USER": self._user,
-            "HRM_TASK_COUNT": str(len(self.tasks)),
+            "HRM_TASK_COUNT": str(self.task_count),
             "HRM_TASK_GROUP": group.name,
             "HRM_CPUS_PER_TASK": format_milli(group.resources.vcores_milli),
             "HRM_MEMORY_MIB": str(group.resources.memory_mib),
@@ -367,7 +427,7 @@ class TaskSetMaster:
         if group.timeout_s is not None:
             environment["HRM_END_TIME"] = str(int(now + group.timeout_s))
         return LaunchSpec(
-            container_id=str(container.container_id),
+            container_id=container.container_id,
             application_id=str(self._application_id),
             user=self._user,
             command=group.command,
@@ -379,7 +439,3 @@ class TaskSetMaster:
             terminal=self._job.terminal,
             log_limit_bytes=self._log_limit_bytes,
         )
-
-    def states(self) -> Mapping[ContainerId, Task]:
-        """Running tasks by container."""
-        return self._by_container

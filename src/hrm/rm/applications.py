@@ -11,10 +11,10 @@ from typing import Any
 
 from hrm.am.protocol import Container
 from hrm.am.task_set import Task, TaskSetMaster
-from hrm.model.containers import ContainerUsage, ExitReason, ExitRecord
+from hrm.model.containers import ContainerUsage, ExitReason, ExitRecord, LaunchSpec, StartRecord
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec
-from hrm.model.states import ApplicationState, AttemptState, ContainerState
+from hrm.model.states import ApplicationState, AttemptState, ContainerState, TaskState
 from hrm.rm.lifecycles import APPLICATION, ATTEMPT, CONTAINER, check_move
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, TaskRow
 
@@ -25,21 +25,35 @@ class LiveContainer:
 
     id: ContainerId
     row: ContainerRow
+    #: Kept until its start is told: a node that came back without it is asked again.
+    launch: LaunchSpec | None = None
     usage: ContainerUsage | None = None
 
     def move(self, state: ContainerState, **changes: Any) -> None:
         check_move(CONTAINER, self.row.container_id, self.row.state, state)
         self.row = replace(self.row, state=state, **changes)
 
-    def end(self, record: ExitRecord) -> None:
-        """It ended as ``record`` says."""
+    def begin(self, record: StartRecord) -> None:
+        """Its process runs. One that was told to stop meanwhile is on its way out already."""
+        if self.row.state is ContainerState.ALLOCATED:
+            self.move(ContainerState.RUNNING, pid=record.pid, started_at=record.started_at)
+        else:
+            self.row = replace(self.row, pid=record.pid, started_at=record.started_at)
+        self.launch = None
+
+    def end(self, record: ExitRecord, *, owned: bool) -> None:
+        """It ended as ``record`` says. What became of its task its master says, if there is one (``owned``)."""
         lost = record.reason is ExitReason.LOST
+        task_state = None
+        if not owned and self.row.task_index is not None:
+            task_state = TaskState.LOST if lost else TaskState.KILLED
         self.move(
             ContainerState.LOST if lost else ContainerState.COMPLETED,
             started_at=record.started_at or self.row.started_at,
             ended_at=record.ended_at,
+            task_state=task_state,
             exit_code=record.exit_code,
-            message=record.detail,
+            message=record.detail or self.row.message,
             cpu_s=record.cpu_s,
             max_rss_mib=record.max_rss_mib,
         )
@@ -62,7 +76,7 @@ class TaskRecord:
             attempt=task.attempt,
             failures=task.failures,
             losses=task.losses,
-            container_id=str(task.container_id) if task.container_id else None,
+            container_id=task.container_id,
             exit_code=task.exit_code,
             message=task.message,
         )
@@ -89,7 +103,8 @@ class LiveApplication:
     job: JobSpec
     master: TaskSetMaster
     attempt: LiveAttempt
-    containers: dict[ContainerId, LiveContainer] = field(default_factory=dict)
+    #: Those that are not settled yet, by the text of their ids.
+    containers: dict[str, LiveContainer] = field(default_factory=dict)
     #: Granted, and ended, since the master's last heartbeat.
     granted: list[Container] = field(default_factory=list)
     completed: list[ExitRecord] = field(default_factory=list)

@@ -33,13 +33,14 @@ class Interaction:
         attempt: int | None,
     ) -> LogChunk:
         """Of a task of an application that is not over."""
-        if not 0 <= task_index < len(app.master.tasks):
-            raise NotFound(f"{app.id} has tasks 0 to {len(app.master.tasks) - 1}, not {task_index}")
-        task = app.master.tasks[task_index]
+        if not 0 <= task_index < app.master.task_count:
+            raise NotFound(f"{app.id} has tasks 0 to {app.master.task_count - 1}, not {task_index}")
+        task = app.master.task(task_index)
         container = app.containers.get(task.container_id) if task.container_id else None
         if container is None or attempt not in (None, task.attempt):
-            if attempt is None and not task.state.final:
-                return LogChunk(data=b"", next_offset=max(0, offset), end=False)
+            if attempt is None and not (task.state.final and task.attempt):
+                # It has not begun, tries again, or never will.
+                return LogChunk(data=b"", next_offset=max(0, offset), end=task.state.final)
             return await self.read_ended_log(app.row, task_index, stream, offset, max_bytes, attempt)
         if container.row.pid is None:
             return LogChunk(data=b"", next_offset=max(0, offset), end=False)

@@ -1,20 +1,17 @@
 """The ResourceManager: owns the state and turns what happens into decisions, commits and actions.
 
-Everything runs on one asyncio loop. What happens is posted to the inbox; a turn drains the inbox, lets the scheduler
-and the masters decide, commits all of it in one transaction and then acts. Nothing is acted on before it is on disk,
-and nothing that waits in the inbox can be overtaken by a deadline.
+Everything runs on one asyncio loop, turn by turn (see `hrm.rm.loop`). What happens is posted; a turn handles it, lets
+the scheduler and the masters decide, commits all of it in one transaction and then acts. Nothing is acted on before it
+is on disk, and nothing that waits to be handled can be overtaken by a deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
-
-import structlog
 
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container, FinalStatus, RegisterResponse
 from hrm.am.task_set import Actions, Task, TaskSetMaster
@@ -33,30 +30,28 @@ from hrm.core.events import (
 )
 from hrm.core.scheduler import Scheduler
 from hrm.engines.base import Engine
-from hrm.model.containers import ExitReason, ExitRecord
-from hrm.model.errors import NotFound
-from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.containers import ExitReason, ExitRecord, StartRecord
+from hrm.model.errors import InvalidInput, NotFound
+from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.jobs import JobSpec
-from hrm.model.states import ApplicationState, AttemptState, ContainerState
+from hrm.model.states import ApplicationState, AttemptState, ContainerState, TaskState
 from hrm.rm.applications import LiveApplication, LiveAttempt, LiveContainer
 from hrm.rm.event_log import EventLog
+from hrm.rm.loop import TurnLoop
 from hrm.rm.nodes import Nodes
 from hrm.rm.pacer import Pacer
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow
 from hrm.rm.store import Store
 from hrm.rm.turn import Turn
 
-log = structlog.get_logger(__name__)
-
 #: TERM, then this long, then KILL (Slurm's KillWait).
 STOP_GRACE_S = 30.0
 #: Housekeeping: fair shares worked out anew, starts written, deadlines looked at.
 TICK_S = 0.5
-#: A turn hands the loop back after about this long; what is left comes in the next one.
-TURN_BUDGET_S = 0.004
 #: How long an attached job may be without its client.
 ABANDONED_GRACE_S = 10.0
-VISITS_AT_ONCE = 16
+#: Containers that one visit places before it is looked whether the turn's time is over.
+GRANTS_AT_ONCE = 16
 
 _FINAL_STATES = {
     FinalStatus.SUCCEEDED: (ApplicationState.FINISHED, AttemptState.FINISHED),
@@ -79,96 +74,62 @@ class ResourceManager:
         clock: Callable[[], float] = time.time,
         on_broken: Callable[[], None] = lambda: None,
         log_limit_bytes: int = 64 << 20,
+        tick_s: float = TICK_S,
     ) -> None:
+        """``on_broken`` is called when no further turn can be taken: see `hrm.rm.loop`."""
         self.scheduler = scheduler
         self.store = store
         self.engine = engine
         self.events = events
         self.clock = clock
-        #: Called when no further turn can be taken, because the store refuses what was decided.
-        self.on_broken = on_broken
         self.nodes = Nodes()
-        self.pacer = Pacer()
+        self.pacer = Pacer(scheduler.nodes_with_room)
         self.applications: dict[ApplicationId, LiveApplication] = {}
-        self.containers: dict[ContainerId, LiveContainer] = {}
-        #: Longest turn so far: how long one step held the loop.
-        self.longest_turn_s = 0.0
+        #: Those that are not over, by the text of their ids.
+        self.containers: dict[str, LiveContainer] = {}
+        self.turns = TurnLoop(store, decide=self._decide, carry_out=self._carry_out, clock=clock, on_broken=on_broken)
+        self.post = self.turns.post
         self._log_limit_bytes = log_limit_bytes
-        self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._turn_due = False
-        self._turn: Turn | None = None
+        self._tick_s = tick_s
         #: Applications whose master has something to hear or say.
         self._stirred: dict[ApplicationId, LiveApplication] = {}
         #: Containers whose start is not written yet: most end before it is worth a write of its own.
-        self._started_unwritten: dict[ContainerId, LiveContainer] = {}
+        self._started_unwritten: dict[str, LiveContainer] = {}
         self._ticker: asyncio.TimerHandle | None = None
-        self._open = False
 
-    # --- the loop
+    # --- turns
 
     def open(self) -> None:
         """Begin to take turns. What was posted before is handled now."""
-        self._open = True
+        self.turns.open()
         self._tick()
-        self._wake()
 
     async def close(self) -> None:
         """Handle what has come in, commit it, and take no further turn."""
-        while self._inbox:
-            self._take_turn()
-        self._open = False
         if self._ticker:
             self._ticker.cancel()
-        await self.store.commit(())
-
-    def post(self, handler: Callable[..., None], *args: Any) -> None:
-        """Have ``handler(turn, *args)`` called in the next turn, in order."""
-        self._inbox.append((handler, args))
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._open and not self._turn_due:
-            self._turn_due = True
-            asyncio.get_running_loop().call_soon(self._take_turn)
+        await self.turns.close()
 
     def _tick(self) -> None:
-        if self._open:
-            self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        if self.turns.is_open:
+            self._ticker = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
             if self.applications:
                 self.post(self._housekeeping)
 
-    def _take_turn(self) -> None:
-        self._turn_due = False
-        begin = time.perf_counter()
-        turn = self._turn = Turn(self.clock())
-        # The inbox first, all of it: what is in it happened before any deadline that passes now.
-        while self._inbox and time.perf_counter() - begin < TURN_BUDGET_S:
-            handler, args = self._inbox.popleft()
-            handler(turn, *args)
-        while True:
+    def _decide(self, turn: Turn) -> bool:
+        """Masters and visits, as long as the turn has time; True iff there is more to do."""
+        self._drive_masters(turn)
+        while not turn.over and (visit := self.pacer.take()) is not None:
+            node_id, by_heartbeat = visit
+            commands = self.scheduler.handle(NodeUpdate(node_id, heartbeat=by_heartbeat, most=GRANTS_AT_ONCE), turn.now)
+            self.obey(turn, commands)
+            if len(commands) == GRANTS_AT_ONCE:
+                self.pacer.unfinished(node_id)
             self._drive_masters(turn)
-            if self.pacer.idle or time.perf_counter() - begin > TURN_BUDGET_S:
-                break
-            for node_id, by_heartbeat in self.pacer.take(self.scheduler.nodes_with_room(), most=VISITS_AT_ONCE):
-                self._tell(turn, NodeUpdate(node_id, heartbeat=by_heartbeat))
-        if self._inbox or not self.pacer.idle:
-            self._wake()
-        self._turn = None
-        if not turn.empty:
-            self._commit(turn)
-        self.longest_turn_s = max(self.longest_turn_s, time.perf_counter() - begin)
+        return not self.pacer.idle
 
-    def _commit(self, turn: Turn) -> None:
-        def committed(done: asyncio.Future[None]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                turn.act(self.engine, stop_grace_s=STOP_GRACE_S)
-            elif self._open:
-                # Memory is ahead of the disk for good: the truth is on the disk, and a new life begins from there.
-                log.critical("a decision could not be written", error=str(done.exception()))
-                self._open = False
-                self.on_broken()
-
-        self.store.commit(list(turn.rows())).add_done_callback(committed)
+    def _carry_out(self, turn: Turn) -> None:
+        turn.act(self.engine, live=self.containers, stop_grace_s=STOP_GRACE_S)
 
     def _housekeeping(self, turn: Turn) -> None:
         for container in self._started_unwritten.values():
@@ -177,12 +138,12 @@ class ResourceManager:
         for app in self.applications.values():
             deadline = app.master.next_deadline()
             if deadline is not None and deadline <= turn.now:
-                self._carry_out(turn, app, app.master.expire(turn.now))
+                self._follow(turn, app, app.master.expire(turn.now))
                 self._stirred[app.id] = app
             if app.abandoned_at is not None and app.abandoned_at <= turn.now:
                 app.abandoned_at = None
                 self.kill(turn, app.id, "its client is gone")
-        self._tell(turn, UpdateShares())
+        self.tell(turn, UpdateShares())
 
     def record(self, turn: Turn, kind: str, **facts: Any) -> None:
         """Write to the event log, and show it once it is on disk."""
@@ -192,27 +153,31 @@ class ResourceManager:
 
     # --- the scheduler
 
-    def _tell(self, turn: Turn, event: Event) -> None:
-        for command in self.scheduler.handle(event, turn.now):
-            self._obey(turn, command)
+    def tell(self, turn: Turn, event: Event) -> None:
+        """Have the scheduler take an event, and do what it says."""
+        self.obey(turn, self.scheduler.handle(event, turn.now))
 
-    tell = _tell
+    def obey(self, turn: Turn, commands: Sequence[Command]) -> None:
+        for command in commands:
+            self.obey_one(turn, command)
 
-    def _obey(self, turn: Turn, command: Command) -> None:
+    def obey_one(self, turn: Turn, command: Command) -> None:
         match command:
             case Allocate():
                 self._granted(turn, command)
             case ContainerEnded():
                 self._off_the_books(turn, command)
             case AppActivated():
-                pass  # the built-in master is there already and costs nothing while it waits
+                # Its master is there already; what it asked for may be placed from now on.
+                self.pacer.demand()
 
     def _granted(self, turn: Turn, grant: Allocate) -> None:
         app = self.applications[grant.container_id.attempt.application]
+        name = str(grant.container_id)
         container = LiveContainer(
             grant.container_id,
             ContainerRow(
-                container_id=str(grant.container_id),
+                container_id=name,
                 application_seq=app.row.seq,
                 attempt_number=grant.container_id.attempt.number,
                 node_id=grant.node_id,
@@ -223,11 +188,12 @@ class ResourceManager:
                 allocated_at=turn.now,
             ),
         )
-        self._enlist(app, container)
+        app.containers[name] = container
+        self.containers[name] = container
         turn.touch(container)
         app.granted.append(
             Container(
-                container_id=grant.container_id,
+                container_id=name,
                 node_id=grant.node_id,
                 resources=grant.resources,
                 device_ids=grant.device_ids,
@@ -241,13 +207,9 @@ class ResourceManager:
             self.record(turn, "application_running", application_seq=app.row.seq)
         self._stirred[app.id] = app
 
-    def _enlist(self, app: LiveApplication, container: LiveContainer) -> None:
-        app.containers[container.id] = container
-        self.containers[container.id] = container
-
     def _off_the_books(self, turn: Turn, ended: ContainerEnded) -> None:
         """The scheduler took a container off its books by itself."""
-        container = self.containers.get(ended.container_id)
+        container = self.containers.get(str(ended.container_id))
         if container is None:
             return
         if ended.cause is EndCause.NODE_LOST:
@@ -264,43 +226,43 @@ class ResourceManager:
             )
             self._end_container(turn, container, record)
         else:
-            turn.stop(ended.node_id, container.row.container_id)
+            self.stop_container(turn, container, f"off the books ({ended.cause})")
 
     # --- containers
 
-    def container_started(self, turn: Turn, container_id: ContainerId, pid: int, started_at: float) -> None:
-        """A node says so. Late ones are dropped."""
-        container = self.containers.get(container_id)
-        if container is None or container.row.pid is not None:
-            return
-        state = container.row.state
-        if state is ContainerState.ALLOCATED:
-            container.move(ContainerState.RUNNING)
-        container.row = replace(container.row, pid=pid, started_at=started_at)
-        self._started_unwritten[container_id] = container
-        if app := self.applications.get(container_id.attempt.application):
-            app.master.started(container_id, started_at)
+    def container_started(self, turn: Turn, node_id: str, record: StartRecord) -> None:
+        """A node says so. What nobody owns, or not any more, must not run."""
+        name = record.container_id
+        container = self.containers.get(name)
+        if container is None:
+            turn.stop(node_id, name)
+        elif container.row.pid is None:
+            container.begin(record)
+            self._started_unwritten[name] = container
+            if app := self.applications.get(container.id.attempt.application):
+                app.master.started(name, record.started_at)
 
     def container_finished(self, turn: Turn, node_id: str, record: ExitRecord) -> None:
         """A node says so, perhaps again: it goes on until it hears that the end is on disk."""
-        container_id = ContainerId.parse(record.container_id)
-        container = self.containers.get(container_id)
         turn.acknowledge(node_id, record.container_id)
+        container = self.containers.get(record.container_id)
         if container is None:
             return
-        self._tell(turn, ContainerFinished(container_id))
+        self.tell(turn, ContainerFinished(container.id))
         self._end_container(turn, container, record)
         self.pacer.room(node_id)
 
     def _end_container(self, turn: Turn, container: LiveContainer, record: ExitRecord) -> None:
-        del self.containers[container.id]
-        self._started_unwritten.pop(container.id, None)
-        container.end(record)
-        turn.touch(container)
+        name = container.row.container_id
+        del self.containers[name]
+        self._started_unwritten.pop(name, None)
         app = self.applications.get(container.id.attempt.application)
-        if app is not None:
+        owned = app is not None and not app.attempt.row.state.final
+        container.end(record, owned=owned)
+        turn.touch(container)
+        if app is not None and owned:
             if container.row.task_index is None:
-                app.containers.pop(container.id, None)
+                app.containers.pop(name, None)
             app.completed.append(record)
             self._stirred[app.id] = app
 
@@ -316,12 +278,18 @@ class ResourceManager:
         )
         self._end_container(turn, container, record)
 
-    def stop_container(self, turn: Turn, container_id: ContainerId, reason: str) -> None:
-        container = self.containers.get(container_id)
-        if container is not None and container.row.state is not ContainerState.STOPPING:
+    def stop_container(self, turn: Turn, container: LiveContainer, reason: str) -> None:
+        """Have its node end it. One whose node is away is stopped when that comes back."""
+        if container.row.state is not ContainerState.STOPPING:
             container.move(ContainerState.STOPPING, message=reason)
             turn.touch(container)
-            turn.stop(container.row.node_id, container.row.container_id)
+            if self.nodes.is_up(container.row.node_id):
+                turn.stop(container.row.node_id, container.row.container_id)
+
+    def _stop_named(self, turn: Turn, stop: tuple[str, str]) -> None:
+        name, reason = stop
+        if container := self.containers.get(name):
+            self.stop_container(turn, container, reason)
 
     # --- applications
 
@@ -355,26 +323,40 @@ class ResourceManager:
     def accept(self, turn: Turn, app: LiveApplication) -> None:
         """Put it into its queue and start its master."""
         row = app.row
-        self._tell(turn, AppAdded(app.id, row.queue, row.user, row.submitted_at, row.priority))
-        self._tell(turn, AttemptAdded(app.attempt.id))
+        try:
+            self.tell(turn, AppAdded(app.id, row.queue, row.user, row.submitted_at, row.priority))
+        except InvalidInput as gone:
+            # The queue was there when the submission was checked.
+            self._refuse(turn, app, gone.message)
+            return
+        self.tell(turn, AttemptAdded(app.attempt.id))
         if row.state is ApplicationState.SUBMITTED:
             app.move(ApplicationState.ACCEPTED)
             turn.touch(app)
             self.record(turn, "application_accepted", application_seq=row.seq, queue=row.queue, user=row.user)
         self.register(app.attempt.id)
         turn.touch(app.attempt)
+        self._follow(turn, app, app.master.resume())
         if row.kill_requested:
-            self.kill(turn, app.id, row.message)
+            self._follow(turn, app, app.master.kill(row.message))
         self._stirred[app.id] = app
 
+    def _refuse(self, turn: Turn, app: LiveApplication, why: str) -> None:
+        app.master.kill(why)
+        app.attempt.move(AttemptState.FAILED, ended_at=turn.now)
+        app.row = app.with_counts()
+        app.move(ApplicationState.FAILED, ended_at=turn.now, exit_code=1, message=why)
+        self._ended(turn, app)
+
     def kill(self, turn: Turn, application_id: ApplicationId, message: str) -> None:
+        """End it. Once is enough: what follows says nothing new."""
         app = self.applications.get(application_id)
-        if app is None:
+        if app is None or app.row.kill_requested or app.row.state.final:
             return
         app.row = replace(app.row, kill_requested=True, message=message)
         turn.touch(app)
         self.record(turn, "application_kill_requested", application_seq=app.row.seq, message=message)
-        self._carry_out(turn, app, app.master.kill(message))
+        self._follow(turn, app, app.master.kill(message))
         self._stirred[app.id] = app
 
     # --- masters
@@ -386,32 +368,38 @@ class ResourceManager:
         return RegisterResponse(queue=app.row.queue, maximum_resources=self.scheduler.maximum_allocation())
 
     def allocate(self, attempt_id: AttemptId, request: AllocateRequest) -> AllocateResponse:
-        app, turn = self._attempt(attempt_id), self._turn
-        assert turn is not None, "masters speak within a turn"
+        app, turn = self._attempt(attempt_id), self._present
         if request.asks:
-            self._tell(turn, RequestsUpdated(attempt_id, request.asks))
+            self.tell(turn, RequestsUpdated(attempt_id, request.asks))
             if any(ask.count for ask in request.asks):
                 self.pacer.demand()
-        for container_id in request.releases:
-            self._tell(turn, ContainerReleased(container_id))
+        for name in request.releases:
+            if container := app.containers.get(name):
+                self.tell(turn, ContainerReleased(container.id))
         granted, app.granted = tuple(app.granted), []
         completed, app.completed = tuple(app.completed), []
         return AllocateResponse(allocated=granted, completed=completed)
 
     def finish(self, attempt_id: AttemptId, status: FinalStatus, diagnostics: str) -> None:
-        app, turn = self._attempt(attempt_id), self._turn
-        assert turn is not None, "masters speak within a turn"
+        app, turn = self._attempt(attempt_id), self._present
         state, attempt_state = _FINAL_STATES[status]
         app.attempt.move(attempt_state, ended_at=turn.now)
         app.row = app.with_counts()
-        if app.row.state is ApplicationState.ACCEPTED and state is ApplicationState.FINISHED:
-            app.move(ApplicationState.RUNNING, started_at=turn.now)
         app.move(state, ended_at=turn.now, exit_code=app.master.exit_code, message=diagnostics)
+        self.tell(turn, AttemptRemoved(attempt_id))
+        self.tell(turn, AppRemoved(app.id))
+        self._ended(turn, app)
+
+    @property
+    def _present(self) -> Turn:
+        assert self.turns.turn is not None, "masters speak within a turn"
+        return self.turns.turn
+
+    def _ended(self, turn: Turn, app: LiveApplication) -> None:
+        row = app.row
         turn.touch(app.attempt)
         turn.touch(app)
-        self._tell(turn, AttemptRemoved(attempt_id))
-        self._tell(turn, AppRemoved(app.id))
-        self.record(turn, f"application_{state.value.lower()}", application_seq=app.row.seq, message=diagnostics)
+        self.record(turn, f"application_{row.state.value.lower()}", application_seq=row.seq, message=row.message)
         turn.after_commit(lambda: self._gone(app))
 
     def _gone(self, app: LiveApplication) -> None:
@@ -433,28 +421,29 @@ class ResourceManager:
                 continue
             while app.granted or app.completed or app.master.wants_something:
                 response = self.allocate(app.attempt.id, app.master.next_request())
-                self._carry_out(turn, app, app.master.receive(response, turn.now))
+                self._follow(turn, app, app.master.receive(response, turn.now))
             if verdict := app.master.verdict:
                 self.finish(app.attempt.id, *verdict)
 
-    def _carry_out(self, turn: Turn, app: LiveApplication, actions: Actions) -> None:
+    def _follow(self, turn: Turn, app: LiveApplication, actions: Actions) -> None:
+        """Do what a master wants done."""
         for launch in actions.launches:
             container = app.containers[launch.container.container_id]
             container.row = replace(container.row, task_index=launch.task_index, task_attempt=launch.attempt)
+            container.launch = launch.spec
             turn.touch(container)
             turn.launch(container.row.node_id, launch.spec)
-        for container_id, reason in actions.stops:
-            self.stop_container(turn, container_id, reason)
+        self.turns.each(turn, self._stop_named, actions.stops)
         for end in actions.ended:
             container = app.containers.pop(end.container_id)
             container.row = replace(container.row, task_state=end.state, message=end.message or container.row.message)
             turn.touch(container)
-            if end.state != "SUCCEEDED":
+            if end.state is not TaskState.SUCCEEDED:
                 self.record(
                     turn,
                     f"task_{end.state.value.lower()}",
                     application_seq=app.row.seq,
-                    container_id=str(end.container_id),
+                    container_id=end.container_id,
                     node_id=container.row.node_id,
                     task_index=end.task_index,
                     attempt=end.attempt,

@@ -45,6 +45,11 @@ class Nodes:
     def get(self, node_id: str) -> LiveNode | None:
         return self._by_id.get(node_id)
 
+    def is_up(self, node_id: str) -> bool:
+        """True iff it registered and was not lost since."""
+        node = self._by_id.get(node_id)
+        return node is not None and node.state is not NodeState.LOST
+
     def put(self, node: LiveNode) -> None:
         self._by_id[node.spec.node_id] = node
         self.arrived.set()

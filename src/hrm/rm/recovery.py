@@ -14,23 +14,27 @@ import structlog
 from hrm.am.task_set import Task
 from hrm.model.ids import ContainerId
 from hrm.model.job_codec import job_from_dict
-from hrm.model.queues import DEFAULT_QUEUE
-from hrm.rm.applications import LiveContainer
+from hrm.model.states import ContainerState
+from hrm.rm.applications import LiveApplication, LiveContainer
 from hrm.rm.listener import Listener
 from hrm.rm.manager import ResourceManager
 from hrm.rm.records import ContainerRow, TaskRow
 from hrm.rm.store import Loaded
+from hrm.rm.turn import Turn
 
 log = structlog.get_logger(__name__)
 
 
-def restore(manager: ResourceManager, listener: Listener, loaded: Loaded) -> None:
-    """Make what ``loaded`` holds live again. Called once, before the manager opens and the engine starts."""
+def restore(manager: ResourceManager, listener: Listener, loaded: Loaded, *, default_queue: str) -> None:
+    """Make what ``loaded`` holds live again. Called once, before the manager opens and the engine starts.
+
+    Applications whose queue is gone go to ``default_queue``.
+    """
     for saved in loaded.applications:
         row = saved.row
-        if not manager.scheduler.accepts(row.queue):
-            log.warning("queue is gone, application moves", application=row.seq, queue=row.queue, to=DEFAULT_QUEUE)
-            row = replace(row, queue=DEFAULT_QUEUE)
+        if moved := not manager.scheduler.accepts(row.queue):
+            log.warning("queue is gone, application moves", application=row.seq, queue=row.queue, to=default_queue)
+            row = replace(row, queue=default_queue)
         app = manager.admit(
             row,
             job_from_dict(saved.job.spec),
@@ -38,18 +42,28 @@ def restore(manager: ResourceManager, listener: Listener, loaded: Loaded) -> Non
             attempt=saved.attempts[-1] if saved.attempts else None,
         )
         for container in _expect(manager, listener, saved.containers):
-            app.containers[container.id] = container
+            known = container.row
+            app.containers[known.container_id] = container
+            stopping = known.message if known.state is ContainerState.STOPPING else None
+            app.master.recovered(known.container_id, started_at=known.started_at, stopping=stopping)
+        if moved:
+            manager.post(_moved, manager, app, saved.row.queue)
         manager.post(manager.accept, app)
     # Those without an owner are on nobody's books, but their end must still be heard.
     for _ in _expect(manager, listener, loaded.orphans):
         pass
 
 
+def _moved(turn: Turn, manager: ResourceManager, app: LiveApplication, queue: str) -> None:
+    turn.touch(app)
+    manager.record(turn, "application_moved", application_seq=app.row.seq, queue=app.row.queue, from_queue=queue)
+
+
 def _expect(manager: ResourceManager, listener: Listener, rows: Iterable[ContainerRow]) -> Iterator[LiveContainer]:
     for row in rows:
         container = LiveContainer(ContainerId.parse(row.container_id), row)
-        manager.containers[container.id] = container
-        listener.recovering[container.id] = container
+        manager.containers[row.container_id] = container
+        listener.recovering[row.container_id] = container
         yield container
 
 
@@ -60,7 +74,7 @@ def _task(row: TaskRow) -> Task:
         attempt=row.attempt,
         failures=row.failures,
         losses=row.losses,
-        container_id=ContainerId.parse(row.container_id) if row.container_id else None,
+        container_id=row.container_id,
         exit_code=row.exit_code,
         message=row.message,
     )

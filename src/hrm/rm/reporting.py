@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hrm.am.task_set import NEVER_BEGAN
 from hrm.core.scheduler import Scheduler
 from hrm.model.ids import ApplicationId
 from hrm.model.nodes import DeviceSpec
@@ -97,14 +98,14 @@ def _application(
 
 
 def live_task(app: LiveApplication, index: int) -> TaskReport:
-    task = app.master.tasks[index]
+    task = app.master.task(index)
     container = app.containers.get(task.container_id) if task.container_id else None
     return TaskReport(
         task_index=index,
         group=app.job.groups[task.group].name,
         state=task.state,
         attempt=task.attempt,
-        container_id=str(task.container_id) if task.container_id else None,
+        container_id=task.container_id,
         node_id=container.row.node_id if container else None,
         progress=1.0 if task.state is TaskState.SUCCEEDED else task.progress,
         exit_code=task.exit_code,
@@ -123,7 +124,7 @@ def ended_task(row: TaskRow | None, index: int, group: str) -> TaskReport:
         node_id=None,
         progress=None,
         exit_code=row.exit_code if row is not None else None,
-        message=row.message if row is not None else "never began",
+        message=row.message if row is not None else NEVER_BEGAN,
     )
 
 

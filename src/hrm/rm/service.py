@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import hrm
 from hrm.core.events import QueuesChanged, UpdateShares
 from hrm.model.containers import LogChunk, LogStream
-from hrm.model.errors import Conflict, InvalidInput, NotFound
+from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.ids import ApplicationId
 from hrm.model.job_codec import job_from_dict, job_to_dict
 from hrm.model.jobs import JobSpec
@@ -87,7 +87,7 @@ class Service:
             applications_running=running,
             applications_pending=len(live) - running,
             nodes=len(self._manager.nodes),
-            loop_lag_max_ms=self._manager.longest_turn_s * 1000,
+            loop_lag_max_ms=self._manager.turns.longest_turn_s * 1000,
         )
 
     def request_shutdown(self) -> None:
@@ -104,8 +104,9 @@ class Service:
 
     async def submit(self, job: JobSpec, *, user: str, submit_id: str | None = None) -> SubmitReport:
         self.last_used_at = self._manager.clock()
+        # A task of its own: a caller who goes away must not leave a job on disk that nobody here knows of.
         if submit_id is None:
-            return await self._submit(job, user, None)
+            return await asyncio.shield(asyncio.ensure_future(self._submit(job, user, None)))
         key = (user, submit_id)
         if (first := self._submitting.get(key)) is None:
             first = self._submitting[key] = asyncio.ensure_future(self._submit_once(job, user, submit_id))
@@ -171,14 +172,7 @@ class Service:
         if app_id not in self._manager.applications:
             await self._row(app_id)
             return
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def kill(turn: Turn) -> None:
-            self._manager.kill(turn, app_id, message or f"killed by {by}")
-            turn.after_commit(lambda: _resolve(committed))
-
-        self._manager.post(kill)
-        await committed
+        await self._manager.turns.ask(self._manager.kill, app_id, message or f"killed by {by}")
 
     # --- applications
 
@@ -186,14 +180,22 @@ class Service:
         return ApplicationId(self._manager.store.cluster_timestamp, seq)
 
     def _live(self, application_id: str) -> LiveApplication | None:
-        return self._manager.applications.get(ApplicationId.parse(application_id))
+        """None iff it is over. Raises NotFound for one that never was."""
+        app_id = ApplicationId.parse(application_id)
+        app = self._manager.applications.get(app_id)
+        if app is None and not (
+            app_id.cluster_timestamp == self._manager.store.cluster_timestamp
+            and 0 < app_id.seq < self._next_application_seq
+        ):
+            raise _not_found(app_id)
+        return app
 
     async def _row(self, application_id: ApplicationId) -> ApplicationRow:
         row = None
         if application_id.cluster_timestamp == self._manager.store.cluster_timestamp:
             row = await self._manager.store.application(application_id.seq)
         if row is None:
-            raise NotFound(f"no application {application_id}", next_step="`hrm ps --all` lists them")
+            raise _not_found(application_id)
         return row
 
     async def application(self, application_id: str) -> ApplicationReport:
@@ -212,7 +214,7 @@ class Service:
         before: str | None = None,
     ) -> list[ApplicationReport]:
         rows = await self._manager.store.applications(
-            states=[ApplicationState(state) for state in states],
+            states=[_state(state) for state in states],
             user=user,
             queue=canonical_path(queue) if queue else None,
             limit=min(limit, MAX_PAGE),
@@ -241,7 +243,7 @@ class Service:
         limit = min(limit, MAX_PAGE)
         if app := self._live(application_id):
             return [
-                reporting.live_task(app, index) for index in range(offset, min(offset + limit, len(app.master.tasks)))
+                reporting.live_task(app, index) for index in range(offset, min(offset + limit, app.master.task_count))
             ]
         app_id = ApplicationId.parse(application_id)
         row = await self._row(app_id)
@@ -280,17 +282,15 @@ class Service:
         ]
 
     def containers(self, application_id: str | None = None) -> list[ContainerReport]:
-        wanted = ApplicationId.parse(application_id) if application_id else None
-        return [
-            reporting.container(container)
-            for container in self._manager.containers.values()
-            if wanted is None or container.id.attempt.application == wanted
-        ]
+        if application_id is None:
+            return [reporting.container(container) for container in self._manager.containers.values()]
+        app = self._live(application_id)
+        return [reporting.container(container) for container in app.containers.values()] if app else []
 
     def explain(self, application_id: str) -> Explanation:
         app = self._live(application_id)
         if app is None:
-            raise NotFound(f"{application_id} does not wait: it is over, or was never there")
+            raise NotFound(f"{application_id} does not wait: it is over", next_step="`hrm ps --all` says how it ended")
         return self._manager.scheduler.explain(app.id)
 
     # --- queues and nodes
@@ -303,30 +303,25 @@ class Service:
         return [reporting.node(node, self._manager.scheduler) for node in self._manager.nodes]
 
     async def reload_queues(self, root: QueueSpec) -> ReloadReport:
-        before = {view.path: view.spec for view in self._manager.scheduler.queue_views()}
+        before = {view.path: view.spec for view in self._manager.scheduler.queue_views() if not view.draining}
         after = dict(root.walk())
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def reload(turn: Turn) -> None:
-            try:
-                self._manager.tell(turn, QueuesChanged(root))
-            except (InvalidInput, Conflict) as refused:
-                done.set_exception(refused)
-                return
-            self._manager.record(turn, "queues_reloaded", queues=len(after))
-            self._manager.pacer.demand()
-            turn.after_commit(lambda: _resolve(done))
-
-        self._manager.post(reload)
-        await done
+        await self._manager.turns.ask(self._reload, root, len(after))
         return ReloadReport(
             added=sorted(after.keys() - before.keys()),
             removed=sorted(before.keys() - after.keys() - {ROOT}),
             changed=sorted(path for path in after.keys() & before.keys() if _own(after[path]) != _own(before[path])),
         )
 
+    def _reload(self, turn: Turn, root: QueueSpec, queues: int) -> None:
+        self._manager.tell(turn, QueuesChanged(root))
+        self._manager.record(turn, "queues_reloaded", queues=queues)
+        self._manager.pacer.demand()
+
     def events(self, *, after_seq: int, application_id: str | None = None) -> AsyncIterator[EventReport]:
-        seq = ApplicationId.parse(application_id).seq if application_id else None
+        seq = None
+        if application_id is not None:
+            self._live(application_id)
+            seq = ApplicationId.parse(application_id).seq
         return self._manager.events.follow(after_seq, seq)
 
     # --- logs, input, signals, attachment
@@ -376,9 +371,17 @@ class Service:
             self._interaction.detach(app)
 
 
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():  # its caller may have gone
-        future.set_result(None)
+def _not_found(application_id: ApplicationId) -> NotFound:
+    return NotFound(f"no application {application_id}", next_step="`hrm ps --all` lists them")
+
+
+def _state(text: str) -> ApplicationState:
+    try:
+        return ApplicationState(text)
+    except ValueError:
+        raise InvalidInput(
+            f"no such state: {text!r:.40}", field="states", next_step=f"choose from {', '.join(ApplicationState)}"
+        ) from None
 
 
 def _own(spec: QueueSpec) -> tuple[object, ...]:

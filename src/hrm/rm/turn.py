@@ -6,13 +6,17 @@ effects (launch, stop, acknowledge, answer) run when its commit has succeeded, i
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Protocol
 
 from hrm.engines.base import Engine
 from hrm.model.containers import LaunchSpec
 from hrm.rm.records import Row
+
+#: A turn hands the loop back after about this long; what is left comes in the next one.
+BUDGET_S = 0.004
 
 
 class Recorded(Protocol):
@@ -27,12 +31,27 @@ class Turn:
 
     def __init__(self, now: float) -> None:
         self.now = now
+        self._began = time.perf_counter()
         self._changed: dict[int, Recorded] = {}
         self._rows: list[Row] = []
         self._launches: dict[str, list[LaunchSpec]] = defaultdict(list)
         self._stops: dict[str, list[str]] = defaultdict(list)
         self._acknowledgements: dict[str, list[str]] = defaultdict(list)
         self._callbacks: list[Callable[[], None]] = []
+
+    @property
+    def spent_s(self) -> float:
+        """How long it has held the loop."""
+        return time.perf_counter() - self._began
+
+    @property
+    def half_over(self) -> bool:
+        """What came in may take half the budget: the other half is for what follows from it."""
+        return self.spent_s > BUDGET_S / 2
+
+    @property
+    def over(self) -> bool:
+        return self.spent_s > BUDGET_S
 
     def touch(self, thing: Recorded) -> None:
         """Write the row that ``thing`` has when the turn ends."""
@@ -64,10 +83,13 @@ class Turn:
             self._changed or self._rows or self._launches or self._stops or self._acknowledgements or self._callbacks
         )
 
-    def act(self, engine: Engine, *, stop_grace_s: float) -> None:
-        """Carry out the effects. Called once, after the commit."""
+    def act(self, engine: Engine, *, live: Container[str], stop_grace_s: float) -> None:
+        """Carry out the effects. Called once, after the commit; only containers that are still ``live`` are launched.
+
+        Their node may have been lost, and they with it, since this was decided.
+        """
         for node_id, specs in self._launches.items():
-            engine.launch(node_id, specs)
+            engine.launch(node_id, [spec for spec in specs if spec.container_id in live])
         for node_id, container_ids in self._stops.items():
             engine.stop_containers(node_id, container_ids, grace_s=stop_grace_s)
         for node_id, container_ids in self._acknowledgements.items():

@@ -25,10 +25,10 @@ class Drive:
         self.master = TaskSetMaster(APP, spec, user="ada", queue="research")
         self._next = 0
 
-    def grant(self, group: int = 0) -> tuple[ContainerId, Actions]:
+    def grant(self, group: int = 0) -> tuple[str, Actions]:
         self._next += 1
         container = Container(
-            container_id=ContainerId(ATTEMPT, 1, self._next),
+            container_id=str(ContainerId(ATTEMPT, 1, self._next)),
             node_id="n1",
             resources=SMALL,
             device_ids=(),
@@ -37,9 +37,9 @@ class Drive:
         )
         return container.container_id, self.master.receive(AllocateResponse(allocated=(container,)), now=0.0)
 
-    def end(self, container_id: ContainerId, code: int | None = 0, *, lost: bool = False) -> Actions:
+    def end(self, container_id: str, code: int | None = 0, *, lost: bool = False) -> Actions:
         record = ExitRecord(
-            container_id=str(container_id),
+            container_id=container_id,
             reason=ExitReason.LOST if lost else ExitReason.EXITED,
             exit_code=None if lost else code,
             started_at=1.0,
@@ -121,13 +121,13 @@ def test_a_failed_task_is_tried_again_as_often_as_it_may():
     assert drive.master.verdict is None
     drive.run(0)
     assert drive.master.verdict == (FinalStatus.SUCCEEDED, "")
-    assert drive.master.tasks[0].attempt == 3
+    assert drive.master.task(0).attempt == 3
 
 
 def test_a_lost_attempt_costs_no_retry():
     drive = Drive(tasks(1))
     drive.run(lost=True)
-    assert drive.master.tasks[0].state is TaskState.PENDING
+    assert drive.master.task(0).state is TaskState.PENDING
     drive.run(0)
     assert drive.master.verdict == (FinalStatus.SUCCEEDED, "")
 
@@ -148,7 +148,7 @@ def test_more_failures_than_allowed_stop_the_rest():
     second, _ = drive.grant()
     actions = drive.end(first, 7)
     assert [container_id for container_id, _ in actions.stops] == [second]
-    assert drive.master.tasks[2].state is TaskState.KILLED
+    assert drive.master.task(2).state is TaskState.KILLED
     assert drive.master.verdict is None
     drive.end(second, 143)
     assert drive.master.verdict is not None
@@ -206,7 +206,7 @@ def test_a_second_life_goes_on_where_the_first_was():
     drive.run(0)
     running, _ = drive.grant()
     spec = JobSpec(groups=(tasks(3),))
-    known = [task for task in drive.master.tasks if task.state is not TaskState.PENDING]
+    known = list(drive.master.begun.values())
     drive.master = TaskSetMaster(APP, spec, user="ada", queue="research", tasks=known)
     assert drive.asked == [1]
     drive.end(running, 0)

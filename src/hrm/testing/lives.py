@@ -1,0 +1,249 @@
+"""A ResourceManager with the real scheduler, store and service over fake machines; it can be killed and live again.
+
+async with Lives(tmp_path, [node("n1")]) as lives:
+    life = await lives.begin()
+    app = await life.submit(tasks("sleep", "100"))
+    await life.kill()
+    life = await lives.begin()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hrm.core.scheduler import Scheduler
+from hrm.model.containers import LaunchSpec
+from hrm.model.errors import StoreError
+from hrm.model.jobs import JobSpec, TaskGroupSpec
+from hrm.model.nodes import NodeSpec
+from hrm.model.queues import DEFAULT_QUEUE, QueueSpec
+from hrm.model.reports import ApplicationReport
+from hrm.model.resources import Resources
+from hrm.rm.event_log import EventLog
+from hrm.rm.listener import Listener
+from hrm.rm.manager import ResourceManager
+from hrm.rm.recovery import restore
+from hrm.rm.service import Service
+from hrm.rm.store import open_store
+from hrm.testing.builders import node, queue, queues
+from hrm.testing.clock import ManualClock
+from hrm.testing.conditions import eventually_async
+from hrm.testing.fake_cluster import FakeCluster
+from hrm.testing.fake_engine import FakeEngine
+
+#: Deadlines are looked at so often, whatever the manual clock says.
+TICK_S = 0.01
+
+
+def tasks(*command: str, count: int = 1, cpus: float = 1, memory: str = "1G", **group: Any) -> TaskGroupSpec:
+    """A group of tasks that run ``command`` (default: one that runs until a test ends it)."""
+    resources = group.pop("resources", None) or Resources.parse(cpus=cpus, memory=memory)
+    return TaskGroupSpec(command=command or ("sleep", "1000000"), tasks=count, resources=resources, **group)
+
+
+class Disk:
+    """The seam by which a test makes the store slow, sick or dead. Called in the writer's thread."""
+
+    def __init__(self) -> None:
+        self._free = threading.Event()
+        self._free.set()
+        self._error: OSError | None = None
+        self.transactions = 0
+
+    def hold(self) -> None:
+        """Nothing gets onto the disk …"""
+        self._free.clear()
+
+    def let_go(self) -> None:
+        """… until now."""
+        self._free.set()
+
+    def fail(self, error: OSError) -> None:
+        """Every write fails from now on …"""
+        self._error = error
+
+    def recover(self) -> None:
+        """… until now."""
+        self._error = None
+
+    def __call__(self, step: str) -> None:
+        if step == "commit":
+            self.transactions += 1
+        if step != "committed":
+            if not self._free.wait(timeout=30):
+                raise AssertionError("the disk was held for too long")
+            if self._error:
+                raise self._error
+
+
+class _Hands(FakeEngine):
+    """The engine, until its server is dead."""
+
+    dead = False
+
+    def launch(self, node_id: str, specs: Sequence[LaunchSpec]) -> None:
+        if not self.dead:
+            super().launch(node_id, specs)
+
+    def stop_containers(self, node_id: str, container_ids: Sequence[str], *, grace_s: float) -> None:
+        if not self.dead:
+            super().stop_containers(node_id, container_ids, grace_s=grace_s)
+
+    def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
+        if not self.dead:
+            super().acknowledge(node_id, container_ids)
+
+
+class Life:
+    """One server from its start to its end. ``manager``, ``service``, ``engine``, ``store`` are its parts."""
+
+    def __init__(self, lives: Lives, root: QueueSpec) -> None:
+        self._lives = lives
+        self.disk = Disk()
+        clock = lives.clock.now
+        self.store = open_store(lives.database, now=clock(), fault=self.disk)
+        self.engine = _Hands(cluster=lives.cluster)
+        self.scheduler = Scheduler(root, epoch=self.store.epoch)
+        #: True once the manager said that it can go on no more.
+        self.broken = False
+        self.alive = True
+
+    async def begin(self) -> None:
+        clock = self._lives.clock.now
+        loaded = await self.store.load()
+        self.manager = ResourceManager(
+            self.scheduler,
+            self.store,
+            self.engine,
+            EventLog(
+                cluster_timestamp=self.store.cluster_timestamp,
+                next_seq=loaded.next_event_seq,
+                read=self.store.events,
+            ),
+            clock=clock,
+            on_broken=self._on_broken,
+            tick_s=TICK_S,
+        )
+        self.listener = Listener(self.manager)
+        self.service = Service(
+            self.manager,
+            home="/nowhere",
+            address=lambda: "http://nowhere",
+            next_application_seq=loaded.next_application_seq,
+            ephemeral=False,
+            on_shutdown=lambda: None,
+        )
+        restore(self.manager, self.listener, loaded, default_queue=DEFAULT_QUEUE)
+        self.manager.open()
+
+    def _on_broken(self) -> None:
+        self.broken = True
+
+    async def join_nodes(self) -> None:
+        """The engine finds the machines."""
+        await self.engine.start(self.listener)
+
+    async def kill(self) -> None:
+        """As `kill -9`: nothing more is written, done or heard; what was not on disk is gone."""
+        self.engine.dead = True
+        self.disk.fail(OSError("the server is dead"))
+        self.disk.let_go()
+        await self._end()
+
+    async def close(self) -> None:
+        """As `hrm down`."""
+        self.disk.let_go()
+        await self.manager.close()
+        await self._end()
+
+    async def _end(self) -> None:
+        if self.alive:
+            self.alive = False
+            await self.engine.close()
+            await self.store.close()
+            with contextlib.suppress(StoreError):
+                await self.manager.close()
+
+    # --- what tests do
+
+    async def submit(self, *groups: TaskGroupSpec, user: str = "ada", submit_id: str | None = None, **job: Any) -> str:
+        """Returns the application's id."""
+        spec = JobSpec(groups=groups or (tasks(),), **job)
+        return (await self.service.submit(spec, user=user, submit_id=submit_id)).application_id
+
+    async def settle(self, timeout_s: float = 20.0) -> None:
+        """Until nothing moves any more of what goes on without time or the test."""
+
+        async def quiet() -> bool:
+            for _ in range(30):
+                await asyncio.sleep(0)
+                if not self.manager.turns.idle:
+                    return False
+            return True
+
+        await eventually_async(quiet, timeout_s, describe="nothing moves any more")
+
+    async def heartbeat(self) -> None:
+        """One of every machine."""
+        for node_id, machine in self._lives.cluster.nodes.items():
+            if machine.connected:
+                self.engine.beat(node_id)
+        await self.settle()
+
+    async def finish(self, container_id: str, exit_code: int = 0, **how: Any) -> None:
+        self.engine.finish(container_id, exit_code, **how)
+        await self.settle()
+
+    async def ended(self, application_id: str, timeout_s: float = 20.0) -> ApplicationReport:
+        """Its report when it is over."""
+        report = await self.service.wait(application_id, timeout_s=timeout_s)
+        assert report.state.final, report
+        return report
+
+    async def states(self, application_id: str) -> list[str]:
+        """Of its tasks, by index."""
+        return [task.state.value for task in await self.service.tasks(application_id)]
+
+    def containers(self, application_id: str | None = None) -> list[str]:
+        """Ids of the containers that are not over, oldest first."""
+        return [report.container_id for report in self.service.containers(application_id)]
+
+    def launched(self) -> list[str]:
+        """Ids of containers whose launch this life asked for."""
+        return [spec.container_id for spec in self.engine.launches]
+
+
+class Lives:
+    """What outlives a server: its database, the machines, the clock (which tests move)."""
+
+    def __init__(
+        self, directory: Path, nodes: Sequence[NodeSpec] | None = None, *, root: QueueSpec | None = None
+    ) -> None:
+        self.database = directory / "hrm.db"
+        self.clock = ManualClock()
+        self.cluster = FakeCluster(nodes if nodes is not None else [node("n1", cpus=4, memory="8G")], clock=self.clock)
+        self.root = root or queues(queue(DEFAULT_QUEUE), queue("research"))
+        self._lives: list[Life] = []
+
+    async def begin(self, *, root: QueueSpec | None = None, nodes: bool = True) -> Life:
+        """A new life over the same database and machines; ``nodes`` false: none has joined yet."""
+        life = Life(self, root or self.root)
+        self._lives.append(life)
+        await life.begin()
+        if nodes:
+            await life.join_nodes()
+        await life.settle()
+        return life
+
+    async def __aenter__(self) -> Lives:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for life in self._lives:
+            if life.alive:
+                await life.kill()
