@@ -63,7 +63,6 @@ def _find(herd: Herd, container_id: str) -> dict[str, Any] | None:
                 "pid": process.pid,
                 "start_ticks": [process.start_ticks, process.start_ticks],
                 "boot_id": herd.boot_id,
-                "started_at": time.time()
-                - (processes.ticks_since_boot() - process.start_ticks) / processes.TICKS_PER_S,
+                "started_at": time.time() - age_s,
             }
     return None
