@@ -23,7 +23,7 @@ from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.nodes import DeviceSpec, NodeSpec
 from hrm.model.queues import Policy, QueueSpec
 from hrm.model.requests import ResourceRequest
-from hrm.model.resources import Resources
+from hrm.model.resources import ZERO, Resources
 
 NODE = Resources(256 * 1024, 64_000, 8_000)
 SHAPES = (
@@ -44,6 +44,8 @@ class Case:
     apps: int
     containers: int
     policy: Policy = Policy.DRF
+    #: Leaves have minimum and maximum shares, parents maximum ones, and nodes a resource of their own.
+    limits: bool = False
 
 
 CASES = (
@@ -53,12 +55,17 @@ CASES = (
     Case("many applications", nodes=10_000, queues=100, apps=10_000, containers=100_000),
     Case("few applications", nodes=10_000, queues=100, apps=100, containers=100_000),
     Case("memory only", nodes=10_000, queues=100, apps=1_000, containers=100_000, policy=Policy.FAIR),
+    Case("with limits", nodes=10_000, queues=100, apps=1_000, containers=100_000, limits=True),
 )
 
 
 def build(case: Case) -> Scheduler:
     rng = random.Random(SEED)
     parents = max(case.queues // 10, 1)
+    node_size = NODE + Resources.of({"licences": 64}) if case.limits else NODE
+    # Each leaf is promised one node; nobody reaches the maximum, but every allocation checks it.
+    min_share = NODE if case.limits else ZERO
+    max_share = node_size * case.nodes if case.limits else None
     root = QueueSpec(
         name="root",
         policy=case.policy,
@@ -67,8 +74,15 @@ def build(case: Case) -> Scheduler:
                 name=f"p{p}",
                 policy=case.policy,
                 weight=rng.choice((1.0, 2.0, 3.0)),
+                max_share=max_share,
                 children=tuple(
-                    QueueSpec(name=f"q{q}", policy=case.policy, weight=rng.choice((1.0, 2.0, 3.0)))
+                    QueueSpec(
+                        name=f"q{q}",
+                        policy=case.policy,
+                        weight=rng.choice((1.0, 2.0, 3.0)),
+                        min_share=min_share,
+                        max_share=max_share,
+                    )
                     for q in range(case.queues // parents)
                 ),
             )
@@ -78,7 +92,7 @@ def build(case: Case) -> Scheduler:
     scheduler = Scheduler(root, epoch=1)
     for n in range(case.nodes):
         devices = tuple(DeviceSpec(device_id=f"GPU-{n}-{i}", index=i, model="A100") for i in range(8))
-        scheduler.handle(NodeAdded(NodeSpec(node_id=f"node{n}", total=NODE, devices=devices)), 0.0)
+        scheduler.handle(NodeAdded(NodeSpec(node_id=f"node{n}", total=node_size, devices=devices)), 0.0)
     leaves = [path for path, spec in root.walk() if not spec.children]
     for a in range(case.apps):
         application_id = ApplicationId(1, a + 1)
@@ -106,7 +120,7 @@ def run(case: Case) -> None:
         if granted == before:
             break
     took_s = time.perf_counter() - started
-    assert granted == case.containers // case.apps * case.apps or not scheduler.nodes_with_room(), granted
+    assert granted == case.containers // case.apps * case.apps or not any(scheduler.nodes_with_room()), granted
     check_invariants(scheduler)
     rounds = max(100_000 // case.nodes, 1)
     started = time.perf_counter()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from hrm.core.events import BlacklistChanged, NodeSchedulable
+from hrm.core.events import BlacklistChanged, ContainerRecovered, NodeSchedulable
 from hrm.core.reasons import Reason
+from hrm.model.ids import ContainerId
 from hrm.testing.builders import Scenario, amounts, queue, queues
 
 
@@ -103,6 +104,32 @@ def test_a_fragmented_gpu_names_the_largest_piece() -> None:
     assert explanation.reason == "gpu_fragmented"
     assert "n1 has 0.8 free on 2 devices, at most 0.4 on one" in explanation.message
     assert "would start now with 0.4 GPUs" in explanation.remedies
+
+
+def test_pieces_that_together_are_less_than_the_request_are_simply_too_few() -> None:
+    s = one_queue()
+    s.add_node("n1", gpus=4)
+    other, app = s.submit("all"), s.submit("all")
+    s.ask(other, 2, gpus=0.6)
+    s.settle()
+    s.ask(app, 1, gpus=3)
+
+    # 2.8 are free, 2 of them on whole devices.
+    assert s.reason(app) == "insufficient_gpus"
+
+
+def test_too_few_whole_devices_say_how_many_there_are() -> None:
+    s = one_queue()
+    s.add_node("n1", gpus=4)
+    other, app = s.submit("all"), s.submit("all")
+    for seq, device in ((1, "n1/0"), (2, "n1/1")):
+        s.handle(ContainerRecovered(ContainerId(other, 0, seq), "n1", amounts(1, "1G", gpus=0.4), (device,)))
+    s.ask(app, 1, gpus=3)
+
+    explanation = s.explain(app)
+
+    assert explanation.reason == "gpu_fragmented"
+    assert explanation.remedies[-1] == "would start now with 2 GPUs"
 
 
 def test_too_little_of_another_resource_now() -> None:
