@@ -47,6 +47,9 @@ def _total(parts: Iterable[Amounts]) -> Amounts:
 def _check_node(node: Node) -> list[str]:
     found = []
     used = _total(container.shape for container in node.containers)
+    for container in node.containers:
+        # Devices that left the node while something ran on them are on nobody's books.
+        used.gpus -= container.milli_per_device * sum(one not in node.positions for one in container.device_ids)
     accounted = _total((used, node.free))
     if _differ(accounted, node.total):
         found.append(f"node {node.node_id}: used {used!r} and free {node.free!r} are not its total {node.total!r}")

@@ -159,6 +159,8 @@ class Node:
                 position = self.positions.get(device_id)
                 if position is not None:
                     self.device_free[position] += part
+                else:
+                    self.free.gpus -= part
             self._sum_devices()
         if self.overcommitted:
             self.overcommitted = self._is_short()
@@ -170,6 +172,9 @@ class Node:
             position = self.positions.get(device_id)
             if position is not None:
                 self.device_free[position] -= part
+            else:
+                # Held, but not of what is here: the devices that are left are as free as they were.
+                self.free.gpus += part
         self.overcommitted = self._is_short()
 
     def _is_short(self) -> bool:

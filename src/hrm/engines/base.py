@@ -7,7 +7,7 @@ Its methods and its calls of the listener all happen on one asyncio loop, the Re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from hrm.model.containers import (
@@ -31,6 +31,12 @@ class EngineListener(Protocol):
         """A node joined or came back, with everything it still runs and every end not yet acknowledged.
 
         What is in neither list does not run there. ``isolation`` says in one line what is enforced on it.
+        """
+
+    def node_changed(self, node: NodeSpec, message: str, lost_devices: Mapping[str, str]) -> None:
+        """A registered node now lends this much, and ``message`` says what is wrong with it ("" iff nothing).
+
+        ``lost_devices`` do not answer any more: each with a sentence for those whose work was on it.
         """
 
     def node_lost(self, node_id: str, reason: str) -> None:

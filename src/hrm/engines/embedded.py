@@ -17,22 +17,45 @@ from hrm.model.containers import (
 )
 from hrm.model.errors import NotFound
 from hrm.model.nodes import NodeSpec
-from hrm.nm.node_manager import NodeManager
+from hrm.nm.gpus.node_gpus import NodeGpus
+from hrm.nm.gpus.probe import GpuProbe
+from hrm.nm.node_manager import GPU_INTERVAL_S, NodeManager
 
 _ISOLATION = "process groups only: limits on memory and CPU are advice, not enforced"
 
 
 class EmbeddedEngine:
-    """One node, the machine we are on. ``state_dir`` belongs to the node and outlives the engine."""
+    """One node, the machine we are on. ``state_dir`` belongs to the node and outlives the engine.
+
+    ``node`` says what it lends besides ``gpus``, whose devices are added. ``probe`` tells how they do; it is asked
+    every ``gpu_interval_s``.
+    """
 
     name = "embedded"
 
-    def __init__(self, node: NodeSpec, state_dir: Path, *, heartbeat_interval_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        node: NodeSpec,
+        state_dir: Path,
+        *,
+        heartbeat_interval_s: float = 1.0,
+        gpus: NodeGpus | None = None,
+        probe: GpuProbe | None = None,
+        gpu_interval_s: float = GPU_INTERVAL_S,
+    ) -> None:
         self._node = node
-        self._manager = NodeManager(node.node_id, state_dir, heartbeat_interval_s=heartbeat_interval_s)
+        self._gpus = gpus or NodeGpus()
+        self._manager = NodeManager(
+            node.node_id,
+            state_dir,
+            heartbeat_interval_s=heartbeat_interval_s,
+            gpus=self._gpus,
+            probe=probe,
+            gpu_interval_s=gpu_interval_s,
+        )
 
     async def start(self, listener: EngineListener) -> None:
-        await self._manager.start(_Translator(self._node, listener))
+        await self._manager.start(_Translator(self._node, self._gpus, listener))
 
     async def close(self) -> None:
         await self._manager.close()
@@ -70,14 +93,23 @@ class EmbeddedEngine:
 
 
 class _Translator:
-    """Puts the node's name to what its NodeManager tells."""
+    """Puts the node's name, and its size as it is now, to what its NodeManager tells."""
 
-    def __init__(self, node: NodeSpec, listener: EngineListener) -> None:
+    def __init__(self, node: NodeSpec, gpus: NodeGpus, listener: EngineListener) -> None:
         self._node = node
+        self._gpus = gpus
         self._listener = listener
 
     def registered(self, running: Sequence[StartRecord], finished: Sequence[ExitRecord]) -> None:
-        self._listener.node_registered(self._node, running, finished, _ISOLATION)
+        self._listener.node_registered(self._now(), running, finished, _ISOLATION)
+        if self._gpus.message:
+            self.gpus_changed(self._gpus)
+
+    def gpus_changed(self, gpus: NodeGpus) -> None:
+        self._listener.node_changed(self._now(), gpus.message, gpus.lost)
+
+    def _now(self) -> NodeSpec:
+        return self._node.with_devices(self._node.devices + self._gpus.devices)
 
     def lost(self, reason: str) -> None:
         self._listener.node_lost(self._node.node_id, reason)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hrm.model.devices import DeviceUsage
 from hrm.model.jobs import TerminalSize
 from hrm.model.resources import ZERO, Resources
 
@@ -89,6 +90,8 @@ class NodeUsage:
     memory_used_mib: int
     cpu_milli: int
     disk_free_mib: int
+    #: All its devices, by index: lent, unlent and sick ones.
+    devices: tuple[DeviceUsage, ...] = ()
 
 
 class LogStream(StrEnum):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
 from hrm.model.resources import ZERO, Resources
 
 DEFAULT_RACK = "/default-rack"
+#: With this begin the ids of virtual devices, so that they are known wherever a device is named. NVML's never do.
+VIRTUAL_PREFIX = "VGPU-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,19 @@ class DeviceSpec:
     memory_mib: int = 0
     #: True iff it does no arithmetic; shown as virtual in every output.
     virtual: bool = False
+    #: As NVIDIA calls it ("Turing"), and the version of its instruction set ("7.5"); "" where unknown.
+    architecture: str = ""
+    compute_capability: str = ""
+    #: Address on the PCI bus ("00000000:3D:00.0"), "" where it has none.
+    pci_bus_id: str = ""
+    #: Other devices of the node and what lies between, in the words of ``nvidia-smi topo``: NV1, NV2 … for so many
+    #: NVLinks, else PIX, PXB, PHB, NODE, SYS, each farther than the one before.
+    links: tuple[tuple[str, str], ...] = ()
+
+
+def is_virtual(device_id: str) -> bool:
+    """True iff the id is that of a virtual device."""
+    return device_id.startswith(VIRTUAL_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +63,17 @@ class NodeSpec:
             raise InvalidInput(
                 f"{self.node_id}: {self.total.gpus_milli} GPU milli for {len(self.devices)} devices", field="total"
             )
+
+    def with_devices(self, devices: tuple[DeviceSpec, ...]) -> NodeSpec:
+        """The same machine with exactly these devices."""
+        total = replace(self.total, gpus_milli=1000 * len(devices))
+        return replace(self, devices=devices, total=total)
+
+    @property
+    def size(self) -> str:
+        """Its total in words, virtual GPUs marked as such: ``4 vcores, 8 GiB, 2 virtual GPUs``."""
+        virtual = sum(device.virtual for device in self.devices)
+        if not virtual:
+            return str(self.total)
+        real = str(self.with_devices(tuple(device for device in self.devices if not device.virtual)).total)
+        return f"{real}, {virtual} virtual GPUs"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from hrm.model.devices import DeviceProcess, DeviceState
 from hrm.model.states import ApplicationState, NodeState, TaskState
 
 Amounts = dict[str, int]
@@ -130,13 +131,30 @@ class QueueReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceReport:
-    """One GPU of a node, and what of it is free."""
+    """One GPU of a node: what it is, how it does, what of it is free and who is on it. None and "" where unknown."""
 
     device_id: str
     index: int
     model: str
     virtual: bool
+    #: 0 for a device that is not lent.
     free_milli: int
+    #: lent, unlent (the node's allow-list leaves it to others), sick or lost.
+    state: DeviceState = DeviceState.LENT
+    #: What is wrong with it.
+    message: str = ""
+    memory_mib: int = 0
+    architecture: str = ""
+    compute_capability: str = ""
+    pci_bus_id: str = ""
+    #: What lies between it and other devices, by their ids (see `DeviceSpec.links`).
+    links: dict[str, str] = field(default_factory=dict)
+    utilisation_percent: int | None = None
+    temperature_c: int | None = None
+    #: All of its memory that is taken, and of that what processes hold that are not HRM's.
+    memory_used_mib: int | None = None
+    foreign_memory_mib: int | None = None
+    processes: list[DeviceProcess] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

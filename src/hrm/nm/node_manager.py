@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,9 @@ from hrm.model.containers import (
 )
 from hrm.model.errors import ClusterError, InvalidInput, NotFound
 from hrm.nm.environment import base_environment, container_environment
+from hrm.nm.gpus.node_gpus import NodeGpus
+from hrm.nm.gpus.probe import GpuProbe
+from hrm.nm.gpus.tenants import identify
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, read_log
 from hrm.nm.shepherd import records
@@ -33,6 +37,8 @@ from hrm.nm.usage import Running, UsageSampler
 
 _log = structlog.get_logger(__name__)
 _RECONNECT_S = 1.0
+#: How often GPUs are looked at: a look costs a process that lives for a tenth of a second.
+GPU_INTERVAL_S = 15.0
 
 
 class NodeListener(Protocol):
@@ -50,14 +56,32 @@ class NodeListener(Protocol):
 
     def finished(self, finished: Sequence[ExitRecord]) -> None: ...
 
+    def gpus_changed(self, gpus: NodeGpus) -> None:
+        """What is lent of them, what is lost or what is wrong is not what it was."""
+
 
 class NodeManager:
-    """See the module. ``state_dir`` is the node's own; it is made (0700) if it does not exist."""
+    """See the module. ``state_dir`` is the node's own; it is made (0700) if it does not exist.
 
-    def __init__(self, node_id: str, state_dir: Path, *, heartbeat_interval_s: float) -> None:
+    ``probe`` is asked every ``gpu_interval_s`` how the GPUs do; None where there is nothing to ask.
+    """
+
+    def __init__(
+        self,
+        node_id: str,
+        state_dir: Path,
+        *,
+        heartbeat_interval_s: float,
+        gpus: NodeGpus | None = None,
+        probe: GpuProbe | None = None,
+        gpu_interval_s: float = GPU_INTERVAL_S,
+    ) -> None:
         self._node_id = node_id
         self._state_dir = state_dir.absolute()
         self._heartbeat_interval_s = heartbeat_interval_s
+        self._gpus = gpus or NodeGpus()
+        self._probe = probe
+        self._gpu_interval_s = gpu_interval_s
         self._base_environment = base_environment()
         self._client = ShepherdClient(self._state_dir)
         self._inputs = Inputs(self._state_dir)
@@ -84,6 +108,8 @@ class NodeManager:
         self._listener = listener
         await self._register()
         self._spawn(self._heartbeats())
+        if self._probe is not None:
+            self._spawn(self._watch_gpus(self._probe))
 
     async def close(self) -> None:
         """Let go of everything. The containers live on under the shepherd."""
@@ -141,7 +167,13 @@ class NodeManager:
                 raise InvalidInput(f"not a container id: {spec.container_id!r}")
         for spec in specs:
             work_dir = str(self._state_dir / records.CONTAINERS / spec.container_id)
-            env = container_environment(self._base_environment, spec, node_id=self._node_id, work_dir=work_dir)
+            env = container_environment(
+                self._base_environment,
+                spec,
+                node_id=self._node_id,
+                work_dir=work_dir,
+                visible_devices=self._gpus.visible(spec.device_ids),
+            )
             terminal = spec.terminal
             self._launched.setdefault(spec.container_id, asyncio.Event())
             self._client.launch(
@@ -242,8 +274,20 @@ class NodeManager:
                 _log.error("cannot measure the node", error=str(error))
             else:
                 if self._listener:
-                    self._listener.heartbeat(usage, containers)
+                    self._listener.heartbeat(replace(usage, devices=self._gpus.usage), containers)
             await asyncio.sleep(self._heartbeat_interval_s)
+
+    async def _watch_gpus(self, probe: GpuProbe) -> None:
+        while True:
+            await asyncio.sleep(self._gpu_interval_s)
+            reading = await probe.read()
+            pids = [process.pid for gpu in reading.gpus for process in gpu.processes]
+            containers = {running.container_id: running.pid for running in self._running.values()}
+            tenants = await asyncio.to_thread(identify, pids, containers) if pids else {}
+            if self._gpus.take(reading, tenants):
+                _log.warning("GPUs changed", lent=len(self._gpus.devices), message=self._gpus.message)
+                if self._listener:
+                    self._listener.gpus_changed(self._gpus)
 
 
 def _running(entry: dict[str, Any]) -> Running:

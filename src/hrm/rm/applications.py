@@ -28,6 +28,8 @@ class LiveContainer:
     #: Kept until its start is told: a node that came back without it is asked again.
     launch: LaunchSpec | None = None
     usage: ContainerUsage | None = None
+    #: Why a device of it is gone, in words; None iff all are there. Its failure is then not its own fault.
+    lost_device: str | None = None
 
     def move(self, state: ContainerState, **changes: Any) -> None:
         check_move(CONTAINER, self.row.container_id, self.row.state, state)

@@ -5,7 +5,7 @@ Registration is where two truths meet: what the store says should run on the nod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -49,6 +49,9 @@ class Listener:
         self._manager.post(self._beat, node_id, usage, tuple(containers))
 
     def containers_started(self, node_id: str, started: Sequence[StartRecord]) -> None:
+    def node_changed(self, node: NodeSpec, message: str, lost_devices: Mapping[str, str]) -> None:
+        self._manager.post(self._changed, node, message, dict(lost_devices))
+
         self._manager.post(self._started, node_id, started)
 
     def containers_finished(self, node_id: str, finished: Sequence[ExitRecord]) -> None:
@@ -126,6 +129,28 @@ class Listener:
         node.state, node.message = NodeState.LOST, reason
         turn.touch(node)
         manager.record(turn, "node_lost", node_id=node_id, message=reason)
+    def _changed(self, turn: Turn, spec: NodeSpec, message: str, lost_devices: dict[str, str]) -> None:
+        manager = self._manager
+        node = manager.nodes.get(spec.node_id)
+        if node is None or node.state is NodeState.LOST:
+            return
+        node.spec, node.message = spec, message
+        turn.touch(node)
+        manager.record(turn, "node_changed", node_id=spec.node_id, gpus=len(spec.devices), message=message)
+        manager.tell(turn, NodeResourceUpdate(spec))
+        if lost_devices:
+            for container in list(manager.containers.values()):
+                if container.row.node_id == spec.node_id and container.lost_device is None:
+                    self._take_device(turn, container, lost_devices)
+        manager.pacer.room(spec.node_id)
+
+    def _take_device(self, turn: Turn, container: LiveContainer, lost_devices: dict[str, str]) -> None:
+        """Work on a device that does not answer cannot go on, and might never notice."""
+        why = next((lost_devices[one] for one in container.row.device_ids if one in lost_devices), None)
+        if why is not None:
+            container.lost_device = why
+            self._manager.stop_container(turn, container, why)
+
         manager.pacer.forget(node_id)
         manager.turns.each(turn, manager.obey_one, manager.scheduler.handle(NodeRemoved(node_id), turn.now))
 

@@ -251,6 +251,8 @@ class ResourceManager:
         self.tell(turn, ContainerFinished(container.id))
         self._end_container(turn, container, record)
         self.pacer.room(node_id)
+        if container.lost_device is not None and record.exit_code:
+            record = replace(record, reason=ExitReason.LOST, exit_code=None, detail=container.lost_device)
 
     def _end_container(self, turn: Turn, container: LiveContainer, record: ExitRecord) -> None:
         name = container.row.container_id

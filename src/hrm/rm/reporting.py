@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hrm.am.task_set import NEVER_BEGAN
 from hrm.core.scheduler import Scheduler
+from hrm.model.devices import DeviceUsage
 from hrm.model.ids import ApplicationId
-from hrm.model.nodes import DeviceSpec
 from hrm.model.reports import (
     ApplicationReport,
     ContainerReport,
@@ -207,7 +209,7 @@ def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
         rack=live.spec.rack,
         total=live.spec.total.as_dict(),
         used=(live.spec.total - view.free if view is not None else ZERO).as_dict(),
-        devices=[_device(device, free.get(device.device_id, 0)) for device in live.spec.devices],
+        devices=_devices(live, free),
         isolation=live.isolation,
         containers=view.containers if view is not None else 0,
         last_heartbeat_at=live.last_heartbeat_at,
@@ -218,11 +220,34 @@ def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
     )
 
 
-def _device(device: DeviceSpec, free_milli: int) -> DeviceReport:
+def _devices(live: LiveNode, free_milli: Mapping[str, int]) -> list[DeviceReport]:
+    """What it lends as it was last seen, then what it does not lend now; each group by index."""
+    seen = {usage.device.device_id: usage for usage in (live.usage.devices if live.usage else ())}
+    lent = {device.device_id for device in live.spec.devices}
+    usages = [seen.pop(device.device_id, DeviceUsage(device=device)) for device in live.spec.devices]
+    usages += [usage for device_id, usage in seen.items() if device_id not in lent]
+    return [_device(usage, free_milli.get(usage.device.device_id, 0)) for usage in usages]
+
+
+def _device(usage: DeviceUsage, free_milli: int) -> DeviceReport:
+    device = usage.device
+    foreign = [process.memory_mib for process in usage.processes if process.container_id is None]
     return DeviceReport(
         device_id=device.device_id,
         index=device.index,
         model=device.model,
         virtual=device.virtual,
         free_milli=free_milli,
+        state=usage.state,
+        message=usage.message,
+        memory_mib=device.memory_mib,
+        architecture=device.architecture,
+        compute_capability=device.compute_capability,
+        pci_bus_id=device.pci_bus_id,
+        links=dict(device.links),
+        utilisation_percent=usage.utilisation_percent,
+        temperature_c=usage.temperature_c,
+        memory_used_mib=usage.memory_used_mib,
+        foreign_memory_mib=None if usage.memory_used_mib is None else sum(memory or 0 for memory in foreign),
+        processes=list(usage.processes),
     )

@@ -161,7 +161,7 @@ class Service:
                 )
                 wanted = f"{group.resources}" + (f" of GPU model {group.gpu_model}" if group.gpu_model else "")
                 raise InvalidInput(
-                    f"a task of {wanted} fits on no node; the largest is {largest.node_id} with {largest.total}",
+                    f"a task of {wanted} fits on no node; the largest is {largest.node_id} with {largest.size}",
                     field="resources",
                     next_step="ask for less per task (`hrm nodes` shows what there is)",
                 )

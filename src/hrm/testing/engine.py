@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from hrm.engines.base import Engine
@@ -43,6 +43,8 @@ class RecordingListener:
         #: The lists given with the latest registration.
         self.registered_running: list[StartRecord] = []
         self.registered_finished: list[ExitRecord] = []
+        #: (node, message, lost devices) of each `node_changed`.
+        self.changes: list[tuple[NodeSpec, str, Mapping[str, str]]] = []
         self.lost: list[tuple[str, str]] = []
         self.heartbeats: list[tuple[NodeUsage, Sequence[ContainerUsage]]] = []
         self.starts: list[StartRecord] = []
@@ -55,6 +57,10 @@ class RecordingListener:
         self.isolation[node.node_id] = isolation
         self.registered_running = list(running)
         self.registered_finished = list(finished)
+
+    def node_changed(self, node: NodeSpec, message: str, lost_devices: Mapping[str, str]) -> None:
+        self.nodes[node.node_id] = node
+        self.changes.append((node, message, lost_devices))
 
     def node_lost(self, node_id: str, reason: str) -> None:
         self.lost.append((node_id, reason))

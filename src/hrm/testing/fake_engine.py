@@ -7,7 +7,7 @@ listener would hear, `repeat_reports` tells it twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hrm.engines.base import EngineListener
 from hrm.model.containers import ContainerUsage, ExitReason, LaunchSpec, LogChunk, LogStream, NodeUsage
@@ -138,6 +138,11 @@ class FakeEngine:
         """The machine is out of sight. What runs there runs on."""
         self.cluster.node(node_id).connected = False
         self._tell(lambda listener: listener.node_lost(node_id, reason))
+
+    def change_node(self, spec: NodeSpec, message: str = "", lost_devices: Mapping[str, str] | None = None) -> None:
+        """The machine is now as ``spec`` says."""
+        self.cluster.node(spec.node_id).spec = spec
+        self._tell(lambda listener: listener.node_changed(spec, message, lost_devices or {}))
 
     def return_node(self, node_id: str) -> None:
         """It is back, with all that ran and ended meanwhile."""

@@ -151,3 +151,34 @@ def test_a_node_that_lost_a_gpu_still_takes_work_without_any() -> None:
     s.ask(app, 1, request_id=5)
 
     assert len(s.settle()) == 1
+
+
+def test_a_busy_gpu_that_leaves_takes_nothing_from_the_others() -> None:
+    s = one_queue()
+    both = node("n1", gpus=2)
+    s.handle(NodeAdded(both))
+    app = s.submit("all")
+    s.ask(app, 1, gpus=1)
+    (busy,) = s.settle()
+    rest = both.with_devices(tuple(device for device in both.devices if device.device_id not in busy.device_ids))
+
+    s.handle(NodeResourceUpdate(rest))
+    s.ask(app, 1, gpus=1, request_id=5)
+
+    assert [one.device_ids for one in s.settle()] == [("n1/1",)]
+    s.finish(busy)
+    assert s.scheduler.node_view("n1").free.gpus_milli == 0  # type: ignore[union-attr]
+
+
+def test_a_gpu_that_comes_back_is_as_full_as_what_still_runs_on_it() -> None:
+    s = one_queue()
+    both = node("n1", gpus=2)
+    s.handle(NodeAdded(both))
+    app = s.submit("all")
+    s.ask(app, 1, gpus=0.4)
+    s.settle()
+
+    s.handle(NodeResourceUpdate(both.with_devices(both.devices[1:])))
+    s.handle(NodeResourceUpdate(both))
+
+    assert s.scheduler.node_view("n1").device_free_milli == {"n1/0": 600, "n1/1": 1000}  # type: ignore[union-attr]

@@ -41,7 +41,9 @@ def why_unreadable(reading: Reading, module_version: str) -> str:
         case Failure.MISSING:
             return f"no NVML on this machine ({reading.message})"
         case Failure.UNLOADED:
-            return "the NVIDIA kernel module is not loaded (`modprobe nvidia`; `dkms status` shows whether it was built)"
+            return (
+                "the NVIDIA kernel module is not loaded (`modprobe nvidia`; `dkms status` shows whether it was built)"
+            )
         case Failure.MISMATCH:
             loaded = f" {module_version}" if module_version else ""
             return (

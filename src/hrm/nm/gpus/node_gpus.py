@@ -127,9 +127,7 @@ class NodeGpus:
         for uuid, usage in self._usage.items():
             if uuid not in here:
                 gone = silent or GpuReading(index=-1, uuid=uuid, failure=Failure.LOST, message="it has left the bus")
-                self._usage[uuid] = DeviceUsage(
-                    device=usage.device, state=DeviceState.LOST, message=condition(gone)[1]
-                )
+                self._usage[uuid] = DeviceUsage(device=usage.device, state=DeviceState.LOST, message=condition(gone)[1])
 
     def _resolve(self, reading: Reading) -> None:
         for entry in self._allow or ():
