@@ -52,11 +52,14 @@ class Disk:
     def __init__(self) -> None:
         self._free = threading.Event()
         self._free.set()
+        self._through = 0
         self._error: OSError | None = None
-        self.transactions = 0
+        #: True iff a transaction waits for `let_go`.
+        self.holding = False
 
-    def hold(self) -> None:
-        """Nothing gets onto the disk …"""
+    def hold(self, after: int = 0) -> None:
+        """When so many more transactions got through, nothing gets onto the disk …"""
+        self._through = after
         self._free.clear()
 
     def let_go(self) -> None:
@@ -73,12 +76,15 @@ class Disk:
 
     def __call__(self, step: str) -> None:
         if step == "commit":
-            self.transactions += 1
-        if step != "committed":
-            if not self._free.wait(timeout=30):
-                raise AssertionError("the disk was held for too long")
-            if self._error:
-                raise self._error
+            if self._through > 0:
+                self._through -= 1
+            elif not self._free.is_set():
+                self.holding = True
+                if not self._free.wait(timeout=30):
+                    raise AssertionError("the disk was held for too long")
+                self.holding = False
+        if self._error and step != "committed":
+            raise self._error
 
 
 class _Hands(FakeEngine):
@@ -188,6 +194,21 @@ class Life:
 
         await eventually_async(quiet, timeout_s, describe="nothing moves any more")
 
+    async def held(self) -> None:
+        """Until a transaction waits for the disk, and what could go on without it did."""
+        await eventually_async(lambda: self.disk.holding, describe="the disk is waited for")
+        for _ in range(30):
+            await asyncio.sleep(0)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let the clock go on, and what is due by then happen."""
+        self._lives.clock.advance(seconds)
+        looked = asyncio.Event()
+        # Deadlines are looked at by two ticks later at the latest.
+        asyncio.get_running_loop().call_later(2 * TICK_S, looked.set)
+        await looked.wait()
+        await self.settle()
+
     async def heartbeat(self) -> None:
         """One of every machine."""
         for node_id, machine in self._lives.cluster.nodes.items():
@@ -228,6 +249,8 @@ class Lives:
         self.clock = ManualClock()
         self.cluster = FakeCluster(nodes if nodes is not None else [node("n1", cpus=4, memory="8G")], clock=self.clock)
         self.root = root or queues(queue(DEFAULT_QUEUE), queue("research"))
+        #: For what happens to the machines while no server is up.
+        self.machines = FakeEngine(cluster=self.cluster)
         self._lives: list[Life] = []
 
     async def begin(self, *, root: QueueSpec | None = None, nodes: bool = True) -> Life:
