@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hrm.core.amounts import NOTHING, Amounts
@@ -65,6 +64,8 @@ class Ask:
     """
 
     __slots__ = (
+        "_reason",
+        "_reason_visit",
         "allocation_request_id",
         "app",
         "counted_by_any",
@@ -72,7 +73,6 @@ class Ask:
         "pending",
         "places",
         "priority",
-        "reason",
         "shape",
     )
 
@@ -88,8 +88,9 @@ class Ask:
         self.counted_by_any = False
         #: Containers still waited for.
         self.pending = 0
-        #: Why the last visit that looked at it turned it down.
-        self.reason = Reason.NOT_YET_SCHEDULED
+        # Why, and in which visit, it was turned down for another reason than its shape.
+        self._reason = Reason.NOT_YET_SCHEDULED
+        self._reason_visit = 0
 
     def __lt__(self, other: Ask) -> bool:
         return self.order < other.order
@@ -110,6 +111,15 @@ class Ask:
 
     def _sum_of_places(self) -> int:
         return sum(place.count for place in self.places.values())
+
+    def turn_down(self, reason: Reason, visit: int) -> None:
+        """A visit found room for the shape, and did not place it."""
+        self._reason, self._reason_visit = reason, visit
+
+    @property
+    def reason(self) -> Reason:
+        """Why the last visit that looked at it, or at its shape, turned it down."""
+        return self._reason if self._reason_visit >= self.shape.missed_visit else self.shape.reason
 
     def accepts(self, node: Node) -> bool:
         """True iff the places asked for allow this node.
@@ -215,6 +225,7 @@ class App:
         "priority",
         "queue",
         "runnable",
+        "shapes",
         "start",
         "usage",
         "user",
@@ -240,6 +251,8 @@ class App:
         #: Waiting asks in their order.
         self.asks: list[Ask] = []
         self.asks_by_key: dict[tuple[int, int, Resources, str | None], Ask] = {}
+        #: Shapes that wait to be placed, each with the number of asks; none while it may not run.
+        self.shapes: dict[Shape, int] = {}
         #: None before the first and between two.
         self.attempt: AttemptId | None = None
         self.next_container = 1
@@ -266,10 +279,6 @@ class App:
     def pending(self) -> int:
         """Containers waited for."""
         return sum(ask.pending for ask in self.asks)
-
-    def shapes(self) -> Iterator[Shape]:
-        for ask in self.asks:
-            yield ask.shape
 
     @staticmethod
     def _key(ask: Ask) -> tuple[int, int, Resources, str | None]:

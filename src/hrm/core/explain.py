@@ -59,7 +59,7 @@ def kept_reason(books: Books, app: App) -> Reason:
 def _kept(books: Books, ask: Ask) -> Reason:
     if ask.app.queue.over_max_with(ask.shape) is not None:
         return Reason.QUEUE_MAX_SHARE
-    kept = ask.reason if ask.reason is not Reason.NOT_YET_SCHEDULED else ask.shape.reason
+    kept = ask.reason
     if kept is Reason.NOT_YET_SCHEDULED:
         # A full node is passed over before any ask is looked at.
         node = next(iter(books.nodes.values()))
@@ -333,8 +333,8 @@ def _ahead_of(ask: Ask, nodes: Sequence[Node]) -> list[Evidence]:
     app = ask.app
     for parent, child in _steps(app):
         ahead: list[Evidence] = []
-        for entry in parent.sorted_children():
-            other = entry[-1]
+        parent.bring_up_to_date()
+        for other in parent.waiting_members():
             if other is child:
                 break
             if _could_use(other, nodes):
@@ -363,9 +363,8 @@ def _steps(app: App) -> Iterable[tuple[Queue, Queue | App]]:
 
 
 def _could_use(other: Queue | App, nodes: Sequence[Node]) -> bool:
-    shapes = other.shapes() if isinstance(other, App) else other.shapes
     queue = other.queue if isinstance(other, App) else other
-    return any(queue.over_max_with(shape) is None and any(node.fits(shape) for node in nodes) for shape in shapes)
+    return any(queue.over_max_with(shape) is None and any(node.fits(shape) for node in nodes) for shape in other.shapes)
 
 
 def _not_runnable(app: App) -> Finding:

@@ -5,6 +5,7 @@ Cheap enough for tests, simulations and a running server now and then: it looks 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -92,6 +93,9 @@ def _check_app(app: App) -> list[str]:
         found.append(f"{name}: demands {app.demand!r}, holds and waits for {demand!r}")
     if sorted(app.asks) != app.asks or len(app.asks) != len(app.asks_by_key):
         found.append(f"{name}: its asks are out of order")
+    waiting = Counter(id(ask.shape) for ask in app.asks if app.runnable)
+    if waiting != {id(shape): count for shape, count in app.shapes.items()}:
+        found.append(f"{name}: its count of waiting shapes is wrong")
     if app not in app.queue.apps:
         found.append(f"{name}: not in its queue {app.queue.path}")
     if (app.entry is not None) != bool(app.runnable and app.asks):
@@ -130,24 +134,26 @@ def _check_queue(queue: Queue) -> list[str]:
             f"queue {queue.path}: counts {queue.running_apps} running and {queue.waiting} waiting applications,"
             f" has {running} and {waiting}"
         )
-    entries = [entry[-1] for entry in queue.order]
-    if any(member.entry is not entry for member, entry in zip(entries, queue.order, strict=True)):
-        found.append(f"queue {queue.path}: an entry of its order is not its member's")
-    if {id(member) for member in members if member.entry is not None} != {id(entry) for entry in entries}:
+    for line in (queue.order, *queue.lines.values()):
+        if any(entry[-1].entry is not entry for entry in line):
+            found.append(f"queue {queue.path}: an entry of its order is not its member's")
+        if any(not left < right for left, right in pairwise(line)):
+            found.append(f"queue {queue.path}: its order is not sorted")
+        if queue.order_epoch == queue.cluster.epoch and any(
+            entry != queue.key_of(entry[-1], queue.cluster.total) for entry in line
+        ):
+            found.append(f"queue {queue.path}: a key of its order is out of date")
+    if {id(member) for member in members if member.entry is not None} != {id(m) for m in queue.waiting_members()}:
         found.append(f"queue {queue.path}: its order does not hold exactly the members that wait")
-    if any(not left < right for left, right in pairwise(queue.order)):
-        found.append(f"queue {queue.path}: its order is not sorted")
-    if queue.order_epoch == queue.cluster.epoch and any(
-        entry != queue.key_of(entry[-1], queue.cluster.total) for entry in queue.order
-    ):
-        found.append(f"queue {queue.path}: a key of its order is out of date")
-    shapes: dict[int, int] = {}
-    for app in queue.apps:
-        for ask in app.asks if app.runnable else ():
-            shapes[id(ask.shape)] = shapes.get(id(ask.shape), 0) + 1
-    for child in queue.children.values():
-        for shape, count in child.shapes.items():
-            shapes[id(shape)] = shapes.get(id(shape), 0) + count
+    stands_in: dict[int, set[int]] = {id(app): set() for app in queue.apps}
+    for shape, line in queue.lines.items():
+        for entry in line:
+            stands_in.setdefault(id(entry[-1]), set()).add(id(shape))
+    if stands_in != {id(app): {id(shape) for shape in app.shapes} for app in queue.apps}:
+        found.append(f"queue {queue.path}: an application stands in the wrong line")
+    shapes: Counter[int] = Counter()
+    for member in members:
+        shapes.update({id(shape): count for shape, count in member.shapes.items()})
     if shapes != {id(shape): count for shape, count in queue.shapes.items()}:
         found.append(f"queue {queue.path}: its count of waiting shapes is wrong")
     return found

@@ -1,9 +1,10 @@
 """The tree of queues: usage and demand up each path, and the sorted siblings that a visit walks.
 
-Theory of operation. Every queue keeps those of its children that wait for something in ``order``, sorted by the key of
-its policy. An allocation changes the usage of one application and the queues above it, so it re-keys one path from leaf
-to root: O(depth × log siblings). Keys that depend on more than that (the size of the cluster, weights) carry the epoch
-in which they were made; when it is over, the first visit that enters the queue sorts it once.
+Theory of operation. Every queue keeps those of its children that wait for something sorted by the key of its policy: a
+parent in one line, a leaf in one line per shape that is asked for. An allocation changes the usage of one application
+and the queues above it, so it re-keys one path from leaf to root: O(depth × log siblings). Keys that depend on more
+than that (the size of the cluster, weights) carry the epoch in which they were made; when it is over, the first visit
+that enters the queue sorts it once.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Queue:
         "key_of",
         "limited",
         "lineage",
+        "lines",
         "max_share",
         "min_share",
         "missed_visit",
@@ -106,7 +108,11 @@ class Queue:
         self.waiting_apps: list[App] = []
         #: Shapes that wait here and below, each with the number of asks.
         self.shapes: dict[Shape, int] = {}
+        #: Of a parent: its children that wait for something, by key.
         self.order: list[Key] = []
+        #: Of a leaf: for each shape the applications that wait for such, by key. A visit that finds a shape too large
+        #: passes over a whole line, however many stand in it.
+        self.lines: dict[Shape, list[Key]] = {}
         self.order_epoch = 0
         self.entry: Key | None = None
         self.missed_visit = 0
@@ -146,41 +152,40 @@ class Queue:
 
     # ---- the order of children
 
-    def enter(self, child: App | Queue) -> None:
-        """The child waits for something now."""
+    def enter(self, child: Queue) -> None:
+        """Something begins to wait in the child."""
         child.entry = self.key_of(child, self.cluster.total)
         insort(self.order, child.entry)
 
-    def leave(self, child: App | Queue) -> None:
-        """The child waits for nothing any more."""
-        entry = child.entry
-        if entry is not None:
-            del self.order[bisect_left(self.order, entry)]
+    def leave(self, child: Queue) -> None:
+        """Nothing waits in the child any more."""
+        if child.entry is not None:
+            _take_out(self.order, child.entry)
             child.entry = None
 
     def rekey(self, child: App | Queue, entry: Key) -> None:
         """The usage or demand of a child that waits for something changed; ``entry`` is where it was."""
-        order = self.order
         child.entry = key = self.key_of(child, self.cluster.total)
-        position = 0 if order[0] is entry else bisect_left(order, entry)
-        # It often stays where it is.
-        if (position + 1 == len(order) or key < order[position + 1]) and (position == 0 or order[position - 1] < key):
-            order[position] = key
-            return
-        del order[position]
-        insort(order, key)
+        if self.children:
+            _move(self.order, entry, key)
+        else:
+            for shape in child.shapes:
+                _move(self.lines[shape], entry, key)
 
-    def sorted_children(self) -> list[Key]:
-        """Keys of the children that wait for something, in order; each ends with the child. Sorts if outdated."""
-        if self.order_epoch != self.cluster.epoch:
-            total, key_of = self.cluster.total, self.key_of
-            order = [key_of(entry[-1], total) for entry in self.order]
-            order.sort()
-            for entry in order:
-                entry[-1].entry = entry
-            self.order = order
-            self.order_epoch = self.cluster.epoch
-        return self.order
+    def bring_up_to_date(self) -> None:
+        """Sort anew if keys were made in an earlier epoch. A visit does so before it looks at the order."""
+        if self.order_epoch == self.cluster.epoch:
+            return
+        self.order_epoch = self.cluster.epoch
+        for member in self.waiting_members():
+            member.entry = self.key_of(member, self.cluster.total)
+        for line in (self.order, *self.lines.values()):
+            line[:] = sorted(entry[-1].entry for entry in line)
+
+    def waiting_members(self) -> list[App | Queue]:
+        """Children that wait for something, first come first by policy (as far as keys are up to date)."""
+        entries = dict.fromkeys(entry for line in (self.order, *self.lines.values()) for entry in line)
+        return [entry[-1] for entry in sorted(entries)]
 
     def sum_demand(self) -> None:
         """Add up the children's demand anew: after a reload, when a limit below or here may have changed."""
@@ -237,29 +242,30 @@ class Queue:
 
     def add_waiting(self, app: App, ask: Ask) -> None:
         """An ask of a runnable application began to wait."""
-        if app.entry is None:
-            self.enter(app)
         shape = ask.shape
+        if _count_up(app.shapes, shape):
+            if app.entry is None:
+                app.entry = self.key_of(app, self.cluster.total)
+            insort(self.lines.setdefault(shape, []), app.entry)
         for queue in self.lineage:
-            count = queue.shapes.get(shape, 0)
-            queue.shapes[shape] = count + 1
-            if count == 0:
+            if _count_up(queue.shapes, shape):
                 if queue.parent is None:
                     self.cluster.lower_floor(queue.shapes, shape)
                 elif len(queue.shapes) == 1:
                     queue.parent.enter(queue)
 
     def remove_waiting(self, app: App, ask: Ask) -> None:
-        """An ask of a runnable application waits no longer; ``app.asks`` says already what is left."""
-        if not app.asks:
-            self.leave(app)
+        """An ask of a runnable application waits no longer."""
         shape = ask.shape
+        if _count_down(app.shapes, shape) and app.entry is not None:
+            line = self.lines[shape]
+            _take_out(line, app.entry)
+            if not line:
+                del self.lines[shape]
+            if not app.shapes:
+                app.entry = None
         for queue in self.lineage:
-            count = queue.shapes[shape]
-            if count > 1:
-                queue.shapes[shape] = count - 1
-            else:
-                del queue.shapes[shape]
+            if _count_down(queue.shapes, shape):
                 if queue.parent is None:
                     self.cluster.raise_floor(queue.shapes)
                 elif not queue.shapes:
@@ -305,10 +311,8 @@ class Queue:
         else:
             insort(self.waiting_apps, app, key=lambda one: one.age)
             app.runnable = False
-            asks, app.asks = app.asks, []
-            for ask in asks:
+            for ask in app.asks:
                 self.remove_waiting(app, ask)
-            app.asks = asks
 
     # ---- limits
 
@@ -331,3 +335,32 @@ class Queue:
             if queue.max_share is not None and not queue.usage.stays_within(amounts, queue.max_share):
                 return queue
         return None
+
+
+def _move(line: list[Key], entry: Key, key: Key) -> None:
+    """Replace ``entry`` by ``key``, in the right place."""
+    position = 0 if line[0] is entry else bisect_left(line, entry)
+    # It often stays where it is.
+    if (position + 1 == len(line) or key < line[position + 1]) and (position == 0 or line[position - 1] < key):
+        line[position] = key
+        return
+    del line[position]
+    insort(line, key)
+
+
+def _take_out(line: list[Key], entry: Key) -> None:
+    del line[bisect_left(line, entry)]
+
+
+def _count_up(counts: dict[Shape, int], shape: Shape) -> bool:
+    """True iff it is the first."""
+    counts[shape] = count = counts.get(shape, 0) + 1
+    return count == 1
+
+
+def _count_down(counts: dict[Shape, int], shape: Shape) -> bool:
+    """True iff it was the last."""
+    counts[shape] = count = counts[shape] - 1
+    if not count:
+        del counts[shape]
+    return not count

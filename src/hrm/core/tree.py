@@ -69,7 +69,7 @@ class QueueTree:
         for queue in reversed(self.by_path.values()):
             queue.sum_demand()
             # Keys of another policy must not meet those made from now on.
-            queue.sorted_children()
+            queue.bring_up_to_date()
 
     def _match(self, queue: Queue, spec: QueueSpec) -> None:
         queue.draining = False

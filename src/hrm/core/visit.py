@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask
 from hrm.core.nodes import Node
+from hrm.core.ordering import Key
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
 from hrm.model.requests import ANY
@@ -60,11 +61,13 @@ class Assignment:
 
 def find_ask(queue: Queue, node: Node, visit: int) -> Ask | None:
     """The ask that comes first by policy among those in ``queue`` that can be placed on ``node``; None iff none."""
-    find = find_ask if queue.children else _find_in_app
-    for entry in queue.sorted_children():
+    if not queue.children:
+        return _find_in_leaf(queue, node, visit)
+    queue.bring_up_to_date()
+    for entry in queue.order:
         child = entry[-1]
         if child.missed_visit != visit:
-            ask = find(child, node, visit)
+            ask = find_ask(child, node, visit)
             if ask is not None:
                 return ask
             child.missed_visit = visit
@@ -72,6 +75,29 @@ def find_ask(queue: Queue, node: Node, visit: int) -> Ask | None:
             if not _may_place(queue, node, visit):
                 return None
     return None
+
+
+def _find_in_leaf(queue: Queue, node: Node, visit: int) -> Ask | None:
+    """The same in a leaf: its application that comes first stands at the head of one of its lines."""
+    queue.bring_up_to_date()
+    while True:
+        first: Key | None = None
+        for shape, line in queue.lines.items():
+            if shape.missed_visit != visit:
+                for entry in line:
+                    if entry[-1].missed_visit != visit:
+                        if first is None or entry < first:
+                            first = entry
+                        break
+        if first is None:
+            return None
+        app = first[-1]
+        ask = _find_in_app(app, node, visit)
+        if ask is not None:
+            return ask
+        app.missed_visit = visit
+        if not _may_place(queue, node, visit):
+            return None
 
 
 def _may_place(queue: Queue, node: Node, visit: int) -> bool:
@@ -88,19 +114,20 @@ def _may_place(queue: Queue, node: Node, visit: int) -> bool:
 
 def _find_in_app(app: App, node: Node, visit: int) -> Ask | None:
     blacklisted = bool(app.blacklist) and node.node_id in app.blacklist
+    limited = bool(app.queue.limited)
     for ask in app.asks:
         shape = ask.shape
         if shape.missed_visit == visit:
-            ask.reason = shape.reason
-        elif not node.fits(shape):
+            continue
+        if not node.fits(shape):
             shape.missed_visit = visit
-            shape.reason = ask.reason = node.why_not(shape)
+            shape.reason = node.why_not(shape)
         elif blacklisted:
-            ask.reason = Reason.BLACKLISTED
+            ask.turn_down(Reason.BLACKLISTED, visit)
         elif (len(ask.places) > 1 or ANY not in ask.places) and not ask.accepts(node):
-            ask.reason = Reason.WRONG_PLACE
-        elif app.queue.limited and app.queue.over_max_with(shape) is not None:
-            ask.reason = Reason.QUEUE_MAX_SHARE
+            ask.turn_down(Reason.WRONG_PLACE, visit)
+        elif limited and app.queue.over_max_with(shape) is not None:
+            ask.turn_down(Reason.QUEUE_MAX_SHARE, visit)
         else:
             return ask
     return None
