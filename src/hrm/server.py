@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -30,12 +30,15 @@ from hrm.api.native import create_app
 from hrm.api.settings import ApiSettings
 from hrm.api.tokens import TokenAuthority
 from hrm.config import HrmConfig, load_config
+from hrm.config.documents import BadDocument, Document
 from hrm.config.home import Home, HomeLock
 from hrm.core.scheduler import Scheduler
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.errors import ClusterError, Conflict, HrmError
 from hrm.model.nodes import NodeSpec
 from hrm.model.reports import ReloadReport
+from hrm.nm.gpus.allow_list import NoSuchGpu
+from hrm.nm.gpus.discovery import choose_probe, discover
 from hrm.rm.event_log import EventLog
 from hrm.rm.listener import PATIENCE_S, Listener
 from hrm.rm.manager import ResourceManager
@@ -59,6 +62,8 @@ class Options:
     port: int | None = None
     #: Leave after ``server.idle_exit`` without work.
     ephemeral: bool = False
+    #: Wins over ``node.virtual_gpus`` and ``node.gpu_devices``.
+    virtual_gpus: int | None = None
 
 
 class _Uvicorn(uvicorn.Server):
@@ -76,6 +81,8 @@ async def serve(options: Options) -> None:
     home.check_filesystem()
     config_path = options.config or (home.config_file if home.config_file.exists() else None)
     config = load_config(config_path)
+    if options.virtual_gpus is not None:
+        config = replace(config, node=replace(config.node, virtual_gpus=options.virtual_gpus, gpu_devices=None))
     with home.lock() as lock:
         listening = _listen(config, options.port)
         try:
@@ -100,8 +107,9 @@ async def _serve(
     address: str,
     lock: HomeLock,
 ) -> None:
+    looking = asyncio.create_task(_engine(home, config, config_path))
     loaded = await store.load()
-    engine = _engine(home, config)
+    engine = await looking
     events = EventLog(cluster_timestamp=store.cluster_timestamp, next_seq=loaded.next_event_seq, read=store.events)
     scheduler = Scheduler(config.queues, epoch=store.epoch)
     stopping = asyncio.Event()
@@ -151,8 +159,19 @@ async def _serve(
         log.info("ended", home=str(home.path))
 
 
-def _engine(home: Home, config: HrmConfig) -> EmbeddedEngine:
-    return EmbeddedEngine(NodeSpec(node_id=config.node.node_id, total=config.node.total), home.node_dir)
+async def _engine(home: Home, config: HrmConfig, config_path: Path | None) -> EmbeddedEngine:
+    """This machine with its GPUs. Raises InvalidInput where the configuration lends one that is not there."""
+    node = config.node
+    probe = choose_probe(node.gpu_devices, virtual=node.virtual_gpus)
+    try:
+        gpus = await discover(node.node_id, probe, allow=node.gpu_devices, virtual=node.virtual_gpus)
+    except NoSuchGpu as error:
+        if config_path is None:
+            raise
+        document = Document.load(config_path)
+        document.add(("node", "gpu_devices", error.position), error.problem, next_step=error.next_step)
+        raise BadDocument(document.findings) from None
+    return EmbeddedEngine(NodeSpec(node_id=node.node_id, total=node.total), home.node_dir, gpus=gpus, probe=probe)
 
 
 def _api_settings(config: HrmConfig) -> ApiSettings:
@@ -267,6 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, help="directory for state (default: $HRM_HOME, else ~/.hrm)")
     parser.add_argument("--config", type=Path, help="configuration (default: hrm.yaml in the home)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one")
+    parser.add_argument("--virtual-gpus", type=int, metavar="N", help="lend N GPUs that do no arithmetic")
     parser.add_argument("--ephemeral", action="store_true", help="leave when there has been nothing to do for a while")
     options = Options(**vars(parser.parse_args(arguments)))
     _configure_log()

@@ -112,6 +112,9 @@ def _plain(config: HrmConfig) -> dict[str, Any]:
             "node_id": node.node_id,
             "vcores": node.total.vcores_milli / 1000,
             "memory": f"{node.total.memory_mib}M",
+            # "all" is what leaving the key out means; there is no value for it.
+            **({} if node.gpu_devices is None else {"gpu_devices": list(node.gpu_devices)}),
+            "virtual_gpus": node.virtual_gpus,
             "log_limit": f"{node.log_limit_bytes >> 20}M",
         },
         "server": {

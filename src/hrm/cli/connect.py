@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -75,11 +75,13 @@ def client() -> Iterator[Client]:
 class Connection:
     """A client that outlives its server: a server that restarts is waited for.
 
-    Not for several threads at once, but for the reading of `client`.
+    ``arguments`` are for an ephemeral server that it may start. Not for several threads at once, but for the reading
+    of `client`.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, arguments: Sequence[str] = ()) -> None:
         self.client = client
+        self._arguments = arguments
 
     def close(self) -> None:
         self.client.close()
@@ -106,7 +108,7 @@ class Connection:
         wait_s, said = 0.05, start
         while True:
             try:
-                self.client = join_or_start() if start else connect()
+                self.client = join_or_start(self._arguments) if start else connect()
                 return
             except NoServer:
                 if time.monotonic() + wait_s > deadline:
@@ -119,17 +121,17 @@ class Connection:
 
 
 @contextmanager
-def client_or_ephemeral() -> Iterator[Connection]:
-    """A connection to the server that is up, or to an ephemeral one that is started."""
-    connection = Connection(join_or_start())
+def client_or_ephemeral(arguments: Sequence[str] = ()) -> Iterator[Connection]:
+    """A connection to the server that is up, or to an ephemeral one that is started, with ``arguments``."""
+    connection = Connection(join_or_start(arguments), arguments)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def join_or_start() -> Client:
-    """Join the server that is up, or start an ephemeral one.
+def join_or_start(arguments: Sequence[str] = ()) -> Client:
+    """Join the server that is up, or start an ephemeral one, with ``arguments``.
 
     Raises ClusterError where it does not come up. Never starts one where ``HRM_ADDRESS`` names another.
     """
@@ -146,7 +148,7 @@ def join_or_start() -> Client:
         try:
             return connect()  # whoever had the lock before us has started one
         except NoServer:
-            return start_server(home, ["--ephemeral", "--port", "0"], join=True)
+            return start_server(home, ["--ephemeral", "--port", "0", *arguments], join=True)
     finally:
         os.close(lock_file)
 

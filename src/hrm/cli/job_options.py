@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hrm.config.values import MAX_VIRTUAL_GPUS
 from hrm.model.errors import CallerError, InvalidInput
 from hrm.model.jobs import DEFAULT_RESOURCES, MAX_ENV_BYTES, JobSpec, TaskGroupSpec, TerminalSize
 from hrm.model.resources import Resources
@@ -23,6 +24,19 @@ MemoryOption = Annotated[
 ]
 GpusOption = Annotated[
     str | None, typer.Option("--gpus", "-g", metavar="NUMBER", help="GPUs of each task: 1, 0.5, or MODEL:1.")
+]
+GpuModelOption = Annotated[
+    str | None, typer.Option("--gpu-model", metavar="MODEL", help="Only GPUs whose model matches: '*2080 Ti', 'H100*'.")
+]
+VirtualGpusOption = Annotated[
+    int | None,
+    typer.Option(
+        "--virtual-gpus",
+        metavar="NUMBER",
+        min=0,
+        max=MAX_VIRTUAL_GPUS,
+        help="A server that is started lends so many GPUs that do no arithmetic, instead of real ones.",
+    ),
 ]
 TasksOption = Annotated[
     int | None, typer.Option("--tasks", "-n", metavar="NUMBER", help="How many tasks run it [default: 1].")
@@ -87,6 +101,7 @@ class JobOptions:
     cpus: str | None = None
     memory: str | None = None
     gpus: str | None = None
+    gpu_model: str | None = None
     tasks: int | None = None
     name: str | None = None
     env: list[str] | None = None
@@ -121,9 +136,18 @@ class JobOptions:
             fields["timeout_s"] = parse_duration_s(self.timeout, field="--timeout")
         if self.workdir is not None:
             fields["workdir"] = str(self.workdir.expanduser().absolute())
-        if self.gpus is not None and (model := self.gpus.rpartition(":")[0]):
+        if (model := self._gpu_model()) is not None:
             fields["gpu_model"] = model
         return fields
+
+    def _gpu_model(self) -> str | None:
+        """What --gpus MODEL:NUMBER or --gpu-model says."""
+        model = self.gpus.rpartition(":")[0] if self.gpus is not None else ""
+        if model and self.gpu_model not in (None, model):
+            raise InvalidInput(
+                f"{self.gpu_model!r}, but --gpus says {model!r}", field="--gpu-model", next_step="name the model once"
+            )
+        return model or self.gpu_model
 
     def _resources(self, base: Resources) -> Resources:
         fields: dict[str, Any] = {}
@@ -144,6 +168,11 @@ class JobOptions:
             replace(group, env={**below, **group.env, **above}, workdir=group.workdir or here) for group in job.groups
         )
         return replace(job, groups=groups)
+
+
+def virtual_gpu_arguments(count: int | None) -> list[str]:
+    """The option as the server takes it."""
+    return [] if count is None else ["--virtual-gpus", str(count)]
 
 
 def attached(job: JobSpec, *, stdin: bool, terminal: TerminalSize | None) -> JobSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from hrm.cli.job_options import (
     CpusOption,
     EnvOption,
     ErrorCodeOption,
+    GpuModelOption,
     GpusOption,
     JobOptions,
     MaxFailuresOption,
@@ -24,16 +25,21 @@ from hrm.cli.job_options import (
     RetriesOption,
     TasksOption,
     TimeoutOption,
+    VirtualGpusOption,
     WorkdirOption,
     attached,
+    virtual_gpu_arguments,
 )
 from hrm.cli.main import fail
 from hrm.cli.output import clean, note, short_id
 from hrm.cli.terminal import in_background, stdin_fd, terminal_size
-from hrm.model.errors import HrmError
+from hrm.model.errors import Conflict, HrmError
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import ApplicationReport
 from hrm.model.states import ApplicationState
+
+if TYPE_CHECKING:
+    from hrm.sdk.client import Client
 
 
 def run(
@@ -42,6 +48,7 @@ def run(
     cpus: CpusOption = None,
     memory: MemoryOption = None,
     gpus: GpusOption = None,
+    gpu_model: GpuModelOption = None,
     tasks: TasksOption = None,
     name: NameOption = None,
     env: EnvOption = None,
@@ -54,6 +61,7 @@ def run(
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Leave standard input alone (for loops).")] = False,
     label: Annotated[bool, typer.Option("--label", "-l", help="Begin each line with its task's number.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the id and return at once.")] = False,
+    virtual_gpus: VirtualGpusOption = None,
     error_code: ErrorCodeOption = None,
 ) -> None:
     """Run a command and wait for it, as if it ran here.
@@ -67,6 +75,7 @@ def run(
     Examples:
       hrm run -- python train.py --epochs 3
       hrm run --gpus 1 --memory 16G -- bash       a shell with a GPU
+      hrm run --virtual-gpus 2 --gpus 1 -- env    what a job with a GPU finds, without one
       cat photos.txt | hrm run -- sort -u
       hrm run --tasks 4 --label -- sh -c 'echo I am $HRM_TASK_INDEX'
     """
@@ -75,6 +84,7 @@ def run(
         cpus=cpus,
         memory=memory,
         gpus=gpus,
+        gpu_model=gpu_model,
         tasks=tasks,
         name=name,
         env=env,
@@ -86,13 +96,13 @@ def run(
         priority=priority,
     )
     try:
-        code = _run(options.job(command), stay=not detach, feed=not no_stdin, label=label)
+        code = _run(options.job(command), stay=not detach, feed=not no_stdin, label=label, virtual_gpus=virtual_gpus)
     except HrmError as error:
         fail(error, code=error_code)
     raise typer.Exit(code)
 
 
-def _run(job: JobSpec, *, stay: bool, feed: bool, label: bool) -> int:
+def _run(job: JobSpec, *, stay: bool, feed: bool, label: bool, virtual_gpus: int | None) -> int:
     from hrm.cli.connect import client_or_ephemeral
 
     submit_id = str(uuid.uuid4())
@@ -103,7 +113,9 @@ def _run(job: JobSpec, *, stay: bool, feed: bool, label: bool) -> int:
     if stay:
         size = terminal_size(terminal) if terminal is not None else None
         job = attached(job, stdin=stdin is not None, terminal=size)
-    with client_or_ephemeral() as connection:
+    with client_or_ephemeral(virtual_gpu_arguments(virtual_gpus)) as connection:
+        if virtual_gpus is not None:
+            connection.call(lambda client: check_virtual_gpus(client, virtual_gpus), start=True)
         submitted = connection.call(lambda client: client.submit(job, submit_id=submit_id), start=True)
         if not stay:
             print(submitted.application_id)
@@ -116,6 +128,16 @@ def _run(job: JobSpec, *, stay: bool, feed: bool, label: bool) -> int:
         session = Session(connection, submitted.application_id, writer, stdin=stdin, terminal=terminal)
         report = session.run()
     return exit_code(report)
+
+
+def check_virtual_gpus(client: Client, count: int) -> None:
+    """Raises Conflict where the server that is up was not started with so many."""
+    there = sum(device.virtual for node in client.nodes() for device in node.devices)
+    if there != count:
+        raise Conflict(
+            f"a server is up already, and it has {there} virtual GPUs, not {count}",
+            next_step="leave --virtual-gpus out to use it, or stop it with `hrm down` first",
+        )
 
 
 def exit_code(report: ApplicationReport) -> int:

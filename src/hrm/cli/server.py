@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hrm.cli.job_options import VirtualGpusOption, virtual_gpu_arguments
 from hrm.cli.output import Output, OutputOption, clean, note, show
 from hrm.model.errors import ClusterError, Conflict, NoServer
 from hrm.model.states import ApplicationState
@@ -31,6 +32,7 @@ def up(
         int | None, typer.Option("--port", "-p", metavar="PORT", min=0, max=65535, help="Port; 0 for any free one.")
     ] = None,
     output: OutputOption = Output.TABLE,
+    virtual_gpus: VirtualGpusOption = None,
 ) -> None:
     """Start the server.
 
@@ -41,6 +43,7 @@ def up(
       hrm up --detach
       hrm up --config cluster.yaml --port 9000
       hrm --home /tmp/try up                      one beside the usual one
+      hrm up --virtual-gpus 2                     try GPU scheduling without a GPU
     """
     from hrm.cli.connect import home_directory
 
@@ -52,6 +55,7 @@ def up(
     if port is not None:
         arguments += ["--port", str(port)]
     if not detach:
+    arguments += virtual_gpu_arguments(virtual_gpus)
         from hrm.server import main
 
         raise typer.Exit(main(["--home", str(home.path), *arguments]))

@@ -99,10 +99,23 @@ def _gpus(value: Any) -> int:
     return Resources.parse(gpus=value).gpus_milli
 
 
+def _gpu_device(value: Any) -> int | str:
+    """An index, or the UUID of a GPU or the beginning of one."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and value.upper().startswith("GPU-"):
+        return value
+    raise InvalidInput(
+        f"neither an index nor a UUID of a GPU: {value!r:.60}",
+        next_step="write 0, 1 … or GPU-…, as `nvidia-smi -L` shows them",
+    )
+
+
 Milli = Annotated[int, reader(lambda value: parse_milli(value, field=""))]
 Gpus = Annotated[int, reader(_gpus)]
 MemoryMib = Annotated[int, reader(lambda value: parse_memory_mib(value, field=""))]
 Seconds = Annotated[float, reader(lambda value: parse_duration_s(value, field=""))]
+GpuDevice = Annotated[int | str, reader(_gpu_device)]
 Share = Annotated[dict[str, int], reader(parse_share)]
 #: Text, number or truth value; what was written counts (`Document.text`).
 Scalar = Annotated[Any, reader(_scalar)]

@@ -86,6 +86,8 @@ def _node(shape: NodeShape) -> NodeConfig:
             memory_mib=shape.memory if shape.memory is not None else usable_memory_mib(),
             vcores_milli=shape.vcores if shape.vcores is not None else usable_vcores_milli(),
         ),
+        gpu_devices=None if shape.gpu_devices is None else tuple(shape.gpu_devices),
+        virtual_gpus=shape.virtual_gpus or 0,
     )
     return node if shape.log_limit is None else replace(node, log_limit_bytes=shape.log_limit << 20)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from hrm.config.documents import Document
 from hrm.config.fields import least, most
 from hrm.config.keys import KeyPath, nearest
-from hrm.config.schema import ConfigShape, QueueShape
+from hrm.config.schema import ConfigShape, NodeShape, QueueShape
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
 from hrm.model.queues import DEFAULT_QUEUE, MAX_DEPTH, Policy, QueueSpec, canonical_path
@@ -128,6 +128,20 @@ def check_node(document: Document, shape: ConfigShape) -> None:
     for key in ("vcores", "memory", "log_limit"):
         if getattr(node, key) == 0:
             document.add(("node", key), "must be above zero")
+    check_gpus(document, node)
+
+
+def check_gpus(document: Document, node: NodeShape) -> None:
+    devices = node.gpu_devices or []
+    for number, device in enumerate(devices):
+        if device in devices[:number]:
+            document.add(("node", "gpu_devices", number), f"{device} is given twice", next_step="keep one")
+    if devices and node.virtual_gpus:
+        document.add(
+            ("node", "virtual_gpus"),
+            "virtual GPUs stand in for the machine's own, of which gpu_devices lends some",
+            next_step="keep one of the two keys",
+        )
 
 
 def check_bind(document: Document, shape: ConfigShape) -> None:

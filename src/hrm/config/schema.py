@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hrm.config.fields import MemoryMib, Milli, Seconds, Share, Strict
+from hrm.config.fields import GpuDevice, MemoryMib, Milli, Seconds, Share, Strict
+from hrm.config.values import MAX_VIRTUAL_GPUS
 from hrm.model.queues import Policy
 
 PolicyField = Annotated[Policy, Field(strict=False)]
@@ -42,6 +43,10 @@ class NodeShape(Strict):
     node_id: str | None = Field(default=None, description="Name of this machine in HRM.")
     vcores: Milli | None = Field(default=None, description="CPUs that this machine lends.")
     memory: MemoryMib | None = Field(default=None, description="Memory that this machine lends.")
+    gpu_devices: list[GpuDevice] | None = Field(default=None, description="Which GPUs it lends, by index or UUID.")
+    virtual_gpus: int | None = Field(
+        default=None, ge=0, le=MAX_VIRTUAL_GPUS, description="GPUs that do no arithmetic, in place of its own."
+    )
     log_limit: MemoryMib | None = Field(default=None, description="Kept of each task's stdout and of its stderr.")
 
 

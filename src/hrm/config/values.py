@@ -8,6 +8,8 @@ from hrm.model.queues import DEFAULT_QUEUE, Policy, QueueSpec
 from hrm.model.resources import Resources
 
 DEFAULT_PORT = 8765
+#: Enough for a node of any make; a larger number is a slip of the pen.
+MAX_VIRTUAL_GPUS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,10 @@ class NodeConfig:
     node_id: str
     #: CPUs and memory; GPUs are found by their driver, never declared.
     total: Resources
+    #: Which GPUs are lent, by index or UUID; None iff all.
+    gpu_devices: tuple[int | str, ...] | None = None
+    #: So many that do no arithmetic, in place of the machine's own.
+    virtual_gpus: int = 0
     #: Bytes kept of each of a container's stdout and stderr.
     log_limit_bytes: int = 64 << 20
 

@@ -278,8 +278,11 @@ class NodeManager:
             await asyncio.sleep(self._heartbeat_interval_s)
 
     async def _watch_gpus(self, probe: GpuProbe) -> None:
+        # There was a look at the start; the first one here is early, because only now the containers are known.
+        wait_s = min(1.0, self._gpu_interval_s)
         while True:
-            await asyncio.sleep(self._gpu_interval_s)
+            await asyncio.sleep(wait_s)
+            wait_s = self._gpu_interval_s
             reading = await probe.read()
             pids = [process.pid for gpu in reading.gpus for process in gpu.processes]
             containers = {running.container_id: running.pid for running in self._running.values()}
