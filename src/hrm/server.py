@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import getpass
 import json
 import os
 import signal
@@ -26,10 +25,11 @@ import uvicorn
 from fastapi import FastAPI
 
 import hrm
+from hrm.api.accounts import ROOT_UID, Accounts
 from hrm.api.native import create_app
 from hrm.api.settings import ApiSettings
 from hrm.api.tokens import TokenAuthority
-from hrm.config import HrmConfig, load_config
+from hrm.config import HrmConfig, load_config, sockets
 from hrm.config.documents import BadDocument, Document
 from hrm.config.home import Home, HomeLock
 from hrm.core.scheduler import Scheduler
@@ -137,14 +137,13 @@ async def _serve(
     try:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(manager.nodes.arrived.wait(), FIRST_NODE_S)
-        app = create_app(
-            service,
-            tokens=TokenAuthority(home.ensure_secret()),
-            settings=_api_settings(config),
-            reload=reload,
+        tokens, accounts = TokenAuthority(home.ensure_secret()), Accounts()
+        app = create_app(service, tokens=tokens, settings=_api_settings(config), reload=reload, accounts=accounts)
+        home.ensure_token(
+            tokens.mint(accounts.own_name, admin=True),
+            still_good=lambda kept: tokens.is_of(kept, accounts.own_name, admin=True),
         )
-        home.ensure_token(TokenAuthority(home.ensure_secret()).mint(getpass.getuser(), admin=True))
-        async with _http(app, _api_settings(config), listening) as http:
+        async with _http(app, _api_settings(config), [listening, _listen_for_users(home)]) as http:
             _write_server_file(home, address, options)
             log.info("ready", address=address, home=str(home.path), pid=os.getpid())
             gc.collect()
@@ -152,6 +151,7 @@ async def _serve(
             try:
                 await _until_told(stopping, http, service, manager, listener, config, ephemeral=options.ephemeral)
             finally:
+                home.socket_file.unlink(missing_ok=True)
                 home.server_file.unlink(missing_ok=True)
     finally:
         await manager.close()
@@ -179,6 +179,7 @@ def _api_settings(config: HrmConfig) -> ApiSettings:
     return ApiSettings(
         allowed_hosts=server.allowed_hosts,
         allowed_origins=server.allowed_origins,
+        check_socket_owner=server.check_socket_owner,
         max_body_bytes=server.max_body_bytes,
         requests_per_s=server.requests_per_s,
     )
@@ -204,6 +205,14 @@ def _listen(config: HrmConfig, port: int | None) -> socket.socket:
     return listening
 
 
+def _listen_for_users(home: Home) -> socket.socket:
+    """The Unix socket: for all users of the machine where the server is root's, else for the server's own user."""
+    if os.geteuid() != ROOT_UID:
+        return sockets.listen(home.socket_file, mode=0o600)
+    home.admit_others()
+    return sockets.listen(home.socket_file, mode=0o666)
+
+
 def _host_in_url(host: str) -> str:
     if host in ("0.0.0.0", "::"):
         return "127.0.0.1"
@@ -211,10 +220,10 @@ def _host_in_url(host: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _http(app: FastAPI, settings: ApiSettings, listening: socket.socket) -> AsyncIterator[_Uvicorn]:
-    """The REST door, open while the block runs."""
+async def _http(app: FastAPI, settings: ApiSettings, listening: list[socket.socket]) -> AsyncIterator[_Uvicorn]:
+    """The REST door, open while the block runs on all the sockets that are ``listening``."""
     server = _Uvicorn(uvicorn.Config(app, log_config=None, lifespan="off", **settings.uvicorn_options()))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    serving = asyncio.create_task(server.serve(sockets=listening))
     while not server.started and not serving.done():  # noqa: ASYNC110 (uvicorn offers a flag, no event)
         await asyncio.sleep(0.002)
     if serving.done():

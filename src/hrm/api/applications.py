@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 
 from hrm.api.access import ApplicationPath, Caller, check_owner, seen_by, tasks_seen_by
+from hrm.api.accounts import Accounts
 from hrm.api.attach import serve_attached
 from hrm.api.schemas import KILL_BODY, SIGNAL_BODY, SUBMIT_BODY, returns
 from hrm.api.settings import PREFIX
@@ -30,13 +31,14 @@ _MAX_MESSAGE_CHARS = 1000
 _CREATED, _OK, _NO_CONTENT = 201, 200, 204
 
 
-def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate) -> None:
+def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accounts: Accounts) -> None:
     """Add them to ``app``."""
 
     @app.post(
         _ALL, tags=_TAGS, summary="Submit a job", responses=returns(SubmitReport, _CREATED), openapi_extra=SUBMIT_BODY
     )
     async def submit(request: Request, caller: Caller) -> Response:
+        await accounts.check_submitter(caller.user)
         """Answers once the job is safe in the store. The same `submit_id` again makes no second application."""
         body = await read_object(request, ("job", "submit_id"))
         submit_id = _text(body, "submit_id", _MAX_SUBMIT_ID_CHARS)

@@ -3,7 +3,8 @@
 1. `Boundary`: whatever goes wrong inside becomes an error in the one form; the unforeseen gets an id and no internals.
 2. `HostGuard`: the Host and Origin headers name this server (against DNS rebinding: a web page that points its own
    name at 127.0.0.1 still sends its own name).
-3. `Authentication`: a valid bearer token, for each path that is not expressly public. A route added later is closed.
+3. `Authentication`: who calls, by the Unix socket's word or a bearer token, for each path that is not expressly public.
+   A route added later is closed.
 4. `RateLimit`: one user cannot keep the others from being served.
 5. `BodyLimit`: bodies are counted as they come in; one that is too large is refused without being kept.
 """
@@ -19,6 +20,8 @@ from collections.abc import Callable, Collection
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hrm.api.accounts import Accounts
+from hrm.api.peers import GONE, PEER, Peer
 from hrm.api.settings import LOOPBACK_NAMES
 from hrm.api.tokens import Identity, TokenAuthority
 from hrm.api.wire import error_response
@@ -104,28 +107,64 @@ class HostGuard:
 
 
 class Authentication:
-    """Lets in who bears a valid token (401 else) and tells the inside who it is; ``public`` paths need none."""
+    """Tells the inside who calls, or refuses (401, 403); ``public`` paths need nobody's name.
 
-    def __init__(self, app: ASGIApp, *, tokens: TokenAuthority, public: Collection[str]) -> None:
+    Over the Unix socket it is the user whose process calls. A bearer token names the user over TCP, and there too for
+    who wants to call as somebody else. With ``check_socket_owner`` a token counts only in the hands of its user (of
+    root, of the server's user), where the caller's socket is on this machine: one that was read from a command line
+    or a log is of no use to other users of the machine.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        tokens: TokenAuthority,
+        accounts: Accounts,
+        check_socket_owner: bool,
+        public: Collection[str],
+    ) -> None:
         self._app = app
         self._tokens = tokens
+        self._accounts = accounts
+        self._check_socket_owner = check_socket_owner
         self._public = frozenset(public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and scope["path"] not in self._public:
             try:
-                scope[IDENTITY] = self._identify(Headers(scope=scope))
-            except Unauthenticated as error:
+                scope[IDENTITY] = await self._identify(Headers(scope=scope), scope.get("state", {}).get(PEER))
+            except (Unauthenticated, Forbidden) as error:
                 return await refuse(error, scope, receive, send)
         await self._app(scope, receive, send)
 
-    def _identify(self, headers: Headers) -> Identity:
+    async def _identify(self, headers: Headers, peer: Peer | None) -> Identity:
         values = headers.getlist("authorization")
+        if not values and peer is not None and peer.proven_uid is not None:
+            return await self._accounts.identity(peer.proven_uid)
         if len(values) != 1 or not values[0].lower().startswith(_BEARER):
             raise Unauthenticated(
-                "no bearer token", next_step="send the header `Authorization: Bearer TOKEN` ($HRM_HOME/token holds one)"
+                "no bearer token",
+                next_step="send the header `Authorization: Bearer TOKEN` ($HRM_HOME/token holds one), or come in by "
+                "$HRM_HOME/hrm.sock, which needs none",
             )
-        return self._tokens.verify(values[0][len(_BEARER) :].strip())
+        identity = self._tokens.verify(values[0][len(_BEARER) :].strip())
+        if self._check_socket_owner and peer is not None:
+            await self._check_hands(identity.user, peer)
+        return identity
+
+    async def _check_hands(self, user: str, peer: Peer) -> None:
+        owner = await peer.owner()
+        if owner is None:
+            return  # another machine's, or a system that does not tell
+        if owner == GONE:
+            raise Unauthenticated("whoever called has hung up", next_step="keep the connection until the answer comes")
+        if not await self._accounts.may_bear_token_of(user, owner):
+            raise Forbidden(
+                f"this is a token of {user}, and the process that sends it belongs to user id {owner}",
+                next_step="use your own token, or the Unix socket, which needs none; for a proxy that passes on its "
+                "clients' tokens, the operator sets server.check_socket_owner: false",
+            )
 
 
 class RateLimit:

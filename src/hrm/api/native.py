@@ -1,8 +1,8 @@
 """HRM's own REST interface, ``/api/v1``: translation between HTTP and the facade, nothing else.
 
-All routes need a bearer token, save ``/healthz`` (says only "ok") and the OpenAPI document (says what the source
-says; tools fetch it before they know a token). The interactive pages of FastAPI are off: they load scripts from
-elsewhere and would ask for a token on the same page.
+All routes need to know who calls (`hrm.api.guards`), save ``/healthz`` (says only "ok") and the OpenAPI document (says
+what the source says; tools fetch it before they know a token). The interactive pages of FastAPI are off: they load
+scripts from elsewhere and would ask for a token on the same page.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from hrm import __version__
+from hrm.api.accounts import Accounts
 from hrm.api.applications import add_application_routes
 from hrm.api.cluster import add_cluster_routes
 from hrm.api.guards import Authentication, BodyLimit, Boundary, HostGuard, RateLimit
@@ -41,11 +42,13 @@ def create_app(
     tokens: TokenAuthority,
     settings: ApiSettings,
     reload: Callable[[], Awaitable[ReloadReport]],
+    accounts: Accounts | None = None,
 ) -> FastAPI:
     """The ASGI application over ``facade``; serve it with `ApiSettings.uvicorn_options`.
 
-    ``reload`` reads the operator's file anew and hands the queues to the facade. ``app.state.streams`` is the
-    `StreamGate`: call its ``end_all`` when the server begins to end, so that open streams do not hold it up.
+    ``accounts`` None: the system's. ``reload`` reads the operator's file anew and hands the queues to the facade.
+    ``app.state.streams`` is the `StreamGate`: call its ``end_all`` when the server begins to end, so that open streams
+    do not hold it up.
     """
     app = FastAPI(
         title="HRM",
@@ -57,11 +60,12 @@ def create_app(
         redirect_slashes=False,
         dependencies=[Depends(_known_query)],
     )
+    accounts = accounts or Accounts()
     gate = StreamGate(settings)
     app.state.streams = gate
 
     # On the application itself, not by included routers: its table of routes stays flat, and a test can walk it.
-    add_application_routes(app, facade, gate)
+    add_application_routes(app, facade, gate, accounts)
     add_log_routes(app, facade, gate, settings)
     add_cluster_routes(app, facade, gate, settings, reload)
     app.add_api_route(HEALTH_PATH, _health, methods=["GET"], summary="Is it there?", include_in_schema=False)
@@ -71,7 +75,13 @@ def create_app(
     # The last one added is the outermost; the order and its reasons are told in `hrm.api.guards`.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimit, requests_per_s=settings.requests_per_s, burst=settings.burst)
-    app.add_middleware(Authentication, tokens=tokens, public=PUBLIC)
+    app.add_middleware(
+        Authentication,
+        tokens=tokens,
+        accounts=accounts,
+        check_socket_owner=settings.check_socket_owner,
+        public=PUBLIC,
+    )
     app.add_middleware(HostGuard, hosts=settings.allowed_hosts, origins=settings.allowed_origins)
     app.add_middleware(Boundary)
     install_openapi(app)

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
+from hrm.api.peers import PeerProtocol
 from hrm.model.errors import InvalidInput
 
 #: Of every path but ``/healthz``.
@@ -21,6 +22,8 @@ class ApiSettings:
     allowed_hosts: tuple[str, ...] = ()
     #: Web origins besides the server's own that may call it (``https://portal.example.org``).
     allowed_origins: tuple[str, ...] = ()
+    #: A token counts only where the socket that brings it belongs to its user, if that can be told.
+    check_socket_owner: bool = True
     max_body_bytes: int = 8 << 20
     #: Per user, over all routes: how many a second in the long run, and how many at once.
     requests_per_s: float = 500.0
@@ -58,6 +61,7 @@ class ApiSettings:
     def uvicorn_options(self) -> dict[str, Any]:
         """How uvicorn has to serve the application so that the limits here hold on its side too."""
         return {
+            "http": PeerProtocol,
             # A frame from an attached client is at most a window of standard input; anything larger is no client.
             "ws_max_size": 1 << 20,
             # Output of programs is streamed in small pieces over loopback: deflating each costs more than it saves.

@@ -83,6 +83,14 @@ class TokenAuthority:
             raise Unauthenticated("the token has expired", next_step=_NEXT_STEP)
         return identity
 
+    def is_of(self, token: str, user: str, *, admin: bool) -> bool:
+        """True iff it is valid, ``user``'s, and an admin's or not."""
+        try:
+            identity = self.verify(token)
+        except Unauthenticated:
+            return False
+        return (identity.user, identity.admin) == (user, admin)
+
     def _sign(self, text: str) -> bytes:
         return hmac.digest(self._secret, text.encode("ascii"), hashlib.sha256)
 

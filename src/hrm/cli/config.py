@@ -122,6 +122,7 @@ def _plain(config: HrmConfig) -> dict[str, Any]:
             "port": server.port,
             "allowed_hosts": list(server.allowed_hosts),
             "allowed_origins": list(server.allowed_origins),
+            "check_socket_owner": server.check_socket_owner,
             "max_body": f"{server.max_body_bytes >> 20}M",
             "requests_per_s": server.requests_per_s,
             "idle_exit": f"{server.idle_exit_s:g}s",

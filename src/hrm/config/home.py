@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,9 @@ from hrm.model.errors import ClusterError, Conflict, Forbidden, InvalidInput
 
 ENVIRONMENT_VARIABLE = "HRM_HOME"
 SECRET_BYTES = 32
+_PRIVATE = 0o700
+#: Others may go through to a name that they know, and list nothing.
+_PASSABLE = 0o711
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,11 @@ class Home:
         return self.path / "secret"
 
     @property
+    def socket_file(self) -> Path:
+        """The Unix socket of the server, by which its own machine comes in without a token."""
+        return self.path / "hrm.sock"
+
+    @property
     def log_file(self) -> Path:
         return self.path / "server.log"
 
@@ -81,11 +90,13 @@ class Home:
     def create(self) -> None:
         """Make the directory, for its owner alone, or see that an existing one is fit.
 
+        One of root's that others may pass through (`admit_others`) stays so.
+
         Raises InvalidInput (something else stands there), Forbidden (it is another's, or others can write to it) and
         ClusterError (it cannot be made).
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
             status = self.path.stat()
         except FileExistsError:
             raise InvalidInput(f"{self.path} is no directory", next_step=f"set {ENVIRONMENT_VARIABLE}") from None
@@ -104,8 +115,31 @@ class Home:
                 f"others can write to {self.path} (mode {stat.S_IMODE(status.st_mode):04o})",
                 next_step=f"look whether what is in it is yours, then: chmod 700 {self.path}",
             )
-        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            self.path.chmod(0o700)
+        allowed = _PASSABLE if os.geteuid() == 0 else _PRIVATE
+        if stat.S_IMODE(status.st_mode) & ~allowed:
+            self.path.chmod(_PRIVATE)
+
+    def admit_others(self) -> None:
+        """Let all users of the machine through to what is for them: the socket, ``node`` and ``models``.
+
+        Only for a server of root, which runs jobs as other users; call it under the lock. Everything else here loses
+        what others could do with it before the directory becomes passable, so that no file's safety hangs on whoever
+        made it. Raises ClusterError.
+        """
+        for_others = {self.socket_file.name, self.node_dir.name, self.models_dir.name}
+        try:
+            with os.scandir(self.path) as entries:
+                for entry in entries:
+                    if entry.name in for_others or entry.is_symlink():
+                        continue
+                    mode = stat.S_IMODE(entry.stat().st_mode)
+                    if mode & ~_PRIVATE:
+                        os.chmod(entry.path, mode & _PRIVATE)
+            self.path.chmod(_PASSABLE)
+        except OSError as error:
+            raise ClusterError(
+                f"cannot close what is in {self.path}: {error.strerror}", next_step="check the disk"
+            ) from None
 
     def check_filesystem(self, mountinfo: str | None = None) -> None:
         """Refuse a network filesystem: SQLite's locks and shared memory do not hold there.
@@ -142,10 +176,13 @@ class Home:
             self.write_private(self.secret_file, secret)
         return secret
 
-    def ensure_token(self, token: str) -> str:
-        """The operator's token: the one kept, or ``token``, kept from now on. Call it under the lock."""
+    def ensure_token(self, token: str, *, still_good: Callable[[str], bool] = bool) -> str:
+        """The operator's token: the one kept if it is ``still_good``, else ``token``, kept from now on.
+
+        Call it under the lock.
+        """
         kept = self._read_private(self.token_file).decode(errors="replace").strip()
-        if kept:
+        if kept and still_good(kept):
             return kept
         self.write_private(self.token_file, token.encode() + b"\n")
         return token

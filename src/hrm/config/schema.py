@@ -57,6 +57,9 @@ class ServerShape(Strict):
     port: int | None = Field(default=None, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     allowed_hosts: list[str] | None = Field(default=None, description="Further host names that clients may ask for.")
     allowed_origins: list[str] | None = Field(default=None, description="Web pages of other servers that may call it.")
+    check_socket_owner: bool | None = Field(
+        default=None, description="Tokens count only in processes of their own users, where that can be told."
+    )
     max_body: MemoryMib | None = Field(default=None, description="Largest request body.")
     requests_per_s: float | None = Field(
         default=None, gt=0, description="Requests that one client may make per second."

@@ -48,6 +48,8 @@ class ServerConfig:
     allowed_hosts: tuple[str, ...] = ()
     #: Web origins besides the server's own that may call it (``https://portal.example.org``).
     allowed_origins: tuple[str, ...] = ()
+    #: A token counts only where the socket that brings it belongs to its user, if that can be told.
+    check_socket_owner: bool = True
     max_body_bytes: int = 8 << 20
     #: Of one user, in the long run.
     requests_per_s: float = 500.0

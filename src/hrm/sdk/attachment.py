@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -59,16 +60,16 @@ class Attachment:
     def __init__(self, transport: Transport, path: str) -> None:
         # Imported here: it takes 130 ms, and most commands never attach.
         from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-        from websockets.sync.client import connect
+        from websockets.sync.client import connect, unix_connect
 
         self._closed_error = ConnectionClosed
         self._address = transport.address
-        place = transport.address.partition("://")[2]
         connection = transport.connect_socket()
+        open_on = unix_connect if connection.family == socket.AF_UNIX else connect
         try:
             # With a socket of ours no proxy of the environment comes between. TLS is spoken on it already.
-            opening = connect(
-                f"ws://{place}{PREFIX}{path}",
+            opening = open_on(
+                uri=f"ws://{transport.place}{PREFIX}{path}",
                 sock=connection,
                 additional_headers=transport.headers,
                 compression=None,

@@ -39,7 +39,7 @@ from hrm.model.reports import (
     TaskReport,
 )
 from hrm.sdk.server_events import ServerEvent, resumed
-from hrm.sdk.transport import CONNECTION_ERRORS, Report, Transport, decoded
+from hrm.sdk.transport import CONNECTION_ERRORS, UNIX, Report, Transport, decoded
 
 if TYPE_CHECKING:
     from hrm.config.home import Home
@@ -69,13 +69,7 @@ class Client:
         ``token`` None: the operator's, from the same home. Raises NoServer (none is up) and Unauthenticated (the
         token's file cannot be read).
         """
-        if address is None or token is None:
-            from hrm.config.home import Home
-
-            place = Home.locate(home)
-            address = address or _address_in(place)
-            token = token or _token_in(place)
-        self._transport = Transport(address, token, timeout_s=timeout_s)
+        self._transport = _way_in(address, token, home, timeout_s)
 
     @property
     def address(self) -> str:
@@ -285,7 +279,10 @@ def _address_in(home: Home) -> str:
     except FileNotFoundError:
         raise NoServer(f"no server is up for {home.path}", next_step=up) from None
     except OSError as error:
-        raise NoServer(f"cannot read {home.server_file}: {error.strerror}", next_step="check who you are") from None
+        raise NoServer(
+            f"no server answers at {home.socket_file}, and {home.server_file} cannot be read: {error.strerror}",
+            next_step="ask whose home that is, or name one of yours in HRM_HOME",
+        ) from None
     except (ValueError, KeyError, TypeError):
         raise NoServer(f"{home.server_file} is not what a server writes", next_step=f"delete it; {up}") from None
     return str(address)
@@ -301,3 +298,18 @@ def _token_in(home: Home) -> str:
         raise Unauthenticated(f"cannot read {home.token_file}: {error.strerror}", next_step="ask its owner") from None
     except UnicodeDecodeError:
         raise Unauthenticated(f"{home.token_file} holds no token", next_step=f"delete it, then {again}") from None
+def _way_in(address: str | None, token: str | None, home: Path | None, timeout_s: float) -> Transport:
+    if address is None or (token is None and not address.startswith(UNIX)):
+        from hrm.config.home import Home
+
+        place = Home.locate(home)
+        if address is None and token is None:
+            try:
+                return Transport(f"{UNIX}{place.socket_file}", None, timeout_s=timeout_s)
+            except NoServer:
+                pass  # what the server's file says is tried, and if that fails too, told
+        address = address or _address_in(place)
+        token = token or _token_in(place)
+    return Transport(address, token, timeout_s=timeout_s)
+
+

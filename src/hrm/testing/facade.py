@@ -301,11 +301,14 @@ class FakeFacade:
     def explain(self, application_id: str) -> Explanation:
         app = self._app(application_id)
         return Explanation(
-            application_id=application_id, reason="no_room", message=app.message, evidence=[{"nodes": 1, "free": 0}]
+            application_id=application_id,
+            reason="no_room",
+            message="waits for room",
+            evidence=[{"nodes": 1, "free": 0}],
         )
 
     async def wait(self, application_id: str, *, timeout_s: float) -> ApplicationReport:
-        app = self._app(application_id)
+        self._app(application_id)
         try:
             async with asyncio.timeout(timeout_s):
                 await app.ended.wait()

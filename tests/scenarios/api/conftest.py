@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,12 +15,14 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from hrm.api.accounts import Accounts
 from hrm.api.native import create_app
 from hrm.api.settings import ApiSettings
 from hrm.api.tokens import TokenAuthority
 from hrm.model.reports import ReloadReport
 from hrm.sdk.client import Client
 from hrm.testing import eventually
+from hrm.testing.accounts import made_up_accounts
 from hrm.testing.facade import FakeFacade
 
 Answer = TypeVar("Answer")
@@ -51,8 +54,15 @@ def settings() -> ApiSettings:
 
 
 @pytest.fixture
-def app(facade: FakeFacade, settings: ApiSettings) -> FastAPI:
-    return create_app(facade, tokens=TOKENS, settings=settings, reload=reloaded)
+def accounts() -> Accounts:
+    """Of a machine where root runs the server. Its users are all the tester, who bears the tokens of all of them."""
+    tester = os.geteuid() or 1001
+    return made_up_accounts({"root": 0, "ada": tester, "bob": tester})
+
+
+@pytest.fixture
+def app(facade: FakeFacade, settings: ApiSettings, accounts: Accounts) -> FastAPI:
+    return create_app(facade, tokens=TOKENS, settings=settings, reload=reloaded, accounts=accounts)
 
 
 @pytest.fixture

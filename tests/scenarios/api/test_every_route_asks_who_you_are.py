@@ -14,11 +14,13 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from hrm.api.native import create_app
+from hrm.api.peers import GONE, PEER, Peer
 from hrm.api.settings import ApiSettings
 from hrm.api.tokens import TokenAuthority
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.reports import ReloadReport
-from hrm.testing.facade import FakeFacade
+from hrm.testing.accounts import made_up_accounts
+from hrm.testing.facade import NODE_ID, FakeFacade
 
 #: Routes without a token, and why.
 PUBLIC = {
@@ -43,6 +45,21 @@ OPEN_TO_EVERY_USER = {
 }
 
 
+#: What is for admins alone.
+ADMINS_ONLY = {
+    "POST /api/v1/server/shutdown",
+    "POST /api/v1/server/drain",
+    "POST /api/v1/server/undrain",
+    "POST /api/v1/nodes/{node_id}/drain",
+    "POST /api/v1/nodes/{node_id}/undrain",
+    "POST /api/v1/queues/reload",
+}
+ROOT, ADA, BOB, STRANGER = 0, 1001, 1002, 4711
+SECRET = "not-for-bob"
+#: One loop for all houses: their facades' events belong to it.
+LOOP = asyncio.Runner()
+
+
 class Clock:
     now = 1_763_900_000.0
 
@@ -51,7 +68,17 @@ class Clock:
 
 
 async def reload() -> ReloadReport:
-    raise AssertionError("nobody in these tests may reload")
+    return ReloadReport(added=[], removed=[], changed=[])
+
+
+def over_the_socket(uid: int) -> Peer:
+    """A process of ``uid`` at the other end of the Unix socket."""
+    return Peer(proven_uid=uid)
+
+
+def over_tcp(owner: int | None) -> Peer:
+    """A TCP socket of which the kernel says that it is ``owner``'s (None: nothing)."""
+    return Peer(find_owner=lambda: owner)
 
 
 @dataclass(frozen=True)
@@ -65,24 +92,45 @@ class Call:
         return f"{self.method} {self.template}"
 
 
+@dataclass(frozen=True)
+class Answer:
+    #: 101 where a WebSocket opened.
+    status: int
+    #: All that was sent, the headers too.
+    text: str
+
+
 class House:
-    """A door with one application of ada's behind it, and calls to it."""
+    """A door of root's server with one running application of ada's behind it, and calls to it."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.tokens = TokenAuthority(bytes(range(32)), clock=self.clock)
         self.facade = FakeFacade()
-        self.app = create_app(self.facade, tokens=self.tokens, settings=ApiSettings(), reload=reload)
-        job = JobSpec(groups=(TaskGroupSpec(command=("sleep", "60")),), stdin=True)
-        self.application_id = asyncio.run(self.facade.submit(job, user="ada")).application_id
+        accounts = made_up_accounts({"root": ROOT, "ada": ADA, "bob": BOB})
+        self.app = create_app(self.facade, tokens=self.tokens, settings=ApiSettings(), reload=reload, accounts=accounts)
+        self.application_id = LOOP.run(self._furnish())
 
-    def status(self, call: Call, token: str | None) -> int:
-        """What a caller with ``token`` gets; 101 where a WebSocket opens."""
-        return asyncio.run(self._status(call, token))
+    async def _furnish(self) -> str:
+        group = TaskGroupSpec(command=("sleep", SECRET), env={"KEY": SECRET})
+        application_id = (await self.facade.submit(JobSpec(groups=(group,), stdin=True), user="ada")).application_id
+        self.facade.begin(application_id)
+        self.facade.write(application_id, SECRET.encode())
+        app = self.facade.apps[application_id]
+        app.message = app.tasks[0].message = f"cannot read {SECRET}"
+        await self.facade.record("task_failed", application_id, message=SECRET)
+        return application_id
 
-    async def _status(self, call: Call, token: str | None) -> int:
+    def status(self, call: Call, token: str | None = None, peer: Peer | None = None) -> int:
+        return self.answer(call, token, peer).status
+
+    def answer(self, call: Call, token: str | None = None, peer: Peer | None = None) -> Answer:
+        """What a caller with ``token`` at the other end ``peer`` gets; an endless answer is left after its begin."""
+        return LOOP.run(self._answer(call, token, peer))
+
+    async def _answer(self, call: Call, token: str | None, peer: Peer | None) -> Answer:
         kind = "websocket" if call.method == "WEBSOCKET" else "http"
-        path = call.template.format(application_id=self.application_id)
+        path = call.template.format(application_id=self.application_id, node_id=NODE_ID)
         headers = [(b"host", b"127.0.0.1")]
         if token is not None:
             headers.append((b"authorization", f"Bearer {token}".encode()))
@@ -93,21 +141,29 @@ class House:
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": b"timeout_s=0.01" if path.endswith("wait") else b"",
             "headers": headers,
             "extensions": {"websocket.http.response": {}},
+            "state": {} if peer is None else {PEER: peer},
         }
         received = [{"type": "websocket.connect"} if kind == "websocket" else {"type": "http.request", "body": body}]
         sent: list[Message] = []
+        begun = asyncio.Event()
 
         async def receive() -> Message:
-            return received.pop() if received else {"type": f"{kind}.disconnect", "code": 1001}
+            if received:
+                return received.pop()
+            await asyncio.wait_for(begun.wait(), 10)
+            return {"type": f"{kind}.disconnect", "code": 1001}
 
         async def send(message: Message) -> None:
             sent.append(message)
+            if message["type"] not in ("http.response.start", "websocket.accept"):
+                begun.set()
 
         await self.app(scope, receive, send)
-        return 101 if sent[0]["type"] == "websocket.accept" else int(sent[0]["status"])
+        status = 101 if sent[0]["type"] == "websocket.accept" else int(sent[0]["status"])
+        return Answer(status, repr(sent))
 
 
 def calls(app: FastAPI) -> Iterator[Call]:
@@ -124,24 +180,41 @@ CLOSED = [call for call in ALL if str(call) not in PUBLIC]
 OWNERS_AND_ADMINS = [call for call in CLOSED if str(call) not in OPEN_TO_EVERY_USER]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def closed_loop() -> Iterator[None]:
+    yield
+    LOOP.close()
+
+
 @pytest.fixture(scope="module")
 def house() -> House:
     """One for all tests here: what they do must change nothing."""
     return House()
 
 
+def assert_nothing_happened(house: House) -> None:
+    app = house.facade.apps[house.application_id]
+    assert (app.signals, app.attachments, app.state.final) == ([], 0, False)
+    assert (house.facade.shutdown_requested, house.facade.drained_by, house.facade.drain) == (False, "", None)
+
+
 def test_the_lists_of_exceptions_name_only_routes_that_exist() -> None:
-    assert (PUBLIC.keys() | OPEN_TO_EVERY_USER.keys()) <= {str(call) for call in ALL}
+    assert (PUBLIC.keys() | OPEN_TO_EVERY_USER.keys() | ADMINS_ONLY) <= {str(call) for call in ALL}
 
 
 @pytest.mark.parametrize("call", CLOSED, ids=str)
 def test_without_a_token_nobody_comes_in(house: House, call: Call) -> None:
-    assert house.status(call, None) == 401
+    assert house.status(call) == 401
+    assert house.status(call, peer=over_tcp(ADA)) == 401
+    assert house.status(call, peer=over_tcp(ROOT)) == 401
 
 
 @pytest.mark.parametrize("call", CLOSED, ids=str)
 def test_with_a_token_of_another_server_nobody_comes_in(house: House, call: Call) -> None:
-    assert house.status(call, TokenAuthority(bytes(32), clock=house.clock).mint("ada", admin=True)) == 401
+    token = TokenAuthority(bytes(32), clock=house.clock).mint("ada", admin=True)
+
+    assert house.status(call, token) == 401
+    assert house.status(call, token, over_the_socket(ADA)) == 401
 
 
 @pytest.mark.parametrize("call", CLOSED, ids=str)
@@ -150,32 +223,86 @@ def test_with_an_expired_token_nobody_comes_in(house: House, call: Call) -> None
     house.clock.now += 61
 
     assert house.status(call, token) == 401
+    assert house.status(call, token, over_the_socket(ADA)) == 401
+
+
+@pytest.mark.parametrize("call", CLOSED, ids=str)
+@pytest.mark.parametrize("thief", [over_tcp(BOB), over_the_socket(BOB), over_tcp(STRANGER)], ids=["tcp", "unix", "?"])
+def test_with_a_token_of_another_user_nobody_comes_in(house: House, call: Call, thief: Peer) -> None:
+    assert house.status(call, house.tokens.mint("ada"), thief) == 403
+    assert house.status(call, house.tokens.mint("root", admin=True), thief) == 403
+    assert_nothing_happened(house)
+
+
+@pytest.mark.parametrize("call", CLOSED, ids=str)
+def test_who_hangs_up_at_once_to_hide_whose_process_it_is_has_called_for_nothing(house: House, call: Call) -> None:
+    assert house.status(call, house.tokens.mint("root", admin=True), over_tcp(GONE)) == 401
+    assert_nothing_happened(house)
 
 
 @pytest.mark.parametrize("call", OWNERS_AND_ADMINS, ids=str)
 def test_another_user_is_told_that_it_is_not_theirs(house: House, call: Call) -> None:
     assert house.status(call, house.tokens.mint("bob")) == 403
-    app = house.facade.apps[house.application_id]
-    assert (app.signals, app.attachments, app.state.final, house.facade.shutdown_requested) == ([], 0, False, False)
+    assert house.status(call, house.tokens.mint("bob"), over_tcp(BOB)) == 403
+    assert house.status(call, peer=over_the_socket(BOB)) == 403
+    assert house.status(call, peer=over_the_socket(STRANGER)) == 403
+    assert_nothing_happened(house)
+
+
+@pytest.mark.parametrize("call", [call for call in CLOSED if call.method != "POST"], ids=str)
+def test_no_answer_to_another_user_holds_what_is_inside_an_application(house: House, call: Call) -> None:
+    for uid in (BOB, STRANGER):
+        assert SECRET not in house.answer(call, peer=over_the_socket(uid)).text
+    assert SECRET not in house.answer(call, house.tokens.mint("bob"), over_tcp(BOB)).text
+
+
+def test_the_owner_is_given_what_is_inside() -> None:
+    house = House()
+    by_owner = {str(call) for call in CLOSED if SECRET in house.answer(call, peer=over_the_socket(ADA)).text}
+
+    assert by_owner >= {
+        "GET /api/v1/applications",
+        "GET /api/v1/applications/{application_id}",
+        "GET /api/v1/applications/{application_id}/tasks",
+        "GET /api/v1/applications/{application_id}/logs",
+        "GET /api/v1/events",
+    }
 
 
 @pytest.mark.parametrize("call", [call for call in ALL if str(call) in PUBLIC], ids=str)
 def test_what_is_public_needs_no_token(house: House, call: Call) -> None:
-    assert house.status(call, None) == 200
+    assert house.status(call) == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/secrets", "/healthz/", "//healthz", "/docs", "/redoc"])
 def test_a_path_that_is_not_there_is_closed_too(house: House, path: str) -> None:
-    assert house.status(Call("GET", path), None) == 401
+    assert house.status(Call("GET", path)) == 401
 
 
-def test_the_owner_comes_in_everywhere_but_where_an_admin_is_needed() -> None:
+@pytest.mark.parametrize(
+    ("token", "peer"),
+    [
+        (True, None),
+        (True, over_tcp(ADA)),
+        (True, over_tcp(ROOT)),
+        (True, over_tcp(None)),
+        (True, over_the_socket(ADA)),
+        (False, over_the_socket(ADA)),
+    ],
+    ids=["token", "own socket", "root's socket", "unknown socket", "both", "unix"],
+)
+def test_the_owner_comes_in_everywhere_but_where_an_admin_is_needed(token: bool, peer: Peer | None) -> None:
     house = House()
-    token = house.tokens.mint("ada")
-    refused = [
+    refused = {
         str(call)
         for call in OWNERS_AND_ADMINS
-        if house.status(call, token) == 403  # kill is called too, so the application has ended for what follows
-    ]
+        # kill is called too, so the application has ended for what follows
+        if house.status(call, house.tokens.mint("ada") if token else None, peer) == 403
+    }
 
-    assert refused == ["POST /api/v1/server/shutdown", "POST /api/v1/queues/reload"]
+    assert refused == ADMINS_ONLY
+
+
+@pytest.mark.parametrize("call", OWNERS_AND_ADMINS, ids=str)
+def test_root_comes_in_everywhere_by_the_socket(call: Call) -> None:
+    assert House().status(call, peer=over_the_socket(ROOT)) < 300
