@@ -6,8 +6,10 @@ Each owns its row of the store; to change one is to replace its row and touch it
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from hrm.am.protocol import Container
 from hrm.am.task_set import Task, TaskSetMaster
@@ -33,14 +35,17 @@ class LiveContainer:
 
     def move(self, state: ContainerState, **changes: Any) -> None:
         check_move(CONTAINER, self.row.container_id, self.row.state, state)
-        self.row = replace(self.row, state=state, **changes)
+        self.change(state=state, **changes)
+
+    def change(self, **changes: Any) -> None:
+        self.row = replace(self.row, **changes)
 
     def begin(self, record: StartRecord) -> None:
         """Its process runs. One that was told to stop meanwhile is on its way out already."""
         if self.row.state is ContainerState.ALLOCATED:
             self.move(ContainerState.RUNNING, pid=record.pid, started_at=record.started_at)
         else:
-            self.row = replace(self.row, pid=record.pid, started_at=record.started_at)
+            self.change(pid=record.pid, started_at=record.started_at)
         self.launch = None
 
     def end(self, record: ExitRecord, *, owned: bool) -> None:
@@ -120,7 +125,10 @@ class LiveApplication:
 
     def move(self, state: ApplicationState, **changes: Any) -> None:
         check_move(APPLICATION, self.id, self.row.state, state)
-        self.row = replace(self.row, state=state, **changes)
+        self.change(state=state, **changes)
+
+    def change(self, **changes: Any) -> None:
+        self.row = replace(self.row, **changes)
 
     def record_of(self, task: Task) -> TaskRecord:
         """The same object for the same task, so that a turn writes it once."""

@@ -355,7 +355,7 @@ class ResourceManager:
         app = self.applications.get(application_id)
         if app is None or app.row.kill_requested or app.row.state.final:
             return
-        app.row = replace(app.row, kill_requested=True, message=message)
+        app.change(kill_requested=True, message=message)
         turn.touch(app)
         self.record(turn, "application_kill_requested", application_seq=app.row.seq, message=message)
         self._follow(turn, app, app.master.kill(message))
@@ -431,14 +431,14 @@ class ResourceManager:
         """Do what a master wants done."""
         for launch in actions.launches:
             container = app.containers[launch.container.container_id]
-            container.row = replace(container.row, task_index=launch.task_index, task_attempt=launch.attempt)
+            container.change(task_index=launch.task_index, task_attempt=launch.attempt)
             container.launch = launch.spec
             turn.touch(container)
             turn.launch(container.row.node_id, launch.spec)
         self.turns.each(turn, self._stop_named, actions.stops)
         for end in actions.ended:
             container = app.containers.pop(end.container_id)
-            container.row = replace(container.row, task_state=end.state, message=end.message or container.row.message)
+            container.change(task_state=end.state, message=end.message or container.row.message)
             turn.touch(container)
             if end.state is not TaskState.SUCCEEDED:
                 self.record(

@@ -1,20 +1,21 @@
 """Rows of the store: the truth that a restart begins from.
 
-Each is written whole (insert or replace by its key), so a change in memory and on disk is one `dataclasses.replace`.
+Each is written whole (insert or replace by its key), so a change in memory and on disk is one copy with changes. Rows
+are msgspec's structs, not dataclasses, because each task makes several: 0.3 µs against 6, a changed copy 0.2 against 10.
 What is large and never changes (commands, environments) stands in rows of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplicationRow:
+class ApplicationRow(msgspec.Struct, frozen=True, kw_only=True):
     """Key: ``seq``."""
 
     seq: int
@@ -38,16 +39,14 @@ class ApplicationRow:
     kill_requested: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRow:
+class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     """Key: ``application_seq``. What was submitted, as `hrm.model.job_codec` writes it. Never changes."""
 
     application_seq: int
     spec: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRow:
+class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     """Key: (``application_seq``, ``number``)."""
 
     application_seq: int
@@ -57,8 +56,7 @@ class AttemptRow:
     ended_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRow:
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     """Key: (``application_seq``, ``task_index``)."""
 
     application_seq: int
@@ -75,8 +73,7 @@ class TaskRow:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerRow:
+class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     """Key: ``container_id``. One attempt of a task is one container, so this is the task's history too."""
 
     container_id: str
@@ -102,8 +99,7 @@ class ContainerRow:
     max_rss_mib: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeRow:
+class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     """Key: ``node_id``."""
 
     node_id: str
@@ -113,8 +109,7 @@ class NodeRow:
     last_seen_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow:
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     """Key: ``seq``. History for people and accounting; recovery does not read it."""
 
     seq: int

@@ -7,9 +7,9 @@ Containers that were not over are expected, not believed: their nodes will say w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import structlog
+from msgspec.structs import replace
 
 from hrm.am.task_set import Task
 from hrm.model.ids import ContainerId

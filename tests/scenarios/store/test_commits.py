@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from store_rows import HeldDisk, application, event, opened, submission, task
 
 from hrm.model.errors import InvariantBroken, StoreError

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import fields
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
 from hrm.model.resources import Resources
 from hrm.model.states import ContainerState

@@ -8,13 +8,13 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import fields, replace
 
 from hrm.model.resources import Resources
 from hrm.rm.records import Row
