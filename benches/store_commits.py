@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from itertools import count, islice
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, ContainerState, TaskState
 from hrm.rm.records import ApplicationRow, ContainerRow, EventRow, Row, TaskRow
@@ -111,7 +113,7 @@ async def commits(store: Store, rows: Iterator[Row], size: int, seconds: float) 
 
 
 async def many_tasks(store: Store) -> ManyTasks:
-    await store.commit([ApplicationRow(**{**asdict(application()), "seq": 2})])
+    await store.commit([replace(application(), seq=2)])
     rows = [TaskRow(application_seq=2, task_index=index, state=TaskState.PENDING) for index in range(MANY_TASKS)]
     begin = last = time.perf_counter()
     held_s = 0.0
