@@ -238,3 +238,54 @@ def test_a_lost_token_is_named_with_what_brings_it_back(up: Hrm) -> None:
     assert result.code == 4
     assert str(token) in result.err
     assert "hrm down" in result.err
+
+
+def test_a_drained_node_takes_nothing_until_it_is_undrained_whatever_becomes_of_the_server(hrm: Hrm) -> None:
+    hrm("up", "--detach")
+    node = hrm("nodes", "-o", "json").json[0]["node_id"]
+
+    drained = hrm("nodes", "drain", node, "--reason", "new disk")
+    hrm("submit", "--", "true")
+    hrm("down")
+    hrm("up", "--detach")
+
+    assert (drained.code, drained.err) == (0, "")
+    assert "new disk" in hrm("nodes").out
+    assert hrm.state("1") == "ACCEPTED"
+    assert "nodes_not_schedulable" in hrm("explain", "1").out
+    assert hrm("nodes", "undrain", node).out == f"{node} is RUNNING\n"
+    assert hrm("wait", "1").code == 0
+
+
+def test_down_drain_waits_for_what_runs_and_keeps_what_waits(hrm: Hrm) -> None:
+    hrm("up", "--detach")
+    hrm("submit", "--cpus", 4, "--", "sh", "-c", f"while ! test -e {hrm.home}/go; do sleep 0.05; done")
+    hrm("submit", "--", "true")
+    eventually(lambda: hrm.state("1") == "RUNNING", timeout_s=30)
+
+    with hrm.started("down", "--drain") as down:
+        eventually(lambda: hrm("status", "-o", "json").json["drained_by"], timeout_s=30)
+        assert down.poll() is None
+        (hrm.home / "go").touch()
+        out, err = down.communicate(timeout=60)
+
+    assert (down.returncode, hrm.pid) == (0, None)
+    assert "1 containers run" in err and "the server has ended" in out
+    hrm("up", "--detach")
+    assert hrm("wait", "1", "2").code == 0
+
+
+def test_ctrl_c_ends_the_waiting_for_a_drain_and_the_server_goes_on(hrm: Hrm) -> None:
+    hrm("up", "--detach")
+    hrm("submit", "--", "sleep", "600")
+    eventually(lambda: hrm.state("1") == "RUNNING", timeout_s=30)
+
+    with hrm.started("down", "--drain") as down:
+        eventually(lambda: hrm("status", "-o", "json").json["drained_by"], timeout_s=30)
+        down.send_signal(signal.SIGINT)
+        _, err = down.communicate(timeout=60)
+
+    assert down.returncode == 130
+    assert "goes on as before" in err
+    assert hrm("status", "-o", "json").json["drained_by"] == ""
+    assert hrm("run", "--", "true").code == 0

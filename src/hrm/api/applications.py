@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 
@@ -14,7 +14,7 @@ from hrm.api.attach import serve_attached
 from hrm.api.schemas import KILL_BODY, SIGNAL_BODY, SUBMIT_BODY, returns
 from hrm.api.settings import PREFIX
 from hrm.api.streams import StreamGate
-from hrm.api.wire import json_list_response, json_response, read_object
+from hrm.api.wire import MAX_MESSAGE_CHARS, json_list_response, json_response, read_object, text_in
 from hrm.model.errors import InvalidInput
 from hrm.model.job_codec import job_from_dict
 from hrm.model.reports import ApplicationReport, Explanation, SubmitReport, TaskReport
@@ -27,7 +27,6 @@ _TAGS: list[str | Enum] = ["applications"]
 _MAX_WAIT_S = 300.0
 _MAX_SUBMIT_ID_CHARS = 200
 _LARGE_BODY_BYTES = 64 * 1024
-_MAX_MESSAGE_CHARS = 1000
 _CREATED, _OK, _NO_CONTENT = 201, 200, 204
 
 
@@ -38,10 +37,10 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
         _ALL, tags=_TAGS, summary="Submit a job", responses=returns(SubmitReport, _CREATED), openapi_extra=SUBMIT_BODY
     )
     async def submit(request: Request, caller: Caller) -> Response:
-        await accounts.check_submitter(caller.user)
         """Answers once the job is safe in the store. The same `submit_id` again makes no second application."""
+        await accounts.check_submitter(caller.user)
         body = await read_object(request, ("job", "submit_id"))
-        submit_id = _text(body, "submit_id", _MAX_SUBMIT_ID_CHARS)
+        submit_id = text_in(body, "submit_id", _MAX_SUBMIT_ID_CHARS)
         if "job" not in body:
             raise InvalidInput("is missing", field="job", next_step='send {"job": {"groups": [{"command": […]}]}}')
         try:
@@ -75,7 +74,7 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
         """Answers once that is safe in the store. No error if it has ended."""
         body = await read_object(request, ("message",))
         await check_owner(facade, caller, application_id)
-        message = _text(body, "message", _MAX_MESSAGE_CHARS) or ""
+        message = text_in(body, "message", MAX_MESSAGE_CHARS) or ""
         await facade.kill(application_id, by=caller.user, message=message)
         return Response(status_code=_NO_CONTENT)
 
@@ -125,13 +124,3 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
         await check_owner(facade, caller, application_id)
         with gate.entered(caller.user):
             await serve_attached(websocket, facade, application_id, gate.closing)
-
-
-def _text(body: Any, name: str, max_chars: int) -> str | None:
-    """The text under ``name``, None where there is none. Raises InvalidInput."""
-    value = body.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value or len(value) > max_chars or not value.isprintable():
-        raise InvalidInput(f"must be 1 to {max_chars} printable characters", field=name)
-    return value

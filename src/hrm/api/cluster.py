@@ -7,15 +7,15 @@ from contextlib import aclosing
 from enum import Enum
 from typing import Annotated
 
-from fastapi import FastAPI, Header, Query, Response
+from fastapi import FastAPI, Header, Path, Query, Request, Response
 
 from hrm.api.access import Admin, Caller, events_seen_by, seen_by
-from hrm.api.schemas import EVENT_RESPONSES, returns
+from hrm.api.schemas import DRAIN_BODY, EVENT_RESPONSES, returns
 from hrm.api.settings import PREFIX, ApiSettings
 from hrm.api.streams import EventStream, StreamGate, sse_frame
-from hrm.api.wire import json_list_response, json_response
+from hrm.api.wire import MAX_MESSAGE_CHARS, json_list_response, json_response, read_object, text_in
 from hrm.model.errors import InvalidInput
-from hrm.model.ids import ApplicationId
+from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.model.reports import (
     ContainerReport,
     EventReport,
@@ -28,6 +28,7 @@ from hrm.model.reports import (
 from hrm.rm.facade import Facade
 
 ApplicationQuery = Annotated[str | None, Query(description="only of this application")]
+NodePath = Annotated[str, Path(description="as `GET /nodes` names it")]
 _TAGS: list[str | Enum] = ["cluster"]
 _ACCEPTED = 202
 
@@ -53,9 +54,40 @@ def add_cluster_routes(
         gate.end_all()
         return Response(status_code=_ACCEPTED)
 
+    @app.post(
+        f"{PREFIX}/server/drain",
+        tags=_TAGS,
+        summary="Start nothing new, and end when nothing runs",
+        responses=returns(ServerReport),
+    )
+    async def drain_server(caller: Admin) -> Response:
+        """What is submitted meanwhile is kept and waits for the next server."""
+        return json_response(await facade.drain_server(by=caller.user))
+
+    @app.post(f"{PREFIX}/server/undrain", tags=_TAGS, summary="Go on as before", responses=returns(ServerReport))
+    async def undrain_server(caller: Admin) -> Response:
+        return json_response(await facade.undrain_server(by=caller.user))
+
     @app.get(f"{PREFIX}/nodes", tags=_TAGS, summary="Nodes", responses=returns(list[NodeReport]))
     async def nodes(caller: Caller) -> Response:
         return await json_list_response(facade.nodes())
+
+    @app.post(
+        f"{PREFIX}/nodes/{{node_id}}/drain",
+        tags=_TAGS,
+        summary="Place nothing new on it",
+        responses=returns(NodeReport),
+        openapi_extra=DRAIN_BODY,
+    )
+    async def drain_node(request: Request, caller: Admin, node_id: NodePath) -> Response:
+        """What runs there goes on. Holds until it is undrained, also over restarts."""
+        body = await read_object(request, ("reason",))
+        reason = text_in(body, "reason", MAX_MESSAGE_CHARS) or ""
+        return json_response(await facade.drain_node(parse_node_id(node_id), by=caller.user, reason=reason))
+
+    @app.post(f"{PREFIX}/nodes/{{node_id}}/undrain", tags=_TAGS, summary="Use it again", responses=returns(NodeReport))
+    async def undrain_node(caller: Admin, node_id: NodePath) -> Response:
+        return json_response(await facade.undrain_node(parse_node_id(node_id), by=caller.user))
 
     @app.get(f"{PREFIX}/queues", tags=_TAGS, summary="Queues, parents first", responses=returns(list[QueueReport]))
     async def queues(caller: Caller) -> Response:

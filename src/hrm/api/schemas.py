@@ -110,6 +110,7 @@ SUBMIT_BODY = _body(
     required=True,
 )
 KILL_BODY = _body(_object({"message": _TEXT}), required=False)
+DRAIN_BODY = _body(_object({"reason": _TEXT}), required=False)
 SIGNAL_BODY = _body(_object({"signum": {"type": "integer", "minimum": 1, "maximum": 64}}, ["signum"]), required=True)
 EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "server-sent events", "content": {"text/event-stream": {"schema": _TEXT}}}

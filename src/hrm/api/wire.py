@@ -17,6 +17,8 @@ from hrm.model.errors import CallerError, HrmError, InvalidInput, TooManyRequest
 _encoder = msgspec.json.Encoder()
 #: Rows encoded in one go; between two goes others have their turn on the loop.
 _SLICE = 500
+#: Of a text that says why.
+MAX_MESSAGE_CHARS = 1000
 
 
 def to_json(value: Any) -> bytes:
@@ -73,3 +75,13 @@ def check_known(name: str, known: Collection[str], *, what: str) -> None:
     near = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
     raise InvalidInput(f"unknown {what} {name[:40]!r}", next_step=hint)
+
+
+def text_in(body: Mapping[str, Any], name: str, max_chars: int) -> str | None:
+    """The text under ``name``, None where there is none. Raises InvalidInput."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or len(value) > max_chars or not value.isprintable():
+        raise InvalidInput(f"must be 1 to {max_chars} printable characters", field=name)
+    return value

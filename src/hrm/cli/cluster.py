@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hrm.cli.output import Column, Output, OutputOption, note, show, show_amounts, show_list, show_used
+from hrm.cli.output import (
+    Column,
+    Output,
+    OutputOption,
+    clean,
+    note,
+    show,
+    show_amounts,
+    show_list,
+    show_time,
+    show_used,
+)
 from hrm.model.reports import NodeReport, QueueReport
 from hrm.model.resources import GPUS, MEMORY, VCORES
 
+if TYPE_CHECKING:
+    from hrm.sdk.client import Client
+
+NodesArgument = Annotated[list[str], typer.Argument(metavar="NODE", help="As `hrm nodes` names them.")]
 queues_app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+nodes_app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
 
 @queues_app.callback()
@@ -49,18 +66,65 @@ def reload(output: OutputOption = Output.TABLE) -> None:
         note("nothing has changed")
 
 
-def nodes(output: OutputOption = Output.TABLE) -> None:
-    """List nodes.
+@nodes_app.callback()
+def nodes(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """List nodes, or drain them.
 
     \b
     Examples:
       hrm nodes
       hrm nodes -o json | jq '.[].isolation'
+      hrm nodes drain box                         nothing new is placed there; what runs goes on
+      hrm nodes undrain box
     """
     from hrm.cli.connect import client
 
+    if context.invoked_subcommand is not None:
+        return
     with client() as server:
         show_list(server.nodes(), _NODE_COLUMNS, output)
+
+
+@nodes_app.command("drain")
+def drain(
+    nodes: NodesArgument,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; shown by `hrm nodes`.")] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Place nothing new on a node; what runs there goes on.
+
+    Holds until `hrm nodes undrain`, also when the server is restarted.
+
+    \b
+    Examples:
+      hrm nodes drain box --reason 'new disk'
+      hrm nodes drain box1 box2 -o json
+    """
+    _change_nodes(lambda server, node: server.drain_node(node, reason), nodes, output)
+
+
+@nodes_app.command("undrain")
+def undrain(nodes: NodesArgument, output: OutputOption = Output.TABLE) -> None:
+    """Use a node again.
+
+    \b
+    Examples:
+      hrm nodes undrain box
+    """
+    _change_nodes(lambda server, node: server.undrain_node(node), nodes, output)
+
+
+def _change_nodes(change: Callable[[Client, str], NodeReport], names: Sequence[str], output: Output) -> None:
+    """One after another; one that is none stops at itself and changes nothing of those before it."""
+    from hrm.cli.connect import client
+
+    with client() as server:
+        reports = [change(server, name) for name in names]
+    if output is not Output.TABLE:
+        show(reports, output)
+        return
+    for report in reports:
+        print(clean(f"{report.node_id} is {report.state}" + (f": {_drained(report)}" if report.drained_at else "")))
 
 
 def _queue_columns(reports: Sequence[QueueReport]) -> list[Column]:
@@ -93,6 +157,15 @@ def _gpus(report: NodeReport) -> str:
     return f"{shown} virtual" if any(device.virtual for device in report.devices) else shown
 
 
+def _drained(report: NodeReport) -> str:
+    """``drained by ada since 14:03:07 (new disk), 2 containers run``; "" if it is not."""
+    if report.drained_at is None:
+        return ""
+    why = f" ({report.drain_reason})" if report.drain_reason else ""
+    running = f"{report.containers} containers run" if report.containers else "nothing runs"
+    return f"drained by {report.drained_by} since {show_time(report.drained_at)}{why}, {running}"
+
+
 _NODE_COLUMNS = (
     Column("NODE", lambda r: r.node_id, shrinks=True),
     Column("STATE", lambda r: r.state),
@@ -100,5 +173,5 @@ _NODE_COLUMNS = (
     Column("MEMORY", lambda r: show_used(r.used, r.total, MEMORY), right=True),
     Column("GPUS", _gpus, right=True),
     Column("CONTAINERS", lambda r: str(r.containers), right=True),
-    Column("ISOLATION", lambda r: r.message or r.isolation, shrinks=True),
+    Column("ISOLATION", lambda r: r.message or _drained(r) or r.isolation, shrinks=True),
 )

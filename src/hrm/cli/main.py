@@ -29,7 +29,7 @@ COMMANDS = (
     Entry("explain", "See", "Say why an application waits.", "hrm.cli.applications:explain"),
     Entry("history", "See", "List attempts of tasks: where and when each ran.", "hrm.cli.applications:history"),
     Entry("queues", "See", "List queues with their shares, or reload them.", "hrm.cli.cluster:queues_app"),
-    Entry("nodes", "See", "List nodes.", "hrm.cli.cluster:nodes"),
+    Entry("nodes", "See", "List nodes, or drain them.", "hrm.cli.cluster:nodes_app"),
     Entry("events", "See", "Follow the event log.", "hrm.cli.logs:events"),
     Entry("up", "Server", "Start the server.", "hrm.cli.server:up"),
     Entry("down", "Server", "Stop the server; containers go on.", "hrm.cli.server:down"),

@@ -11,7 +11,7 @@ import typer
 
 from hrm.cli.job_options import VirtualGpusOption, virtual_gpu_arguments
 from hrm.cli.output import Output, OutputOption, clean, note, show
-from hrm.model.errors import ClusterError, Conflict, NoServer
+from hrm.model.errors import ClusterError, Conflict, InvalidInput, NoServer
 from hrm.model.states import ApplicationState
 from hrm.model.units import format_duration
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DOWN_DEADLINE_S = 60.0
 _POLL_S = 0.02
+_DRAIN_POLL_S = 0.5
 
 
 def up(
@@ -31,8 +32,8 @@ def up(
     port: Annotated[
         int | None, typer.Option("--port", "-p", metavar="PORT", min=0, max=65535, help="Port; 0 for any free one.")
     ] = None,
-    output: OutputOption = Output.TABLE,
     virtual_gpus: VirtualGpusOption = None,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Start the server.
 
@@ -42,8 +43,8 @@ def up(
     Examples:
       hrm up --detach
       hrm up --config cluster.yaml --port 9000
-      hrm --home /tmp/try up                      one beside the usual one
       hrm up --virtual-gpus 2                     try GPU scheduling without a GPU
+      hrm --home /tmp/try up                      one beside the usual one
     """
     from hrm.cli.connect import home_directory
 
@@ -54,8 +55,8 @@ def up(
         arguments += ["--config", str(config.absolute())]
     if port is not None:
         arguments += ["--port", str(port)]
-    if not detach:
     arguments += virtual_gpu_arguments(virtual_gpus)
+    if not detach:
         from hrm.server import main
 
         raise typer.Exit(main(["--home", str(home.path), *arguments]))
@@ -74,24 +75,35 @@ def up(
 
 def down(
     kill: Annotated[bool, typer.Option("--kill", help="End all applications first.")] = False,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Start nothing new, and stop when all that runs has ended.")
+    ] = False,
 ) -> None:
     """Stop the server; containers go on.
 
-    What runs goes on and is adopted by the next `hrm up`; what waits is kept.
+    What runs goes on and is adopted by the next `hrm up`; what waits is kept. With --drain the server stops when
+    nothing runs any more; Ctrl-C ends the waiting, and the server goes on as before.
 
     \b
     Examples:
       hrm down
       hrm down --kill                             leave nothing running
+      hrm down --drain                            let what runs come to its end first
     """
     from hrm.cli.connect import client, home_directory
 
+    if kill and drain:
+        raise InvalidInput("--kill and --drain exclude each other", next_step="choose one of them")
     with client() as server:
         pid = server.server().pid
         if kill:
             _kill_all(server)
-        running = len(server.containers())
-        server.shutdown()
+        running = 0
+        if drain:
+            _drain(server)
+        else:
+            running = len(server.containers())
+            server.shutdown()
     _wait_gone(home_directory(), pid)
     if running:
         note(f"{running} containers go on running; the next `hrm up` adopts them (`hrm down --kill` ends them)")
@@ -122,6 +134,8 @@ def status(output: OutputOption = Output.TABLE) -> None:
     print(f"version       {report.version}")
     print(f"engine        {report.engine}, {report.nodes} nodes")
     print(f"applications  {report.applications_running} running, {report.applications_pending} waiting")
+    if report.drained_by:
+        print(f"drained       by {clean(report.drained_by)}; it ends when its {report.containers} containers have")
     print(f"loop lag      {report.loop_lag_max_ms:.1f} ms at most")
 
 
@@ -155,6 +169,26 @@ def _kill_all(server: Client) -> None:
             server.kill(report.application_id, "the server is being stopped")
         for report in reports:
             server.wait(report.application_id, timeout_s=DOWN_DEADLINE_S)
+
+
+def _drain(server: Client) -> None:
+    """Have it start nothing new, and wait until it has left. Raises Conflict if somebody ends the drain."""
+    said = -1
+    try:
+        report = server.drain_server()
+        while report.drained_by:
+            if report.containers not in (0, said):
+                said = report.containers
+                note(f"{said} containers run; the server ends with the last of them (Ctrl-C: it goes on as before)")
+            time.sleep(_DRAIN_POLL_S)
+            report = server.server()
+        raise Conflict("somebody had the server go on", next_step="`hrm events` says who")
+    except NoServer:
+        return
+    except KeyboardInterrupt:
+        server.undrain_server()
+        note("the server goes on as before")
+        raise
 
 
 def _wait_gone(home: Home, pid: int) -> None:

@@ -31,6 +31,10 @@ class ServerReport:
     nodes: int
     #: Longest that one handler held the event loop since start.
     loop_lag_max_ms: float
+    #: Those that are not over, on all nodes.
+    containers: int = 0
+    #: Who has it start nothing new and end when nothing runs; "" iff nobody.
+    drained_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +180,10 @@ class NodeReport:
     cpu_used_milli: int | None
     disk_free_mib: int | None
     message: str
+    #: Since when nothing new is placed there, who wants it so, and why; None iff it takes containers.
+    drained_at: float | None = None
+    drained_by: str = ""
+    drain_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

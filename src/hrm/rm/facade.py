@@ -70,6 +70,12 @@ class Facade(Protocol):
 
     def nodes(self) -> list[NodeReport]: ...
 
+    async def drain_node(self, node_id: str, *, by: str, reason: str = "") -> NodeReport:
+        """Place nothing on it from now on, also after a restart; what runs there goes on."""
+
+    async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
+        """Use it again. No error if it is not drained."""
+
     def explain(self, application_id: str) -> Explanation: ...
 
     async def wait(self, application_id: str, *, timeout_s: float) -> ApplicationReport:
@@ -110,3 +116,12 @@ class Facade(Protocol):
 
     def request_shutdown(self) -> None:
         """Begin an orderly end of the server; containers go on."""
+
+    async def drain_server(self, *, by: str) -> ServerReport:
+        """Start nothing new on any node, and end the server when nothing runs any more.
+
+        What is submitted meanwhile is kept and waits for the next server.
+        """
+
+    async def undrain_server(self, *, by: str) -> ServerReport:
+        """Go on as before. No error if it does not drain."""

@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from hrm.core.events import ContainerFinished, ContainerRecovered, NodeAdded, NodeRemoved, NodeResourceUpdate
+from hrm.core.events import (
+    ContainerFinished,
+    ContainerRecovered,
+    NodeAdded,
+    NodeRemoved,
+    NodeResourceUpdate,
+    NodeSchedulable,
+)
 from hrm.model.containers import ContainerUsage, ExitRecord, NodeUsage, StartRecord
 from hrm.model.nodes import NodeSpec
 from hrm.model.states import ContainerState, NodeState
@@ -42,6 +49,9 @@ class Listener:
     ) -> None:
         self._manager.post(self._registered, node, tuple(running), tuple(finished), isolation)
 
+    def node_changed(self, node: NodeSpec, message: str, lost_devices: Mapping[str, str]) -> None:
+        self._manager.post(self._changed, node, message, dict(lost_devices))
+
     def node_lost(self, node_id: str, reason: str) -> None:
         self._manager.post(self._lost, node_id, reason)
 
@@ -49,9 +59,6 @@ class Listener:
         self._manager.post(self._beat, node_id, usage, tuple(containers))
 
     def containers_started(self, node_id: str, started: Sequence[StartRecord]) -> None:
-    def node_changed(self, node: NodeSpec, message: str, lost_devices: Mapping[str, str]) -> None:
-        self._manager.post(self._changed, node, message, dict(lost_devices))
-
         self._manager.post(self._started, node_id, started)
 
     def containers_finished(self, node_id: str, finished: Sequence[ExitRecord]) -> None:
@@ -74,6 +81,7 @@ class Listener:
         manager.nodes.put(node)
         turn.touch(node)
         manager.tell(turn, NodeResourceUpdate(spec) if back else NodeAdded(spec))
+        manager.tell(turn, NodeSchedulable(node_id, manager.nodes.is_schedulable(node_id)))
         manager.record(turn, "node_registered", node_id=node_id, running=len(running), unacknowledged=len(finished))
         told = {start.container_id for start in running} | {end.container_id for end in finished}
         expected = [one for one in manager.containers.values() if one.row.node_id == node_id]
@@ -121,14 +129,6 @@ class Listener:
             # The launch is on its way, or was lost on it. Asking twice is harmless.
             turn.launch(container.row.node_id, container.launch)
 
-    def _lost(self, turn: Turn, node_id: str, reason: str) -> None:
-        manager = self._manager
-        node = manager.nodes.get(node_id)
-        if node is None or node.state is NodeState.LOST:
-            return
-        node.state, node.message = NodeState.LOST, reason
-        turn.touch(node)
-        manager.record(turn, "node_lost", node_id=node_id, message=reason)
     def _changed(self, turn: Turn, spec: NodeSpec, message: str, lost_devices: dict[str, str]) -> None:
         manager = self._manager
         node = manager.nodes.get(spec.node_id)
@@ -151,6 +151,14 @@ class Listener:
             container.lost_device = why
             self._manager.stop_container(turn, container, why)
 
+    def _lost(self, turn: Turn, node_id: str, reason: str) -> None:
+        manager = self._manager
+        node = manager.nodes.get(node_id)
+        if node is None or node.state is NodeState.LOST:
+            return
+        node.state, node.message = NodeState.LOST, reason
+        turn.touch(node)
+        manager.record(turn, "node_lost", node_id=node_id, message=reason)
         manager.pacer.forget(node_id)
         manager.turns.each(turn, manager.obey_one, manager.scheduler.handle(NodeRemoved(node_id), turn.now))
 

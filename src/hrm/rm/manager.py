@@ -87,6 +87,8 @@ class ResourceManager:
         self.applications: dict[ApplicationId, LiveApplication] = {}
         #: Those that are not over, by the text of their ids.
         self.containers: dict[str, LiveContainer] = {}
+        #: Called when the last of them has ended, and that is on disk.
+        self.on_idle: Callable[[], None] = lambda: None
         self.turns = TurnLoop(store, decide=self._decide, carry_out=self._carry_out, clock=clock, on_broken=on_broken)
         self.post = self.turns.post
         self._log_limit_bytes = log_limit_bytes
@@ -249,14 +251,16 @@ class ResourceManager:
         if container is None:
             return
         self.tell(turn, ContainerFinished(container.id))
-        self._end_container(turn, container, record)
-        self.pacer.room(node_id)
         if container.lost_device is not None and record.exit_code:
             record = replace(record, reason=ExitReason.LOST, exit_code=None, detail=container.lost_device)
+        self._end_container(turn, container, record)
+        self.pacer.room(node_id)
 
     def _end_container(self, turn: Turn, container: LiveContainer, record: ExitRecord) -> None:
         name = container.row.container_id
         del self.containers[name]
+        if not self.containers:
+            turn.after_commit(lambda: self.on_idle())
         self._started_unwritten.pop(name, None)
         app = self.applications.get(container.id.attempt.application)
         owned = app is not None and not app.attempt.row.state.final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hrm.model.containers import NodeUsage
@@ -12,25 +12,46 @@ from hrm.model.states import NodeState
 from hrm.rm.records import NodeRow
 
 
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Somebody wants nothing new on a node. ``at`` is epoch seconds."""
+
+    at: float
+    by: str
+    reason: str = ""
+
+
 @dataclass(slots=True)
 class LiveNode:
     """A node that registered, lost ones too until they are forgotten."""
 
     spec: NodeSpec
+    #: How the machine itself does; see ``shown_state``.
     state: NodeState
     isolation: str
     last_heartbeat_at: float
     usage: NodeUsage | None = None
     message: str = ""
+    #: Kept by `Nodes`.
+    drain: Drain | None = None
+
+    @property
+    def shown_state(self) -> NodeState:
+        """A machine that does not do well is first of all that."""
+        return NodeState.DRAINING if self.drain and self.state is NodeState.RUNNING else self.state
 
     @property
     def row(self) -> NodeRow:
+        drain = self.drain
         return NodeRow(
             node_id=self.spec.node_id,
-            state=self.state,
+            state=self.shown_state,
             rack=self.spec.rack,
             total=self.spec.total,
             last_seen_at=self.last_heartbeat_at,
+            drained_at=drain.at if drain else None,
+            drained_by=drain.by if drain else "",
+            drain_reason=drain.reason if drain else "",
         )
 
 
@@ -39,6 +60,10 @@ class Nodes:
 
     def __init__(self) -> None:
         self._by_id: dict[str, LiveNode] = {}
+        #: By node id; of nodes that have not come back yet, too.
+        self._drains: dict[str, Drain] = {}
+        #: Who has the server as a whole take nothing new; None iff nobody.
+        self.closed_by: str | None = None
         #: Set once the first has registered.
         self.arrived = asyncio.Event()
 
@@ -50,9 +75,31 @@ class Nodes:
         node = self._by_id.get(node_id)
         return node is not None and node.state is not NodeState.LOST
 
+    def is_schedulable(self, node_id: str) -> bool:
+        """True iff new containers may be placed there."""
+        node = self._by_id.get(node_id)
+        well = node is not None and node.state is NodeState.RUNNING
+        return well and node_id not in self._drains and self.closed_by is None
+
     def put(self, node: LiveNode) -> None:
+        node.drain = self._drains.get(node.spec.node_id)
         self._by_id[node.spec.node_id] = node
         self.arrived.set()
+
+    def restore(self, rows: Iterable[NodeRow]) -> None:
+        """What the last server was told of nodes holds for when they come back."""
+        for row in rows:
+            if row.drained_at is not None:
+                self._drains[row.node_id] = Drain(row.drained_at, row.drained_by, row.drain_reason)
+
+    def drain(self, node_id: str, drain: Drain | None) -> None:
+        """Begin a drain, or end it."""
+        if drain is None:
+            self._drains.pop(node_id, None)
+        else:
+            self._drains[node_id] = drain
+        if node := self._by_id.get(node_id):
+            node.drain = drain
 
     def __iter__(self) -> Iterator[LiveNode]:
         return iter(self._by_id.values())

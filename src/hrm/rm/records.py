@@ -107,6 +107,10 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     rack: str
     total: Resources
     last_seen_at: float
+    #: Since when nothing new is placed there, who wants it so, and why; None iff it takes containers.
+    drained_at: float | None = None
+    drained_by: str = ""
+    drain_reason: str = ""
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):

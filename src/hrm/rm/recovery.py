@@ -30,6 +30,7 @@ def restore(manager: ResourceManager, listener: Listener, loaded: Loaded, *, def
 
     Applications whose queue is gone go to ``default_queue``.
     """
+    manager.nodes.restore(loaded.nodes)
     for saved in loaded.applications:
         row = saved.row
         if moved := not manager.scheduler.accepts(row.queue):

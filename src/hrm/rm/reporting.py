@@ -205,7 +205,7 @@ def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
     free = view.device_free_milli if view is not None else {}
     return NodeReport(
         node_id=live.spec.node_id,
-        state=live.state,
+        state=live.shown_state,
         rack=live.spec.rack,
         total=live.spec.total.as_dict(),
         used=(live.spec.total - view.free if view is not None else ZERO).as_dict(),
@@ -217,6 +217,9 @@ def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
         cpu_used_milli=usage.cpu_milli if usage else None,
         disk_free_mib=usage.disk_free_mib if usage else None,
         message=live.message,
+        drained_at=live.drain.at if live.drain else None,
+        drained_by=live.drain.by if live.drain else "",
+        drain_reason=live.drain.reason if live.drain else "",
     )
 
 

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import hrm
 from hrm.core.events import QueuesChanged, UpdateShares
@@ -32,15 +34,22 @@ from hrm.model.requests import ResourceRequest
 from hrm.model.states import ApplicationState
 from hrm.rm import reporting
 from hrm.rm.applications import LiveApplication
+from hrm.rm.draining import Drains
 from hrm.rm.interaction import Interaction
 from hrm.rm.manager import ResourceManager
 from hrm.rm.records import ApplicationRow, JobRow
+from hrm.rm.store import HistoryRow
 from hrm.rm.turn import Turn
 
 #: What ends a program by default; sent to a job that has not begun, it ends the job.
 _ENDING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
-#: Applications in one answer at most; more come page by page.
+#: Applications or tasks in one answer at most; more come page by page.
 MAX_PAGE = 10_000
+#: Lines of a long answer that are made before others get the loop.
+SLICE = 100
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Service:
@@ -59,6 +68,7 @@ class Service:
     ) -> None:
         self._manager = manager
         self._interaction = Interaction(manager)
+        self._drains = Drains(manager, on_empty=on_shutdown)
         self._home = home
         self._address = address
         self._next_application_seq = next_application_seq
@@ -88,10 +98,20 @@ class Service:
             applications_pending=len(live) - running,
             nodes=len(self._manager.nodes),
             loop_lag_max_ms=self._manager.turns.longest_turn_s * 1000,
+            containers=len(self._manager.containers),
+            drained_by=self._manager.nodes.closed_by or "",
         )
 
     def request_shutdown(self) -> None:
         self._on_shutdown()
+
+    async def drain_server(self, *, by: str) -> ServerReport:
+        await self._drains.drain_server(by=by)
+        return self.server()
+
+    async def undrain_server(self, *, by: str) -> ServerReport:
+        await self._drains.undrain_server(by=by)
+        return self.server()
 
     def idle_for_s(self) -> float:
         """How long nobody has brought work, held on to some, or had any here."""
@@ -220,15 +240,14 @@ class Service:
             limit=min(limit, MAX_PAGE),
             before_seq=ApplicationId.parse(before).seq if before else None,
         )
-        reports = []
-        for row in rows:
-            app_id = self._id(row.seq)
-            app = self._manager.applications.get(app_id)
-            if app is not None:
-                reports.append(reporting.live_application(app, self._manager.scheduler))
-            else:
-                reports.append(reporting.ended_application(row, app_id))
-        return reports
+        return await _in_slices(self._listed, rows)
+
+    def _listed(self, row: ApplicationRow) -> ApplicationReport:
+        app_id = self._id(row.seq)
+        app = self._manager.applications.get(app_id)
+        if app is not None:
+            return reporting.live_application(app, self._manager.scheduler)
+        return reporting.ended_application(row, app_id)
 
     async def wait(self, application_id: str, *, timeout_s: float) -> ApplicationReport:
         if app := self._live(application_id):
@@ -242,17 +261,17 @@ class Service:
     async def tasks(self, application_id: str, *, offset: int = 0, limit: int = 1000) -> list[TaskReport]:
         limit = min(limit, MAX_PAGE)
         if app := self._live(application_id):
-            return [
-                reporting.live_task(app, index) for index in range(offset, min(offset + limit, app.master.task_count))
-            ]
+            indexes = range(offset, min(offset + limit, app.master.task_count))
+            return await _in_slices(partial(reporting.live_task, app), indexes)
         app_id = ApplicationId.parse(application_id)
         row = await self._row(app_id)
         job = await self._job(row.seq)
         rows = {task.task_index: task for task in await self._manager.store.tasks(row.seq, first=offset, count=limit)}
-        return [
-            reporting.ended_task(rows.get(index), index, job.group_of(index)[1].name)
-            for index in range(offset, min(offset + limit, job.task_count))
-        ]
+
+        def over(index: int) -> TaskReport:
+            return reporting.ended_task(rows.get(index), index, job.group_of(index)[1].name)
+
+        return await _in_slices(over, range(offset, min(offset + limit, job.task_count)))
 
     async def _job(self, seq: int) -> JobSpec:
         saved = await self._manager.store.job(seq)
@@ -268,18 +287,17 @@ class Service:
             app_id = ApplicationId.parse(application_id)
             seq = (await self._row(app_id)).seq
         records = await self._manager.store.history(application_seq=seq, since=since, limit=limit, offset=offset)
-        live = {container.row.container_id: container.row for container in self._manager.containers.values()}
-        return [
-            reporting.task_attempt(
-                live.get(record.row.container_id, record.row),
-                application_id=self._id(record.row.application_seq),
-                name=record.name,
-                user=record.user,
-                queue=record.queue,
-            )
-            for record in records
-            if record.row.task_index is not None
-        ]
+        return await _in_slices(self._attempted, records)
+
+    def _attempted(self, record: HistoryRow) -> TaskAttemptReport:
+        live = self._manager.containers.get(record.row.container_id)
+        return reporting.task_attempt(
+            live.row if live is not None else record.row,
+            application_id=self._id(record.row.application_seq),
+            name=record.name,
+            user=record.user,
+            queue=record.queue,
+        )
 
     def containers(self, application_id: str | None = None) -> list[ContainerReport]:
         if application_id is None:
@@ -301,6 +319,19 @@ class Service:
 
     def nodes(self) -> list[NodeReport]:
         return [reporting.node(node, self._manager.scheduler) for node in self._manager.nodes]
+
+    async def drain_node(self, node_id: str, *, by: str, reason: str = "") -> NodeReport:
+        await self._drains.drain_node(node_id, by=by, reason=reason)
+        return self._node(node_id)
+
+    async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
+        await self._drains.undrain_node(node_id, by=by)
+        return self._node(node_id)
+
+    def _node(self, node_id: str) -> NodeReport:
+        node = self._manager.nodes.get(node_id)
+        assert node is not None, "nodes are never forgotten while the server lives"
+        return reporting.node(node, self._manager.scheduler)
 
     async def reload_queues(self, root: QueueSpec) -> ReloadReport:
         before = {view.path: view.spec for view in self._manager.scheduler.queue_views() if not view.draining}
@@ -369,6 +400,15 @@ class Service:
         self.last_used_at = self._manager.clock()
         if app := self._live(application_id):
             self._interaction.detach(app)
+
+
+async def _in_slices(make: Callable[[T], R], things: Sequence[T]) -> list[R]:
+    """``make`` of each; others get the loop between."""
+    made: list[R] = []
+    for begin in range(0, len(things), SLICE):
+        made += map(make, things[begin : begin + SLICE])
+        await asyncio.sleep(0)
+    return made
 
 
 def _not_found(application_id: ApplicationId) -> NotFound:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hrm.model.error_codec import error_from_dict
 from hrm.model.errors import ClusterError, NoServer, Unauthenticated
-from hrm.model.ids import ApplicationId
+from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.model.job_codec import job_to_dict
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import (
@@ -64,10 +64,11 @@ class Client:
         home: Path | None = None,
         timeout_s: float = 30.0,
     ) -> None:
-        """``address`` as in ``http://127.0.0.1:8032``; None: that of the server of ``home`` (None: ``$HRM_HOME``).
+        """``address`` as in ``http://127.0.0.1:8032`` or ``unix:/var/lib/hrm/hrm.sock``.
 
-        ``token`` None: the operator's, from the same home. Raises NoServer (none is up) and Unauthenticated (the
-        token's file cannot be read).
+        None: the server of ``home`` (None: ``$HRM_HOME``), by its Unix socket if there is one, which sees whose process
+        this is and needs no token. ``token`` None over TCP: the operator's, from the same home. Raises NoServer (none
+        is up) and Unauthenticated (the token's file cannot be read).
         """
         self._transport = _way_in(address, token, home, timeout_s)
 
@@ -97,6 +98,14 @@ class Client:
     def shutdown(self) -> None:
         """End the server in good order; what runs goes on. Admins only."""
         self._transport.call("POST", "/server/shutdown", repeatable=False)
+
+    def drain_server(self) -> ServerReport:
+        """Let it start nothing new, and end by itself when nothing runs any more. Admins only."""
+        return decoded(self._transport.call("POST", "/server/drain", repeatable=True), ServerReport)
+
+    def undrain_server(self) -> ServerReport:
+        """Let it go on as before. Admins only."""
+        return decoded(self._transport.call("POST", "/server/undrain", repeatable=True), ServerReport)
 
     # --- applications
 
@@ -228,6 +237,17 @@ class Client:
         """Nodes, and what is taken of them."""
         return self._get("/nodes", list[NodeReport])
 
+    def drain_node(self, node_id: str, reason: str = "") -> NodeReport:
+        """Have nothing new placed there; what runs there goes on. Admins only. Raises NotFound."""
+        body = {"reason": reason} if reason else {}
+        return decoded(
+            self._transport.call("POST", _node_path(node_id, "drain"), body=body, repeatable=True), NodeReport
+        )
+
+    def undrain_node(self, node_id: str) -> NodeReport:
+        """Have the node used again. Admins only. Raises NotFound."""
+        return decoded(self._transport.call("POST", _node_path(node_id, "undrain"), repeatable=True), NodeReport)
+
     def reload_queues(self) -> ReloadReport:
         """Let the server read its queues anew. Admins only. Raises InvalidInput, and then nothing has changed."""
         return decoded(self._transport.call("POST", "/queues/reload", repeatable=False), ReloadReport)
@@ -255,6 +275,11 @@ def _path(application_id: str, rest: str = "") -> str:
     return f"{path}/{rest}" if rest else path
 
 
+def _node_path(node_id: str, rest: str) -> str:
+    """Raises InvalidInput for what is no node's name."""
+    return f"/nodes/{parse_node_id(node_id)}/{rest}"
+
+
 def _followed(events: Iterator[ServerEvent]) -> Iterator[bytes]:
     for event in events:
         data = json.loads(event.data)
@@ -270,6 +295,21 @@ def _reports(events: Iterator[ServerEvent]) -> Iterator[EventReport]:
         if event.kind == "error":
             raise error_from_dict(json.loads(event.data)) or ClusterError("the server reports an error without words")
         yield decoded(event.data, EventReport)
+
+
+def _way_in(address: str | None, token: str | None, home: Path | None, timeout_s: float) -> Transport:
+    if address is None or (token is None and not address.startswith(UNIX)):
+        from hrm.config.home import Home
+
+        place = Home.locate(home)
+        if address is None and token is None:
+            try:
+                return Transport(f"{UNIX}{place.socket_file}", None, timeout_s=timeout_s)
+            except NoServer:
+                pass  # what the server's file says is tried, and if that fails too, told
+        address = address or _address_in(place)
+        token = token or _token_in(place)
+    return Transport(address, token, timeout_s=timeout_s)
 
 
 def _address_in(home: Home) -> str:
@@ -298,18 +338,3 @@ def _token_in(home: Home) -> str:
         raise Unauthenticated(f"cannot read {home.token_file}: {error.strerror}", next_step="ask its owner") from None
     except UnicodeDecodeError:
         raise Unauthenticated(f"{home.token_file} holds no token", next_step=f"delete it, then {again}") from None
-def _way_in(address: str | None, token: str | None, home: Path | None, timeout_s: float) -> Transport:
-    if address is None or (token is None and not address.startswith(UNIX)):
-        from hrm.config.home import Home
-
-        place = Home.locate(home)
-        if address is None and token is None:
-            try:
-                return Transport(f"{UNIX}{place.socket_file}", None, timeout_s=timeout_s)
-            except NoServer:
-                pass  # what the server's file says is tried, and if that fails too, told
-        address = address or _address_in(place)
-        token = token or _token_in(place)
-    return Transport(address, token, timeout_s=timeout_s)
-
-

@@ -77,6 +77,10 @@ class FakeFacade:
         self.apps: dict[str, FakeApplication] = {}
         self.event_log: list[EventReport] = []
         self.shutdown_requested = False
+        #: Since when, by whom and why its node is drained.
+        self.drain: tuple[float, str, str] | None = None
+        #: Who drains the server.
+        self.drained_by = ""
         self.reloaded: list[QueueSpec] = []
         self._submit_ids: dict[tuple[str, str], str] = {}
         self._news = asyncio.Condition()
@@ -138,6 +142,8 @@ class FakeFacade:
             applications_pending=sum(not app.state.final for app in self.apps.values()) - running,
             nodes=1,
             loop_lag_max_ms=0.5,
+            containers=len(self.containers()),
+            drained_by=self.drained_by,
         )
 
     async def submit(self, job: JobSpec, *, user: str, submit_id: str | None = None) -> SubmitReport:
@@ -283,7 +289,7 @@ class FakeFacade:
         return [
             NodeReport(
                 node_id=NODE_ID,
-                state=NodeState.RUNNING,
+                state=NodeState.DRAINING if self.drain else NodeState.RUNNING,
                 rack="/default-rack",
                 total={"memory_mib": 4096, "vcores_milli": 4000, "gpus_milli": 0},
                 used=ZERO.as_dict(),
@@ -295,11 +301,24 @@ class FakeFacade:
                 cpu_used_milli=None,
                 disk_free_mib=None,
                 message="",
+                drained_at=self.drain[0] if self.drain else None,
+                drained_by=self.drain[1] if self.drain else "",
+                drain_reason=self.drain[2] if self.drain else "",
             )
         ]
 
+    async def drain_node(self, node_id: str, *, by: str, reason: str = "") -> NodeReport:
+        self._check_node(node_id)
+        self.drain = (1_763_900_000.0, by, reason)
+        return self.nodes()[0]
+
+    async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
+        self._check_node(node_id)
+        self.drain = None
+        return self.nodes()[0]
+
     def explain(self, application_id: str) -> Explanation:
-        app = self._app(application_id)
+        self._app(application_id)
         return Explanation(
             application_id=application_id,
             reason="no_room",
@@ -308,7 +327,7 @@ class FakeFacade:
         )
 
     async def wait(self, application_id: str, *, timeout_s: float) -> ApplicationReport:
-        self._app(application_id)
+        app = self._app(application_id)
         try:
             async with asyncio.timeout(timeout_s):
                 await app.ended.wait()
@@ -378,7 +397,19 @@ class FakeFacade:
     def request_shutdown(self) -> None:
         self.shutdown_requested = True
 
+    async def drain_server(self, *, by: str) -> ServerReport:
+        self.drained_by = by
+        return self.server()
+
+    async def undrain_server(self, *, by: str) -> ServerReport:
+        self.drained_by = ""
+        return self.server()
+
     # --- inside
+
+    def _check_node(self, node_id: str) -> None:
+        if node_id != NODE_ID:
+            raise NotFound(f"no node {node_id!r}", next_step="`hrm nodes` lists them")
 
     def _app(self, application_id: str) -> FakeApplication:
         if app := self.apps.get(application_id):

@@ -117,6 +117,8 @@ class Life:
         self.scheduler = Scheduler(root, epoch=self.store.epoch)
         #: True once the manager said that it can go on no more.
         self.broken = False
+        #: True once it was told to end, or told itself.
+        self.asked_to_end = False
         self.alive = True
 
     async def begin(self) -> None:
@@ -142,13 +144,16 @@ class Life:
             address=lambda: "http://nowhere",
             next_application_seq=loaded.next_application_seq,
             ephemeral=False,
-            on_shutdown=lambda: None,
+            on_shutdown=self._on_shutdown,
         )
         restore(self.manager, self.listener, loaded, default_queue=DEFAULT_QUEUE)
         self.manager.open()
 
     def _on_broken(self) -> None:
         self.broken = True
+
+    def _on_shutdown(self) -> None:
+        self.asked_to_end = True
 
     async def join_nodes(self) -> None:
         """The engine finds the machines."""

@@ -138,6 +138,9 @@ class FakeClient:
     attempts: list[TaskAttemptReport] = field(default_factory=list)
     task_reports: list[TaskReport] = field(default_factory=list)
     queue_reports: list[QueueReport] = field(default_factory=lambda: [queue_report("root"), queue_report("default")])
+    node_reports: list[NodeReport] = field(default_factory=lambda: [node_report()])
+    #: (node, reason) of each that was drained; None for the reason where it was undrained.
+    drains: list[tuple[str, str | None]] = field(default_factory=list)
     explanation: Explanation | None = None
     log: dict[tuple[int, str], bytes] = field(default_factory=dict)
     ends_as: ApplicationReport = field(default_factory=lambda: application(0, ApplicationState.FINISHED))
@@ -217,7 +220,23 @@ class FakeClient:
         return self.queue_reports
 
     def nodes(self) -> list[NodeReport]:
-        return [node_report()]
+        return self.node_reports
+
+    def drain_node(self, node_id: str, reason: str = "") -> NodeReport:
+        return self._change_node(
+            node_id, reason, state=NodeState.DRAINING, drained_at=1000.0, drained_by="me", drain_reason=reason
+        )
+
+    def undrain_node(self, node_id: str) -> NodeReport:
+        return self._change_node(node_id, None, state=NodeState.RUNNING, drained_at=None)
+
+    def _change_node(self, node_id: str, reason: str | None, **fields: Any) -> NodeReport:
+        for at, report in enumerate(self.node_reports):
+            if report.node_id == node_id:
+                self.drains.append((node_id, reason))
+                self.node_reports[at] = replace(report, **fields)
+                return self.node_reports[at]
+        raise NotFound(f"no node {node_id!r}", next_step="`hrm nodes` lists them")
 
     def explain(self, application_id: str) -> Explanation:
         assert self.explanation is not None

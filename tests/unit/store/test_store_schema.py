@@ -75,7 +75,7 @@ def test_the_revisions_known_without_alembic_are_those_it_finds() -> None:
 def test_a_database_made_by_revisions_is_opened(tmp_path: Path) -> None:
     engine = by_revisions(tmp_path / "hrm.db")
     with engine.begin() as connection:
-        connection.exec_driver_sql("INSERT INTO cluster VALUES (1, 1763900000000, 4)")
+        connection.exec_driver_sql("INSERT INTO cluster (id, cluster_timestamp, epoch) VALUES (1, 1763900000000, 4)")
 
     store = open_store(tmp_path / "hrm.db", now=1.0)
 

@@ -13,7 +13,7 @@ from hrm.model.errors import StoreError
 from hrm.model.states import ApplicationState
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, JobRow, NodeRow, Row, TaskRow
 from hrm.rm.store.codec import codec_of
-from hrm.rm.store.schema import FINAL_APPLICATIONS, applications, events, live_container
+from hrm.rm.store.schema import FINAL_APPLICATIONS, applications, cluster, events, live_container
 
 R = TypeVar("R", bound=Row)
 P = TypeVar("P", AttemptRow, TaskRow, ContainerRow)
@@ -86,10 +86,15 @@ def load(connection: sa.Connection) -> Loaded:
         applications=saved,
         orphans=[row for rows in containers.values() for row in rows],
         nodes=_where(connection, NodeRow, sa.true()),
-        next_application_seq=1 + (connection.scalar(sa.select(sa.func.max(applications.c.seq))) or 0),
-        next_event_seq=1 + (connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0),
+        next_application_seq=1 + _highest(connection, applications.c.seq, cluster.c.deleted_application_seq),
+        next_event_seq=1 + _highest(connection, events.c.seq, cluster.c.deleted_event_seq),
         finished={ApplicationState(state): count for state, count in counts},
     )
+
+
+def _highest(connection: sa.Connection, seq: sa.Column[int], deleted: sa.Column[int]) -> int:
+    """The highest number that was ever given; 0 before the first."""
+    return max(connection.scalar(sa.select(sa.func.max(seq))) or 0, connection.scalar(sa.select(deleted)) or 0)
 
 
 def _where(connection: sa.Connection, row_type: type[R], condition: sa.ColumnElement[bool]) -> list[R]:

@@ -13,7 +13,7 @@ from hrm.model.states import ApplicationState, ContainerState
 from hrm.rm import records
 
 #: Alembic revisions from the first to the newest. A database whose revision is not among them is from a newer HRM.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]
 
 metadata = sa.MetaData(
@@ -52,13 +52,16 @@ def _resources() -> list[sa.Column[object]]:
     ]
 
 
-#: One row: who this cluster is. ``epoch`` grows with each start of the ResourceManager.
+#: One row: who this cluster is. ``epoch`` grows with each start of the ResourceManager. ``deleted_…_seq`` are the
+#: highest that were ever deleted: no number is given twice.
 cluster = sa.Table(
     "cluster",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("cluster_timestamp", sa.BigInteger, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("deleted_application_seq", _Seq, nullable=False, server_default="0"),
+    sa.Column("deleted_event_seq", _Seq, nullable=False, server_default="0"),
 )
 
 applications = sa.Table(
@@ -163,6 +166,9 @@ nodes = sa.Table(
     sa.Column("rack", sa.Text, nullable=False),
     *_resources(),
     sa.Column("last_seen_at", _Time, nullable=False),
+    sa.Column("drained_at", _Time),
+    sa.Column("drained_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("drain_reason", sa.Text, nullable=False, server_default=""),
 )
 
 #: No foreign keys: the log outlives what it tells about.
