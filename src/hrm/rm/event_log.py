@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Any, Protocol
 
 from hrm.model.ids import ApplicationId
@@ -71,7 +72,8 @@ class EventLog:
         while True:
             more, newest = self._more, self._newest
             if self._recent and self._recent[0].seq <= after_seq + 1:
-                page = [row for row in self._recent if row.seq > after_seq]
+                # Numbers follow each other, and a follower that keeps up lacks few.
+                page = list(islice(reversed(self._recent), max(0, self._newest - after_seq)))[::-1]
             else:
                 page = await self._read(after_seq=after_seq, application_seq=application_seq, limit=PAGE)
             for row in page:
