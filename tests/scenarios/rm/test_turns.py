@@ -95,13 +95,6 @@ async def test_a_lost_node_with_many_containers_is_given_up_in_many_turns(crowd:
     assert (await crowd.service.application(app)).tasks_pending == MANY
 
 
-async def test_others_are_served_while_much_is_done(crowd: Life) -> None:
-    await crowd.submit(tasks(count=MANY))
-    await crowd.submit()
-    assert len(await crowd.service.applications()) == 2
-    assert len(crowd.manager.containers) < MANY
-
-
 async def test_a_heartbeat_of_many_containers_reaches_them_all(crowd: Life) -> None:
     app = await granted(crowd)
     crowd.listener.heartbeat(
