@@ -14,6 +14,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from hrm.am.group_order import GroupOrder, names, never_began
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container, FinalStatus
 from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec
 from hrm.model.ids import ApplicationId
@@ -24,8 +25,6 @@ from hrm.model.units import format_duration, format_milli
 
 #: How often a task may be lost by no fault of its own before it counts as failed.
 MAX_LOSSES = 10
-#: What is said of a task that its job's end left waiting.
-NEVER_BEGAN = "never began"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,7 +165,16 @@ class TaskSetMaster:
         for group, begun in zip(job.groups, of_group, strict=True):
             self._waiting.append(_Waiting(first, first + group.tasks, begun))
             first += group.tasks
-        self._stale_groups = {position for position, waiting in enumerate(self._waiting) if waiting}
+        self._order = GroupOrder(job.groups)
+        for task in self.begun.values():
+            if task.state is TaskState.SUCCEEDED:
+                self._order.succeeded(task.group)
+        for task in self.begun.values():
+            if task.state is TaskState.FAILED:
+                self._drop_followers(task.group)
+        self._stale_groups = {
+            position for position, waiting in enumerate(self._waiting) if waiting and self._order.may_begin(position)
+        }
         self._environments = [self._group_environment(group, queue) for group in job.groups]
 
     @property
@@ -179,8 +187,18 @@ class TaskSetMaster:
             return known
         if not 0 <= index < self.task_count:
             raise IndexError(index)
-        state, message = (TaskState.KILLED, NEVER_BEGAN) if self._verdict else (TaskState.PENDING, "")
-        return Task(index=index, group=self._job.group_of(index)[0], state=state, message=message)
+        position, group = self._job.group_of(index)
+        if self._verdict or position in self._order.dropped:
+            return Task(index=index, group=position, state=TaskState.KILLED, message=never_began(group))
+        missing = self._order.waits_for(position)
+        return Task(index=index, group=position, message=f"waits for {names(missing)}" if missing else "")
+
+    @property
+    def held_back(self) -> list[tuple[str, list[str]]]:
+        """Groups of which nothing is asked for yet, each with those that it waits for."""
+        if self._verdict:
+            return []
+        return [(self._job.groups[one].name, self._order.waits_for(one)) for one in self._order.waiting]
 
     # --- what the master wants from the scheduler
 
@@ -356,7 +374,18 @@ class TaskSetMaster:
             self._stale_groups.add(task.group)
         else:
             self._enter(task, TaskState.FAILED if ended_as is TaskState.LOST else ended_as)
+            if task.state is TaskState.SUCCEEDED:
+                self._stale_groups.update(self._order.succeeded(task.group))
+            elif task.state is TaskState.FAILED:
+                self._drop_followers(task.group)
             self._end_if_too_many_failed(actions)
+
+    def _drop_followers(self, position: int) -> None:
+        """Groups that wait for this one never begin: none of their tasks has."""
+        for follower in self._order.failed(position):
+            self._waiting[follower].clear()
+            self.counts.pending -= self._job.groups[follower].tasks
+            self.counts.killed += self._job.groups[follower].tasks
 
     def _end_if_too_many_failed(self, actions: Actions) -> None:
         limit = self._job.max_failures
@@ -399,7 +428,11 @@ class TaskSetMaster:
     def _failure_message(self, failed: int) -> str:
         first = min((task for task in self.begun.values() if task.state is TaskState.FAILED), key=lambda one: one.index)
         total = self.task_count
-        return first.message if total == 1 else f"{failed} of {total} tasks failed; task {first.index}: {first.message}"
+        if total == 1:
+            return first.message
+        dropped = [self._job.groups[position].name for position in sorted(self._order.dropped)]
+        rest = f"; never began for it: {names(dropped)}" if dropped else ""
+        return f"{failed} of {total} tasks failed; task {first.index}: {first.message}{rest}"
 
     def _group_environment(self, group: TaskGroupSpec, queue: str) -> dict[str, str]:
         environment = {

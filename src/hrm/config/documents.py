@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hrm.config.keys import KeyPath, show_path
+from hrm.config.keys import KeyPath, read_path, show_path
 from hrm.model.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ class Document:
 
     def add_error(self, path: KeyPath, error: InvalidInput) -> None:
         """Note an error that a value of the model raised about what stands at ``path``."""
-        field = tuple(part for part in error.field.split(".") if part)
-        self.add(path + field, error.problem, next_step=error.next_step)
+        self.add(path + read_path(error.field), error.problem, next_step=error.next_step)
 
     def raise_findings(self) -> None:
         """Raises BadDocument iff there is any finding."""

@@ -60,6 +60,9 @@ class NamedGroupShape(GroupShape):
 
     name: str | None = Field(default=None, description="Name of the group.")
     priority: int | None = Field(default=None, description="Lower runs first within the job.")
+    depends_on: list[str] | None = Field(
+        default=None, description="Groups whose tasks must all have succeeded before these begin."
+    )
 
 
 class JobShape(GroupShape):
@@ -97,6 +100,7 @@ def parse_job(document: Document, directory: Path) -> JobSpec:
                 directory,
                 name=group.name if group.name is not None else f"group{number}",
                 priority=group.priority or 0,
+                depends_on=tuple(group.depends_on or ()),
             )
             for number, group in enumerate(shape.groups)
         ]
@@ -115,7 +119,15 @@ def parse_job(document: Document, directory: Path) -> JobSpec:
 
 
 def _group(
-    document: Document, path: KeyPath, own: GroupShape, outer: GroupShape, directory: Path, *, name: str, priority: int
+    document: Document,
+    path: KeyPath,
+    own: GroupShape,
+    outer: GroupShape,
+    directory: Path,
+    *,
+    name: str,
+    priority: int,
+    depends_on: tuple[str, ...] = (),
 ) -> TaskGroupSpec | None:
     """One group, ``outer`` filling in what it does not say; None, with findings added, where that is wrong."""
 
@@ -148,6 +160,7 @@ def _group(
             timeout_s=pick("timeout"),
             priority=priority,
             gpu_model=pick("gpu_model"),
+            depends_on=depends_on,
         )
     except InvalidInput as error:
         document.add_error(path, error)

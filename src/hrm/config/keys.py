@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 KeyPath = tuple[str | int, ...]
+_PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 def show_path(path: KeyPath) -> str:
@@ -17,6 +19,11 @@ def show_path(path: KeyPath) -> str:
         else:
             shown += f".{part}" if shown else str(part)
     return shown
+
+
+def read_path(shown: str) -> KeyPath:
+    """The path that `show_path` shows so; what has no brackets and dots of its own is one key."""
+    return tuple(int(number) if number else key for key, number in _PART.findall(shown))
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

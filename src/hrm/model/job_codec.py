@@ -5,7 +5,8 @@
  "terminal": {"rows": 24, "columns": 80},
  "groups": [{"name": "main", "command": ["python", "train.py"], "tasks": 4, "env": {"SEED": "1"},
              "resources": {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 500},
-             "workdir": "/data", "retries": 0, "timeout_s": 3600.0, "priority": 0, "gpu_model": null}]}
+             "workdir": "/data", "retries": 0, "timeout_s": 3600.0, "priority": 0, "gpu_model": null,
+             "depends_on": []}]}
 ```
 
 Amounts are exact integers; human forms (``4G``) are read by the command line and by job files, not here. Only
@@ -40,6 +41,7 @@ _GROUP_FIELDS = (
     "timeout_s",
     "priority",
     "gpu_model",
+    "depends_on",
 )
 #: Names of amounts in the model's own messages, which speak of human forms, as they stand here.
 _WIRE_FIELD = {
@@ -85,6 +87,7 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
                 "timeout_s": group.timeout_s,
                 "priority": group.priority,
                 "gpu_model": group.gpu_model,
+                "depends_on": list(group.depends_on),
             }
             for group in job.groups
         ],
@@ -125,6 +128,7 @@ def _group(data: object, path: str) -> TaskGroupSpec:
         raise InvalidInput("is missing", field=f"{path}.command", next_step='give "command": ["program", "argument"]')
     command = _list(fields["command"], f"{path}.command")
     timeout_s = fields.get("timeout_s")
+    depends_on = _list(fields.get("depends_on", []), f"{path}.depends_on")
     with _at(path):
         return TaskGroupSpec(
             command=tuple(_text(part, f"command[{position}]") for position, part in enumerate(command)),
@@ -137,6 +141,7 @@ def _group(data: object, path: str) -> TaskGroupSpec:
             timeout_s=None if timeout_s is None else _seconds(timeout_s, "timeout_s"),
             priority=_integer(fields.get("priority", 0), "priority"),
             gpu_model=_optional_text(fields.get("gpu_model"), "gpu_model"),
+            depends_on=tuple(_text(name, f"depends_on[{number}]") for number, name in enumerate(depends_on)),
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 
 from hrm.model.errors import InvalidInput, TooLarge
 from hrm.model.resources import Resources
@@ -39,6 +41,8 @@ class TaskGroupSpec:
     #: Lower is more urgent within the job.
     priority: int = 0
     gpu_model: str | None = None
+    #: Names of groups of the job whose tasks must all have succeeded before one of these begins (Slurm's afterok).
+    depends_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.command or not self.command[0]:
@@ -129,6 +133,8 @@ class JobSpec:
         if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
             raise InvalidInput(f"must be from {-MAX_PRIORITY} to {MAX_PRIORITY}: {self.priority}", field="priority")
         _check_name(self.name)
+        if any(group.depends_on for group in self.groups):
+            _check_dependencies(self.groups)
 
     @property
     def task_count(self) -> int:
@@ -155,6 +161,34 @@ class JobSpec:
 
     def in_queue(self, queue: str) -> JobSpec:
         return replace(self, queue=queue)
+
+
+def _check_dependencies(groups: tuple[TaskGroupSpec, ...]) -> None:
+    """Every name is a group's, none is named twice, and some order satisfies them all."""
+    positions = {group.name: position for position, group in enumerate(groups)}
+    for position, group in enumerate(groups):
+        seen: set[str] = set()
+        for number, name in enumerate(group.depends_on):
+            where = f"groups[{position}].depends_on[{number}]"
+            if name not in positions:
+                near = difflib.get_close_matches(name[:MAX_NAME_CHARS], positions, n=1)
+                hint = f"did you mean {near[0]}?" if near else "name other groups of this job"
+                raise InvalidInput(f"no group is called {name!r:.80}", field=where, next_step=hint)
+            if name in seen:
+                raise InvalidInput(f"names {name!r:.80} twice", field=where)
+            seen.add(name)
+    try:
+        TopologicalSorter({group.name: group.depends_on for group in groups}).prepare()
+    except CycleError as error:
+        # The standard library names what comes first first; people say who waits for whom.
+        circle = error.args[1][:0:-1]
+        begin = circle.index(min(circle, key=positions.__getitem__))
+        circle = [*circle[begin:], *circle[: begin + 1]]
+        raise InvalidInput(
+            f"groups wait for each other in a circle: {' → '.join(circle[:8])}{' …' if len(circle) > 8 else ''}",
+            field=f"groups[{positions[circle[0]]}].depends_on",
+            next_step="take one of them out",
+        ) from None
 
 
 def _size_bytes(text: str, field: str) -> int:

@@ -269,7 +269,7 @@ class Service:
         rows = {task.task_index: task for task in await self._manager.store.tasks(row.seq, first=offset, count=limit)}
 
         def over(index: int) -> TaskReport:
-            return reporting.ended_task(rows.get(index), index, job.group_of(index)[1].name)
+            return reporting.ended_task(rows.get(index), index, job.group_of(index)[1])
 
         return await _in_slices(over, range(offset, min(offset + limit, job.task_count)))
 
@@ -309,7 +309,7 @@ class Service:
         app = self._live(application_id)
         if app is None:
             raise NotFound(f"{application_id} does not wait: it is over", next_step="`hrm ps --all` says how it ended")
-        return self._manager.scheduler.explain(app.id)
+        return reporting.explanation(app, self._manager.scheduler)
 
     # --- queues and nodes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hrm.am.protocol import AllocateResponse, Container, FinalStatus
-from hrm.am.task_set import MAX_LOSSES, Actions, TaskSetMaster
+from hrm.am.task_set import MAX_LOSSES, Actions, Task, TaskSetMaster
 from hrm.model.containers import ExitReason, ExitRecord
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec, TaskGroupSpec
@@ -213,3 +213,74 @@ def test_a_second_life_goes_on_where_the_first_was():
     drive._next = 10
     drive.run(0)
     assert drive.master.verdict == (FinalStatus.SUCCEEDED, "")
+
+
+def test_a_group_is_asked_for_when_all_that_it_depends_on_succeeded():
+    drive = Drive(
+        tasks(2, name="train"), tasks(1, name="clean"), tasks(3, name="report", depends_on=("train", "clean"))
+    )
+    assert drive.asked == [2, 1]
+    assert drive.master.held_back == [("report", ["train", "clean"])]
+    assert drive.master.task(3).message == "waits for train, clean"
+    drive.run(0)
+    clean, _ = drive.grant(group=1)
+    drive.end(clean, 0)
+    assert drive.asked == []
+    drive.run(0)
+    assert drive.asked == [3]
+    assert drive.master.held_back == []
+    assert drive.master.verdict is None
+
+
+def test_a_retry_that_succeeds_frees_the_groups_behind_it():
+    drive = Drive(tasks(1, name="train", retries=1), tasks(1, name="report", depends_on=("train",)))
+    drive.run(1)
+    assert drive.asked == [1]
+    drive.run(0)
+    assert drive.asked == [1]
+
+
+def test_a_failure_lets_no_group_behind_it_begin_but_the_others_run_on():
+    drive = Drive(
+        tasks(2, name="train"),
+        tasks(3, name="report", depends_on=("train",)),
+        tasks(1, name="mail", depends_on=("report",)),
+        tasks(1, name="clean"),
+    )
+    drive.run(3)
+    assert [drive.master.task(index).state for index in range(7)] == [
+        TaskState.FAILED,
+        TaskState.PENDING,
+        *[TaskState.KILLED] * 4,
+        TaskState.PENDING,
+    ]
+    assert drive.master.task(2).message == "never began: it runs only after train succeeded"
+    drive.run(0)
+    assert drive.master.verdict is None
+    clean, _ = drive.grant(group=3)
+    drive.end(clean, 0)
+    assert drive.master.verdict == (
+        FinalStatus.FAILED,
+        "1 of 7 tasks failed; task 0: exit code 3; never began for it: report, mail",
+    )
+    assert drive.master.counts.killed == 4
+    assert drive.master.progress == 1.0
+
+
+def test_a_second_life_knows_which_groups_may_begin():
+    spec = JobSpec(groups=(tasks(1, name="train"), tasks(2, name="report", depends_on=("train",))))
+    for state, asked, killed in ((TaskState.SUCCEEDED, [2], 0), (TaskState.FAILED, [], 2), (TaskState.PENDING, [1], 0)):
+        known = Task(index=0, state=state, attempt=1)
+        master = TaskSetMaster(APP, spec, user="ada", queue="research", tasks=[known])
+        assert [ask.count for ask in master.next_request().asks] == asked
+        assert master.counts.killed == killed
+
+
+def test_killing_a_job_kills_the_groups_that_wait_for_others():
+    drive = Drive(tasks(1, name="train"), tasks(2, name="report", depends_on=("train",)))
+    running, _ = drive.grant()
+    drive.master.kill("enough")
+    assert drive.master.held_back == []
+    drive.end(running, 143)
+    assert drive.master.verdict == (FinalStatus.KILLED, "enough")
+    assert drive.master.counts.killed == 3

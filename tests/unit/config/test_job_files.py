@@ -128,6 +128,34 @@ def test_a_wrong_value_is_named_with_what_was_wanted(text: str, problem: str) ->
     assert problem in finding
 
 
+def test_a_dependency_that_is_no_group_is_found_with_its_line_and_the_nearest_right_name() -> None:
+    text = """\
+command: [true]
+groups:
+  - {name: train}
+  - name: report
+    depends_on:
+      - trian
+"""
+
+    assert findings(text) == [
+        "job.yaml:6: groups[1].depends_on[0]: no group is called 'trian' (did you mean train?)"
+    ]  # fmt: skip
+
+
+def test_groups_that_wait_for_each_other_in_a_circle_are_found_with_their_line() -> None:
+    text = """\
+command: [true]
+groups:
+  - {name: a, depends_on: [b]}
+  - {name: b, depends_on: [a]}
+"""
+
+    assert findings(text) == [
+        "job.yaml:3: groups[0].depends_on: groups wait for each other in a circle: a → b → a (take one of them out)"
+    ]  # fmt: skip
+
+
 def test_a_name_with_shell_characters_is_just_a_name() -> None:
     assert job("{name: '$(rm -rf /); `x` | y', command: [a]}").name == "$(rm -rf /); `x` | y"
 

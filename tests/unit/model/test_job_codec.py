@@ -139,6 +139,10 @@ def group(**fields: Any) -> dict[str, Any]:
         (group(timeout_s=10**400), "groups[1].timeout_s", "out of range"),
         (group(timeout_s=0), "groups[1].timeout_s", "must be above zero"),
         (group(workdir="here"), "groups[1].workdir", "absolute path"),
+        (group(depends_on="main"), "groups[1].depends_on", "must be a list"),
+        (group(depends_on=[1]), "groups[1].depends_on[0]", "must be text"),
+        (group(depends_on=["mian"]), "groups[1].depends_on[0]", "did you mean main?"),
+        (group(depends_on=["second"]), "groups[1].depends_on", "circle"),
     ],
 )
 def test_an_error_names_the_field_and_what_is_wrong_with_it(data: object, field: str, words: str) -> None:

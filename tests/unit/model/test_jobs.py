@@ -114,6 +114,31 @@ def test_a_job_that_makes_no_sense_is_refused_with_its_field(changes: dict[str, 
     assert refusal.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("depends_on", "field", "words"),
+    [
+        ((("trian",), ()), "groups[0].depends_on[0]", "no group is called 'trian'\n  next: did you mean train?"),
+        ((("else",), ()), "groups[0].depends_on[0]", "name other groups of this job"),
+        ((("train", "train"), ()), "groups[0].depends_on[1]", "names 'train' twice"),
+        ((("report",), ()), "groups[0].depends_on", "in a circle: report → report"),
+        ((("train",), ("report",)), "groups[0].depends_on", "in a circle: report → train → report"),
+    ],
+)
+def test_groups_depend_on_groups_that_are_there_and_not_in_a_circle(
+    depends_on: tuple[tuple[str, ...], tuple[str, ...]], field: str, words: str
+) -> None:
+    report, train = depends_on
+    with pytest.raises(InvalidInput) as refusal:
+        job(group(name="report", depends_on=report), group(name="train", depends_on=train))
+    assert refusal.value.field == field
+    assert words in f"{refusal.value}"
+
+
+def test_a_chain_of_very_many_groups_is_no_circle() -> None:
+    chain = [group(name="0"), *(group(name=str(one), depends_on=(str(one - 1),)) for one in range(1, 5000))]
+    assert job(*chain).task_count == 5000
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(0, 80), (24, 0), (-1, 80), (24, 10_001)])
 def test_a_terminal_has_a_size_that_can_be(rows: int, columns: int) -> None:
     with pytest.raises(InvalidInput, match=r"^terminal: "):
