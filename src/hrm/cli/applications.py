@@ -20,6 +20,7 @@ from hrm.cli.output import (
     show_time,
 )
 from hrm.cli.selectors import ACTIVE, AppArgument, me, select, select_one
+from hrm.model.nodes import is_virtual
 from hrm.model.reports import ApplicationReport, Explanation, TaskAttemptReport
 from hrm.model.states import ApplicationState
 
@@ -183,6 +184,10 @@ def _tasks(report: ApplicationReport) -> str:
     return f"{report.tasks_succeeded}/{report.tasks_total}{running}{failed}"
 
 
+def _granted(attempt: TaskAttemptReport) -> str:
+    return show_amounts(attempt.resources, virtual=any(map(is_virtual, attempt.device_ids)))
+
+
 _APPLICATION_COLUMNS = (
     Column("ID", lambda r: short_id(r.application_id), right=True),
     Column("QUEUE", lambda r: r.queue, shrinks=True),
@@ -204,5 +209,5 @@ _ATTEMPT_COLUMNS = (
     Column("STARTED", lambda r: show_time(r.started_at)),
     Column("TIME", lambda r: show_span(r.started_at, r.ended_at), right=True),
     Column("NODE", lambda r: r.node_id, shrinks=True),
-    Column("RESOURCES", lambda r: show_amounts(r.resources), shrinks=True),
+    Column("RESOURCES", _granted, shrinks=True),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hrm.cli.gpus import gpus, show_models
 from hrm.cli.output import (
     Column,
     Output,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 NodesArgument = Annotated[list[str], typer.Argument(metavar="NODE", help="As `hrm nodes` names them.")]
 queues_app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 nodes_app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+nodes_app.command("gpus")(gpus)
 
 
 @queues_app.callback()
@@ -154,7 +156,7 @@ def _indented(report: QueueReport) -> str:
 
 def _gpus(report: NodeReport) -> str:
     shown = show_used(report.used, report.total, GPUS)
-    return f"{shown} virtual" if any(device.virtual for device in report.devices) else shown
+    return f"{shown} {show_models(report)}".rstrip()
 
 
 def _drained(report: NodeReport) -> str:

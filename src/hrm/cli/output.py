@@ -80,8 +80,8 @@ def clean(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def show_amounts(amounts: Mapping[str, int] | None) -> str:
-    """``2 cpu 4G 1 gpu``; "-" for nothing, for none and for no limit."""
+def show_amounts(amounts: Mapping[str, int] | None, *, virtual: bool = False) -> str:
+    """``2 cpu 4G 1 gpu``; "-" for nothing, for none and for no limit. ``virtual``: its GPUs are."""
     if amounts is None:
         return "-"
     named = {name: amount for name, amount in amounts.items() if 0 < amount < LARGEST}
@@ -89,9 +89,9 @@ def show_amounts(amounts: Mapping[str, int] | None) -> str:
     if vcores := named.pop(VCORES, 0):
         parts.append(f"{format_milli(vcores)} cpu")
     if memory := named.pop(MEMORY, 0):
-        parts.append(_short_memory(memory))
+        parts.append(short_memory(memory))
     if gpus := named.pop(GPUS, 0):
-        parts.append(f"{format_milli(gpus)} gpu")
+        parts.append(f"{format_milli(gpus)} {'virtual gpu' if virtual else 'gpu'}")
     parts += [f"{amount} {name}" for name, amount in named.items()]
     return " ".join(parts) or "-"
 
@@ -101,7 +101,7 @@ def show_used(used: Mapping[str, int], total: Mapping[str, int], name: str) -> s
     whole = total.get(name, 0)
     if not whole:
         return "-"
-    show_one = _short_memory if name == MEMORY else format_milli
+    show_one = short_memory if name == MEMORY else format_milli
     return f"{show_one(used.get(name, 0))}/{show_one(whole)}"
 
 
@@ -125,7 +125,7 @@ def short_id(application_id: str) -> str:
     return application_id.rpartition("_")[2].lstrip("0") or "0"
 
 
-def _short_memory(mib: int) -> str:
+def short_memory(mib: int) -> str:
     """At most one decimal, for a column; exact MiB are in the JSON."""
     for unit, size in (("T", 1 << 20), ("G", 1 << 10)):
         if mib >= size:

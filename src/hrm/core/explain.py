@@ -182,9 +182,10 @@ def _too_large(shape: Shape, nodes: Sequence[Node]) -> Finding:
     nearest = max(nodes, key=lambda node: (_part_there(node, shape), size(node.spec.total)))
     there = _size_for(nearest, shape)
     model = f" of model {shape.gpu_model}" if shape.gpu_model and shape.gpus else ""
+    has = f"{there}{model}" if model else nearest.spec.size
     return Finding(
         Reason.NEVER_FITS,
-        f"asks for {say_shape(shape)}; the largest node, {nearest.node_id}, has {there}{model}",
+        f"asks for {say_shape(shape)}; the largest node, {nearest.node_id}, has {has}",
         [
             {
                 "kind": "largest_node",
