@@ -7,9 +7,10 @@ Its methods and its calls of the listener all happen on one asyncio loop, the Re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
     ContainerUsage,
     ExitRecord,
@@ -77,6 +78,21 @@ class Engine(Protocol):
 
     def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
         """The ends of these are safe in the store: the node may forget them (their logs stay)."""
+
+    def forget(self, node_id: str, container_ids: Sequence[str]) -> None:
+        """The ResourceManager knows these no more: clear away what they left on the node, their logs too.
+
+        Nothing happens to those that run, or whose end is not acknowledged.
+        """
+
+    async def clean(
+        self, node_id: str, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float
+    ) -> Freed:
+        """Clear away what containers left on the node beyond ``policy``; with ``dry_run`` only say what that would be.
+
+        Only of containers whose end is acknowledged, and not of the applications in ``spare``. Ends after about
+        ``budget_s``, then with ``more`` to do. Raises ClusterError.
+        """
 
     async def read_log(
         self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int

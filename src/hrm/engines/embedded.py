@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hrm.engines.base import EngineListener
+from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
     ContainerUsage,
     ExitRecord,
@@ -28,7 +29,7 @@ class EmbeddedEngine:
     """One node, the machine we are on. ``state_dir`` belongs to the node and outlives the engine.
 
     ``node`` says what it lends besides ``gpus``, whose devices are added. ``probe`` tells how they do; it is asked
-    every ``gpu_interval_s``.
+    every ``gpu_interval_s``. ``keep`` bounds what stays of ended containers where nobody asks to `clean`.
     """
 
     name = "embedded"
@@ -42,6 +43,7 @@ class EmbeddedEngine:
         gpus: NodeGpus | None = None,
         probe: GpuProbe | None = None,
         gpu_interval_s: float = GPU_INTERVAL_S,
+        keep: CleanPolicy | None = None,
     ) -> None:
         self._node = node
         self._gpus = gpus or NodeGpus()
@@ -52,6 +54,7 @@ class EmbeddedEngine:
             gpus=self._gpus,
             probe=probe,
             gpu_interval_s=gpu_interval_s,
+            keep=keep,
         )
 
     async def start(self, listener: EngineListener) -> None:
@@ -71,6 +74,14 @@ class EmbeddedEngine:
 
     def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
         self._on(node_id).acknowledge(container_ids)
+
+    def forget(self, node_id: str, container_ids: Sequence[str]) -> None:
+        self._on(node_id).forget(container_ids)
+
+    async def clean(
+        self, node_id: str, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float
+    ) -> Freed:
+        return await self._on(node_id).clean(policy, spare=spare, dry_run=dry_run, budget_s=budget_s)
 
     async def read_log(
         self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int

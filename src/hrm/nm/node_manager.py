@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
     ContainerUsage,
     ExitReason,
@@ -25,6 +26,7 @@ from hrm.model.containers import (
     StartRecord,
 )
 from hrm.model.errors import ClusterError, InvalidInput, NotFound
+from hrm.nm.cleaner import Cleaner, application_of
 from hrm.nm.environment import base_environment, container_environment
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
@@ -39,6 +41,10 @@ _log = structlog.get_logger(__name__)
 _RECONNECT_S = 1.0
 #: How often GPUs are looked at: a look costs a process that lives for a tenth of a second.
 GPU_INTERVAL_S = 15.0
+#: After so long without being asked the node clears up by itself.
+SILENCE_S = 6 * 3600.0
+#: How long one clearing up may take.
+CLEAN_BUDGET_S = 60.0
 
 
 class NodeListener(Protocol):
@@ -63,7 +69,8 @@ class NodeListener(Protocol):
 class NodeManager:
     """See the module. ``state_dir`` is the node's own; it is made (0700) if it does not exist.
 
-    ``probe`` is asked every ``gpu_interval_s`` how the GPUs do; None where there is nothing to ask.
+    ``probe`` is asked every ``gpu_interval_s`` how the GPUs do; None where there is nothing to ask. ``keep`` is what
+    it keeps to by itself when nobody has asked it to `clean` for `SILENCE_S`.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class NodeManager:
         gpus: NodeGpus | None = None,
         probe: GpuProbe | None = None,
         gpu_interval_s: float = GPU_INTERVAL_S,
+        keep: CleanPolicy | None = None,
     ) -> None:
         self._node_id = node_id
         self._state_dir = state_dir.absolute()
@@ -86,6 +94,9 @@ class NodeManager:
         self._client = ShepherdClient(self._state_dir)
         self._inputs = Inputs(self._state_dir)
         self._usage = UsageSampler(self._state_dir)
+        self._cleaner = Cleaner(self._state_dir)
+        self._keep = keep
+        self._cleaned_at = 0.0
         self._listener: NodeListener | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[str, Running] = {}
@@ -110,6 +121,8 @@ class NodeManager:
         self._spawn(self._heartbeats())
         if self._probe is not None:
             self._spawn(self._watch_gpus(self._probe))
+        if self._keep is not None:
+            self._spawn(self._bound_itself(self._keep))
 
     async def close(self) -> None:
         """Let go of everything. The containers live on under the shepherd."""
@@ -198,6 +211,42 @@ class NodeManager:
         for container_id in container_ids:
             self._ended.pop(container_id, None)
         self._client.send({"op": "ack", "ids": list(container_ids)})
+
+    def forget(self, container_ids: Sequence[str]) -> None:
+        """Clear away what these left, but of none that runs or whose end is not acknowledged."""
+        self._spawn(self._forget([*container_ids]))
+
+    async def _forget(self, container_ids: list[str]) -> None:
+        try:
+            await asyncio.to_thread(self._cleaner.forget, container_ids)
+        except OSError as error:
+            # What stays is old one day, and then it goes.
+            _log.warning("cannot clear away what containers left", containers=len(container_ids), error=str(error))
+
+    async def clean(
+        self, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float = CLEAN_BUDGET_S
+    ) -> Freed:
+        """See `hrm.nm.cleaner.Cleaner.clean`. Raises ClusterError."""
+        self._cleaned_at = asyncio.get_running_loop().time()
+        try:
+            return await asyncio.to_thread(self._cleaner.clean, policy, spare=spare, dry_run=dry_run, budget_s=budget_s)
+        except OSError as error:
+            raise ClusterError(f"cannot clear up {self._state_dir}: {error}", next_step="check the disk") from None
+
+    async def _bound_itself(self, keep: CleanPolicy) -> None:
+        """What the ResourceManager should ask for, should it not. Its live applications are then those seen here."""
+        loop = asyncio.get_running_loop()
+        self._cleaned_at = loop.time()
+        while True:
+            await asyncio.sleep(SILENCE_S / 4)
+            if loop.time() - self._cleaned_at >= SILENCE_S:
+                spare = {application_of(container_id) for container_id in (*self._running, *self._ended)}
+                try:
+                    freed = await self.clean(keep, spare=spare, dry_run=False)
+                except ClusterError as error:
+                    _log.error(error.message)
+                else:
+                    _log.info("cleared up unasked", scratch=freed.scratch, logs=freed.logs)
 
     def close_stdin(self, container_id: str) -> None:
         self._inputs.close(container_id)

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from functools import partial
 
 from hrm.engines.base import Engine
+from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
     ContainerUsage,
     ExitReason,
@@ -26,6 +27,7 @@ from hrm.model.containers import (
     StartRecord,
 )
 from hrm.model.errors import NotFound
+from hrm.model.ids import ContainerId
 from hrm.model.nodes import NodeSpec
 from hrm.testing.conditions import eventually_async
 
@@ -319,6 +321,60 @@ async def check_ends_are_told_until_acknowledged(maker: EngineMaker) -> None:
         assert (await run.log(first), await run.log(second)) == ("", ""), "logs stay"
 
 
+async def check_what_is_forgotten_is_gone_and_nothing_else(maker: EngineMaker) -> None:
+    async with started(maker("forget")) as run:
+        gone, kept = run.launch("sh", "-c", "echo one"), run.launch("sh", "-c", "echo two")
+        runs = run.launch("sh", "-c", "echo three; sleep 1000")
+        await run.ended(gone)
+        await run.ended(kept)
+        await run.printed(runs, "three")
+        run.engine.acknowledge(run.node_id, [gone])
+        # What is asked for after it has been done.
+        await run.ended(run.launch("true"))
+        run.engine.forget(run.node_id, [gone, kept, runs, "container_e01_1_0001_01_999999", "../logs"])
+        await eventually_async(partial(_has_no_log, run, gone), describe=f"{gone} is forgotten")
+        assert (await run.log(kept), await run.log(runs)) == ("two\n", "three\n"), "not over, or not acknowledged"
+        run.stop(runs, grace_s=0)
+        await run.ended(runs)
+
+
+async def check_cleaning_spares_what_runs_what_is_unacknowledged_and_who_is_named(maker: EngineMaker) -> None:
+    async with started(maker("clean")) as run:
+        over, unacknowledged = run.launch("sh", "-c", "echo one"), run.launch("sh", "-c", "echo two")
+        runs = run.launch("sh", "-c", "echo three; sleep 1000")
+        for container_id in (over, unacknowledged):
+            await run.ended(container_id)
+        await run.printed(runs, "three")
+        run.engine.acknowledge(run.node_id, [over])
+        await run.ended(run.launch("true"))
+
+        async def clean(*spare: str, dry_run: bool = False) -> Freed:
+            policy = CleanPolicy(logs_age_s=0.0, scratch_age_s=0.0)
+            return await run.engine.clean(run.node_id, policy, spare=spare, dry_run=dry_run, budget_s=30.0)
+
+        assert await clean(str(ContainerId.parse(over).attempt.application)) == Freed()
+        told = await clean(dry_run=True)
+        assert (told.logs, await run.log(over)) == (1, "one\n")
+        assert await clean() == told
+        assert await clean() == Freed()
+        assert await _has_no_output(run, over)
+        assert (await run.log(unacknowledged), await run.log(runs)) == ("two\n", "three\n")
+        run.stop(runs, grace_s=0)
+        await run.ended(runs)
+
+
+async def _has_no_log(run: EngineHarness, container_id: str) -> bool:
+    with contextlib.suppress(NotFound):
+        await run.log(container_id)
+        return False
+    return True
+
+
+async def _has_no_output(run: EngineHarness, container_id: str) -> bool:
+    """True also where it is known still that there was such a container."""
+    return await _has_no_log(run, container_id) or await run.log(container_id) == ""
+
+
 async def _is_gone(run: EngineHarness, pid: str) -> bool:
     return (await run.ended(run.launch("sh", "-c", f"kill -0 {pid}"))).exit_code != 0
 
@@ -347,6 +403,8 @@ ENGINE_CHECKS: tuple[EngineCheck, ...] = (
     check_unknown_and_ended_containers_are_no_error,
     check_what_ran_meanwhile_is_adopted,
     check_ends_are_told_until_acknowledged,
+    check_what_is_forgotten_is_gone_and_nothing_else,
+    check_cleaning_spares_what_runs_what_is_unacknowledged_and_who_is_named,
 )
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hrm.engines.base import EngineListener
+from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, StartRecord
 from hrm.model.errors import NotFound
+from hrm.model.ids import ContainerId
 from hrm.model.nodes import NodeSpec
 from hrm.testing.clock import ManualClock
 from hrm.testing.fake_programs import CommandNotFound, Processes, Program
@@ -38,6 +40,14 @@ class FakeContainer:
     @property
     def running(self) -> bool:
         return self.started is not None and self.ended is None
+
+    @property
+    def application_id(self) -> str:
+        return str(ContainerId.parse(self.spec.container_id).attempt.application)
+
+    @property
+    def log_bytes(self) -> int:
+        return sum(len(log) for log in self.logs.values())
 
     def write(self, stream: str, data: bytes) -> None:
         """Add to a log, up to its limit."""
@@ -140,6 +150,33 @@ class FakeCluster:
         running = [c.started for c in containers if c.started and not c.ended]
         finished = [c.ended for c in containers if c.ended and not c.acknowledged]
         self._tell(node, lambda listener: listener.node_registered(node.spec, running, finished, _ISOLATION))
+
+    def forget(self, node: FakeNode, container_ids: Sequence[str]) -> None:
+        """Of these, those that ended and are acknowledged were never there."""
+        for container_id in container_ids:
+            container = node.containers.get(container_id)
+            if container is not None and container.acknowledged:
+                del node.containers[container_id]
+
+    def clean(self, node: FakeNode, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool) -> Freed:
+        """Only logs are here; a container whose logs are cleared away is forgotten."""
+        over = [
+            container
+            for container in node.containers.values()
+            if container.ended and container.acknowledged and container.application_id not in spare
+        ]
+        over.sort(key=lambda container: container.ended.ended_at if container.ended else 0.0)
+        left = sum(container.log_bytes for container in over)
+        freed = Freed()
+        for container in over:
+            assert container.ended is not None
+            old = policy.logs_age_s is not None and self.now() - container.ended.ended_at >= policy.logs_age_s
+            if old or (policy.logs_bytes is not None and left > policy.logs_bytes):
+                left -= container.log_bytes
+                freed += Freed(logs=1, logs_bytes=container.log_bytes)
+                if not dry_run:
+                    del node.containers[container.spec.container_id]
+        return freed
 
     def now(self) -> float:
         return self.clock.now() if self.clock else time.time()

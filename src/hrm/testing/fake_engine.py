@@ -7,9 +7,10 @@ listener would hear, `repeat_reports` tells it twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from hrm.engines.base import EngineListener
+from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import ContainerUsage, ExitReason, LaunchSpec, LogChunk, LogStream, NodeUsage
 from hrm.model.errors import NotFound
 from hrm.model.nodes import NodeSpec
@@ -39,6 +40,8 @@ class FakeEngine:
         self.launches: list[LaunchSpec] = []
         #: Every id that was acknowledged, repeats too.
         self.acknowledged: list[str] = []
+        #: (policy, spared applications, dry run) of each `clean`.
+        self.cleanings: list[tuple[CleanPolicy, frozenset[str], bool]] = []
         self._heartbeat_interval_s = heartbeat_interval_s
         self._listener: EngineListener | None = None
         self._heart: asyncio.Task[None] | None = None
@@ -85,6 +88,15 @@ class FakeEngine:
             container = self.cluster.node(node_id).containers.get(container_id)
             if container and container.ended:
                 container.acknowledged = True
+
+    def forget(self, node_id: str, container_ids: Sequence[str]) -> None:
+        self.cluster.forget(self.cluster.node(node_id), container_ids)
+
+    async def clean(
+        self, node_id: str, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float
+    ) -> Freed:
+        self.cleanings.append((policy, frozenset(spare), dry_run))
+        return self.cluster.clean(self.cluster.node(node_id), policy, spare=spare, dry_run=dry_run)
 
     async def read_log(
         self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int

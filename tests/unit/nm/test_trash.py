@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hrm.nm.trash import FOLDER, Trash, tree_bytes
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -75,7 +80,25 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert (elsewhere / "c1").exists()
 
 
-def test_a_directory_whose_owner_lost_the_rights_to_it_goes_too(node: Path) -> None:
+@pytest.fixture
+def node_of_a_user() -> Iterator[Path]:
+    """A node's directory, and we are no root while the test runs: rights mean nothing to root."""
+    path = Path(tempfile.mkdtemp(prefix="hrm-trash-"))
+    (path / "containers").mkdir()
+    user = os.geteuid()
+    if user == 0:
+        os.chown(path, NOBODY, NOBODY)
+        os.chown(path / "containers", NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    try:
+        yield path
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(path)
+
+
+def test_a_directory_whose_owner_lost_the_rights_to_it_goes_too(node_of_a_user: Path) -> None:
+    node = node_of_a_user
     home = node / "containers" / "c1"
     (home / "locked" / "deeper").mkdir(parents=True)
     (home / "locked" / "deeper" / "file").write_text("x")
