@@ -39,6 +39,7 @@ from hrm.model.nodes import NodeSpec
 from hrm.model.reports import ReloadReport
 from hrm.nm.gpus.allow_list import NoSuchGpu
 from hrm.nm.gpus.discovery import choose_probe, discover
+from hrm.nm.shepherd import faults
 from hrm.rm.event_log import EventLog
 from hrm.rm.listener import PATIENCE_S, Listener
 from hrm.rm.manager import ResourceManager
@@ -88,7 +89,7 @@ async def serve(options: Options) -> None:
         try:
             address = f"http://{_host_in_url(config.server.host)}:{listening.getsockname()[1]}"
             lock.note(address=address)
-            store = open_store(home.database, now=time.time())
+            store = open_store(home.database, now=time.time(), fault=faults.within("store"))
             try:
                 await _serve(options, home, config_path, config, store, listening, address, lock)
             finally:

@@ -33,7 +33,7 @@ from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.gpus.tenants import identify
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, read_log
-from hrm.nm.shepherd import records
+from hrm.nm.shepherd import faults, records
 from hrm.nm.shepherd_client import ShepherdClient
 from hrm.nm.usage import Running, UsageSampler
 
@@ -178,6 +178,7 @@ class NodeManager:
         for spec in specs:
             if not records.is_container_id(spec.container_id):
                 raise InvalidInput(f"not a container id: {spec.container_id!r}")
+        faults.point("node.launch")
         for spec in specs:
             work_dir = str(self._state_dir / records.CONTAINERS / spec.container_id)
             env = container_environment(
@@ -208,6 +209,7 @@ class NodeManager:
         self._client.send({"op": "signal", "id": container_id, "signum": signum})
 
     def acknowledge(self, container_ids: Sequence[str]) -> None:
+        faults.point("node.acknowledge")
         for container_id in container_ids:
             self._ended.pop(container_id, None)
         self._client.send({"op": "ack", "ids": list(container_ids)})
@@ -293,6 +295,7 @@ class NodeManager:
 
     def _on_news(self, news: dict[str, Any]) -> None:
         if started := news.get("started"):
+            faults.point("node.started")
             for entry in started:
                 self._heard_of(entry["id"])
                 self._running[entry["id"]] = _running(entry)
@@ -302,6 +305,7 @@ class NodeManager:
             if running := self._running.get(container_id):
                 running.dropped = dropped
         if ended := news.get("ended"):
+            faults.point("node.ended")
             for entry in ended:
                 self._heard_of(entry["id"])
                 self._running.pop(entry["id"], None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import hrm.nm.shepherd
 from hrm.model.errors import ClusterError
-from hrm.nm.shepherd import records, wire
+from hrm.nm.shepherd import faults, records, wire
 
 _START_TIMEOUT_S = 10.0
 _RETRY_S = 0.02
@@ -119,7 +119,8 @@ class ShepherdClient:
                 f"the shepherd of {self._state_dir} was not ready within {_START_TIMEOUT_S:g} s",
                 next_step="see whether the file system answers",
             ) from None
-        if process.returncode == _HELD_BY_ANOTHER:
+        if process.returncode == _HELD_BY_ANOTHER or (process.returncode or 0) < 0:
+            # Another one has the directory, or ended this one because it was about to.
             return False
         if process.returncode:
             why = complaint.decode(errors="replace").strip() or f"see {self._state_dir / records.LOG}"
@@ -154,6 +155,7 @@ class ShepherdClient:
                     line, size = [], 0
             if line:
                 self._transport.write(_launch_line(line))
+                faults.point("node.sent")
 
     def close(self) -> None:
         """Let go. The shepherd and its containers live on."""

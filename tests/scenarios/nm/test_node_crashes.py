@@ -42,6 +42,9 @@ async def main():
 asyncio.run(main())
 """
 
+#: Nothing in its environment says that it was ever HRM's.
+STRANGER = ("env", "-i", "/bin/sleep", "1000")
+
 
 @contextmanager
 def holder(state_dir: Path, scripts: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
@@ -150,8 +153,9 @@ async def test_after_a_reboot_everything_that_ran_is_lost_and_no_stranger_is_tou
     engine: EmbeddedEngine, successor: EmbeddedEngine, state_dir: Path
 ) -> None:
     async with started(engine) as run:
-        container_id = run.launch("sleep", "1000")
+        container_id = run.launch(*STRANGER)
         pid = (await eventually_async(lambda: run.heard.starts))[0].pid
+        await eventually_async(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
     kill_shepherd(state_dir)
     pretend(state_dir, container_id, boot_id="00000000-0000-0000-0000-000000000000")
     async with started(successor) as run:
@@ -167,8 +171,9 @@ async def test_a_number_that_went_to_another_process_is_never_killed(
     engine: EmbeddedEngine, successor: EmbeddedEngine, state_dir: Path
 ) -> None:
     async with started(engine) as run:
-        container_id = run.launch("sleep", "1000")
+        container_id = run.launch(*STRANGER)
         pid = (await eventually_async(lambda: run.heard.starts))[0].pid
+        await eventually_async(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
     kill_shepherd(state_dir)
     pretend(state_dir, container_id, start_ticks=[1, 2])
     async with started(successor) as run:

@@ -13,15 +13,16 @@ import sys
 # -S leaves out site-packages, and that is where `hrm` may be. Last in the path: the standard library comes first.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 
-import fcntl
 import gc
 import signal
 
 from hrm.nm.shepherd import records
 from hrm.nm.shepherd.herd import Herd
+from hrm.nm.shepherd.lock import StateLock
 from hrm.nm.shepherd.loop import Loop
 from hrm.nm.shepherd.recovery import recover
 from hrm.nm.shepherd.server import IDLE_S, Server
+from hrm.nm.shepherd.strays import end_predecessors, end_strays
 
 HELD_BY_ANOTHER = 3
 
@@ -40,16 +41,12 @@ def main(arguments: list[str]) -> int:
         return 2
     os.umask(0o077)
     try:
-        os.makedirs(folders[0], 0o700, exist_ok=True)
-        os.chdir(folders[0])
-        lock_fd = os.open(records.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock = StateLock(folders[0])
+    except BlockingIOError:
+        return HELD_BY_ANOTHER
     except OSError as error:
         _complain(f"shepherd: {error}")
         return 1
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return HELD_BY_ANOTHER
     ready_fd = -1
     if not foreground:
         told_fd, ready_fd = os.pipe2(os.O_CLOEXEC)
@@ -59,12 +56,14 @@ def main(arguments: list[str]) -> int:
         os.close(told_fd)
         os.setsid()
         _let_go_of_the_terminal()
-    _write_pid(lock_fd)
+    lock.write_pid()
     loop = Loop()
-    herd = Herd(loop)
+    herd = Herd(loop, lock)
     server = Server(loop, herd, idle_s=idle_s)
     loop.on_signals({signal.SIGCHLD: herd.reap, signal.SIGTERM: server.leave})
+    left = end_predecessors(lock.folder)
     recover(herd)
+    end_strays(herd, lock.folder, left)
     server.listen()
     if ready_fd >= 0:
         os.write(ready_fd, b"\n")
@@ -88,13 +87,6 @@ def _let_go_of_the_terminal() -> None:
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)
     os.close(log_fd)
-
-
-def _write_pid(lock_fd: int) -> None:
-    """For people, and for who must end it."""
-    identity = {"pid": os.getpid(), "boot_id": records.boot_id()}
-    os.ftruncate(lock_fd, 0)
-    os.pwrite(lock_fd, records.encode_line(identity), 0)
 
 
 if __name__ == "__main__":

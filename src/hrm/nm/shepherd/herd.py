@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -9,9 +10,10 @@ from collections import deque
 from functools import partial
 from typing import Any
 
-from hrm.nm.shepherd import processes, records
+from hrm.nm.shepherd import faults, processes, records
 from hrm.nm.shepherd.container import Container
 from hrm.nm.shepherd.journal import log, log_bug
+from hrm.nm.shepherd.lock import StateLock
 from hrm.nm.shepherd.loop import EDGE, READABLE, Loop
 from hrm.nm.shepherd.pump import REST_S, Stream
 from hrm.nm.shepherd.spawn import Spawner, SpawnError
@@ -22,13 +24,17 @@ from hrm.nm.shepherd.trees import Trees
 _KILL_AGAIN_S = 1.0
 _REAPED_PER_TURN = 256
 _TELL_DROPPED_S = 1.0
+#: A full or failing disk holds back what is to begin: it is tried again this often.
+_DISK_RETRY_S = 1.0
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT)
 
 
 class Herd:
     """Starts containers, waits for them, ends them, and keeps what became of them until it is acknowledged."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, lock: StateLock) -> None:
         self._loop = loop
+        self._lock = lock
         self._spawner = Spawner()
         self._null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._by_pid: dict[int, Container] = {}
@@ -36,6 +42,10 @@ class Herd:
         self.boot_id = records.boot_id()
         #: Specs of those that are about to be started.
         self.waiting: deque[dict[str, Any]] = deque()
+        #: Of those some that the disk holds back, by id.
+        self.held_back: dict[str, dict[str, Any]] = {}
+        #: True once the state directory is no more ours: nothing begins here then.
+        self.dispossessed = False
         #: Those that run.
         self.live: dict[str, Container] = {}
         #: How those ended whose end is not acknowledged.
@@ -44,8 +54,7 @@ class Herd:
         self._news_started: list[dict[str, Any]] = []
         self._news_ended: list[dict[str, Any]] = []
         self._news_dropped: dict[str, list[int]] = {}
-        for folder in records.FOLDERS:
-            os.makedirs(folder, 0o700, exist_ok=True)
+        records.make_folders()
 
     @property
     def only_starts(self) -> bool:
@@ -78,6 +87,12 @@ class Herd:
 
     def launch_next(self) -> None:
         """Start the next of those that wait."""
+        if self.waiting and not self._lock.holds:
+            # What is claimed here now another shepherd would not know of.
+            log("the state directory was deleted: nothing can begin here any more")
+            self.dispossessed = True
+            self.waiting.clear()
+            self.held_back.clear()
         if self.waiting:
             self._launch(self.waiting.popleft())
         self._loop.busy = bool(self.waiting)
@@ -94,9 +109,10 @@ class Herd:
 
     def _launch(self, spec: dict[str, Any]) -> None:
         container = Container(spec["id"])
-        if not self._claim(container):
-            return
         try:
+            if not self._claim(container):
+                return
+            faults.point("shepherd.prepare")
             self._start(container, spec)
         except SpawnError as error:
             self._release(container)
@@ -106,7 +122,10 @@ class Herd:
             self.end(container, reason=reason, code=error.code, detail=error.message)
         except OSError as error:
             self._release(container)
-            self.end(container, reason="not_started", code=126, detail=f"cannot start it: {error}")
+            if error.errno in _DISK_ERRORS and self._unclaim(container):
+                self._hold_back(spec, error)
+            else:
+                self.end(container, reason="not_started", code=126, detail=f"cannot start it: {error}")
         except Exception as error:  # noqa: BLE001
             # A spec that is none, or a bug of ours: told as what it is, so that nobody waits for an end.
             log_bug()
@@ -114,7 +133,10 @@ class Herd:
             self.end(container, reason="not_started", code=126, detail=f"cannot start it: {error!r}")
 
     def _claim(self, container: Container) -> bool:
-        """True iff nobody ever started a container of this id here. Else what became of it is told again."""
+        """True iff nobody ever started a container of this id here. Else what became of it is told again.
+
+        Raises OSError.
+        """
         container_id = container.id
         if earlier := self.live.get(container_id):
             self._news_started.append(earlier.report())
@@ -127,14 +149,44 @@ class Herd:
             else:
                 self.end(container, reason="lost", code=None, detail="its record was torn")
         else:
+            faults.point("shepherd.claim")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-            try:
-                container.record_fd = os.open(f"{records.RUNNING}/{container_id}", flags, 0o600)
-                return True
-            except OSError as error:
-                detail = f"cannot claim it: {error.strerror}"
-                self.end(container, reason="not_started", code=126, detail=detail)
+            container.record_fd = os.open(f"{records.RUNNING}/{container_id}", flags, 0o600)
+            return True
         return False
+
+    def _unclaim(self, container: Container) -> bool:
+        """Nothing of it was started: leave no trace. False if even that the disk refuses."""
+        for remove, path in (
+            (os.unlink, f"{records.INPUTS}/{container.id}"),
+            (os.rmdir, f"{records.CONTAINERS}/{container.id}"),
+            (os.unlink, f"{records.RUNNING}/{container.id}"),
+        ):
+            try:
+                remove(path)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                log(f"{container.id}: cannot take back its claim: {error}")
+                return False
+        if container.record_fd >= 0:
+            os.close(container.record_fd)
+        return True
+
+    def _hold_back(self, spec: dict[str, Any], error: OSError) -> None:
+        """The disk is full or sick, which is no fault of the container: it waits."""
+        if not self.held_back:
+            log(f"nothing can begin: {error}; it is tried again until it can")
+            self._loop.call_later(_DISK_RETRY_S, self._try_again)
+        self.held_back[spec["id"]] = spec
+
+    def _try_again(self) -> None:
+        held_back, self.held_back = self.held_back, {}
+        try:
+            records.make_folders()
+        except OSError as error:
+            log(f"cannot make the node's folders: {error}")
+        self.launch(list(held_back.values()))
 
     def _start(self, container: Container, spec: dict[str, Any]) -> None:
         """Everything between the claim and a running process. What fails is undone by `_release`."""
@@ -182,10 +234,20 @@ class Herd:
             "started_at": container.started_at,
         }
         try:
-            os.write(container.record_fd, records.encode_line(identity))
+            faults.point("shepherd.spawned")
+            records.append(container.record_fd, identity)
         except OSError as error:
-            # It runs all the same. Should this shepherd die, its successor will have to call it lost.
+            # It runs all the same. Should this shepherd die, its successor finds it by its environment.
             log(f"{container_id}: cannot write its run record: {error}")
+            self._wipe(container)
+        faults.point("shepherd.recorded")
+
+    def _wipe(self, container: Container) -> None:
+        """No half line may stand before the next."""
+        try:
+            os.ftruncate(container.record_fd, 0)
+        except OSError as error:
+            log(f"{container.id}: cannot mend its run record: {error}")
 
     def _make_input(self, container: Container) -> int:
         """Make the FIFO; the end that the container (or its terminal) reads."""
@@ -267,6 +329,8 @@ class Herd:
     def stop(self, container_id: str, grace_s: float) -> None:
         """TERM to the whole tree, and KILL to what is left of it after ``grace_s``."""
         container = self._running(container_id)
+        if self.held_back.pop(container_id, None):
+            self.end(Container(container_id), reason="not_started", code=None, detail="stopped before it could begin")
         if container is None:
             return
         container.stopped = True
@@ -364,10 +428,13 @@ class Herd:
         }
         path = f"{records.RUNNING}/{container.id}"
         try:
+            faults.point("shepherd.exited")
             if container.record_fd < 0:
                 container.record_fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            os.write(container.record_fd, records.encode_line(record))
+            records.append(container.record_fd, record)
+            faults.point("shepherd.exit_written")
             os.rename(path, f"{records.ENDED}/{container.id}")
+            faults.point("shepherd.exit_recorded")
         except OSError as error:
             # Kept in memory until acknowledged; a successor would have to call it lost.
             log(f"{container.id}: cannot write how it ended: {error}")
@@ -381,7 +448,9 @@ class Herd:
         for container_id in container_ids:
             if self.ended.pop(container_id, None) is not None:
                 try:
+                    faults.point("shepherd.acknowledge")
                     os.rename(f"{records.ENDED}/{container_id}", f"{records.EXITS}/{container_id}")
+                    faults.point("shepherd.acknowledged")
                 except OSError as error:
                     # Its end could not be written: no successor may call it lost now.
                     log(f"{container_id}: cannot keep how it ended: {error}")

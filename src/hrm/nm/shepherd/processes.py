@@ -67,12 +67,18 @@ def everyone() -> list[Process]:
     return [process for name in os.listdir("/proc") if name.isdigit() and (process := look_up(int(name)))]
 
 
-def container_of(pid: int) -> str:
-    """The container id in its environment; "" where there is none, or none that may be looked at."""
+def variable_of(pid: int, name: str) -> str:
+    """A variable of its environment; "" where there is none, or none that may be looked at."""
+    mark = f"{name}=".encode()
     for variable in (read_file(f"/proc/{pid}/environ", 1 << 20) or b"").split(b"\0"):
-        if variable.startswith(b"HRM_CONTAINER_ID="):
-            return variable.partition(b"=")[2].decode("ascii", "replace")
+        if variable.startswith(mark):
+            return os.fsdecode(variable[len(mark) :])
     return ""
+
+
+def container_of(pid: int) -> str:
+    """The container id in its environment; "" as `variable_of`."""
+    return variable_of(pid, "HRM_CONTAINER_ID")
 
 
 def children(pid: int) -> list[int]:

@@ -19,6 +19,7 @@ machine dies, every container dies with it, so that a record that did not reach 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -49,6 +50,11 @@ def is_container_id(text: object) -> bool:
     return isinstance(text, str) and _CONTAINER_ID.fullmatch(text) is not None
 
 
+def make_folders() -> None:
+    for folder in FOLDERS:
+        os.makedirs(folder, 0o700, exist_ok=True)
+
+
 def boot_id() -> str:
     """The kernel's name for this boot. A pid means nothing in another."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -57,6 +63,13 @@ def boot_id() -> str:
 
 def encode_line(record: dict[str, Any]) -> bytes:
     return f"{_encode(record)}\n".encode()
+
+
+def append(fd: int, record: dict[str, Any]) -> None:
+    """Write a record's next line. Raises OSError, also where the disk took only a part of it."""
+    line = encode_line(record)
+    if os.write(fd, line) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def parse(data: bytes) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

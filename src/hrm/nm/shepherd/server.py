@@ -64,10 +64,20 @@ class Server:
                 self._loop.turn()
                 self._herd.launch_next()
                 self._tell_news_soon()
+                if self._herd.dispossessed:
+                    self._close_door()
             except Exception:  # noqa: BLE001
                 # Whatever went wrong with one container, the others need their shepherd.
                 log_bug()
-        os.unlink(records.SOCKET)
+        if not self._herd.dispossessed:
+            os.unlink(records.SOCKET)
+
+    def _close_door(self) -> None:
+        """Who was connected starts another shepherd, which ends this one and what it still watches."""
+        for client in list(self._clients):
+            self._drop(client)
+        self._loop.forget(self._listener.fileno())
+        self._listener.close()
 
     def leave(self) -> None:
         """Leave as soon as nothing runs."""
@@ -75,7 +85,7 @@ class Server:
 
     @property
     def _idle(self) -> bool:
-        return not self._herd.live and not self._herd.waiting
+        return not (self._herd.live or self._herd.waiting or self._herd.held_back)
 
     def _rest_if_idle(self) -> None:
         """Start counting; whoever comes in between makes the count void."""
