@@ -69,20 +69,25 @@ class Ask:
         "allocation_request_id",
         "app",
         "counted_by_any",
+        "for_master",
         "order",
         "pending",
         "places",
+        "plain",
         "priority",
         "shape",
     )
 
-    def __init__(self, app: App, shape: Shape, priority: int, allocation_request_id: int, seq: int) -> None:
+    def __init__(self, app: App, shape: Shape, request: ResourceRequest, seq: int) -> None:
         self.app = app
         self.shape = shape
-        self.priority = priority
-        self.allocation_request_id = allocation_request_id
+        self.priority = request.priority
+        self.allocation_request_id = request.allocation_request_id
+        self.for_master = request.for_master
+        #: True iff it may lie anywhere at once and is for no master: a visit has nothing more to check.
+        self.plain = False
         #: Among the asks of the application: lower priority number first, then request id, then the older.
-        self.order = (priority, allocation_request_id, seq)
+        self.order = (self.priority, self.allocation_request_id, seq)
         self.places: dict[str, Place] = {}
         #: True iff the count of "*" is the total.
         self.counted_by_any = False
@@ -104,6 +109,7 @@ class Ask:
             self.places.pop(name, None)
         if name == ANY:
             self.counted_by_any = True
+        self.plain = self.places.keys() == {ANY} and not self.for_master
         before = self.pending
         counted = self.places.get(ANY, Place(0, True)).count if self.counted_by_any else self._sum_of_places()
         self.pending = counted
@@ -177,7 +183,7 @@ class Ask:
 class Container:
     """A grant on the books. Compared by identity: there is one object per container."""
 
-    __slots__ = ("app", "container_id", "device_ids", "node", "priority", "shape")
+    __slots__ = ("app", "container_id", "device_ids", "is_master", "node", "priority", "shape")
 
     def __init__(
         self,
@@ -194,6 +200,8 @@ class Container:
         self.shape = shape
         self.device_ids = device_ids
         self.priority = priority
+        #: True iff the application's own master runs here.
+        self.is_master = False
 
     @property
     def milli_per_device(self) -> int:
@@ -209,6 +217,7 @@ class App:
     """One application in a leaf queue. Orders among its siblings as queues do: see `hrm.core.ordering`."""
 
     __slots__ = (
+        "am_usage",
         "application_id",
         "asks",
         "asks_by_key",
@@ -246,11 +255,13 @@ class App:
         #: False iff limits on running applications make it wait.
         self.runnable = False
         self.usage = Amounts()
+        #: What its master's container got, until the attempt is over.
+        self.am_usage = Amounts()
         #: Usage and all that it still asks for.
         self.demand = Amounts()
         #: Waiting asks in their order.
         self.asks: list[Ask] = []
-        self.asks_by_key: dict[tuple[int, int, Resources, str | None], Ask] = {}
+        self.asks_by_key: dict[tuple[int, int, Resources, str | None, bool], Ask] = {}
         #: Shapes that wait to be placed, each with the number of asks; none while it may not run.
         self.shapes: dict[Shape, int] = {}
         #: None before the first and between two.
@@ -276,10 +287,15 @@ class App:
         """Order among those that wait to run: the older first."""
         return self.start, self.name
 
+    @property
+    def fair_share(self) -> Resources:
+        """As of the last update of shares."""
+        return self.queue.share_of(self)
+
     def pending(self) -> int:
         """Containers waited for."""
         return sum(ask.pending for ask in self.asks)
 
     @staticmethod
-    def _key(ask: Ask) -> tuple[int, int, Resources, str | None]:
-        return ask.priority, ask.allocation_request_id, ask.shape.resources, ask.shape.gpu_model
+    def _key(ask: Ask) -> tuple[int, int, Resources, str | None, bool]:
+        return ask.priority, ask.allocation_request_id, ask.shape.resources, ask.shape.gpu_model, ask.for_master

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Container, Shape, container_key
 from hrm.core.nodes import Node, NodeIndex
 from hrm.core.queues import Cluster
@@ -68,10 +69,16 @@ class Books:
 
     def _ask_for(self, app: App, request: ResourceRequest) -> Ask | None:
         """The ask that the request is about; a new one unless it withdraws what was never asked."""
-        key = (request.priority, request.allocation_request_id, request.resources, request.gpu_model)
+        key = (
+            request.priority,
+            request.allocation_request_id,
+            request.resources,
+            request.gpu_model,
+            request.for_master,
+        )
         ask = app.asks_by_key.get(key)
         if ask is None and request.count:
-            ask = Ask(app, self._shape(request.resources, request.gpu_model), *key[:2], app.next_ask)
+            ask = Ask(app, self._shape(request.resources, request.gpu_model), request, app.next_ask)
             app.next_ask += 1
             app.add_ask(ask)
             if app.runnable:
@@ -106,6 +113,13 @@ class Books:
         mine = (attempt_id.number, self.epoch)
         app.next_container = 1 + max((key[2] for key in app.containers if key[:2] == mine), default=0)
 
+    def end_attempt(self, app: App) -> None:
+        """Its asks go, and its master no longer counts. Its containers are still to be forgotten."""
+        self.drop_asks(app)
+        app.attempt = None
+        app.queue.am_usage.subtract(app.am_usage)
+        app.am_usage = Amounts()
+
     # ---- containers
 
     def grant(self, ask: Ask, node: Node) -> Container:
@@ -124,6 +138,10 @@ class Books:
             self._drop(ask)
         # Demand is usage and what is waited for: granting moves from one to the other.
         app.queue.charge(app, shape, 1)
+        if ask.for_master:
+            container.is_master = True
+            app.am_usage.add(shape)
+            app.queue.am_usage.add(shape)
         return container
 
     def take_in(self, container: Container) -> None:
@@ -154,7 +172,7 @@ class Books:
     def add_node(self, spec: NodeSpec) -> None:
         node = self.nodes[spec.node_id] = Node(spec)
         self.cluster.total.add(node.total)
-        self.cluster.epoch += 1
+        self.tree.follow_cluster()
         self.index.update(node)
 
     def remove_node(self, node: Node) -> None:
@@ -163,11 +181,11 @@ class Books:
         node.schedulable = False
         self.index.remove(node)
         self.cluster.total.subtract(node.total)
-        self.cluster.epoch += 1
+        self.tree.follow_cluster()
 
     def resize_node(self, node: Node, spec: NodeSpec) -> None:
         self.cluster.total.subtract(node.total)
         node.set_spec(spec)
         self.cluster.total.add(node.total)
-        self.cluster.epoch += 1
+        self.tree.follow_cluster()
         self.index.update(node)

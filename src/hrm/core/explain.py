@@ -17,6 +17,7 @@ from hrm.core.books import Books
 from hrm.core.nodes import WHOLE, Node, size
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
+from hrm.core.visit import is_over_am_share
 from hrm.core.wording import LABELS, MAX_NAMES, say_amount, say_count, say_have, say_names, say_nodes_are, say_shape
 from hrm.model.errors import InvariantBroken
 from hrm.model.reports import Explanation
@@ -48,7 +49,7 @@ class Finding:
 def kept_reason(books: Books, app: App) -> Reason:
     """The worst of the codes that the last visits left at the application's asks. Looks at no node but one."""
     if not app.runnable:
-        return Reason.QUEUE_MAX_RUNNING_APPS
+        return Reason.USER_MAX_RUNNING_APPS if app.queue.full_of_apps() is None else Reason.QUEUE_MAX_RUNNING_APPS
     if not app.asks:
         return Reason.NOTHING_PENDING
     if not books.nodes:
@@ -106,7 +107,7 @@ def _find(books: Books, ask: Ask) -> Finding:
     for node, reason in verdicts.items():
         by_reason.setdefault(reason, []).append(node)
     open_nodes = [node for reason, nodes in by_reason.items() if reason in _ROOM for node in nodes]
-    finding = _never(books, ask, by_reason) or _at_max_share(ask)
+    finding = _never(books, ask, by_reason) or _at_max_share(ask) or _at_am_share(ask)
     if finding is None and not open_nodes:
         finding = _closed(ask, by_reason)
     if finding is None:
@@ -237,9 +238,9 @@ def _closed(ask: Ask, by_reason: dict[Reason | None, list[Node]]) -> Finding:
 def _at_max_share(ask: Ask) -> Finding | None:
     shape = ask.shape
     queue = ask.app.queue.over_max_with(shape)
-    if queue is None or queue.spec.max_share is None:
+    if queue is None or queue.max_share is None:
         return None
-    used, limit = queue.usage.frozen(), queue.spec.max_share
+    used, limit = queue.usage.frozen(), queue.max_share.frozen()
     alone = shape.resources.exceeding(limit)
     over = alone or (used + shape.resources).exceeding(limit)
     name = over[0]
@@ -265,6 +266,30 @@ def _at_max_share(ask: Ask) -> Finding | None:
             }
         ],
         [*ends, f"raise max_share of {queue.path} to at least {(used + shape.resources).largest(limit)}"],
+    )
+
+
+def _at_am_share(ask: Ask) -> Finding | None:
+    queue = ask.app.queue
+    limit = queue.max_am_usage()
+    if not ask.for_master or limit is None or not is_over_am_share(ask):
+        return None
+    used, asked = queue.am_usage.frozen(), ask.shape.resources
+    name = (used + asked).exceeding(limit)[0]
+    return Finding(
+        Reason.QUEUE_AM_SHARE,
+        f"masters in queue {queue.path} use {say_amount(name, used.get(name))} and may use"
+        f" {say_amount(name, limit.get(name))}; this one asks for {say_amount(name, asked.get(name))}",
+        [
+            {
+                "kind": "queue_am_share",
+                "queue": queue.path,
+                "used": used.as_dict(),
+                "limit": limit.as_dict(),
+                "asked": asked.as_dict(),
+            }
+        ],
+        [f"an application in queue {queue.path} has to end", f"raise max_am_share of {queue.path}"],
     )
 
 
@@ -371,7 +396,7 @@ def _could_use(other: Queue | App, nodes: Sequence[Node]) -> bool:
 def _not_runnable(app: App) -> Finding:
     queue = app.queue.full_of_apps()
     if queue is None:
-        raise InvariantBroken(f"{app.application_id} waits to run, and no limit of a queue says why")
+        return _user_not_runnable(app)
     older = [other for leaf in queue.walk() for other in leaf.waiting_apps if other.age < app.age]
     running = [other for leaf in queue.walk() for other in leaf.apps if other.runnable]
     limit = queue.spec.max_running_apps
@@ -390,6 +415,32 @@ def _not_runnable(app: App) -> Finding:
             }
         ],
         [f"{len(older) + 1} of them have to end", f"raise max_running_apps of {queue.path}"],
+    )
+
+
+def _user_not_runnable(app: App) -> Finding:
+    queue = app.queue.full_of_apps_of(app.user)
+    if queue is None:
+        raise InvariantBroken(f"{app.application_id} waits to run, and no limit of a queue says why")
+    limit = queue.max_running_apps_of(app.user)
+    running = [one for leaf in queue.walk() for one in leaf.apps if one.runnable and one.user == app.user]
+    older = [one for leaf in queue.walk() for one in leaf.waiting_apps if one.user == app.user and one.age < app.age]
+    return Finding(
+        Reason.USER_MAX_RUNNING_APPS,
+        f"{app.user} runs {say_count(len(running), 'application')} in queue {queue.path} and may run {limit};"
+        f" {len(older)} {'waits' if len(older) == 1 else 'wait'} before this one",
+        [
+            {
+                "kind": "user_max_running_apps",
+                "user": app.user,
+                "queue": queue.path,
+                "running": len(running),
+                "limit": limit,
+                "ahead": len(older),
+                "running_applications": [str(one.application_id) for one in running[:MAX_NAMES]],
+            }
+        ],
+        [f"{len(older) + 1} of them have to end", f"raise max_running_apps_per_user of {queue.path}"],
     )
 
 

@@ -122,9 +122,11 @@ def _check_queue(queue: Queue) -> list[str]:
     if queue.apps or not queue.children:
         running = sum(app.runnable for app in queue.apps)
         waiting = len(queue.apps) - running
+        if _differ(_total(app.am_usage for app in queue.apps), queue.am_usage):
+            found.append(f"queue {queue.path}: its masters use {queue.am_usage!r}, which is not the sum of theirs")
         if [app for app in queue.waiting_apps if app.runnable] or len(queue.waiting_apps) != waiting:
             found.append(f"queue {queue.path}: its list of waiting applications is wrong")
-        if waiting and queue.full_of_apps() is None:
+        if any(queue.may_run(app.user) for app in queue.waiting_apps):
             found.append(f"queue {queue.path}: {waiting} applications wait to run though no limit says so")
     else:
         running = sum(child.running_apps for child in queue.children.values())

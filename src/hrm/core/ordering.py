@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from hrm.core.amounts import NOTHING, Amounts
-from hrm.model.queues import Policy
+from hrm.model.queues import Order, Policy
+from hrm.model.resources import Resources
 
 INFINITE = float("inf")
 
@@ -39,6 +40,9 @@ class Schedulable(Protocol):
 
     @property
     def min_share(self) -> Amounts: ...
+
+    @property
+    def fair_share(self) -> Resources: ...
 
 
 Key = tuple[Any, ...]
@@ -116,9 +120,45 @@ def _long_drf_key(one: Schedulable, total: Amounts, built_in: tuple[float, float
     return (CONTENT, *ratios[:3], tuple(ratios[3:]), one.start, one.name, one)
 
 
+def fair_deficit_key(one: Schedulable, total: Amounts) -> Key:
+    """As `fair_key`, but those that have their minimum by what they lack of their fair share, in memory."""
+    key = fair_key(one, total)
+    if key[0] == NEEDY:
+        return key
+    lacks = one.fair_share.memory_mib - one.usage.memory
+    return (key[0], 0.0, -lacks, 0, one.start, one.name, one)
+
+
+def drf_deficit_key(one: Schedulable, total: Amounts) -> Key:
+    """As `drf_key`, but those that have their minimum by what they lack of their dominant fair share."""
+    key = drf_key(one, total)
+    if key[0] == NEEDY:
+        return key
+    cluster = total.frozen()
+    lacks = one.fair_share.dominant_share(cluster) - one.usage.frozen().dominant_share(cluster)
+    return (CONTENT, -lacks, 0.0, 0.0, (), one.start, one.name, one)
+
+
 def _share_of_none(used: int) -> float:
     """Share of a resource of which there is nothing: of the cluster (its nodes left) or of a minimum (none is set)."""
     return INFINITE if used else 0.0
 
 
-KEYS: dict[Policy, KeyOf] = {Policy.FIFO: fifo_key, Policy.FAIR: fair_key, Policy.DRF: drf_key}
+KEYS: dict[tuple[Policy, Order], KeyOf] = {
+    (Policy.FIFO, Order.RATIO): fifo_key,
+    (Policy.FAIR, Order.RATIO): fair_key,
+    (Policy.FAIR, Order.DEFICIT): fair_deficit_key,
+    (Policy.DRF, Order.RATIO): drf_key,
+    (Policy.DRF, Order.DEFICIT): drf_deficit_key,
+}
+
+
+def is_below(policy: Policy, usage: Amounts, share: Resources, total: Amounts) -> bool:
+    """True iff the usage is less than the share: in memory, under drf in dominant shares of the cluster.
+
+    YARN's FSAppAttempt.isUsageBelowShare.
+    """
+    if policy is not Policy.DRF:
+        return usage.memory < share.memory_mib
+    cluster = total.frozen()
+    return usage.frozen().dominant_share(cluster) < share.dominant_share(cluster)

@@ -9,13 +9,15 @@ that enters the queue sorts it once.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 
 from hrm.core.amounts import NOTHING, Amounts
 from hrm.core.applications import App, Ask, Shape
-from hrm.core.ordering import KEYS, Key
-from hrm.model.queues import ROOT, QueueSpec
+from hrm.core.ordering import KEYS, Key, fifo_key
+from hrm.core.shares import share_of_each
+from hrm.model.queues import ROOT, Policy, QueueSpec
 from hrm.model.resources import ZERO, Resources
 
 
@@ -53,6 +55,8 @@ class Queue:
     """One queue. A leaf has applications, a parent queues."""
 
     __slots__ = (
+        "am_usage",
+        "app_share",
         "apps",
         "asked",
         "children",
@@ -61,6 +65,7 @@ class Queue:
         "draining",
         "entry",
         "fair_share",
+        "first_app",
         "key_of",
         "limited",
         "lineage",
@@ -75,6 +80,7 @@ class Queue:
         "path",
         "priority",
         "running_apps",
+        "running_of_user",
         "shapes",
         "spec",
         "start",
@@ -97,6 +103,8 @@ class Queue:
         self.start = 0.0
         self.priority = 0
         self.usage = Amounts()
+        #: Of a leaf: what masters in containers use; it stays until their attempt is over.
+        self.am_usage = Amounts()
         #: What the children demand together.
         self.asked = Amounts()
         #: The same, at most the max share.
@@ -104,6 +112,8 @@ class Queue:
         #: Applications that may run, and those that wait for that, here and below.
         self.running_apps = 0
         self.waiting = 0
+        #: Users of those that may run, each with their number.
+        self.running_of_user: dict[str, int] = {}
         #: Of a leaf: the latter, oldest first.
         self.waiting_apps: list[App] = []
         #: Shapes that wait here and below, each with the number of asks.
@@ -118,6 +128,9 @@ class Queue:
         self.missed_visit = 0
         self.fair_share: Resources = ZERO
         self.steady_share: Resources = ZERO
+        #: Of a leaf: the fair share of each application that may run; in a fifo queue the first has it all.
+        self.app_share: Resources = ZERO
+        self.first_app: App | None = None
         #: True iff it was taken out of the configuration while in use: what runs goes on, nothing new enters.
         self.draining = False
         self.set_spec(spec)
@@ -126,10 +139,17 @@ class Queue:
         """Take limits, weight and policy as declared. The children are not touched."""
         self.spec = spec
         self.weight = spec.weight
-        self.min_share = Amounts.of(spec.min_share) if spec.min_share else NOTHING
-        self.max_share = None if spec.max_share is None else Amounts.of(spec.max_share)
-        self.key_of = KEYS[spec.policy]
+        self.key_of = KEYS[spec.policy, spec.order]
         self.order_epoch = 0
+        self.set_limits()
+
+    def set_limits(self) -> None:
+        """Work min and max share out, which may be parts of the cluster. What parents sum up is left to the caller."""
+        spec, total = self.spec, self.cluster.total.frozen()
+        minimum = spec.min_share if spec.min_share_of_cluster is None else spec.min_share_of_cluster.of(total)
+        maximum = spec.max_share if spec.max_share_of_cluster is None else spec.max_share_of_cluster.of(total)
+        self.min_share = Amounts.of(minimum) if minimum else NOTHING
+        self.max_share = None if maximum is None else Amounts.of(maximum)
         self.demand = self.asked if self.max_share is None else self.asked.smallest(self.max_share)
 
     def set_limited(self) -> None:
@@ -281,6 +301,7 @@ class Queue:
         for queue in self.lineage:
             queue.waiting += 1
             queue.usage.add(app.usage)
+        self.am_usage.add(app.am_usage)
         self.change_demand(app.demand, 1)
         self.rekey_path(app)
 
@@ -292,6 +313,7 @@ class Queue:
         for queue in self.lineage:
             queue.waiting -= 1
             queue.usage.subtract(app.usage)
+        self.am_usage.subtract(app.am_usage)
         self.change_demand(app.demand, -1)
         self.rekey_path(app)
 
@@ -303,6 +325,9 @@ class Queue:
         for queue in self.lineage:
             queue.running_apps += step
             queue.waiting -= step
+            queue.running_of_user[app.user] = queue.running_of_user.get(app.user, 0) + step
+            if not queue.running_of_user[app.user]:
+                del queue.running_of_user[app.user]
         if running:
             self.waiting_apps.remove(app)
             app.runnable = True
@@ -314,11 +339,46 @@ class Queue:
             for ask in app.asks:
                 self.remove_waiting(app, ask)
 
+    # ---- shares of applications
+
+    def share_out(self) -> None:
+        """Of a leaf: work out the fair shares of its applications, which all weigh the same, from its own.
+
+        In a fifo queue the first has it all, as in YARN's FifoPolicy.computeShares.
+        """
+        if self.spec.policy is Policy.FIFO:
+            running = (app for app in self.apps if app.runnable)
+            self.first_app = min(running, key=lambda app: fifo_key(app, self.cluster.total), default=None)
+            self.app_share = self.fair_share
+        else:
+            count = self.running_apps
+            self.app_share = Resources.of({n: share_of_each(count, amount) for n, amount in self.fair_share.items()})
+
+    def share_of(self, app: App) -> Resources:
+        """The fair share of an application here, as of the last update."""
+        if not app.runnable or (self.spec.policy is Policy.FIFO and app is not self.first_app):
+            return ZERO
+        return self.app_share
+
     # ---- limits
 
-    def may_run_another(self) -> bool:
-        """True iff no queue of the lineage has as many running applications as it may."""
-        return self.full_of_apps() is None
+    def may_run(self, user: str) -> bool:
+        """True iff no queue of the lineage has as many running applications as it may, of all and of the user."""
+        return self.full_of_apps() is None and self.full_of_apps_of(user) is None
+
+    def max_running_apps_of(self, user: str) -> int | None:
+        """Applications of the user that may run here; None iff unlimited."""
+        spec = self.spec
+        return dict(spec.max_running_apps_of_users).get(user, spec.max_running_apps_per_user)
+
+    def full_of_apps_of(self, user: str) -> Queue | None:
+        """The queue nearest to the root that may run no further application of the user."""
+        full = None
+        for queue in self.lineage:
+            limit = queue.max_running_apps_of(user)
+            if limit is not None and queue.running_of_user.get(user, 0) >= limit:
+                full = queue
+        return full
 
     def full_of_apps(self) -> Queue | None:
         """The queue nearest to the root that may run no further application."""
@@ -328,6 +388,25 @@ class Queue:
             if limit is not None and queue.running_apps >= limit:
                 full = queue
         return full
+
+    def max_am_usage(self) -> Resources | None:
+        """What masters in containers may use together: ceil(fair share × max AM share); None iff unlimited.
+
+        A component of which the share is 0 (none worked out yet, or a resource nobody shares) counts as what the
+        cluster has free, at most the max share (YARN's FSLeafQueue.computeMaxAMResource).
+        """
+        part = self.spec.max_am_share
+        if part is None:
+            return None
+        total, used = self.cluster.total.frozen(), self.lineage[-1].usage
+        limits = {}
+        for name, whole in total.items():
+            share = self.fair_share.get(name)
+            if not share:
+                share = max(whole - used.frozen().get(name), 0)
+                share = share if self.max_share is None else min(share, self.max_share.frozen().get(name))
+            limits[name] = math.ceil(share * part)
+        return Resources.of(limits)
 
     def over_max_with(self, amounts: Amounts) -> Queue | None:
         """The first queue of the lineage, from here up, that ``amounts`` more would bring over its max share."""

@@ -35,6 +35,10 @@ class Reason(IntEnum):
     QUEUE_MAX_SHARE = 40
     #: The queue, or one above it, has as many running applications as it may.
     QUEUE_MAX_RUNNING_APPS = 41
+    #: The user has as many applications running, in the queue or one above it, as allowed.
+    USER_MAX_RUNNING_APPS = 42
+    #: Masters in containers would use more of the queue's fair share than they may.
+    QUEUE_AM_SHARE = 43
     #: The place it insists on is not this node.
     WRONG_PLACE = 50
     #: The nodes are unhealthy or draining.
@@ -71,6 +75,8 @@ _SENTENCES = {
     Reason.GPU_FRAGMENTED: "enough GPU is free, but in pieces on several devices",
     Reason.QUEUE_MAX_SHARE: "its queue has reached its max share",
     Reason.QUEUE_MAX_RUNNING_APPS: "its queue runs as many applications as it may",
+    Reason.USER_MAX_RUNNING_APPS: "its user runs as many applications as allowed",
+    Reason.QUEUE_AM_SHARE: "masters use as much of its queue as they may",
     Reason.WRONG_PLACE: "it insists on a place where there is no room",
     Reason.NODES_NOT_SCHEDULABLE: "the nodes that could hold it take nothing new",
     Reason.BLACKLISTED: "it has blacklisted the nodes that could hold it",

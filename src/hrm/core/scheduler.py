@@ -121,7 +121,7 @@ class Scheduler:
         app = App(event.application_id, event.user, event.submitted_at, event.priority)
         self._books.apps[event.application_id] = app
         queue.admit(app)
-        return self._activate(app) if queue.may_run_another() else []
+        return self._activate(app) if queue.may_run(app.user) else []
 
     def _activate(self, app: App) -> list[Command]:
         app.queue.set_running(app, True)
@@ -158,8 +158,7 @@ class Scheduler:
         return [] if app is None else self._end_attempt(app, keep_containers=event.keep_containers)
 
     def _end_attempt(self, app: App, *, keep_containers: bool) -> list[Command]:
-        self._books.drop_asks(app)
-        app.attempt = None
+        self._books.end_attempt(app)
         if keep_containers:
             return []
         return [self._end(container, EndCause.ATTEMPT_ENDED) for container in list(app.containers.values())]
@@ -177,6 +176,11 @@ class Scheduler:
             limit, max_share = queue.spec.max_running_apps, queue.max_share
             if app.runnable and limit is not None and queue.running_apps >= limit:
                 raise InvalidInput(f"{queue.path} runs as many applications as it may ({limit})", field="queue")
+            of_user = queue.max_running_apps_of(app.user)
+            if app.runnable and of_user is not None and queue.running_of_user.get(app.user, 0) >= of_user:
+                raise InvalidInput(
+                    f"{queue.path} runs as many applications of {app.user} as it may ({of_user})", field="queue"
+                )
             if max_share is not None and not queue.usage.stays_within(app.usage, max_share):
                 raise InvalidInput(
                     f"{queue.path} would pass its max share ({max_share.frozen()}) with what it holds", field="queue"

@@ -54,6 +54,11 @@ def compute_shares(claims: Sequence[Claim], total: int) -> list[int]:
     return [shares[claim] if share is None else share for claim, share in zip(claims, fixed, strict=True)]
 
 
+def share_of_each(count: int, total: int) -> int:
+    """The share of ``total`` that each of ``count`` equal claims without limits gets."""
+    return Claim().share_at(_ratio(Counter({Claim(): count}), total)) if count else 0
+
+
 def _ratio(kinds: Counter[Claim], total: int) -> float:
     if all(claim.max_share is not None for claim in kinds):
         total = min(total, sum((claim.max_share or 0) * count for claim, count in kinds.items()))

@@ -6,7 +6,7 @@ from hrm.core.applications import App
 from hrm.core.queues import Cluster, Queue
 from hrm.core.shares import Claim, compute_shares
 from hrm.model.errors import InvalidInput
-from hrm.model.queues import ROOT, QueueSpec, canonical_path
+from hrm.model.queues import ROOT, Order, QueueSpec, canonical_path
 from hrm.model.resources import Resources
 
 
@@ -93,6 +93,16 @@ class QueueTree:
             del self.by_path[queue.path]
             queue = queue.parent
 
+    def follow_cluster(self) -> None:
+        """The cluster's size changed: so do shares that are parts of it."""
+        self.cluster.epoch += 1
+        parts = [q for q in self.by_path.values() if q.spec.min_share_of_cluster or q.spec.max_share_of_cluster]
+        if parts:
+            for queue in parts:
+                queue.set_limits()
+            for queue in reversed(self.by_path.values()):
+                queue.sum_demand()
+
     # ---- limits on running applications
 
     def next_to_run(self) -> App | None:
@@ -112,6 +122,11 @@ class QueueTree:
                 steady = _share_out(children, parent.steady_share, steady=True)
                 for child, share, steady_share in zip(children, now, steady, strict=True):
                     child.fair_share, child.steady_share = share, steady_share
+            else:
+                parent.share_out()
+            if parent.spec.order is Order.DEFICIT:
+                # Its keys are made from shares.
+                parent.order_epoch = 0
 
 
 def _check_root(spec: QueueSpec) -> None:
@@ -137,9 +152,20 @@ def _oldest(queue: Queue) -> App | None:
     if not queue.waiting or (limit is not None and queue.running_apps >= limit):
         return None
     if queue.is_leaf:
-        return queue.waiting_apps[0]
+        return _oldest_in_leaf(queue)
     found = [app for child in queue.children.values() if (app := _oldest(child)) is not None]
     return min(found, key=lambda app: app.age, default=None)
+
+
+def _oldest_in_leaf(leaf: Queue) -> App | None:
+    """The oldest whose user may run another."""
+    full: set[str] = set()
+    for app in leaf.waiting_apps:
+        if app.user not in full:
+            if leaf.full_of_apps_of(app.user) is None:
+                return app
+            full.add(app.user)
+    return None
 
 
 def _share_out(children: list[Queue], total: Resources, *, steady: bool) -> list[Resources]:
@@ -147,17 +173,18 @@ def _share_out(children: list[Queue], total: Resources, *, steady: bool) -> list
 
     Under the fair policy only memory decides who is next; the other resources are shared out alike for people to see.
     """
-    names = {*total.names()}.union(*(child.spec.min_share.names() for child in children))
+    limits = [(child.min_share.frozen(), child.max_share.frozen() if child.max_share else None) for child in children]
+    names = {*total.names()}.union(*(minimum.names() for minimum, _ in limits))
     parts: list[dict[str, int]] = [{} for _ in children]
     for name in sorted(names):
         claims = [
             Claim(
                 child.weight,
-                child.spec.min_share.get(name),
-                None if child.spec.max_share is None else child.spec.max_share.get(name),
+                minimum.get(name),
+                None if maximum is None else maximum.get(name),
                 steady or child.running_apps > 0,
             )
-            for child in children
+            for child, (minimum, maximum) in zip(children, limits, strict=True)
         ]
         for part, share in zip(parts, compute_shares(claims, total.get(name)), strict=True):
             part[name] = share

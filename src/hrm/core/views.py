@@ -29,6 +29,9 @@ class QueueView:
     #: As of the last `UpdateShares`: among queues with running applications, and as if all had some.
     fair_share: Resources
     steady_fair_share: Resources
+    #: As they stand now: amounts as declared, or that part of the cluster.
+    min_share: Resources
+    max_share: Resources | None
     applications_running: int
     #: Those that limits on running applications make wait.
     applications_pending: int
@@ -65,6 +68,8 @@ class AppView:
     used: Resources
     #: Used plus what it still asks for.
     demand: Resources
+    #: As of the last `UpdateShares`: its part of its queue's.
+    fair_share: Resources
     containers: int
     #: Containers waited for.
     pending: int
@@ -89,6 +94,8 @@ def view_queues(root: Queue) -> list[QueueView]:
             demand=queue.demand.smallest(cluster).frozen(),
             fair_share=queue.fair_share,
             steady_fair_share=queue.steady_share,
+            min_share=queue.min_share.frozen(),
+            max_share=None if queue.max_share is None else queue.max_share.frozen(),
             applications_running=queue.running_apps,
             applications_pending=queue.waiting,
             containers_running=counts[queue][0],
@@ -132,6 +139,7 @@ def view_app(app: App, reason: Reason) -> AppView:
         runnable=app.runnable,
         used=app.usage.frozen(),
         demand=app.demand.frozen(),
+        fair_share=app.fair_share,
         containers=len(app.containers),
         pending=app.pending(),
         reason=reason,

@@ -18,7 +18,6 @@ from hrm.core.nodes import Node
 from hrm.core.ordering import Key
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
-from hrm.model.requests import ANY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +123,26 @@ def _find_in_app(app: App, node: Node, visit: int) -> Ask | None:
             shape.reason = node.why_not(shape)
         elif blacklisted:
             ask.turn_down(Reason.BLACKLISTED, visit)
-        elif (len(ask.places) > 1 or ANY not in ask.places) and not ask.accepts(node):
-            ask.turn_down(Reason.WRONG_PLACE, visit)
+        elif not ask.plain and (reason := _turned_down(ask, node)) is not None:
+            ask.turn_down(reason, visit)
         elif limited and app.queue.over_max_with(shape) is not None:
             ask.turn_down(Reason.QUEUE_MAX_SHARE, visit)
         else:
             return ask
     return None
+
+
+def _turned_down(ask: Ask, node: Node) -> Reason | None:
+    """Why an ask that names places, or is for a master, must not be placed here now."""
+    if not ask.accepts(node):
+        return Reason.WRONG_PLACE
+    if ask.for_master and is_over_am_share(ask):
+        return Reason.QUEUE_AM_SHARE
+    return None
+
+
+def is_over_am_share(ask: Ask) -> bool:
+    """True iff the queue's masters in containers would use more than they may (YARN's canRunAppAM)."""
+    queue = ask.app.queue
+    limit = queue.max_am_usage()
+    return limit is not None and not (queue.am_usage.frozen() + ask.shape.resources).fits_in(limit)

@@ -25,6 +25,33 @@ class Policy(StrEnum):
     DRF = "drf"  #: dominant resource fairness
 
 
+class Order(StrEnum):
+    """What a fair or drf queue compares of children that have their minimum."""
+
+    RATIO = "ratio"  #: usage over weight, least first, as YARN
+    DEFICIT = "deficit"  #: fair share minus usage, largest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareOfCluster:
+    """A share as a part of whatever the cluster has (YARN's percentages): 1.0 is all of it."""
+
+    #: Of resources that are not named below.
+    default: float
+    #: (name of a resource, part).
+    parts: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, part in (("default", self.default), *self.parts):
+            if not (math.isfinite(part) and 0 <= part <= 1):
+                raise InvalidInput(f"must be between 0 and 1: {part}", field=name)
+
+    def of(self, total: Resources) -> Resources:
+        """The same in amounts, truncated to whole units."""
+        parts = dict(self.parts)
+        return Resources.of({name: int(amount * parts.get(name, self.default)) for name, amount in total.items()})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSpec:
     """One queue as declared, with its children."""
@@ -35,9 +62,19 @@ class QueueSpec:
     min_share: Resources = ZERO
     #: None iff unlimited.
     max_share: Resources | None = None
+    #: Instead of ``min_share`` or ``max_share``.
+    min_share_of_cluster: ShareOfCluster | None = None
+    max_share_of_cluster: ShareOfCluster | None = None
     #: Applications that may run at once in this queue and below; None iff unlimited.
     max_running_apps: int | None = None
+    #: The same for those of one user; on the root it is YARN's userMaxAppsDefault.
+    max_running_apps_per_user: int | None = None
+    #: (user, limit) instead of the above.
+    max_running_apps_of_users: tuple[tuple[str, int], ...] = ()
+    #: Part of a leaf's fair share that masters in containers may use together; None iff unlimited (YARN's -1).
+    max_am_share: float | None = 0.5
     policy: Policy = Policy.FAIR
+    order: Order = Order.RATIO
     children: tuple[QueueSpec, ...] = ()
 
     def __post_init__(self) -> None:
@@ -52,11 +89,23 @@ class QueueSpec:
         for field, share in (("min_share", self.min_share), ("max_share", self.max_share)):
             if share is not None and (below := ZERO.exceeding(share)):
                 raise InvalidInput(f"cannot be negative: {', '.join(below)}", field=field)
+        for user, most in (("", self.max_running_apps_per_user), *self.max_running_apps_of_users):
+            if most is not None and most < 0:
+                field = f"max_running_apps_of_users.{user}" if user else "max_running_apps_per_user"
+                raise InvalidInput(f"must be zero or more: {most}", field=field)
+        if self.max_am_share is not None and not 0 <= self.max_am_share <= 1:
+            raise InvalidInput(f"must be between 0 and 1: {self.max_am_share}", field="max_am_share")
+        if self.min_share and self.min_share_of_cluster:
+            raise InvalidInput("given as amounts and as a part of the cluster", field="min_share")
+        if self.max_share is not None and self.max_share_of_cluster:
+            raise InvalidInput("given as amounts and as a part of the cluster", field="max_share")
         if self.max_share is not None and (over := self.min_share.exceeding(self.max_share)):
             raise InvalidInput(f"above max_share in {', '.join(over)}", field="min_share")
         if self.children and self.policy is Policy.FIFO:
             # As YARN: FIFO orders applications, it says nothing about queues (SchedulingPolicy.isChildPolicyAllowed).
             raise InvalidInput("fifo orders applications; a queue with children is fair or drf", field="policy")
+        if self.policy is Policy.FIFO and self.order is not Order.RATIO:
+            raise InvalidInput("fifo has an order of its own", field="order")
         if self.depth > MAX_DEPTH:
             raise InvalidInput(f"more than {MAX_DEPTH} levels of queues", field="queues")
         seen: set[str] = set()

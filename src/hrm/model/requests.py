@@ -15,7 +15,7 @@ class ResourceRequest:
     """``count`` containers of one shape at one place (YARN's ResourceRequest).
 
     Counts are absolute: a new request with the same key replaces the old one, and 0 withdraws it. The key is
-    (``priority``, ``allocation_request_id``, ``resource_name``, ``resources``, ``gpu_model``).
+    (``priority``, ``allocation_request_id``, ``resource_name``, ``resources``, ``gpu_model``, ``for_master``).
     """
 
     resources: Resources
@@ -29,6 +29,8 @@ class ResourceRequest:
     allocation_request_id: int = 0
     #: Glob over device models, None iff any will do.
     gpu_model: str | None = None
+    #: True iff the application's own master is to run there: the queue's limit on masters counts it.
+    for_master: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 0:

@@ -11,6 +11,7 @@ assert s.running(job) == 3
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded
 from hrm.core.events import (
@@ -69,7 +70,9 @@ def queue(
     min_share: Resources | None = None,
     max_share: Resources | None = None,
     max_running_apps: int | None = None,
+    **more: Any,
 ) -> QueueSpec:
+    """``more``: further fields of QueueSpec."""
     return QueueSpec(
         name=name,
         weight=weight,
@@ -78,12 +81,13 @@ def queue(
         max_share=max_share,
         max_running_apps=max_running_apps,
         children=children,
+        **more,
     )
 
 
-def queues(*children: QueueSpec, policy: str = "fair", max_running_apps: int | None = None) -> QueueSpec:
+def queues(*children: QueueSpec, policy: str = "fair", max_running_apps: int | None = None, **more: Any) -> QueueSpec:
     """A root with these below it."""
-    return queue(ROOT, *children, policy=policy, max_running_apps=max_running_apps)
+    return queue(ROOT, *children, policy=policy, max_running_apps=max_running_apps, **more)
 
 
 def amounts(cpus: float = 0, memory: str | int = 0, gpus: float = 0, **others: int) -> Resources:
@@ -102,6 +106,7 @@ def request(
     relax: bool = True,
     request_id: int = 0,
     others: dict[str, int] | None = None,
+    for_master: bool = False,
 ) -> ResourceRequest:
     return ResourceRequest(
         resources=Resources.parse(cpus=cpus, memory=memory, gpus=gpus, others=others),
@@ -111,6 +116,7 @@ def request(
         relax_locality=relax,
         allocation_request_id=request_id,
         gpu_model=model,
+        for_master=for_master,
     )
 
 
@@ -222,6 +228,10 @@ class Scenario:
 
     def used(self, queue_path: str) -> Resources:
         return next(view.used for view in self.scheduler.queue_views() if view.path == queue_path)
+
+    def fair_share(self, app: AttemptId) -> Resources:
+        view = self.scheduler.application_view(app.application)
+        return Resources() if view is None else view.fair_share
 
     def explain(self, app: AttemptId) -> Explanation:
         return self.scheduler.explain(app.application)

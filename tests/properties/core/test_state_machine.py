@@ -33,7 +33,7 @@ from hrm.core.scheduler import Scheduler
 from hrm.core.visit import SchedulerOptions
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
-from hrm.model.queues import QueueSpec
+from hrm.model.queues import Order, QueueSpec, ShareOfCluster
 from hrm.model.requests import ANY, ResourceRequest
 from hrm.testing.builders import amounts, node, queue, queues
 
@@ -53,10 +53,13 @@ def trees(draw: st.DrawFn) -> QueueSpec:
         most = draw(st.sampled_from([None, None, 1, 3, 6]))
         return {
             "weight": draw(st.sampled_from([0.0, 1.0, 1.0, 2.0, 3.0])),
+            "order": draw(st.sampled_from(Order)) if not leaf else Order.RATIO,
+            "max_share_of_cluster": ShareOfCluster(default=0.5) if most is None and draw(st.booleans()) else None,
             "policy": draw(st.sampled_from(leaf_policies if leaf else ("drf", "fair") if drf else ("fair",))),
             "max_share": None if most is None else amounts(most, f"{most * 2}G", gpus=most, licences=most),
             "min_share": draw(st.sampled_from([amounts(), amounts(1, "1G"), amounts(0, "2G")])) if most != 1 else None,
             "max_running_apps": draw(st.sampled_from([None, None, None, 0, 1, 2])),
+            "max_running_apps_per_user": draw(st.sampled_from([None, None, None, 0, 1, 2])),
         }
 
     def leaf(name: str) -> QueueSpec:
@@ -104,6 +107,7 @@ REQUESTS = st.builds(
     resource_name=st.sampled_from([ANY, ANY, ANY, "n0", "n1", "/r1", "/r9"]),
     relax_locality=st.booleans(),
     gpu_model=st.sampled_from([None, "rtx*", "V100"]),
+    for_master=st.sampled_from([False, False, False, True]),
 )
 
 ASKS = st.lists(REQUESTS, min_size=1, max_size=3)
@@ -168,7 +172,7 @@ class CoreMachine(RuleBasedStateMachine):
         return {
             view.path
             for view in self.scheduler.queue_views()
-            if view.spec.max_share is not None and not view.used.fits_in(view.spec.max_share)
+            if view.max_share is not None and not view.used.fits_in(view.max_share)
         }
 
     def check_devices(self, granted: Allocate) -> None:
@@ -218,7 +222,8 @@ class CoreMachine(RuleBasedStateMachine):
             return
         application_id = ApplicationId(1, self.next_app)
         self.next_app += 1
-        self.tell(AppAdded(application_id, path, "ada", float(self.next_app % 3), priority))
+        user = ("ada", "bob")[self.next_app % 2]
+        self.tell(AppAdded(application_id, path, user, float(self.next_app % 3), priority))
         attempt = AttemptId(application_id, 1)
         self.tell(AttemptAdded(attempt))
         self.attempts.append(attempt)
