@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeVar
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
+from running_server import TOKENS, RunningServer
 
 from hrm.api.accounts import Accounts
 from hrm.api.native import create_app
 from hrm.api.settings import ApiSettings
-from hrm.api.tokens import TokenAuthority
 from hrm.model.reports import ReloadReport
 from hrm.sdk.client import Client
-from hrm.testing import eventually
 from hrm.testing.accounts import made_up_accounts
 from hrm.testing.facade import FakeFacade
-
-Answer = TypeVar("Answer")
-TOKENS = TokenAuthority(bytes(range(32)))
 
 
 async def reloaded() -> ReloadReport:
@@ -71,72 +64,6 @@ async def http(app: FastAPI, bearer: Callable[..., dict[str, str]]) -> AsyncIter
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=bearer("ada")) as client:
         yield client
-
-
-class RunningServer:
-    """The door served by uvicorn on loopback, in a thread of its own."""
-
-    def __init__(self, app: FastAPI, facade: FakeFacade, settings: ApiSettings) -> None:
-        self.facade = facade
-        self.app = app
-        # As the server does it: asyncio turns Nagle's delay off where the protocol is named.
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.listen(128)
-        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", **settings.uvicorn_options()))
-        self._thread = threading.Thread(target=self._run, name="api server")
-        self._thread.start()
-        eventually(lambda: self._server.started)
-
-    def _run(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._loop.run_until_complete(self._server.serve(sockets=[self._socket]))
-        self._loop.close()
-
-    def do(self, work: Callable[[FakeFacade], Answer]) -> Answer:
-        """Run ``work`` where the facade lives."""
-
-        async def call() -> Any:
-            result = work(self.facade)
-            return await result if isinstance(result, Awaitable) else result
-
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(timeout=10)
-
-    def token(self, user: str, *, admin: bool = False) -> str:
-        return TOKENS.mint(user, admin=admin)
-
-    def client(self, user: str = "ada", *, admin: bool = False, timeout_s: float = 10.0) -> Client:
-        return Client(self.address, token=self.token(user, admin=admin), timeout_s=timeout_s)
-
-    def drop_connections(self) -> None:
-        """As a network does: every connection ends, without a word."""
-
-        async def drop() -> None:
-            for connection in list(self._server.server_state.connections):
-                connection.transport.abort()
-
-        asyncio.run_coroutine_threadsafe(drop(), self._loop).result(timeout=10)
-
-    def count_calls(self, method: str) -> Callable[[], int]:
-        """How often the facade's ``method`` is called from now on."""
-        inside = getattr(self.facade, method)
-        calls = 0
-
-        def counted(*arguments: Any, **named: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            return inside(*arguments, **named)
-
-        setattr(self.facade, method, counted)
-        return lambda: calls
-
-    def stop(self) -> None:
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self.app.state.streams.end_all)
-            self._server.should_exit = True
-            self._thread.join(timeout=10)
-        assert not self._thread.is_alive(), "the server did not end"
 
 
 @pytest.fixture

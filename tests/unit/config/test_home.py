@@ -93,6 +93,40 @@ class TestCreation:
         with pytest.raises(Forbidden, match="belongs to user"):
             home.create()
 
+    @pytest.mark.root
+    def test_one_of_root_that_others_may_pass_through_stays_so(self, home: Home) -> None:
+        home.admit_others()
+        home.create()
+
+        assert mode(home.path) == 0o711
+
+    def test_others_pass_through_to_what_is_for_them_and_to_nothing_else(self, home: Home, tmp_path: Path) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        for path in (elsewhere, home.socket_file, home.config_file, home.path / "made-by-whomever"):
+            path.touch()
+            path.chmod(0o666)
+        for path in (home.node_dir, home.models_dir, home.path / "more"):
+            path.mkdir()
+            path.chmod(0o755)
+        (home.path / "link").symlink_to(elsewhere)
+        script = home.path / "script"
+        script.touch()
+        script.chmod(0o755)
+
+        home.admit_others()
+
+        modes = {path.name: mode(path) for path in home.path.iterdir() if not path.is_symlink()}
+        assert modes == {
+            "hrm.sock": 0o666,
+            "node": 0o755,
+            "models": 0o755,
+            "hrm.yaml": 0o600,
+            "made-by-whomever": 0o600,
+            "more": 0o700,
+            "script": 0o700,
+        }
+        assert (mode(home.path), mode(elsewhere)) == (0o711, 0o666)
+
     def test_a_file_in_its_place_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "home").write_text("")
 
@@ -181,6 +215,13 @@ class TestSecrets:
         assert home.ensure_token("third") == "third"
         assert home.token_file.read_text() == "third\n"
         assert mode(home.token_file) == 0o600
+
+    def test_a_token_that_is_no_good_any_more_is_replaced(self, home: Home) -> None:
+        home.ensure_token("good")
+
+        assert home.ensure_token("new", still_good=lambda kept: kept == "good") == "good"
+        assert home.ensure_token("new", still_good=lambda kept: False) == "new"
+        assert home.token_file.read_text() == "new\n"
 
     def test_a_new_secret_ends_the_old_token(self, home: Home) -> None:
         home.ensure_secret()
