@@ -13,6 +13,7 @@ from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
 from hrm.nm.gpus.discovery import discover
 from hrm.nm.gpus.node_gpus import NodeGpus
+from hrm.nm.gpus.probe import GpuProbe, NvmlProbe
 from hrm.nm.gpus.reading import Failure, GpuProcess
 from hrm.testing import EngineHarness, RecordingListener, eventually_async, kill_shepherd, started
 from hrm.testing.gpus import RecordedProbe, with_gpu
@@ -31,13 +32,25 @@ def probe() -> RecordedProbe:
 
 @pytest.fixture
 async def run(state_dir: Path, probe: RecordedProbe) -> AsyncIterator[EngineHarness]:
-    """A node with two real GPUs, as far as it can tell."""
-    gpus = await discover("node1", probe)
-    async with started(engine_of(state_dir, gpus, probe)) as harness:
+    """A node with two recorded GPUs."""
+    async with started(engine_of(state_dir, await discover("node1", probe), probe)) as harness:
         yield harness
 
 
-def engine_of(state_dir: Path, gpus: NodeGpus, probe: RecordedProbe | None = None) -> EmbeddedEngine:
+@pytest.fixture(params=["recorded", pytest.param("real", marks=pytest.mark.gpu)])
+async def any_run(
+    request: pytest.FixtureRequest, state_dir: Path, probe: RecordedProbe
+) -> AsyncIterator[EngineHarness]:
+    """The same, and once more with the GPUs of this machine, where it has any."""
+    gpu_probe = probe if request.param == "recorded" else NvmlProbe()
+    gpus = await discover("node1", gpu_probe)
+    if not gpus.devices:
+        pytest.skip(f"NVML finds no GPU here: {gpus.message}")
+    async with started(engine_of(state_dir, gpus, gpu_probe)) as harness:
+        yield harness
+
+
+def engine_of(state_dir: Path, gpus: NodeGpus, probe: GpuProbe | None = None) -> EmbeddedEngine:
     return EmbeddedEngine(NODE, state_dir, heartbeat_interval_s=0.05, gpus=gpus, probe=probe, gpu_interval_s=0.05)
 
 
@@ -49,8 +62,12 @@ async def environment(run: EngineHarness, *device_ids: str, gpus: float = 0, **f
     return {name: found[name] for name in WANTED}
 
 
-async def test_a_container_without_gpus_sees_none(run: EngineHarness) -> None:
-    assert await environment(run, env={"CUDA_VISIBLE_DEVICES": "0,1", "HRM_GPUS": "all"}) == {
+def ids(run: EngineHarness) -> list[str]:
+    return [device.device_id for device in run.heard.nodes["node1"].devices]
+
+
+async def test_a_container_without_gpus_sees_none(any_run: EngineHarness) -> None:
+    assert await environment(any_run, env={"CUDA_VISIBLE_DEVICES": "0,1", "HRM_GPUS": "all"}) == {
         "CUDA_VISIBLE_DEVICES": "",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "HRM_GPUS": "",
@@ -58,35 +75,39 @@ async def test_a_container_without_gpus_sees_none(run: EngineHarness) -> None:
     }
 
 
-async def test_a_container_sees_its_gpus_by_uuid(run: EngineHarness) -> None:
-    assert await environment(run, FIRST, SECOND, gpus=2) == {
-        "CUDA_VISIBLE_DEVICES": f"{FIRST},{SECOND}",
+async def test_a_container_sees_its_gpus_by_uuid(any_run: EngineHarness) -> None:
+    granted = ids(any_run)
+
+    assert await environment(any_run, *granted, gpus=len(granted)) == {
+        "CUDA_VISIBLE_DEVICES": ",".join(granted),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "HRM_GPUS": f"{FIRST}:1,{SECOND}:1",
-        "HRM_GPUS_ON_NODE": "2",
+        "HRM_GPUS": ",".join(f"{uuid}:1" for uuid in granted),
+        "HRM_GPUS_ON_NODE": str(len(granted)),
     }
 
 
-async def test_a_part_of_a_gpu_is_one_device_and_told_as_a_part(run: EngineHarness) -> None:
-    found = await environment(run, SECOND, gpus=0.25, env={"CUDA_DEVICE_ORDER": "FASTEST_FIRST"})
+async def test_a_part_of_a_gpu_is_one_device_and_told_as_a_part(any_run: EngineHarness) -> None:
+    last = ids(any_run)[-1]
 
-    assert found["CUDA_VISIBLE_DEVICES"] == SECOND
-    assert (found["HRM_GPUS"], found["HRM_GPUS_ON_NODE"]) == (f"{SECOND}:0.25", "1")
+    found = await environment(any_run, last, gpus=0.25, env={"CUDA_DEVICE_ORDER": "FASTEST_FIRST"})
+
+    assert found["CUDA_VISIBLE_DEVICES"] == last
+    assert (found["HRM_GPUS"], found["HRM_GPUS_ON_NODE"]) == (f"{last}:0.25", "1")
     assert found["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST", "the order is the user's to choose"
 
 
-async def test_a_node_registers_with_its_gpus_and_their_state_comes_with_each_heartbeat(run: EngineHarness) -> None:
-    spec = run.heard.nodes["node1"]
-    assert spec.total == Resources(4096, 4000, 2000)
-    assert [device.device_id for device in spec.devices] == [FIRST, SECOND]
-    assert run.heard.changes == []
+async def test_a_node_registers_with_its_gpus_and_tells_of_them_with_each_heartbeat(any_run: EngineHarness) -> None:
+    spec = any_run.heard.nodes["node1"]
+    assert spec.total == Resources(4096, 4000, 1000 * len(spec.devices))
+    assert any_run.heard.changes == []
 
-    usage, _ = (await eventually_async(lambda: run.heard.heartbeats))[-1]
+    usage, _ = (await eventually_async(lambda: any_run.heard.heartbeats))[-1]
 
-    assert [(one.device.device_id, one.state, one.temperature_c) for one in usage.devices] == [
-        (FIRST, DeviceState.LENT, 54),
-        (SECOND, DeviceState.LENT, 31),
-    ]
+    assert [one.device for one in usage.devices if one.state is DeviceState.LENT] == list(spec.devices)
+    for one in usage.devices:
+        assert one.device.device_id.startswith("GPU-")
+        assert one.device.model and one.device.pci_bus_id
+        assert one.memory_used_mib is not None and 0 <= one.memory_used_mib <= one.device.memory_mib
 
 
 async def test_a_gpu_that_is_lost_leaves_the_node_and_comes_back(run: EngineHarness, probe: RecordedProbe) -> None:

@@ -105,6 +105,15 @@ def test_a_node_lends_what_the_file_says() -> None:
     assert (node.node_id, node.log_limit_bytes) == ("box", 1 << 30)
 
 
+def test_a_node_lends_the_gpus_that_are_listed_or_all_or_virtual_ones() -> None:
+    uuid = "GPU-20fbec52-8c31-118f-52a7-8678af956128"
+
+    assert load_config(None).node.gpu_devices is None
+    assert config(f"node: {{gpu_devices: [0, {uuid}]}}").node.gpu_devices == (0, uuid)
+    assert config("node: {gpu_devices: []}").node.gpu_devices == ()
+    assert config("node: {virtual_gpus: 2}").node.virtual_gpus == 2
+
+
 def test_server_settings_come_in_their_units() -> None:
     server = config("server: {port: 0, max_body: 1M, idle_exit: 2m, allowed_hosts: [a.example]}").server
 
@@ -166,6 +175,11 @@ def test_the_message_is_the_findings_one_per_line() -> None:
         ("server: {max_body: 0}", "server.max_body: must be above zero"),
         ("node: {vcores: 0}", "node.vcores: must be above zero"),
         ("node: {node_id: 'a b'}", "node.node_id: not a node id: 'a b'"),
+        ("node: {gpu_devices: 0}", "node.gpu_devices: must be a list, not 0"),
+        ("node: {gpu_devices: [0, -1]}", "node.gpu_devices[1]: neither an index nor a UUID of a GPU: -1"),
+        ("node: {gpu_devices: [true]}", "node.gpu_devices[0]: neither an index nor a UUID of a GPU: True"),
+        ("node: {gpu_devices: [RTX 2080]}", "node.gpu_devices[0]: neither an index nor a UUID of a GPU: 'RTX 2080'"),
+        ("node: {virtual_gpus: 257}", "node.virtual_gpus: must be at most 256, not 257"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_wanted(text: str, problem: str) -> None:
@@ -187,6 +201,8 @@ def test_a_wrong_value_is_named_with_what_was_wanted(text: str, problem: str) ->
         ("scheduler: {default_queue: batsch}\nqueues: {batch: }", "no such queue: 'batsch' (did you mean 'batch'?)"),
         ("queues: {default: {queues: {a: }}}", "queues.default: default has queues below it"),
         ("server: {host: 0.0.0.0}", "server.host: '0.0.0.0' is not a loopback address"),
+        ("node: {gpu_devices: [0], virtual_gpus: 1}", "node.virtual_gpus: virtual GPUs stand in for the machine's own"),
+        ("node: {gpu_devices: [1, 0, 1]}", "node.gpu_devices[2]: 1 is given twice"),
     ],
 )
 def test_a_rule_over_several_keys_is_found_at_its_key(text: str, problem: str) -> None:
