@@ -13,11 +13,13 @@ import sys
 # -S leaves out site-packages, and that is where `hrm` may be. Last in the path: the standard library comes first.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 
+import ctypes
 import gc
 import signal
 
 from hrm.nm.shepherd import records
 from hrm.nm.shepherd.herd import Herd
+from hrm.nm.shepherd.journal import log
 from hrm.nm.shepherd.lock import StateLock
 from hrm.nm.shepherd.loop import Loop
 from hrm.nm.shepherd.recovery import recover
@@ -25,6 +27,7 @@ from hrm.nm.shepherd.server import IDLE_S, Server
 from hrm.nm.shepherd.strays import end_predecessors, end_strays
 
 HELD_BY_ANOTHER = 3
+_PR_SET_NO_NEW_PRIVS = 38
 
 
 def main(arguments: list[str]) -> int:
@@ -57,6 +60,8 @@ def main(arguments: list[str]) -> int:
         os.setsid()
         _let_go_of_the_terminal()
     lock.write_pid()
+    if os.geteuid() == 0:
+        _give_up_new_privileges()
     loop = Loop()
     herd = Herd(loop, lock)
     server = Server(loop, herd, idle_s=idle_s)
@@ -77,6 +82,12 @@ def main(arguments: list[str]) -> int:
 
 def _complain(message: str) -> None:
     sys.stderr.write(message + "\n")
+
+
+def _give_up_new_privileges() -> None:
+    """No container may become more than it is, by no set-user-ID program; it would be the way to root for others."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        log(f"no_new_privs cannot be set: {os.strerror(ctypes.get_errno())}")
 
 
 def _let_go_of_the_terminal() -> None:

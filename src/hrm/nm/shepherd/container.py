@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hrm.nm.shepherd.pump import Stream
 from hrm.nm.shepherd.terminal import Terminal
+
+if TYPE_CHECKING:
+    from hrm.nm.cgroups.pool import Slot
 
 
 class Container:
     """The shepherd's memory of it. What must outlive the shepherd is in its record."""
 
     __slots__ = (
+        "account",
         "id",
         "keeper_fd",
+        "limits",
         "pid",
         "pidfd",
         "record_fd",
+        "slot",
         "started_at",
         "stopped",
         "streams",
         "telling_dropped",
         "terminal",
+        "verdict",
     )
 
     def __init__(self, container_id: str) -> None:
@@ -35,10 +42,23 @@ class Container:
         self.terminal: Terminal | None = None
         #: Set iff another shepherd started it: it can be watched but not waited for. Else -1.
         self.pidfd = -1
+        #: Whose it is ({"name", "uid", "gid", "groups"}), None iff the shepherd's own user's.
+        self.account: dict[str, Any] | None = None
+        #: What it may use, in the fields of `hrm.nm.cgroups.limits.Limits`; None iff nothing is to be enforced.
+        self.limits: dict[str, Any] | None = None
+        #: Its cgroups, None iff it has none.
+        self.slot: Slot | None = None
+        #: Why it was killed, if not by somebody's wish: that is how it ended then, whatever its exit code.
+        self.verdict = ""
         #: True iff it was told to end.
         self.stopped = False
         #: True iff the count of what was dropped is about to be told.
         self.telling_dropped = False
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """User and group of what is made for it; None iff the shepherd's own."""
+        return (self.account["uid"], self.account["gid"]) if self.account else None
 
     @property
     def dropped(self) -> list[int]:
@@ -46,4 +66,10 @@ class Container:
         return ([stream.dropped_bytes for stream in self.streams] + [0, 0])[:2]
 
     def report(self) -> dict[str, Any]:
-        return {"id": self.id, "pid": self.pid, "started_at": self.started_at, "dropped": self.dropped}
+        return {
+            "id": self.id,
+            "pid": self.pid,
+            "started_at": self.started_at,
+            "dropped": self.dropped,
+            "limits": self.limits,
+        }

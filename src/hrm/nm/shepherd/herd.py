@@ -12,11 +12,12 @@ from typing import Any
 
 from hrm.nm.shepherd import faults, processes, records
 from hrm.nm.shepherd.container import Container
+from hrm.nm.shepherd.isolation import Isolation
 from hrm.nm.shepherd.journal import log, log_bug
 from hrm.nm.shepherd.lock import StateLock
 from hrm.nm.shepherd.loop import EDGE, READABLE, Loop
 from hrm.nm.shepherd.pump import REST_S, Stream
-from hrm.nm.shepherd.spawn import Spawner, SpawnError
+from hrm.nm.shepherd.spawn import DEFAULT_UMASK, Program, Spawner, SpawnError
 from hrm.nm.shepherd.terminal import Terminal
 from hrm.nm.shepherd.trees import Trees
 
@@ -24,6 +25,8 @@ from hrm.nm.shepherd.trees import Trees
 _KILL_AGAIN_S = 1.0
 _REAPED_PER_TURN = 256
 _TELL_DROPPED_S = 1.0
+#: What a shell would give for a program that KILL ended.
+_KILLED = 137
 #: A full or failing disk holds back what is to begin: it is tried again this often.
 _DISK_RETRY_S = 1.0
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT)
@@ -38,7 +41,12 @@ class Herd:
         self._spawner = Spawner()
         self._null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._by_pid: dict[int, Container] = {}
-        self._trees = Trees(self._by_pid)
+        self.isolation = Isolation(loop)
+        self.isolation.on_out_of_memory = lambda container: self.fail(
+            container.id, self.isolation.why_it_failed(container)
+        )
+        self._trees = Trees(self._by_pid, self.isolation)
+        self._admits_others = False
         self.boot_id = records.boot_id()
         #: Specs of those that are about to be started.
         self.waiting: deque[dict[str, Any]] = deque()
@@ -191,8 +199,11 @@ class Herd:
     def _start(self, container: Container, spec: dict[str, Any]) -> None:
         """Everything between the claim and a running process. What fails is undone by `_release`."""
         container_id = container.id
-        home = f"{records.CONTAINERS}/{container_id}"
-        os.mkdir(home, 0o700)
+        container.limits = spec.get("limits")
+        container.account = account = spec.get("account")
+        if account and "refused" in account:
+            raise SpawnError(account["refused"], code=126, program=False)
+        home = self._make_home(container)
         theirs: list[int] = []
         try:
             keyboard_fd = self._null_fd
@@ -207,17 +218,24 @@ class Herd:
                 for name in records.STREAMS:
                     fd, write_fd = os.pipe2(os.O_CLOEXEC)
                     theirs.append(write_fd)
+                    if container.owner:
+                        # `echo > /dev/stderr` opens the pipe anew.
+                        os.fchown(write_fd, *container.owner)
                     os.set_blocking(fd, False)
                     self._add_stream(container, fd, name, spec)
             terminal = container.terminal
             first_tick = processes.ticks_since_boot()
-            container.pid = self._spawner.spawn(
+            program = Program(
                 spec["argv"],
                 spec["env"],
                 spec["workdir"] or home,
                 fds=None if terminal else [keyboard_fd, *theirs[-2:]],
                 terminal=terminal.slave_name if terminal else None,
+                umask=spec.get("umask", DEFAULT_UMASK),
+                account=account,
             )
+            slot = self.isolation.take(container)
+            container.pid = self._spawner.spawn(program, self.isolation.pool, slot)
         finally:
             for fd in theirs:
                 os.close(fd)
@@ -226,12 +244,14 @@ class Herd:
         container.started_at = time.time()
         self._by_pid[container.pid] = self.live[container_id] = container
         self._news_started.append(container.report())
+        self.isolation.be_nice(container)
         identity = {
             "pid": container.pid,
             # When it began, as the kernel will say: to look it up takes longer than all else that is written here.
             "start_ticks": [first_tick, processes.ticks_since_boot()],
             "boot_id": self.boot_id,
             "started_at": container.started_at,
+            "limits": container.limits,
         }
         try:
             faults.point("shepherd.spawned")
@@ -249,11 +269,27 @@ class Herd:
         except OSError as error:
             log(f"{container.id}: cannot mend its run record: {error}")
 
+    def _make_home(self, container: Container) -> str:
+        """The container's own directory: for its user alone. What is above it admits others, and shows them nothing."""
+        home = f"{records.CONTAINERS}/{container.id}"
+        os.mkdir(home, 0o700)
+        if container.owner is None:
+            return home
+        if not self._admits_others:
+            os.chmod(".", 0o711)
+            os.chmod(records.CONTAINERS, 0o711)
+            self._admits_others = True
+        # Nobody but us can put anything in its place, so that this follows no link.
+        os.chown(home, *container.owner, follow_symlinks=False)
+        return os.path.abspath(home)
+
     def _make_input(self, container: Container) -> int:
         """Make the FIFO; the end that the container (or its terminal) reads."""
         path = f"{records.INPUTS}/{container.id}"
         os.mkfifo(path, 0o600)
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if container.owner:
+            os.fchown(fd, *container.owner)
         container.keeper_fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(fd, True)
         return fd
@@ -261,7 +297,7 @@ class Herd:
     def _make_terminal(self, container: Container, spec: dict[str, Any], keyboard_fd: int) -> None:
         rows, columns = spec["terminal"]
         os.set_blocking(keyboard_fd, False)
-        terminal = container.terminal = Terminal(rows, columns, keyboard_fd)
+        terminal = container.terminal = Terminal(rows, columns, keyboard_fd, owner=container.owner)
         self._loop.watch(keyboard_fd, READABLE | EDGE, lambda _events: self._type(container, terminal))
         self._add_stream(container, terminal.master_fd, "stdout", spec)
 
@@ -270,6 +306,8 @@ class Herd:
         try:
             with open(f"{records.LOGS}/{container.id}.stderr", "x", encoding="utf-8", errors="replace") as file:
                 file.write(f"hrm: {message}\n")
+                if container.owner:
+                    os.fchown(file.fileno(), *container.owner)
         except OSError as error:
             log(f"{container.id}: cannot write its stderr: {error}")
 
@@ -278,7 +316,14 @@ class Herd:
     def _add_stream(self, container: Container, fd: int, name: str, spec: dict[str, Any]) -> None:
         path = f"{records.LOGS}/{container.id}.{name}"
         limit_bytes = spec["log_limit_bytes"]
-        stream = Stream(fd, path, limit_bytes, self._null_fd, is_terminal=container.terminal is not None)
+        stream = Stream(
+            fd,
+            path,
+            limit_bytes,
+            self._null_fd,
+            is_terminal=container.terminal is not None,
+            owner=container.owner,
+        )
         container.streams.append(stream)
 
         def look(events: int) -> None:
@@ -342,6 +387,12 @@ class Herd:
         else:
             self._kill(container)
 
+    def fail(self, container_id: str, why: str) -> None:
+        """KILL a container that used more than it may; ``why`` is told as how it ended."""
+        if container := self._running(container_id):
+            container.verdict = container.verdict or why
+            self._kill(container)
+
     def _kill(self, container: Container) -> None:
         if self._lives(container):
             self._trees.kill(container)
@@ -366,26 +417,31 @@ class Herd:
 
     def _finish(self, container: Container) -> None:
         """Its first process has ended, and with it the container."""
-        if self._trees.orphans(container):
+        if self._trees.outlive(container):
             self._trees.kill(container)
         for stream in container.streams:
             stream.drain()
         _, status, usage = os.wait4(container.pid, 0)
         del self._by_pid[container.pid]
         del self.live[container.id]
-        self._release(container)
         code = os.waitstatus_to_exitcode(status)
+        detail = "" if code >= 0 else f"ended by {_signal_name(-code)}"
+        why = container.verdict or (self.isolation.why_it_failed(container) if code else "")
+        if why:
+            detail = why
+        self._release(container)
         self.end(
             container,
-            reason="stopped" if container.stopped else "exited",
-            code=code if code >= 0 else 128 - code,
-            detail="" if code >= 0 else f"ended by {_signal_name(-code)}",
+            reason="stopped" if container.stopped and not container.verdict else "exited",
+            code=_KILLED if container.verdict else code if code >= 0 else 128 - code,
+            detail=detail,
             cpu_s=round(usage.ru_utime + usage.ru_stime, 6),
             max_rss_mib=-(-usage.ru_maxrss // 1024),
         )
 
     def _release(self, container: Container) -> None:
         """Let go of what the shepherd holds for it, but its record."""
+        self.isolation.give_back(container)
         for stream in container.streams:
             self._loop.forget(stream.fd)
             stream.close()
@@ -470,6 +526,7 @@ class Herd:
             os.close(pidfd)
             return False
         container.pidfd = pidfd
+        self.isolation.adopt(container)
         self.live[container.id] = container
         self._loop.watch(pidfd, READABLE, lambda _events: self._adopted_ended(container))
         return True

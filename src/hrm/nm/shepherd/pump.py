@@ -25,10 +25,32 @@ _BUSY_PIPE_BYTES = 1 << 20
 class Stream:
     """One of a container's output streams: the end that is read (not blocking), and the file it goes to."""
 
-    __slots__ = ("_file_fd", "_is_terminal", "_null_fd", "_path", "_room", "_widened", "dropped_bytes", "fd", "resting")
+    __slots__ = (
+        "_file_fd",
+        "_is_terminal",
+        "_null_fd",
+        "_owner",
+        "_path",
+        "_room",
+        "_widened",
+        "dropped_bytes",
+        "fd",
+        "resting",
+    )
 
-    def __init__(self, fd: int, path: str, limit_bytes: int, null_fd: int, *, is_terminal: bool = False) -> None:
+    def __init__(
+        self,
+        fd: int,
+        path: str,
+        limit_bytes: int,
+        null_fd: int,
+        *,
+        is_terminal: bool = False,
+        owner: tuple[int, int] | None = None,
+    ) -> None:
+        """``owner`` (user and group) gets the file; None leaves it to us."""
         self.fd = fd
+        self._owner = owner
         self.dropped_bytes = 0
         #: True iff it waits for its next look and the loop must not be told of it.
         self.resting = False
@@ -73,6 +95,8 @@ class Stream:
                 if self._file_fd < 0:
                     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                     self._file_fd = os.open(self._path, flags, 0o600)
+                    if self._owner:
+                        os.fchown(self._file_fd, *self._owner)
                 written = os.write(self._file_fd, data[: self._room])
             except OSError:
                 # The disk is full or broken: the container goes on, and the gap is counted.

@@ -28,6 +28,8 @@ from typing import Any
 SOCKET = "shepherd.sock"
 LOCK = "shepherd.lock"
 LOG = "shepherd.log"
+#: Directories of this node's cgroups, as JSON: where a successor finds those of its containers.
+CGROUPS = "cgroups"
 CONTAINERS = "containers"
 RUNNING = "running"
 ENDED = "ended"

@@ -25,6 +25,7 @@ def recover(herd: Herd) -> None:
     for container_id in os.listdir(records.INPUTS):
         # Its keeper died with the shepherd: input that nobody guards is at its end.
         os.unlink(f"{records.INPUTS}/{container_id}")
+    herd.isolation.remove_strays()
 
 
 def _take_over(herd: Herd, container_id: str) -> None:
@@ -45,6 +46,7 @@ def _take_over(herd: Herd, container_id: str) -> None:
         detail = "nobody saw whether it started"
     else:
         container.pid, container.started_at = identity["pid"], identity["started_at"]
+        container.limits = identity.get("limits")
         if identity["boot_id"] != herd.boot_id:
             detail = "the machine was started anew"
         elif herd.adopt(container, identity["start_ticks"]):

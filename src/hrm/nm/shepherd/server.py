@@ -11,6 +11,7 @@ from typing import Any
 
 from hrm.nm.shepherd import records, wire
 from hrm.nm.shepherd.herd import Herd
+from hrm.nm.shepherd.isolation import NONE
 from hrm.nm.shepherd.journal import log, log_bug
 from hrm.nm.shepherd.loop import READABLE, Loop
 
@@ -42,6 +43,7 @@ class Server:
             "signal": lambda m: herd.signal(m["id"], int(m["signum"])),
             "close_input": lambda m: herd.close_input(m["id"]),
             "resize": lambda m: herd.resize(m["id"], int(m["rows"]), int(m["columns"])),
+            "fail": lambda m: herd.fail(m["id"], str(m["why"])),
             "ack": lambda m: herd.acknowledge(m["ids"]),
             "leave": lambda m: self.leave(),
         }
@@ -69,6 +71,7 @@ class Server:
             except Exception:  # noqa: BLE001
                 # Whatever went wrong with one container, the others need their shepherd.
                 log_bug()
+        self._herd.isolation.close()
         if not self._herd.dispossessed:
             os.unlink(records.SOCKET)
 
@@ -140,10 +143,12 @@ class Server:
             # What this answer tells need not be told again.
             self._tell_news()
             client.greeted = True
+            isolation = self._herd.isolation.set_up(str(message.get("isolation", NONE)))
             client.send(
                 wire.encode(
                     {
                         "hello": {"protocol": wire.PROTOCOL, "pid": os.getpid()},
+                        "isolation": isolation,
                         "running": [container.report() for container in self._herd.live.values()],
                         "ended": list(self._herd.ended.values()),
                     }

@@ -1,9 +1,10 @@
 """Start one program: the only place where a container's process is made.
 
-`os.posix_spawn` shares the parent's memory until the program runs (as vfork does): on a small machine it starts twice
-as many programs a second as a fork of even a small Python, and it tells the parent at once why a program cannot run.
-What it cannot do the parent does around it, which is safe because the shepherd has one thread: it stands in the
-container's working directory, under the limits the container is to have, while it spawns.
+`os.posix_spawn` shares the parent's memory until the program runs (as vfork does): it costs the shepherd a quarter of
+what a fork of even a small Python costs, and it tells the parent at once why a program cannot run. What it cannot do
+the parent does around it, which is safe because the shepherd has one thread: it stands in the container's working
+directory and in its cgroups, under the limits the container is to have, while it spawns. What the parent must not do,
+because it could not be undone safely (taking on another user), a forked child does (`hrm.nm.shepherd.child`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import os
 import resource
 import signal
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hrm.nm.shepherd.child import ChildError, Children, limit_files, take_on
+
+if TYPE_CHECKING:
+    from hrm.nm.cgroups.pool import Pool, Slot
 
 #: Python ignores these; a program that is told nothing expects the default.
 _RESTORED_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+DEFAULT_UMASK = 0o022
 
 
 class SpawnError(Exception):
@@ -31,6 +38,42 @@ class SpawnError(Exception):
         self.program = program
 
 
+class Program:
+    """What is to run, and as whom."""
+
+    __slots__ = ("account", "argv", "env", "fds", "terminal", "umask", "workdir")
+
+    def __init__(
+        self,
+        argv: list[str],
+        env: Mapping[str, str],
+        workdir: str,
+        *,
+        fds: list[int] | None,
+        terminal: str | None = None,
+        umask: int = DEFAULT_UMASK,
+        account: dict[str, Any] | None = None,
+    ) -> None:
+        """Its standard streams are ``fds``, or all three the terminal named, which becomes its controlling terminal:
+        the first terminal that the leader of a session opens. ``account`` is None iff it runs as the shepherd does.
+        """
+        self.argv = argv
+        self.env = env
+        self.workdir = workdir
+        self.fds = fds
+        self.terminal = terminal
+        self.umask = umask
+        self.account = account
+
+    @property
+    def candidates(self) -> list[str]:
+        """Where a shell would look for it, by the PATH of the container itself."""
+        name = self.argv[0]
+        if "/" in name:
+            return [name]
+        return [f"{folder or '.'}/{name}" for folder in self.env.get("PATH", DEFAULT_PATH).split(":")]
+
+
 class Spawner:
     """Starts programs in sessions of their own."""
 
@@ -39,66 +82,122 @@ class Spawner:
         self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
         # Each container costs the shepherd a few descriptors. Containers get the limit that it was started with.
         self._many_files = (self._files[1], self._files[1])
-        resource.setrlimit(resource.RLIMIT_NOFILE, self._many_files)
+        limit_files(self._many_files)
         self._null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         #: Low numbers kept free (they lead nowhere): no number above the containers' own limit can be passed on.
         self._low_fds = [os.dup(self._null_fd) for _ in range(3)]
+        self._children = Children()
 
-    def spawn(
-        self,
-        argv: list[str],
-        env: Mapping[str, str],
-        workdir: str,
-        *,
-        fds: list[int] | None,
-        terminal: str | None = None,
-    ) -> int:
-        """The pid of ``argv`` running in ``workdir``. Raises SpawnError.
+    def spawn(self, program: Program, pool: Pool | None = None, slot: Slot | None = None) -> int:
+        """The pid of a program that runs, in the ``slot`` of a ``pool`` if there is one.
 
-        Its standard streams are ``fds``, or all three the terminal named, which becomes its controlling terminal:
-        the first terminal that the leader of a session opens.
+        Raises SpawnError.
         """
+        if program.account is not None or (pool and slot and pool.born):
+            return self._fork(program, pool, slot)
         try:
-            os.chdir(workdir)
+            os.chdir(program.workdir)
         except (OSError, ValueError) as error:
-            raise SpawnError(f"working directory {workdir!r}: {_why(error)}", code=126, program=False) from None
+            raise SpawnError(_cannot_enter(program, error), code=126, program=False) from None
+        fds = program.fds
         lowered = fds is not None and max(fds) >= self._files[0]
+        umask = os.umask(program.umask)
         try:
             actions: list[Any]
             if fds is None:
-                actions = [(os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0)]
+                actions = [(os.POSIX_SPAWN_OPEN, 0, program.terminal, os.O_RDWR, 0)]
                 actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
             else:
                 if lowered:
                     fds = [os.dup2(fd, low, inheritable=False) for fd, low in zip(fds, self._low_fds, strict=True)]
                 actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(fds)]
             if self._files != self._many_files:
-                resource.setrlimit(resource.RLIMIT_NOFILE, self._files)
-            return _spawn_by_path(argv, env, actions)
+                limit_files(self._files)
+            if not (pool and slot):
+                return _spawn_by_path(program, actions)
+            try:
+                with pool.standing_in(slot):
+                    return _spawn_by_path(program, actions)
+            except OSError as error:
+                raise cannot_hold(error) from None
         finally:
             if self._files != self._many_files:
-                resource.setrlimit(resource.RLIMIT_NOFILE, self._many_files)
+                limit_files(self._many_files)
+            os.umask(umask)
             os.fchdir(self._home)
             if lowered:
                 for low in self._low_fds:
                     os.dup2(self._null_fd, low, inheritable=False)
 
+    def _fork(self, program: Program, pool: Pool | None, slot: Slot | None) -> int:
+        birth_fd = pool.birth_fd(slot) if pool and slot and pool.born else -1
 
-def _spawn_by_path(argv: list[str], env: Mapping[str, str], actions: list[Any]) -> int:
-    """Find the program as a shell would, by the PATH of the container itself."""
-    name = argv[0]
-    if "/" in name:
-        candidates = [name]
-    else:
-        candidates = [f"{folder or '.'}/{name}" for folder in env.get("PATH", DEFAULT_PATH).split(":")]
+        def become(born: bool) -> NoReturn:
+            if pool and slot:
+                try:
+                    pool.enter(slot, born=born)
+                except OSError as error:
+                    raise ChildError(cannot_hold(error).message, code=126, program=False) from None
+            _become(program, self._files)
+
+        try:
+            return self._children.spawn(become, birth_fd)
+        except ChildError as error:
+            raise SpawnError(error.message, code=error.code, program=error.program) from None
+        except OSError as error:
+            raise SpawnError(f"cannot start a process: {_why(error)}", code=126, program=False) from None
+
+
+def _become(program: Program, files: tuple[int, int]) -> NoReturn:
+    """In a forked child: everything up to the program itself. Raises ChildError."""
+    os.setsid()
+    fds = program.fds
+    if fds is None:
+        assert program.terminal is not None
+        fds = [os.open(program.terminal, os.O_RDWR | os.O_CLOEXEC)] * 3
+    for to, fd in enumerate(fds):
+        os.dup2(fd, to)
+    limit_files(files)
+    if program.account is not None:
+        try:
+            take_on(program.account)
+        except OSError as error:
+            raise ChildError(
+                f"cannot become {program.account['name']}: {_why(error)}", code=126, program=False
+            ) from None
+    os.umask(program.umask)
+    try:
+        os.chdir(program.workdir)
+    except (OSError, ValueError) as error:
+        raise ChildError(_cannot_enter(program, error), code=126, program=False) from None
     refused: OSError | None = None
-    for path in candidates:
+    for path in program.candidates:
+        try:
+            os.execve(path, program.argv, program.env)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR) or os.path.exists(path):
+                refused = error
+        except ValueError as error:
+            raise ChildError(str(error), code=126, program=False) from None
+    failure = _failure(program.argv[0], refused)
+    raise ChildError(failure.message, code=failure.code, program=failure.program)
+
+
+def _spawn_by_path(program: Program, actions: list[Any]) -> int:
+    refused: OSError | None = None
+    for path in program.candidates:
         # Cheaper than to spawn and see: most entries of PATH do not have it.
         if not os.path.exists(path):
             continue
         try:
             return os.posix_spawn(
-                path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_RESTORED_SIGNALS
+                path,
+                program.argv,
+                program.env,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_RESTORED_SIGNALS,
             )
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
@@ -106,17 +205,34 @@ def _spawn_by_path(argv: list[str], env: Mapping[str, str], actions: list[Any]) 
             refused = error
         except ValueError as error:
             raise SpawnError(str(error), code=126, program=False) from None
+    raise _failure(program.argv[0], refused)
+
+
+def _failure(name: str, refused: OSError | None) -> SpawnError:
+    """What a shell would say of a program that was ``refused``, or not found if that is None."""
     if refused is None:
-        raise SpawnError(f"command not found: {name}", code=127, program=True)
+        return SpawnError(f"command not found: {name}", code=127, program=True)
     if refused.errno == errno.ENOENT:
-        raise SpawnError(f"interpreter not found: {name} names one in its first line", code=126, program=True)
+        return SpawnError(f"interpreter not found: {name} names one in its first line", code=126, program=True)
     if refused.errno == errno.ENOEXEC:
-        raise SpawnError(
+        return SpawnError(
             f"not executable: {name}: neither a program for this machine nor a script with a #! line",
             code=126,
             program=True,
         )
-    raise SpawnError(f"not executable: {name}: {_why(refused)}", code=126, program=True)
+    return SpawnError(f"not executable: {name}: {_why(refused)}", code=126, program=True)
+
+
+def cannot_hold(error: OSError) -> SpawnError:
+    """A container that cannot be held to its limits does not start: it could take what is others'."""
+    return SpawnError(f"cannot hold it to its limits: cgroups: {error}", code=126, program=False)
+
+
+def _cannot_enter(program: Program, error: OSError | ValueError) -> str:
+    said = f"working directory {program.workdir!r}: {_why(error)}"
+    if program.account is not None and isinstance(error, PermissionError):
+        return f"{said}: {program.account['name']} may not enter it, or one of those above it"
+    return said
 
 
 def _why(error: OSError | ValueError) -> str:

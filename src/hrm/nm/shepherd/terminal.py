@@ -17,11 +17,16 @@ class Terminal:
 
     __slots__ = ("_typed", "ended", "keyboard_fd", "master_fd", "slave_fd", "slave_name")
 
-    def __init__(self, rows: int, columns: int, keyboard_fd: int) -> None:
-        """Make the terminal. ``keyboard_fd`` is the end of the FIFO that is read (not blocking). Raises ValueError."""
+    def __init__(self, rows: int, columns: int, keyboard_fd: int, *, owner: tuple[int, int] | None = None) -> None:
+        """Make the terminal. ``keyboard_fd`` is the end of the FIFO that is read (not blocking). Raises ValueError.
+
+        ``owner`` (user and group) may open it by its name.
+        """
         _check_size(rows, columns)
         self.master_fd, self.slave_fd = os.openpty()
         self.slave_name = os.ttyname(self.slave_fd)
+        if owner:
+            os.fchown(self.slave_fd, *owner)
         os.set_blocking(self.master_fd, False)
         self.keyboard_fd = keyboard_fd
         self._typed = b""

@@ -2,7 +2,8 @@
 
 An orphan's parent has ended; the kernel hands it to the shepherd, the nearest subreaper. Whose it is, is told by its
 session or process group, which its container's first process leads; a daemon that made a session of its own still
-carries ``HRM_CONTAINER_ID`` in its environment. One that wiped even that is nobody's.
+carries ``HRM_CONTAINER_ID`` in its environment. One that wiped even that is nobody's; but where containers have
+cgroups, those tell who belongs to whom, and nobody gets away.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 
 from hrm.nm.shepherd import processes
 from hrm.nm.shepherd.container import Container
+from hrm.nm.shepherd.isolation import Isolation
 from hrm.nm.shepherd.processes import Process
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -24,9 +26,10 @@ _BYTES_PER_PID = 12
 class Trees:
     """Finds and signals whole containers. ``by_pid`` has every child of the shepherd that is no orphan."""
 
-    def __init__(self, by_pid: Mapping[int, Container]) -> None:
+    def __init__(self, by_pid: Mapping[int, Container], isolation: Isolation) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._by_pid = by_pid
+        self._isolation = isolation
         self._pid = os.getpid()
         #: Container id by orphan's pid, looked up once; "" if it is nobody's.
         self._owners: dict[int, str] = {}
@@ -51,8 +54,15 @@ class Trees:
         """An orphan ended: its number may soon be another's."""
         self._owners.pop(pid, None)
 
+    def outlive(self, container: Container) -> bool:
+        """True iff its first process has ended and others go on."""
+        pids = self._isolation.members(container)
+        return bool(self.orphans(container) if pids is None else set(pids) - {container.pid})
+
     def members(self, container: Container) -> list[Process]:
-        """All its processes that live, parents before children."""
+        """All its processes that live, parents before children where no cgroup tells who they are."""
+        if (pids := self._isolation.members(container)) is not None:
+            return [process for pid in pids if (process := processes.look_up(pid)) and process.alive]
         if container.pidfd < 0:
             roots = [container.pid, *self.orphans(container)]
         else:
@@ -67,6 +77,8 @@ class Trees:
 
     def kill(self, container: Container) -> None:
         """KILL until nobody is left who was not sent one: a tree that is growing is walked again."""
+        if self._isolation.kill(container):
+            return
         sent: set[tuple[int, int]] = set()
         for _ in range(_KILL_ROUNDS):
             fresh = [p for p in self.members(container) if (p.pid, p.start_ticks) not in sent]
