@@ -90,6 +90,32 @@ def test_commits_queries_recovery_and_epochs_are_the_same(url: str) -> None:
     asyncio.run(story())
 
 
+def test_what_is_not_kept_is_deleted_there_too(url: str) -> None:
+    async def story() -> None:
+        store = open_store(url, now=2.0)
+        over = {"state": ApplicationState.FINISHED, "ended_at": 5.0}
+        await store.commit([*submission(20, **over), *submission(21, **over), *submission(22)])
+        await store.commit([task(20, index) for index in range(600)])
+        await store.commit([container(20, 1, state=ContainerState.COMPLETED), container(21, 1)])
+        await store.commit([event(seq) for seq in range(20, 30)])
+        assert await store.applications_over(ended_before=6.0, keep=None, limit=10) == [20]
+        assert await store.applications_over(ended_before=None, keep=1, limit=10) == [20]
+        assert await store.places(20) == {"box": ["container_e01_1_0020_01_000001"]}
+        assert await store.delete_application(20) == 602
+        assert await store.application(20) is None and await store.application(21) is not None
+        assert await store.last_event(before=3025.0, keep=None) == 24
+        assert await store.last_event(before=None, keep=2) == 27
+        await store.delete_events(29)
+        await store.close()
+
+        store = open_store(url, now=2.0)
+        loaded = await store.load()
+        assert (loaded.next_application_seq, loaded.next_event_seq) == (23, 30)
+        await store.close()
+
+    asyncio.run(story())
+
+
 def test_the_revisions_make_the_same_schema_there(url: str) -> None:
     import sqlalchemy as sa
     from alembic.autogenerate import compare_metadata

@@ -18,11 +18,14 @@ from hrm.model.errors import StoreError
 from hrm.rm.records import ApplicationRow, ContainerRow, EventRow, JobRow, Row, TaskRow
 from hrm.rm.store.codec import Codec, codec_of
 from hrm.rm.store.database import Database, quiet_close
+from hrm.rm.store.deletion import over_before
 from hrm.rm.store.recovery import Loaded, load
 from hrm.rm.store.schema import applications, containers, events, jobs, tasks
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)
+#: Above every number that is given.
+_NO_SEQ = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,53 @@ class Queries:
         if application_seq is not None:
             query = query.where(events.c.application_seq == application_seq)
         return await self._rows(codec, query)
+
+    async def applications_over(
+        self, *, ended_before: float | None, keep: int | None, limit: int, after_seq: int = 0
+    ) -> list[int]:
+        """Numbers of those that are not kept, the oldest first.
+
+        They are over since before ``ended_before`` (epoch seconds), or over and not among the ``keep`` newest that
+        are; None is no bound. Nothing of them runs any more.
+        """
+        query = sa.select(applications.c.seq).where(over_before(ended_before, keep), applications.c.seq > after_seq)
+        query = query.order_by(applications.c.seq).limit(limit)
+        return await self._read(lambda connection: list(connection.scalars(query)))
+
+    async def count_applications_over(self, *, ended_before: float | None, keep: int | None) -> int:
+        """How many `applications_over` would name in all."""
+        query = sa.select(sa.func.count()).select_from(applications).where(over_before(ended_before, keep))
+        return await self._read(lambda connection: connection.scalar(query) or 0)
+
+    async def places(self, application_seq: int) -> dict[str, list[str]]:
+        """Ids of all containers that an application ever had, by node."""
+        query = sa.select(containers.c.node_id, containers.c.container_id)
+        query = query.where(containers.c.application_seq == application_seq)
+
+        def read(connection: sa.Connection) -> dict[str, list[str]]:
+            found: dict[str, list[str]] = {}
+            for node_id, container_id in connection.execute(query):
+                found.setdefault(node_id, []).append(container_id)
+            return found
+
+        return await self._read(read)
+
+    async def last_event(self, *, before: float | None, keep: int | None) -> int:
+        """Number of the newest event that is not kept, 0 if there is none.
+
+        It is of ``before`` (epoch seconds), or not among the ``keep`` newest.
+        """
+        last = 0
+        if keep is not None:
+            query = sa.select(events.c.seq).order_by(events.c.seq.desc()).offset(keep).limit(1)
+            last = await self._read(lambda connection: connection.scalar(query) or 0)
+        if before is not None:
+            # By their order, which is that of time but for a clock that was put back. Only what goes is looked at.
+            younger = sa.select(events.c.seq).where(events.c.at >= before).order_by(events.c.seq).limit(1)
+            first_kept = sa.func.coalesce(younger.scalar_subquery(), _NO_SEQ)
+            older = sa.select(sa.func.max(events.c.seq)).where(events.c.seq < first_kept)
+            last = max(last, await self._read(lambda connection: connection.scalar(older) or 0))
+        return last
 
     async def load(self) -> Loaded:
         """What a restart begins from."""

@@ -8,8 +8,12 @@ from pathlib import Path
 
 from hrm.rm.records import Row
 from hrm.rm.store.database import Database, open_database
+from hrm.rm.store.deletion import Deletion, some_containers, some_events, some_tasks, whole_application
 from hrm.rm.store.queries import Queries
 from hrm.rm.store.writer import Fault, Writer
+
+#: Between two slices of a deletion.
+DELETION_PAUSE_S = 0.005
 
 
 class Store(Queries):
@@ -48,6 +52,30 @@ class Store(Queries):
         be written now.
         """
         return self._writer.commit(rows, must=must)
+
+    async def delete_application(self, seq: int) -> int:
+        """Delete one that is over, slice by slice; how many rows that were. One of which something runs stays.
+
+        Raises StoreError if it cannot be written now; what was deleted till then is.
+        """
+        rows = 0
+        for make in (some_containers, some_tasks):
+            while (deleted := await self._delete(make(seq))) > 0:
+                rows += deleted
+        return rows + await self._delete(whole_application(seq))
+
+    async def delete_events(self, up_to_seq: int) -> int:
+        """Delete the events up to this one, slice by slice; how many that were. Raises StoreError."""
+        rows = 0
+        while (deleted := await self._delete(some_events(up_to_seq))) > 0:
+            rows += deleted
+        return rows
+
+    async def _delete(self, deletion: Deletion) -> int:
+        await self._writer.commit((), must=False, deletion=deletion)
+        # Whoever waits for the disk goes first.
+        await asyncio.sleep(DELETION_PAUSE_S)
+        return deletion.deleted
 
     async def close(self) -> None:
         """Write all that waits, then let go of the database."""

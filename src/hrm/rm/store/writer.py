@@ -26,6 +26,7 @@ from hrm.model.errors import HrmError, InvariantBroken, StoreError
 from hrm.rm.records import Row
 from hrm.rm.store.codec import CODECS, Codec, without_unwritable
 from hrm.rm.store.database import Database, quiet_close
+from hrm.rm.store.deletion import Deletion
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -49,6 +50,7 @@ class _Batch:
     rows: Sequence[Row]
     must: bool
     future: asyncio.Future[None]
+    deletion: Deletion | None = None
     error: HrmError | None = None
     #: True iff its texts were made writable.
     cleaned: bool = False
@@ -75,7 +77,8 @@ class Writer:
 
     # -- on the event loop
 
-    def commit(self, rows: Sequence[Row], *, must: bool) -> asyncio.Future[None]:
+    def commit(self, rows: Sequence[Row], *, must: bool, deletion: Deletion | None = None) -> asyncio.Future[None]:
+        """Write rows, or delete some: in the order of the calls."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._given_up or self._ending.is_set():
             future.set_exception(self._given_up or StoreError("the store is closed"))
@@ -84,7 +87,7 @@ class Writer:
         elif not must and self._inbox.qsize() >= MAX_WAITING:
             future.set_exception(StoreError(f"{MAX_WAITING} writes wait for the disk", next_step="try again later"))
         else:
-            self._inbox.put(_Batch(rows, must, future))
+            self._inbox.put(_Batch(rows, must, future, deletion))
         return future
 
     async def close(self) -> None:
@@ -211,6 +214,10 @@ class Writer:
             for start in range(0, len(rows), _ROWS_AT_A_TIME):
                 self._fault("write")
                 cursor.executemany(upsert.sql, upsert.parameters(rows[start : start + _ROWS_AT_A_TIME]))
+        for batch in batches:
+            if batch.deletion is not None:
+                self._fault("write")
+                batch.deletion.run(cursor, self._database.engine.dialect)
         self._fault("commit")
         raw.commit()
         cursor.close()
