@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  (used by any connection over TCP; the other user may not be able to read it)
 import os
 import pwd
 import signal

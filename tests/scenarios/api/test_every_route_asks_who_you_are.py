@@ -71,6 +71,10 @@ async def reload() -> ReloadReport:
     return ReloadReport(added=[], removed=[], changed=[])
 
 
+def name_of(uid: int) -> str:
+    return {ROOT: "root", ADA: "ada", BOB: "bob"}[uid]
+
+
 def over_the_socket(uid: int) -> Peer:
     """A process of ``uid`` at the other end of the Unix socket."""
     return Peer(proven_uid=uid)
@@ -101,13 +105,13 @@ class Answer:
 
 
 class House:
-    """A door of root's server with one running application of ada's behind it, and calls to it."""
+    """A door of root's server (or another's) with one running application of ada's behind it, and calls to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, own_uid: int = ROOT) -> None:
         self.clock = Clock()
         self.tokens = TokenAuthority(bytes(range(32)), clock=self.clock)
         self.facade = FakeFacade()
-        accounts = made_up_accounts({"root": ROOT, "ada": ADA, "bob": BOB})
+        accounts = made_up_accounts({name_of(uid): uid for uid in (ROOT, ADA, BOB)}, own_uid=own_uid)
         self.app = create_app(self.facade, tokens=self.tokens, settings=ApiSettings(), reload=reload, accounts=accounts)
         self.application_id = LOOP.run(self._furnish())
 
@@ -134,7 +138,8 @@ class House:
         headers = [(b"host", b"127.0.0.1")]
         if token is not None:
             headers.append((b"authorization", f"Bearer {token}".encode()))
-        body = json.dumps({"signum": 15}).encode() if path.endswith("signal") else b""
+        bodies = {"signal": {"signum": 15}, "applications": {"job": {"groups": [{"command": ["true"]}]}}}
+        body = json.dumps(bodies.get(path.rpartition("/")[2], {})).encode() if call.method == "POST" else b""
         scope = {
             "type": kind,
             "method": call.method,
@@ -306,3 +311,30 @@ def test_the_owner_comes_in_everywhere_but_where_an_admin_is_needed(token: bool,
 @pytest.mark.parametrize("call", OWNERS_AND_ADMINS, ids=str)
 def test_root_comes_in_everywhere_by_the_socket(call: Call) -> None:
     assert House().status(call, peer=over_the_socket(ROOT)) < 300
+
+
+SUBMIT = Call("POST", "/api/v1/applications")
+
+
+@pytest.mark.parametrize(
+    ("own_uid", "may", "may_not"),
+    [(ROOT, (ROOT, ADA, BOB), (STRANGER,)), (ADA, (ADA,), (ROOT, BOB, STRANGER))],
+    ids=["root's server", "ada's server"],
+)
+def test_jobs_are_taken_from_those_as_whom_they_can_run(
+    own_uid: int, may: tuple[int, ...], may_not: tuple[int, ...]
+) -> None:
+    house = House(own_uid)
+
+    assert [house.status(SUBMIT, peer=over_the_socket(uid)) for uid in may] == [201] * len(may)
+    assert [house.status(SUBMIT, peer=over_the_socket(uid)) for uid in may_not] == [403] * len(may_not)
+    assert [app.user for app in house.facade.apps.values()][1:] == [name_of(uid) for uid in may]
+
+
+@pytest.mark.parametrize("own_uid", [ROOT, ADA])
+def test_a_token_of_an_admin_submits_as_its_user_and_as_nobody_else(own_uid: int) -> None:
+    house = House(own_uid)
+
+    assert house.status(SUBMIT, house.tokens.mint("ci", admin=True), over_tcp(own_uid)) == 403
+    assert house.status(SUBMIT, house.tokens.mint("ada", admin=True), over_tcp(own_uid)) == 201
+    assert [app.user for app in house.facade.apps.values()] == ["ada", "ada"]

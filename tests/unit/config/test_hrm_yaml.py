@@ -115,10 +115,12 @@ def test_a_node_lends_the_gpus_that_are_listed_or_all_or_virtual_ones() -> None:
 
 
 def test_server_settings_come_in_their_units() -> None:
-    server = config("server: {port: 0, max_body: 1M, idle_exit: 2m, allowed_hosts: [a.example]}").server
+    server = config(
+        "server: {port: 0, max_body: 1M, idle_exit: 2m, allowed_hosts: [a.example], check_socket_owner: false}"
+    ).server
 
     assert (server.port, server.max_body_bytes, server.idle_exit_s) == (0, 1 << 20, 120.0)
-    assert server.allowed_hosts == ("a.example",)
+    assert (server.allowed_hosts, server.check_socket_owner) == (("a.example",), False)
 
 
 # --- findings

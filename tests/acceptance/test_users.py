@@ -1,0 +1,178 @@
+"""Root's server and another user of the machine: who comes in by the socket, and what they get to see."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Hrm, hrm_home
+
+from hrm.model.errors import Forbidden, NoServer
+from hrm.model.jobs import JobSpec, TaskGroupSpec
+from hrm.model.resources import Resources
+from hrm.model.states import ApplicationState
+from hrm.sdk.client import Client
+from hrm.testing import eventually
+from hrm.testing.other_user import OtherUser
+
+pytestmark = pytest.mark.root
+SECRET = "not-for-other-users"
+EVENTS = 6
+
+
+@pytest.fixture(scope="module")
+def root() -> Iterator[Hrm]:
+    """A server of root's."""
+    with hrm_home() as hrm:
+        assert hrm("up", "--detach").code == 0
+        yield hrm
+
+
+@pytest.fixture
+def other(nobody: OtherUser, root: Hrm) -> OtherUser:
+    return nobody
+
+
+@pytest.fixture
+def kept(root: Hrm) -> Iterator[str]:
+    """A job of root's that holds a secret in every place, and runs."""
+    script = f"echo {SECRET}; echo {SECRET} >&2; exec sleep 600"
+    app = root("submit", "--name", "kept", "--env", f"KEY={SECRET}", "--", "sh", "-c", script).out.strip()
+    eventually(lambda: SECRET in root("logs", app).out, timeout_s=30)
+    yield app
+    root("kill", app)
+
+
+# What the other user does. At the top of the module, because it is done in another process.
+
+
+def run_job(home: Path) -> tuple[str, ApplicationState]:
+    job = JobSpec(groups=(TaskGroupSpec(command=("true",), resources=Resources(memory_mib=32, vcores_milli=100)),))
+    with Client(home=home) as client:
+        report = client.wait(client.submit(job).application_id, timeout_s=30)
+        return report.user, report.state
+
+
+def kill(home: Path, application_id: str) -> None:
+    with Client(home=home) as client:
+        client.kill(application_id)
+
+
+def shut_down(home: Path) -> None:
+    with Client(home=home) as client:
+        client.shutdown()
+
+
+def list_nodes(address: str, token: str) -> None:
+    with Client(address, token=token) as client:
+        client.nodes()
+
+
+def answers(home: Path, targets: list[str]) -> dict[str, str]:
+    """What the server says to each request, be it a refusal."""
+    said = {}
+    with Client(home=home) as client:
+        for target in targets:
+            connection = client._transport._connected(10.0)
+            connection.request("GET", target)
+            said[target] = connection.getresponse().read().decode()
+            connection.close()
+    return said
+
+
+def first_events(home: Path) -> str:
+    with Client(home=home) as client:
+        events = client.events()
+        return repr([next(events) for _ in range(EVENTS)])
+
+
+def readable(paths: list[Path]) -> list[Path]:
+    """Those that can be opened or listed."""
+    found = []
+    for path in paths:
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        except OSError:
+            continue
+        found.append(path)
+    return found
+
+
+def test_they_come_in_by_the_socket_as_who_they_are(other: OtherUser, root: Hrm) -> None:
+    assert other.do(run_job, root.home) == ("nobody", ApplicationState.FINISHED)
+
+
+def test_what_is_roots_they_can_neither_end_nor_stop(other: OtherUser, root: Hrm, kept: str) -> None:
+    with pytest.raises(Forbidden, match="belongs to root"):
+        other.do(kill, root.home, kept)
+    with pytest.raises(Forbidden, match="nobody is no admin"):
+        other.do(shut_down, root.home)
+
+    assert root.state(kept) == "RUNNING"
+
+
+def test_no_answer_tells_them_what_is_inside_a_job_of_roots(other: OtherUser, root: Hrm, kept: str) -> None:
+    document = answers(root.home, ["/api/v1/openapi.json"])["/api/v1/openapi.json"]
+    targets = [
+        path.replace("{application_id}", kept) + ("?timeout_s=0" if path.endswith("wait") else "")
+        for path, methods in json.loads(document)["paths"].items()
+        if "get" in methods and not path.endswith("/events")
+    ]
+    targets += [f"/api/v1/applications/{kept}/logs?stream=stderr", f"/api/v1/applications/{kept}/logs?follow=true"]
+
+    told = other.do(answers, root.home, targets)
+    seen_by_root = answers(root.home, targets[:-1])
+
+    assert [target for target, text in told.items() if SECRET in text] == []
+    assert [target.rpartition("/")[2] for target, text in seen_by_root.items() if SECRET in text] == [
+        "logs",
+        "logs?stream=stderr",
+    ]
+    assert SECRET not in other.do(first_events, root.home)
+
+
+def test_nothing_in_the_home_can_be_read_by_them(other: OtherUser, root: Hrm, kept: str) -> None:
+    inside = [root.home, *root.home.rglob("*")]
+
+    assert any(path.is_file() and SECRET in path.read_text(errors="replace") for path in inside)
+    assert other.do(readable, inside) == []
+
+
+def test_the_token_does_not_help_them(other: OtherUser, root: Hrm) -> None:
+    token, address = (root.home / "token").read_text().strip(), root("status", "-o", "json").json["address"]
+
+    with pytest.raises(Forbidden, match="token of root"):
+        other.do(list_nodes, address, token)
+
+
+def test_jobs_of_no_user_of_the_machine_are_refused(root: Hrm) -> None:
+    token, address = root("token", "create", "no-such-user").out.strip(), root("status", "-o", "json").json["address"]
+
+    result = Hrm(root.home, HRM_ADDRESS=address, HRM_TOKEN=token)("submit", "--", "true")
+
+    assert result.code == 4
+    assert "no user 'no-such-user'" in result.err
+
+
+def test_a_server_that_was_killed_leaves_a_socket_and_the_next_one_takes_its_place(nobody: OtherUser, hrm: Hrm) -> None:
+    assert hrm("up", "--detach").code == 0
+    pid = hrm.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: hrm("status").code == 3, timeout_s=30)
+
+    left = (hrm.home / "hrm.sock").is_socket()
+    with pytest.raises(NoServer, match=r"no server answers at .*hrm\.sock"):
+        nobody.do(run_job, hrm.home)
+    assert hrm("up", "--detach").code == 0
+
+    assert left
+    assert nobody.do(run_job, hrm.home) == ("nobody", ApplicationState.FINISHED)
+    assert stat.S_IMODE((hrm.home / "hrm.sock").stat().st_mode) == 0o666
+    assert hrm("down").code == 0
+    assert not (hrm.home / "hrm.sock").exists()
