@@ -44,6 +44,7 @@ from hrm.rm.event_log import EventLog
 from hrm.rm.listener import PATIENCE_S, Listener
 from hrm.rm.manager import ResourceManager
 from hrm.rm.recovery import restore
+from hrm.rm.retention import Retention
 from hrm.rm.service import Service
 from hrm.rm.store import Store, open_store
 
@@ -63,7 +64,7 @@ class Options:
     port: int | None = None
     #: Leave after ``server.idle_exit`` without work.
     ephemeral: bool = False
-    #: Wins over ``node.virtual_gpus`` and ``node.gpu_devices``.
+    #: Wins over ``node.virtual_gpus``; where it is not 0, ``node.gpu_devices`` does not count.
     virtual_gpus: int | None = None
 
 
@@ -83,7 +84,7 @@ async def serve(options: Options) -> None:
     config_path = options.config or (home.config_file if home.config_file.exists() else None)
     config = load_config(config_path)
     if options.virtual_gpus is not None:
-        config = replace(config, node=replace(config.node, virtual_gpus=options.virtual_gpus, gpu_devices=None))
+        config = replace(config, node=replace(config.node, virtual_gpus=options.virtual_gpus))
     with home.lock() as lock:
         listening = _listen(config, options.port)
         try:
@@ -118,6 +119,7 @@ async def _serve(
         scheduler, store, engine, events, on_broken=stopping.set, log_limit_bytes=config.node.log_limit_bytes
     )
     listener = Listener(manager)
+    retention = Retention(manager, config.retention)
     service = Service(
         manager,
         home=str(home.path),
@@ -126,6 +128,7 @@ async def _serve(
         ephemeral=options.ephemeral,
         on_shutdown=stopping.set,
         default_queue=config.scheduler.default_queue,
+        retention=retention,
     )
 
     async def reload() -> ReloadReport:
@@ -151,9 +154,11 @@ async def _serve(
             gc.freeze()
             # A look at every object holds the loop for 50 ms and more with 10,000 containers. Cycles die young here.
             gc.set_threshold(2_000, 10, 5_000)
+            keeping = asyncio.create_task(retention.run())
             try:
                 await _until_told(stopping, http, service, manager, listener, config, ephemeral=options.ephemeral)
             finally:
+                keeping.cancel()
                 home.socket_file.unlink(missing_ok=True)
                 home.server_file.unlink(missing_ok=True)
     finally:
@@ -174,7 +179,7 @@ async def _engine(home: Home, config: HrmConfig, config_path: Path | None) -> Em
         document = Document.load(config_path)
         document.add(("node", "gpu_devices", error.position), error.problem, next_step=error.next_step)
         raise BadDocument(document.findings) from None
-    return EmbeddedEngine(NodeSpec(node_id=node.node_id, total=node.total), home.node_dir, gpus=gpus, probe=probe)
+    return EmbeddedEngine(NodeSpec(node_id=node.node_id, total=node.total), home.node_dir, gpus=gpus, probe=probe, keep=config.retention.on_nodes)
 
 
 def _api_settings(config: HrmConfig) -> ApiSettings:

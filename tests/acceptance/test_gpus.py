@@ -145,6 +145,13 @@ class TestGpusOfNvml:
         assert (shown[SECOND]["compute_capability"], shown[SECOND]["links"]) == ("7.5", {FIRST: "NODE"})
         assert hrm("run", "--gpus", 2, "--", "true").code == 2
 
+    def test_no_virtual_gpus_leave_the_allow_list_as_it_is(self, machine: Machine) -> None:
+        machine.lend("[1]")
+
+        assert machine.hrm("up", "--detach", "--virtual-gpus", 0).code == 0
+
+        assert {uuid: one["state"] for uuid, one in machine.shown().items()} == {FIRST: "unlent", SECOND: "lent"}
+
     def test_an_index_that_is_not_there_is_refused_at_its_line_with_what_is(self, machine: Machine) -> None:
         machine.lend("[0, 5]")
 
