@@ -6,6 +6,7 @@ from bisect import insort
 from typing import TYPE_CHECKING
 
 from hrm.core.amounts import NOTHING, Amounts
+from hrm.core.locality import Delay, Level
 from hrm.core.ordering import Key
 from hrm.core.reasons import Reason
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
@@ -13,6 +14,7 @@ from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import Resources
 
 if TYPE_CHECKING:
+    from hrm.core.holds import Hold
     from hrm.core.nodes import Node
     from hrm.core.queues import Queue
 
@@ -69,6 +71,7 @@ class Ask:
         "allocation_request_id",
         "app",
         "counted_by_any",
+        "delay",
         "for_master",
         "order",
         "pending",
@@ -91,6 +94,8 @@ class Ask:
         self.places: dict[str, Place] = {}
         #: True iff the count of "*" is the total.
         self.counted_by_any = False
+        #: How long it waits for places it would like; None before the first look, and where nothing waits for such.
+        self.delay: Delay | None = None
         #: Containers still waited for.
         self.pending = 0
         # Why, and in which visit, it was turned down for another reason than its shape.
@@ -130,7 +135,7 @@ class Ask:
     def accepts(self, node: Node) -> bool:
         """True iff the places asked for allow this node.
 
-        A wish gives way at once; how long it may wait for its place first is to be decided and counted here.
+        How long a wish waits before it gives way is another matter: see `hrm.core.locality`.
         """
         places = self.places
         anywhere = places.get(ANY)
@@ -145,9 +150,18 @@ class Ask:
             return rack.relax
         return anywhere.relax
 
+    def level_at(self, node: Node) -> Level:
+        """How near the node is to the places it would like; everything is near to who does not care."""
+        places = self.places
+        if node.node_id in places or places.keys() == {ANY}:
+            return Level.NODE
+        return Level.RACK if node.rack in places else Level.ANYWHERE
+
     def count_down(self, node: Node) -> None:
         """One container was placed on ``node``, which `accepts` allows."""
         self.pending -= 1
+        if self.delay is not None:
+            self.delay.placed(self.level_at(node))
         places = self.places
         anywhere = places.get(ANY)
         if anywhere is not None and len(places) == 1:
@@ -183,7 +197,19 @@ class Ask:
 class Container:
     """A grant on the books. Compared by identity: there is one object per container."""
 
-    __slots__ = ("app", "container_id", "device_ids", "is_master", "node", "priority", "shape")
+    __slots__ = (
+        "app",
+        "container_id",
+        "device_ids",
+        "hold",
+        "is_master",
+        "kill_at",
+        "killed",
+        "node",
+        "priority",
+        "shape",
+        "unsaved_since",
+    )
 
     def __init__(
         self,
@@ -202,6 +228,13 @@ class Container:
         self.priority = priority
         #: True iff the application's own master runs here.
         self.is_master = False
+        #: Since when its work would be lost if it ended: its start, or its last checkpoint. Epoch seconds.
+        self.unsaved_since = 0.0
+        #: What it is to end for; None iff nobody wants it to.
+        self.hold: Hold | None = None
+        #: When it is killed if it has not ended by then, and whether that was said.
+        self.kill_at = 0.0
+        self.killed = False
 
     @property
     def milli_per_device(self) -> int:
@@ -226,13 +259,18 @@ class App:
         "containers",
         "demand",
         "entry",
+        "fair_since",
+        "holds",
+        "marked",
         "min_share",
         "missed_visit",
         "name",
         "next_ask",
         "next_container",
+        "nothing_to_preempt",
         "priority",
         "queue",
+        "reserved",
         "runnable",
         "shapes",
         "start",
@@ -270,6 +308,16 @@ class App:
         self.next_ask = 0
         self.containers: dict[tuple[int, int, int], Container] = {}
         self.blacklist: frozenset[str] = frozenset()
+        #: Nodes reserved for it.
+        self.reserved: dict[Node, None] = {}
+        #: Space that is being freed for it.
+        self.holds: dict[Hold, None] = {}
+        #: What those of its containers hold that are to end for others.
+        self.marked = Amounts()
+        #: When it last had its fair share, as far as preemption goes; None before the first look.
+        self.fair_since: float | None = None
+        #: True iff preemption was due for it and the last look found no container that may go.
+        self.nothing_to_preempt = False
         #: Its place among its siblings; None iff it is not in the order (waits for nothing, or may not run).
         self.entry: Key | None = None
         self.missed_visit = 0

@@ -116,6 +116,8 @@ class Books:
     def end_attempt(self, app: App) -> None:
         """Its asks go, and its master no longer counts. Its containers are still to be forgotten."""
         self.drop_asks(app)
+        for node in list(app.reserved):
+            self.unreserve(node)
         app.attempt = None
         app.queue.am_usage.subtract(app.am_usage)
         app.am_usage = Amounts()
@@ -167,6 +169,18 @@ class Books:
         app.queue.change_demand(shape, -1)
         app.queue.charge(app, shape, -1)
 
+    # ---- reservations
+
+    def reserve(self, ask: Ask, node: Node) -> None:
+        node.reservation = ask
+        ask.app.reserved[node] = None
+
+    def unreserve(self, node: Node) -> None:
+        """Take the node's reservation away, if there is one."""
+        if node.reservation is not None:
+            del node.reservation.app.reserved[node]
+            node.reservation = None
+
     # ---- nodes
 
     def add_node(self, spec: NodeSpec) -> None:
@@ -177,6 +191,7 @@ class Books:
 
     def remove_node(self, node: Node) -> None:
         """It is not there any more; its containers are still to be forgotten."""
+        self.unreserve(node)
         del self.nodes[node.node_id]
         node.schedulable = False
         self.index.remove(node)

@@ -50,4 +50,21 @@ class ContainerEnded:
     cause: EndCause
 
 
-Command = Allocate | AppActivated | ContainerEnded
+@dataclass(frozen=True, slots=True)
+class NodeReserved:
+    """The node takes nothing new until the application's request fits there, or does not want it any more."""
+
+    node_id: str
+    application_id: ApplicationId
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUnreserved:
+    """The application's request was placed here, or has no more use for the node."""
+
+    node_id: str
+    application_id: ApplicationId
+
+
+Command = Allocate | AppActivated | ContainerEnded | NodeReserved | NodeUnreserved

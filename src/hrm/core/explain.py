@@ -14,6 +14,7 @@ from typing import Any
 
 from hrm.core.applications import App, Ask, Shape
 from hrm.core.books import Books
+from hrm.core.locality import Level
 from hrm.core.nodes import WHOLE, Node, size
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
@@ -21,6 +22,7 @@ from hrm.core.visit import is_over_am_share
 from hrm.core.wording import LABELS, MAX_NAMES, say_amount, say_count, say_have, say_names, say_nodes_are, say_shape
 from hrm.model.errors import InvariantBroken
 from hrm.model.reports import Explanation
+from hrm.model.requests import ANY
 from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
 from hrm.model.units import format_milli
 
@@ -112,13 +114,32 @@ def _find(books: Books, ask: Ask) -> Finding:
         finding = _closed(ask, by_reason)
     if finding is None:
         fitting = by_reason.get(None, [])
-        finding = _has_room(ask, fitting) if fitting else _no_room(ask, by_reason)
-    return Finding(finding.reason, finding.message, [*finding.evidence, *evidence], finding.remedies)
+        if fitting:
+            finding = _has_room(ask, fitting)
+        elif waits := by_reason.get(Reason.WAITS_FOR_LOCALITY):
+            finding = _waits_for_locality(ask, waits)
+        elif reserved := by_reason.get(Reason.RESERVED_FOR_OTHERS):
+            finding = _reserved(ask, reserved)
+        else:
+            finding = _no_room(ask, by_reason)
+    warnings = _warnings(books, ask)
+    return Finding(finding.reason, finding.message, [*finding.evidence, *evidence, *warnings], finding.remedies)
+
+
+def _warnings(books: Books, ask: Ask) -> list[Evidence]:
+    """What was asked for and does not count: YARN warns of it alike."""
+    if ANY not in ask.places:
+        return []
+    strict = [name for name, place in ask.places.items() if name in books.nodes and not place.relax]
+    words = "relax locality off is not supported on a request for a node: switch it off for its rack and for '*'"
+    return [{"kind": "warning", "message": words, "places": strict}] if strict else []
 
 
 #: Verdicts of nodes that could take the ask if there were room.
 _ROOM = (
     None,
+    Reason.WAITS_FOR_LOCALITY,
+    Reason.RESERVED_FOR_OTHERS,
     Reason.INSUFFICIENT_MEMORY,
     Reason.INSUFFICIENT_VCORES,
     Reason.INSUFFICIENT_GPUS,
@@ -139,7 +160,13 @@ def _verdict(node: Node, ask: Ask) -> Reason | None:
         return Reason.BLACKLISTED
     if not node.schedulable:
         return Reason.NODES_NOT_SCHEDULABLE
-    return None if node.fits(shape) else node.why_not(shape)
+    if not node.fits(shape):
+        return node.why_not(shape)
+    if ask.delay is not None and ask.level_at(node) > ask.delay.level:
+        return Reason.WAITS_FOR_LOCALITY
+    if node.reservation is not None and node.reservation.app is not ask.app:
+        return Reason.RESERVED_FOR_OTHERS
+    return None
 
 
 def _count_nodes(verdicts: dict[Node, Reason | None]) -> list[Evidence]:
@@ -351,6 +378,41 @@ def _has_room(ask: Ask, fitting: Sequence[Node]) -> Finding:
         f" {'comes' if len(ahead) == 1 else 'come'} first, {first['name']} at the head",
         [*ahead[:MAX_NAMES]],
         [f"those ahead have to get their share ({first['policy']} order of {first['within']})"],
+    )
+
+
+def _waits_for_locality(ask: Ask, nodes: Sequence[Node]) -> Finding:
+    delay = ask.delay
+    if delay is None:
+        raise InvariantBroken(f"{ask.app.application_id} waits for a place and was never looked at")
+    liked = [name for name in ask.places if name != ANY]
+    only = "its nodes" if delay.level is Level.NODE else "its nodes and racks"
+    return Finding(
+        Reason.WAITS_FOR_LOCALITY,
+        f"would like to run on {say_names(liked)}; there is room on {say_names(nodes)}, but for now it waits for {only}"
+        f" (opportunities let pass: {delay.missed})",
+        [{"kind": "locality", "asked": liked, "level": delay.level.name.lower(), "missed": delay.missed}],
+        ["it takes another place when it has let enough opportunities pass"],
+    )
+
+
+def _reserved(ask: Ask, nodes: Sequence[Node]) -> Finding:
+    held = [(node, node.reservation) for node in nodes if node.reservation is not None]
+    node, first = held[0]
+    return Finding(
+        Reason.RESERVED_FOR_OTHERS,
+        f"there is room for {say_shape(ask.shape)} on {say_names(nodes)}, but {node.node_id} is reserved for"
+        f" {first.app.application_id}, which is below its share and waits for {say_shape(first.shape)}",
+        [
+            {
+                "kind": "reservation",
+                "node_id": node.node_id,
+                "application": str(one.app.application_id),
+                "waits_for": one.shape.resources.as_dict(),
+            }
+            for node, one in held[:MAX_NAMES]
+        ],
+        ["the reservation has to be fulfilled or dropped"],
     )
 
 

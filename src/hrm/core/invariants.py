@@ -28,6 +28,7 @@ def check_invariants(scheduler: Scheduler) -> None:
         *(line for node in books.nodes.values() for line in _check_node(node)),
         *(line for app in books.apps.values() for line in _check_app(app)),
         *(line for queue in books.tree.root.walk() for line in _check_queue(queue)),
+        *_check_reservations(books),
         *_check_totals(books),
     ]
     if found:
@@ -101,6 +102,12 @@ def _check_app(app: App) -> list[str]:
     if (app.entry is not None) != bool(app.runnable and app.asks):
         found.append(f"{name}: waits for {len(app.asks)} asks, runnable {app.runnable}, but entry is {app.entry!r}")
     return found
+
+
+def _check_reservations(books: Books) -> list[str]:
+    by_node = {id(node): node.reservation.app for node in books.nodes.values() if node.reservation is not None}
+    by_app = {id(node): app for app in books.apps.values() for node in app.reserved}
+    return [] if by_node == by_app else ["nodes and applications do not agree on what is reserved"]
 
 
 def _check_queue(queue: Queue) -> list[str]:

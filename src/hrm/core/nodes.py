@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ from hrm.model.nodes import DeviceSpec, NodeSpec
 from hrm.model.resources import Resources
 
 if TYPE_CHECKING:
-    from hrm.core.applications import Container, Shape
+    from hrm.core.applications import Ask, Container, Shape
+    from hrm.core.holds import Hold
 
 WHOLE = 1000
 
@@ -31,11 +32,13 @@ class Node:
         "device_free",
         "devices",
         "free",
+        "holds",
         "largest_free",
         "node_id",
         "overcommitted",
         "positions",
         "rack",
+        "reservation",
         "schedulable",
         "spec",
         "total",
@@ -47,6 +50,10 @@ class Node:
         self.schedulable = True
         #: In the order they came. A dict for its order and its speed; the values mean nothing.
         self.containers: dict[Container, None] = {}
+        #: Space kept for whom it is freed, first come first; not part of ``free``.
+        self.holds: list[Hold] = []
+        #: The ask that this node is reserved for: nothing else is placed here.
+        self.reservation: Ask | None = None
         #: True iff facts (a smaller node, recovered containers) put more here than there is.
         self.overcommitted = False
         #: Where `NodeIndex` keeps it.
@@ -67,7 +74,7 @@ class Node:
         self.overcommitted = False
         for container in self.containers:
             self._book(container)
-        self._sum_devices()
+        self.sum_devices()
 
     def positions_of_model(self, glob: str) -> tuple[int, ...]:
         """Positions of the devices whose model matches (case does not count)."""
@@ -117,6 +124,10 @@ class Node:
         devices = len(self.devices) if shape.gpu_model is None else len(self.positions_of_model(shape.gpu_model))
         return devices * WHOLE >= shape.gpus
 
+    def allowed_positions(self, shape: Shape) -> Sequence[int]:
+        """Positions of the devices that may serve the shape."""
+        return range(len(self.device_free)) if shape.gpu_model is None else self.positions_of_model(shape.gpu_model)
+
     def take(self, shape: Shape) -> tuple[str, ...]:
         """Take the amounts and pick the devices, which `fits` has found to be there.
 
@@ -127,27 +138,19 @@ class Node:
         if not gpus:
             return ()
         device_free = self.device_free
-        allowed = range(len(device_free)) if shape.gpu_model is None else self.positions_of_model(shape.gpu_model)
-        if gpus <= WHOLE:
-            best, best_free = -1, WHOLE + 1
-            for i in allowed:
-                free = device_free[i]
-                if gpus <= free < best_free:
-                    best, best_free = i, free
-            device_free[best] -= gpus
-            self._sum_devices()
-            return (self.devices[best].device_id,)
-        chosen = [i for i in allowed if device_free[i] == WHOLE][: gpus // WHOLE]
+        allowed = self.allowed_positions(shape)
+        chosen = pick_devices(gpus, device_free, allowed)
+        part = gpus if gpus < WHOLE else WHOLE
         for i in chosen:
-            device_free[i] = 0
-        self._sum_devices()
+            device_free[i] -= part
+        self.sum_devices()
         return tuple(self.devices[i].device_id for i in chosen)
 
     def occupy(self, container: Container) -> None:
         """Book a container that runs already, on the devices it names."""
         self.containers[container] = None
         self._book(container)
-        self._sum_devices()
+        self.sum_devices()
 
     def give_back(self, container: Container) -> None:
         """Free what a container held. Devices that left the node meanwhile are passed over."""
@@ -161,7 +164,7 @@ class Node:
                     self.device_free[position] += part
                 else:
                     self.free.gpus -= part
-            self._sum_devices()
+            self.sum_devices()
         if self.overcommitted:
             self.overcommitted = self._is_short()
 
@@ -180,13 +183,27 @@ class Node:
     def _is_short(self) -> bool:
         return any(amount < 0 for _, amount in self.free.items()) or any(free < 0 for free in self.device_free)
 
-    def _sum_devices(self) -> None:
+    def sum_devices(self) -> None:
+        """After ``device_free`` changed."""
         if self.device_free:
             #: Milli free on the emptiest device, and number of wholly free ones: what most fits ask for.
             self.largest_free = max(self.device_free)
             self.whole_free = self.device_free.count(WHOLE)
         else:
             self.largest_free = self.whole_free = 0
+
+
+def pick_devices(gpus: int, device_free: Sequence[int], allowed: Iterable[int]) -> tuple[int, ...]:
+    """Positions of the devices for ``gpus`` milli, the fullest that fits or the first whole ones; () iff too few."""
+    if gpus <= WHOLE:
+        best, best_free = -1, WHOLE + 1
+        for i in allowed:
+            free = device_free[i]
+            if gpus <= free < best_free:
+                best, best_free = i, free
+        return (best,) if best >= 0 else ()
+    whole = [i for i in allowed if device_free[i] == WHOLE][: gpus // WHOLE]
+    return tuple(whole) if len(whole) * WHOLE == gpus else ()
 
 
 class NodeIndex:

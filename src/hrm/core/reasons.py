@@ -21,6 +21,10 @@ class Reason(IntEnum):
     NOT_YET_SCHEDULED = 10
     #: There is room, but others are further below their share (or came first in a fifo queue).
     BEHIND_OTHERS = 20
+    #: There is room, but it waits for a place that it would like more.
+    WAITS_FOR_LOCALITY = 21
+    #: There is room, but on nodes that are reserved for others.
+    RESERVED_FOR_OTHERS = 22
     #: Nodes that could hold it have too little free memory now.
     INSUFFICIENT_MEMORY = 30
     #: Nodes that could hold it have too few free vcores now.
@@ -68,6 +72,8 @@ _SENTENCES = {
     Reason.NOTHING_PENDING: "nothing is waiting",
     Reason.NOT_YET_SCHEDULED: "no node has been visited for it yet",
     Reason.BEHIND_OTHERS: "there is room, but others come first",
+    Reason.WAITS_FOR_LOCALITY: "there is room, but it still waits for a place that it would like more",
+    Reason.RESERVED_FOR_OTHERS: "there is room, but on nodes that are reserved for others",
     Reason.INSUFFICIENT_MEMORY: "too little memory is free now",
     Reason.INSUFFICIENT_VCORES: "too few vcores are free now",
     Reason.INSUFFICIENT_GPUS: "too few GPUs are free now",

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hrm.core import events as ev
-from hrm.core.applications import App, Container, Shape, container_key
+from hrm.core.applications import App, Ask, Container, Shape, container_key
 from hrm.core.books import Books
-from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause
+from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause, NodeReserved, NodeUnreserved
 from hrm.core.explain import explain, kept_reason
-from hrm.core.nodes import size
+from hrm.core.nodes import Node, size
 from hrm.core.views import AppView, NodeView, QueueView, view_app, view_node, view_queues
-from hrm.core.visit import Assignment, SchedulerOptions, find_ask
+from hrm.core.visit import Assignment, SchedulerOptions, Visit, find_ask, still_wants
 from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
 from hrm.model.ids import ApplicationId
 from hrm.model.queues import QueueSpec, canonical_path
@@ -39,8 +39,9 @@ class Scheduler:
         self._books = Books(root, epoch)
         self._options = options or SchedulerOptions()
         # Without limits a visit need not count what it assigns.
-        self._assign_all = self._options == SchedulerOptions()
-        self._visit = 0
+        chosen = self._options
+        self._assign_all = chosen.assign_multiple and not chosen.dynamic_max_assign and chosen.max_assign is None
+        self._visit = Visit(chosen)
         self._handlers: dict[type[Any], Callable[[Any, float], list[Command]]] = {
             ev.NodeUpdate: self._on_node_update,
             ev.RequestsUpdated: self._on_requests_updated,
@@ -75,28 +76,62 @@ class Scheduler:
     def _on_node_update(self, event: ev.NodeUpdate, now: float) -> list[Command]:
         books = self._books
         node = books.nodes.get(event.node_id)
-        root = books.tree.root
-        if node is None or not root.shapes or not node.schedulable or not books.cluster.floor.fits_in(node.free):
+        if node is None or not node.schedulable:
             return []
-        self._visit = visit = self._visit + 1
+        visit = self._visit
+        if node.reservation is not None:
+            visit.begin(len(books.nodes), now, heartbeat=event.heartbeat)
+            commands = self._serve_reservation(node.reservation, node, now)
+            if node.reservation is not None or any(isinstance(command, Allocate) for command in commands):
+                return commands
+            return commands + self._assign(node, event.most, now, event.heartbeat)
+        return self._assign(node, event.most, now, event.heartbeat)
+
+    def _assign(self, node: Node, most: int | None, now: float, heartbeat: bool) -> list[Command]:
+        """Place what can be placed, until the rules on assigning several, or a reservation, say stop."""
+        books = self._books
+        root = books.tree.root
+        visit = self._visit
+        if not root.shapes or not (visit.reserving or books.cluster.floor.fits_in(node.free)):
+            return []
+        visit.begin(len(books.nodes), now, heartbeat=heartbeat)
         commands: list[Command] = []
         assignment = None if self._assign_all else Assignment(self._options, node)
-        while len(commands) != event.most and (ask := find_ask(root, node, visit)) is not None:
+        while len(commands) != most and (ask := find_ask(root, node, visit)) is not None:
             shape = ask.shape
-            container = books.grant(ask, node)
-            commands.append(
-                Allocate(
-                    container.container_id,
-                    node.node_id,
-                    shape.resources,
-                    container.device_ids,
-                    ask.priority,
-                    ask.allocation_request_id,
-                )
-            )
+            if visit.reserving and not node.fits(shape):
+                books.reserve(ask, node)
+                commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
+                break
+            commands.append(self._grant(ask, node, now))
             if assignment is not None and not assignment.goes_on_after(shape):
                 break
         if commands:
+            books.index.update(node)
+        return commands
+
+    def _grant(self, ask: Ask, node: Node, now: float) -> Allocate:
+        container = self._books.grant(ask, node)
+        container.unsaved_since = now
+        return Allocate(
+            container.container_id,
+            node.node_id,
+            ask.shape.resources,
+            container.device_ids,
+            ask.priority,
+            ask.allocation_request_id,
+        )
+
+    def _serve_reservation(self, ask: Ask, node: Node, now: float) -> list[Command]:
+        """Fulfil the node's reservation if there is room now, drop it if it is of no more use, else keep it."""
+        books = self._books
+        wanted = still_wants(ask, node)
+        if wanted and not node.fits(ask.shape):
+            return []
+        books.unreserve(node)
+        commands: list[Command] = [NodeUnreserved(node.node_id, ask.app.application_id)]
+        if wanted:
+            commands.append(self._grant(ask, node, now))
             books.index.update(node)
         return commands
 

@@ -55,6 +55,8 @@ class NodeView:
     #: By device id, in index order.
     device_free_milli: dict[str, int]
     containers: int
+    #: The application that it is reserved for.
+    reserved_for: ApplicationId | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,7 @@ def view_node(node: Node) -> NodeView:
             device.device_id: milli for device, milli in zip(node.devices, node.device_free, strict=True)
         },
         containers=len(node.containers),
+        reserved_for=None if node.reservation is None else node.reservation.app.application_id,
     )
 
 

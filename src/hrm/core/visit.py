@@ -10,14 +10,22 @@ applications and queues remember the number of the visit that passed them over.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from hrm.core.amounts import Amounts
-from hrm.core.applications import App, Ask
+from hrm.core.applications import App, Ask, Shape
+from hrm.core.locality import Delay, Level
 from hrm.core.nodes import Node
-from hrm.core.ordering import Key
+from hrm.core.ordering import Key, is_below
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
+from hrm.model.requests import ANY
+from hrm.model.resources import Resources
+
+
+#: YARN's default: twice its increments of memory and vcores.
+RESERVATION_THRESHOLD = Resources(2048, 2000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +38,48 @@ class SchedulerOptions:
     dynamic_max_assign: bool = False
     #: Most containers placed in one visit; None iff unlimited. Only without ``dynamic_max_assign``.
     max_assign: int | None = None
+    #: How many opportunities, as a part of the number of nodes, an ask lets pass before it leaves its nodes for their
+    #: racks, and then the racks. A negative one of the two: nothing waits for its place.
+    node_locality_threshold: float = -1.0
+    rack_locality_threshold: float = -1.0
+    #: Count time instead of opportunities, by the following two, which may be negative alike.
+    continuous_scheduling: bool = False
+    node_locality_delay_s: float = -1.0
+    rack_locality_delay_s: float = -1.0
+    #: Part of the nodes that one application may reserve for requests that do not fit yet (YARN: 0.05); 0 for none.
+    #: Off here, because a reserved node takes nothing else: on one node all would wait for a single request.
+    reservable_nodes: float = 0.0
+    #: Only a request of at least this much reserves: of memory, under drf of what is dominant.
+    reservation_threshold: Resources = RESERVATION_THRESHOLD
+
+    @property
+    def delays(self) -> bool:
+        """True iff asks wait for places they would like."""
+        if self.continuous_scheduling:
+            return self.node_locality_delay_s >= 0 and self.rack_locality_delay_s >= 0
+        return self.node_locality_threshold >= 0 and self.rack_locality_threshold >= 0
+
+
+class Visit:
+    """What is the same all through one visit."""
+
+    __slots__ = ("delays", "heartbeat", "nodes", "now", "number", "options", "reserving")
+
+    def __init__(self, options: SchedulerOptions) -> None:
+        """One object serves all visits: `begin` starts the next."""
+        self.options = options
+        self.delays = options.delays
+        self.reserving = options.reservable_nodes > 0
+        self.number = 0
+        #: Nodes of the cluster.
+        self.nodes = 0
+        self.now = 0.0
+        #: True iff missed opportunities count.
+        self.heartbeat = True
+
+    def begin(self, nodes: int, now: float, *, heartbeat: bool) -> None:
+        self.number += 1
+        self.nodes, self.now, self.heartbeat = nodes, now, heartbeat
 
 
 class Assignment:
@@ -58,33 +108,38 @@ class Assignment:
         return options.max_assign is None or self._containers < options.max_assign
 
 
-def find_ask(queue: Queue, node: Node, visit: int) -> Ask | None:
-    """The ask that comes first by policy among those in ``queue`` that can be placed on ``node``; None iff none."""
+def find_ask(queue: Queue, node: Node, visit: Visit) -> Ask | None:
+    """The ask that comes first by policy among those in ``queue`` that can be placed on ``node``; None iff none.
+
+    Where visits reserve, it may be one that does not fit: then the node is to be reserved for it.
+    """
     if not queue.children:
         return _find_in_leaf(queue, node, visit)
     queue.bring_up_to_date()
+    number = visit.number
     for entry in queue.order:
         child = entry[-1]
-        if child.missed_visit != visit:
+        if child.missed_visit != number:
             ask = find_ask(child, node, visit)
             if ask is not None:
                 return ask
-            child.missed_visit = visit
+            child.missed_visit = number
             # Mostly the first child takes something. Only where it does not is it worth asking who could.
             if not _may_place(queue, node, visit):
                 return None
     return None
 
 
-def _find_in_leaf(queue: Queue, node: Node, visit: int) -> Ask | None:
+def _find_in_leaf(queue: Queue, node: Node, visit: Visit) -> Ask | None:
     """The same in a leaf: its application that comes first stands at the head of one of its lines."""
     queue.bring_up_to_date()
+    number = visit.number
     while True:
         first: Key | None = None
         for shape, line in queue.lines.items():
-            if shape.missed_visit != visit:
+            if shape.missed_visit != number:
                 for entry in line:
-                    if entry[-1].missed_visit != visit:
+                    if entry[-1].missed_visit != number:
                         if first is None or entry < first:
                             first = entry
                         break
@@ -94,50 +149,63 @@ def _find_in_leaf(queue: Queue, node: Node, visit: int) -> Ask | None:
         ask = _find_in_app(app, node, visit)
         if ask is not None:
             return ask
-        app.missed_visit = visit
+        app.missed_visit = number
         if not _may_place(queue, node, visit):
             return None
 
 
-def _may_place(queue: Queue, node: Node, visit: int) -> bool:
+def _may_place(queue: Queue, node: Node, visit: Visit) -> bool:
     """True iff a shape that waits in the queue fits on the node and under the queue's own max share."""
     limit = queue.max_share
     for shape in queue.shapes:
-        if shape.missed_visit != visit and (limit is None or queue.usage.stays_within(shape, limit)):
-            if node.fits(shape):
+        if shape.missed_visit != visit.number and (limit is None or queue.usage.stays_within(shape, limit)):
+            if node.fits(shape) or (visit.reserving and node.could_hold(shape)):
                 return True
-            shape.missed_visit = visit
+            shape.missed_visit = visit.number
             shape.reason = node.why_not(shape)
     return False
 
 
-def _find_in_app(app: App, node: Node, visit: int) -> Ask | None:
+def _find_in_app(app: App, node: Node, visit: Visit) -> Ask | None:
     blacklisted = bool(app.blacklist) and node.node_id in app.blacklist
     limited = bool(app.queue.limited)
+    number = visit.number
     for ask in app.asks:
         shape = ask.shape
-        if shape.missed_visit == visit:
+        if shape.missed_visit == number:
             continue
         if not node.fits(shape):
-            shape.missed_visit = visit
-            shape.reason = node.why_not(shape)
+            if not visit.reserving or not node.could_hold(shape):
+                shape.missed_visit = number
+                shape.reason = node.why_not(shape)
+            elif not blacklisted and not _turned_down(ask, node, visit) and _may_reserve(ask, node, visit):
+                return ask
+            else:
+                ask.turn_down(node.why_not(shape), number)
         elif blacklisted:
-            ask.turn_down(Reason.BLACKLISTED, visit)
-        elif not ask.plain and (reason := _turned_down(ask, node)) is not None:
-            ask.turn_down(reason, visit)
+            ask.turn_down(Reason.BLACKLISTED, number)
+        elif not ask.plain and (reason := _turned_down(ask, node, visit)) is not None:
+            ask.turn_down(reason, number)
         elif limited and app.queue.over_max_with(shape) is not None:
-            ask.turn_down(Reason.QUEUE_MAX_SHARE, visit)
+            ask.turn_down(Reason.QUEUE_MAX_SHARE, number)
         else:
             return ask
     return None
 
 
-def _turned_down(ask: Ask, node: Node) -> Reason | None:
+def _turned_down(ask: Ask, node: Node, visit: Visit) -> Reason | None:
     """Why an ask that names places, or is for a master, must not be placed here now."""
+    if ask.plain:
+        return None
     if not ask.accepts(node):
         return Reason.WRONG_PLACE
     if ask.for_master and is_over_am_share(ask):
         return Reason.QUEUE_AM_SHARE
+    if visit.delays and ask.places.keys() != {ANY}:
+        if ask.delay is None:
+            ask.delay = Delay(visit.now)
+        if ask.level_at(node) > ask.delay.look(visit):
+            return Reason.WAITS_FOR_LOCALITY
     return None
 
 
@@ -146,3 +214,40 @@ def is_over_am_share(ask: Ask) -> bool:
     queue = ask.app.queue
     limit = queue.max_am_usage()
     return limit is not None and not (queue.am_usage.frozen() + ask.shape.resources).fits_in(limit)
+
+
+def is_starved(app: App) -> bool:
+    """True iff it has less than its fair share, or its queue less than its minimum (as far as there is demand)."""
+    queue = app.queue
+    total = queue.cluster.total
+    minimum = queue.min_share.smallest(queue.demand)
+    return is_below(queue.spec.policy, app.usage, app.fair_share, total) or not minimum.fits_in(queue.usage)
+
+
+def _may_reserve(ask: Ask, node: Node, visit: Visit) -> bool:
+    """True iff the node is to be reserved for an ask that it has no room for now (YARN's isReservable and reserve)."""
+    app, options = ask.app, visit.options
+    if app.queue.over_max_with(ask.shape) is not None or any(hold.ask.app is app for hold in node.holds):
+        return False
+    if not is_starved(app) or not _reaches(ask.shape, options.reservation_threshold, app.queue):
+        return False
+    level = ask.level_at(node) if not ask.plain else Level.ANYWHERE
+    if level is Level.NODE and ask.places.keys() != {ANY}:
+        return True
+    return len(app.reserved) < math.ceil(visit.nodes * options.reservable_nodes)
+
+
+def _reaches(shape: Shape, threshold: Resources, queue: Queue) -> bool:
+    return not is_below(queue.spec.policy, shape, threshold, queue.cluster.total)
+
+
+def still_wants(ask: Ask, node: Node) -> bool:
+    """True iff a node that is reserved or kept for an ask is still of use to it, room or not (isValidReservation)."""
+    return (
+        ask.pending > 0
+        and node.could_hold(ask.shape)
+        and ask.accepts(node)
+        and node.node_id not in ask.app.blacklist
+        and ask.app.queue.over_max_with(ask.shape) is None
+        and not (ask.for_master and is_over_am_share(ask))
+    )

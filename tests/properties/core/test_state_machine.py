@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -126,10 +129,13 @@ class CoreMachine(RuleBasedStateMachine):
                 SchedulerOptions(assign_multiple=False),
                 SchedulerOptions(dynamic_max_assign=True),
                 SchedulerOptions(max_assign=2),
+                SchedulerOptions(node_locality_threshold=0.5, rack_locality_threshold=0.5),
+                SchedulerOptions(reservable_nodes=0.3, reservation_threshold=amounts(1, "1G")),
             ]
         ),
     )
     def start(self, tree, nodes, first, options) -> None:  # type: ignore[no-untyped-def]
+        self.options = options
         self.scheduler = Scheduler(tree, epoch=2, options=options)
         self.twin = Scheduler(tree, epoch=2, options=options)
         self.now = 0.0
@@ -300,6 +306,14 @@ class CoreMachine(RuleBasedStateMachine):
     @invariant()
     def the_books_balance(self) -> None:
         check_invariants(self.scheduler)
+
+    @invariant()
+    def no_application_reserves_more_than_it_may(self) -> None:
+        views = self.scheduler.node_views()
+        counts = Counter(view.reserved_for for view in views if view.reserved_for is not None)
+        # Requests for a node may reserve it besides; nodes that left make the part smaller, not the reservations.
+        most = math.ceil(len(NODE_IDS) * self.options.reservable_nodes) + 2
+        assert max(counts.values(), default=0) <= (most if self.options.reservable_nodes else 0)
 
     @invariant()
     def what_was_granted_is_what_is_held(self) -> None:
