@@ -84,9 +84,9 @@ def socket_owner(theirs: Address, ours: Address, tables: Sequence[Path] = TCP_TA
         forms.append((_embedded(their_ip), _embedded(our_ip)))
     rows = [f" {_words(one)}:{ports[0]} {_words(other)}:{ports[1]} ".encode() for one, other in forms]
     for _ in range(_LOOKS):
-        found = [owner for table in tables if (owner := _look_up(table, rows)) is not None]
-        if found:
-            return found[0]
+        for table in tables:
+            if (owner := _look_up(table, rows)) is not None:
+                return owner
         if not their_ip.is_loopback or not any(os.access(table, os.R_OK) for table in tables):
             return None
     return GONE

@@ -1,8 +1,8 @@
 """Finding a server, starting one, and staying with one that restarts.
 
-A server is found by its home directory (``server.json``, written when it is ready), or by ``HRM_ADDRESS`` and
-``HRM_TOKEN`` where it runs elsewhere. `hrm run` and `hrm submit` start an ephemeral one in the background if there is
-none; a file lock sees to it that two of them at once start one and both use it.
+A server is found by its home directory (its Unix socket, else ``server.json``, written when it is ready), or by
+``HRM_ADDRESS`` and ``HRM_TOKEN`` where it runs elsewhere. `hrm run` and `hrm submit` start an ephemeral one in the
+background if there is none; a file lock sees to it that two of them at once start one and both use it.
 """
 
 from __future__ import annotations
@@ -133,14 +133,15 @@ def client_or_ephemeral(arguments: Sequence[str] = ()) -> Iterator[Connection]:
 def join_or_start(arguments: Sequence[str] = ()) -> Client:
     """Join the server that is up, or start an ephemeral one, with ``arguments``.
 
-    Raises ClusterError where it does not come up. Never starts one where ``HRM_ADDRESS`` names another.
+    Raises ClusterError where it does not come up. Never starts one where ``HRM_ADDRESS`` names another, or in a home of
+    another user's.
     """
+    home = home_directory()
     try:
         return connect()
     except NoServer:
-        if os.environ.get("HRM_ADDRESS"):
+        if os.environ.get("HRM_ADDRESS") or home.is_anothers:
             raise
-    home = home_directory()
     home.create()
     lock_file = os.open(home.path / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

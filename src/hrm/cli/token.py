@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from typing import Annotated
 
 import typer
 
+from hrm.cli.output import note
 from hrm.model.errors import NotFound
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -29,6 +32,7 @@ def create(
     """Print a token for a user, who puts it into HRM_TOKEN.
 
     Needs the home directory's secret, so only the operator can. It ends with --ttl, or all end with a new secret.
+    On the server's own machine nobody needs one: the Unix socket in its home knows who calls.
 
     \b
     Examples:
@@ -43,4 +47,17 @@ def create(
     if not home.secret_file.exists():
         raise NotFound(f"{home.path} has no secret yet", next_step="`hrm up` makes it")
     authority = TokenAuthority(home.ensure_secret())
+    _tell_limits(user)
     print(authority.mint(user, admin=admin, ttl_s=None if ttl is None else parse_duration_s(ttl, field="--ttl")))
+
+
+def _tell_limits(user: str) -> None:
+    """A job runs as whoever submits it, which not everybody with a token can be."""
+    try:
+        uid: int | None = pwd.getpwnam(user).pw_uid
+    except KeyError:
+        uid = None
+    if os.geteuid() != 0 and uid != os.geteuid():
+        note(f"hrm: {user} may look, but submit nothing: a server that is not root's runs jobs of its own user alone")
+    elif uid is None:
+        note(f"hrm: {user} may look, but submit nothing: this machine has no such user to run jobs as")

@@ -44,6 +44,14 @@ class Home:
             ) from None
 
     @property
+    def is_anothers(self) -> bool:
+        """True iff it is there, and another user's: a server for all users has one home for all of them."""
+        try:
+            return self.path.stat().st_uid != os.geteuid()
+        except OSError:
+            return False
+
+    @property
     def config_file(self) -> Path:
         return self.path / "hrm.yaml"
 

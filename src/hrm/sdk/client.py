@@ -313,7 +313,7 @@ def _way_in(address: str | None, token: str | None, home: Path | None, timeout_s
 
 
 def _address_in(home: Home) -> str:
-    up = "`hrm up` starts one"
+    up = "ask its operator to start it" if home.is_anothers else "`hrm up` starts one"
     try:
         address = json.loads(home.server_file.read_bytes())["address"]
     except FileNotFoundError:
@@ -321,7 +321,7 @@ def _address_in(home: Home) -> str:
     except OSError as error:
         raise NoServer(
             f"no server answers at {home.socket_file}, and {home.server_file} cannot be read: {error.strerror}",
-            next_step="ask whose home that is, or name one of yours in HRM_HOME",
+            next_step=f"{up}, or name a home of yours in HRM_HOME",
         ) from None
     except (ValueError, KeyError, TypeError):
         raise NoServer(f"{home.server_file} is not what a server writes", next_step=f"delete it; {up}") from None
