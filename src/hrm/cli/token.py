@@ -47,8 +47,8 @@ def create(
     if not home.secret_file.exists():
         raise NotFound(f"{home.path} has no secret yet", next_step="`hrm up` makes it")
     authority = TokenAuthority(home.ensure_secret())
-    _tell_limits(user)
     print(authority.mint(user, admin=admin, ttl_s=None if ttl is None else parse_duration_s(ttl, field="--ttl")))
+    _tell_limits(user)
 
 
 def _tell_limits(user: str) -> None:
