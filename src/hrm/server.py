@@ -35,6 +35,7 @@ from hrm.config.home import Home, HomeLock
 from hrm.core.scheduler import Scheduler
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.errors import ClusterError, Conflict, HrmError
+from hrm.model.ids import AttemptId
 from hrm.model.nodes import NodeSpec
 from hrm.model.reports import ReloadReport
 from hrm.nm.gpus.allow_list import NoSuchGpu
@@ -115,8 +116,24 @@ async def _serve(
     events = EventLog(cluster_timestamp=store.cluster_timestamp, next_seq=loaded.next_event_seq, read=store.events)
     scheduler = Scheduler(config.queues, epoch=store.epoch)
     stopping = asyncio.Event()
+    tokens = TokenAuthority(home.ensure_secret())
+
+    def credentials(attempt_id: AttemptId, user: str) -> dict[str, str]:
+        # The socket's path holds over restarts, which the port need not.
+        return {
+            "HRM_ADDRESS": f"unix:{home.socket_file}",
+            "HRM_ATTEMPT_ID": str(attempt_id),
+            "HRM_AM_TOKEN": tokens.mint(user, attempt_id=str(attempt_id)),
+        }
+
     manager = ResourceManager(
-        scheduler, store, engine, events, on_broken=stopping.set, log_limit_bytes=config.node.log_limit_bytes
+        scheduler,
+        store,
+        engine,
+        events,
+        on_broken=stopping.set,
+        credentials=credentials,
+        log_limit_bytes=config.node.log_limit_bytes,
     )
     listener = Listener(manager)
     retention = Retention(manager, config.retention)
@@ -141,7 +158,7 @@ async def _serve(
     try:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(manager.nodes.arrived.wait(), FIRST_NODE_S)
-        tokens, accounts = TokenAuthority(home.ensure_secret()), Accounts()
+        accounts = Accounts()
         app = create_app(service, tokens=tokens, settings=_api_settings(config), reload=reload, accounts=accounts)
         home.ensure_token(
             tokens.mint(accounts.own_name, admin=True),
@@ -179,7 +196,12 @@ async def _engine(home: Home, config: HrmConfig, config_path: Path | None) -> Em
         document = Document.load(config_path)
         document.add(("node", "gpu_devices", error.position), error.problem, next_step=error.next_step)
         raise BadDocument(document.findings) from None
-    return EmbeddedEngine(NodeSpec(node_id=node.node_id, total=node.total), home.node_dir, gpus=gpus, probe=probe, keep=config.retention.on_nodes)
+    return EmbeddedEngine(
+        NodeSpec(node_id=node.node_id, total=node.total),
+        home.node_dir,
+        gpus=gpus,
+        probe=probe,
+    )
 
 
 def _api_settings(config: HrmConfig) -> ApiSettings:

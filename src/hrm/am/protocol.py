@@ -8,22 +8,13 @@ container speak the same. Containers are named by the text of their ids, as node
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from hrm.model.containers import ExitRecord
 from hrm.model.ids import AttemptId
+from hrm.model.masters import FinalStatus
 from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
-
-
-class FinalStatus(StrEnum):
-    """How an application ended, in its master's word (YARN's FinalApplicationStatus)."""
-
-    UNDEFINED = "UNDEFINED"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    KILLED = "KILLED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +26,8 @@ class Container:
     resources: Resources
     device_ids: tuple[str, ...]
     priority: int
-    allocation_request_id: int
+    #: None where it is not known any more: of a container that ran before the server's restart.
+    allocation_request_id: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,85 +12,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from hrm.am.group_order import GroupOrder, names, never_began
-from hrm.am.protocol import AllocateRequest, AllocateResponse, Container, FinalStatus
+from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Counts, Launch, Task, environment_of
+from hrm.am.protocol import AllocateRequest, AllocateResponse, Container
 from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import JobSpec, TaskGroupSpec
+from hrm.model.masters import FinalStatus
 from hrm.model.requests import ResourceRequest
 from hrm.model.states import TaskState
 from hrm.model.units import format_duration, format_milli
-
-#: How often a task may be lost by no fault of its own before it counts as failed.
-MAX_LOSSES = 10
-
-
-@dataclass(slots=True, kw_only=True)
-class Task:
-    """One task as it stands."""
-
-    index: int
-    #: Position of its group in the job; the master sets it.
-    group: int = 0
-    state: TaskState = TaskState.PENDING
-    #: Attempts begun.
-    attempt: int = 0
-    failures: int = 0
-    losses: int = 0
-    #: Of the running or latest attempt.
-    container_id: str | None = None
-    exit_code: int | None = None
-    message: str = ""
-    #: 0 to 1 as the running attempt reports; None iff it reports none.
-    progress: float | None = None
-    #: Why the master told its container to stop; None while it did not.
-    stopping: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """A task begins in a container."""
-
-    container: Container
-    spec: LaunchSpec
-    task_index: int
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptEnd:
-    """An attempt of a task is over."""
-
-    container_id: str
-    task_index: int
-    attempt: int
-    state: TaskState
-    message: str
-
-
-@dataclass(slots=True)
-class Actions:
-    """What the master wants done, in one go."""
-
-    launches: list[Launch] = field(default_factory=list)
-    #: Containers to stop, with the reason.
-    stops: list[tuple[str, str]] = field(default_factory=list)
-    ended: list[AttemptEnd] = field(default_factory=list)
-    #: Tasks whose record changed, in order of change; a task may be named twice.
-    changed: list[Task] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Counts:
-    """How many tasks are in which state."""
-
-    pending: int = 0
-    running: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    killed: int = 0
 
 
 class _Waiting:
@@ -127,6 +59,8 @@ class _Waiting:
 class TaskSetMaster:
     """Runs one job's tasks. ``tasks`` are those that an earlier life began, the first of each group."""
 
+    calls = False
+
     def __init__(
         self,
         application_id: ApplicationId,
@@ -156,8 +90,8 @@ class TaskSetMaster:
             task.group, _ = job.group_of(task.index)
             of_group[task.group].append(task)
             self.begun[task.index] = task
-            self._count(TaskState.PENDING, -1)
-            self._count(task.state, 1)
+            self.counts.add(TaskState.PENDING, -1)
+            self.counts.add(task.state, 1)
             if task.state is TaskState.RUNNING and task.container_id is not None:
                 self._by_container[task.container_id] = task
         self._waiting: list[_Waiting] = []
@@ -192,6 +126,10 @@ class TaskSetMaster:
             return Task(index=index, group=position, state=TaskState.KILLED, message=never_began(group))
         missing = self._order.waits_for(position)
         return Task(index=index, group=position, message=f"waits for {names(missing)}" if missing else "")
+
+    @property
+    def running(self) -> list[str]:
+        return []
 
     @property
     def held_back(self) -> list[tuple[str, list[str]]]:
@@ -290,7 +228,7 @@ class TaskSetMaster:
             if started_at is not None:
                 self.started(container_id, started_at)
 
-    def resume(self) -> Actions:
+    def resume(self, now: float) -> Actions:
         """After a restart, once: what had failed too often goes on to its end."""
         actions = Actions()
         self._end_if_too_many_failed(actions)
@@ -309,14 +247,15 @@ class TaskSetMaster:
         )
 
     def _allocated(self, container: Container, now: float, actions: Actions) -> None:
-        waiting = self._waiting[container.allocation_request_id]
+        group = container.allocation_request_id or 0
+        waiting = self._waiting[group]
         if not waiting or self._verdict:
             self._releases.append(container.container_id)
             return
         index = waiting.pop()
         task = self.begun.get(index)
         if task is None:
-            task = self.begun[index] = Task(index=index, group=container.allocation_request_id)
+            task = self.begun[index] = Task(index=index, group=group)
         self._enter(task, TaskState.RUNNING)
         task.attempt += 1
         task.container_id = container.container_id
@@ -417,13 +356,9 @@ class TaskSetMaster:
             actions.stops.append((task.container_id, reason))
 
     def _enter(self, task: Task, state: TaskState) -> None:
-        self._count(task.state, -1)
+        self.counts.add(task.state, -1)
         task.state = state
-        self._count(state, 1)
-
-    def _count(self, state: TaskState, by: int) -> None:
-        name = state.value.lower()
-        setattr(self.counts, name, getattr(self.counts, name) + by)
+        self.counts.add(state, 1)
 
     def _failure_message(self, failed: int) -> str:
         first = min((task for task in self.begun.values() if task.state is TaskState.FAILED), key=lambda one: one.index)
@@ -435,20 +370,19 @@ class TaskSetMaster:
         return f"{failed} of {total} tasks failed; task {first.index}: {first.message}{rest}"
 
     def _group_environment(self, group: TaskGroupSpec, queue: str) -> dict[str, str]:
-        environment = {
-            **group.env,
-            "HRM_APPLICATION_ID": str(self._application_id),
-            "HRM_JOB_NAME": self._job.display_name,
-            "HRM_QUEUE": queue,
-            "HRM_USER": self._user,
+        return environment_of(
+            application_id=str(self._application_id),
+            job_name=self._job.display_name,
+            queue=queue,
+            user=self._user,
+            workdir=group.workdir,
+            env=group.env,
+        ) | {
             "HRM_TASK_COUNT": str(self.task_count),
             "HRM_TASK_GROUP": group.name,
             "HRM_CPUS_PER_TASK": format_milli(group.resources.vcores_milli),
             "HRM_MEMORY_MIB": str(group.resources.memory_mib),
         }
-        if group.workdir is not None:
-            environment["HRM_SUBMIT_DIR"] = group.workdir
-        return environment
 
     def _launch_spec(self, task: Task, container: Container, now: float) -> LaunchSpec:
         group = self._job.groups[task.group]

@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection
 from hrm.api.guards import IDENTITY
 from hrm.api.tokens import Identity
 from hrm.model.errors import Forbidden, InvalidInput, NotFound
-from hrm.model.ids import ApplicationId
+from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.reports import ApplicationReport, EventReport, TaskAttemptReport, TaskReport
 from hrm.rm.facade import Facade
 
@@ -44,10 +44,26 @@ async def _application_id(
         raise InvalidInput(error.problem, field="application_id", next_step=error.next_step) from None
 
 
+async def _attempt_id(
+    connection: HTTPConnection,
+    attempt_id: Annotated[str, Path(description="for example appattempt_1763900000000_0017_000001")],
+) -> str:
+    """The attempt, if it calls itself: no other attempt, user or admin speaks in its place."""
+    identity = await _identity(connection)
+    try:
+        named = str(AttemptId.parse(attempt_id))
+    except InvalidInput as error:
+        raise InvalidInput(error.problem, field="attempt_id", next_step=error.next_step) from None
+    if identity.attempt_id != named:
+        raise Forbidden(f"only the master of {named} may call this", next_step="send the token in its HRM_AM_TOKEN")
+    return named
+
+
 #: Parameters of routes.
 Caller = Annotated[Identity, Depends(_identity)]
 Admin = Annotated[Identity, Depends(_admin)]
 ApplicationPath = Annotated[str, Depends(_application_id)]
+MasterPath = Annotated[str, Depends(_attempt_id)]
 
 
 async def check_owner(facade: Facade, identity: Identity, application_id: str) -> ApplicationReport:

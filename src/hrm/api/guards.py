@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hrm.api.accounts import Accounts
 from hrm.api.peers import GONE, PEER, Peer
-from hrm.api.settings import LOOPBACK_NAMES
+from hrm.api.settings import LOOPBACK_NAMES, MASTERS
 from hrm.api.tokens import Identity, TokenAuthority
 from hrm.api.wire import error_response
 from hrm.model.errors import Forbidden, HrmError, InvariantBroken, TooLarge, TooManyRequests, Unauthenticated
@@ -133,7 +133,13 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and scope["path"] not in self._public:
             try:
-                scope[IDENTITY] = await self._identify(Headers(scope=scope), scope.get("state", {}).get(PEER))
+                identity = await self._identify(Headers(scope=scope), scope.get("state", {}).get(PEER))
+                if identity.attempt_id is not None and not scope["path"].startswith(MASTERS):
+                    raise Forbidden(
+                        "this is a master's token, which is for its own calls alone",
+                        next_step="use a token of yours for all else",
+                    )
+                scope[IDENTITY] = identity
             except (Unauthenticated, Forbidden) as error:
                 return await refuse(error, scope, receive, send)
         await self._app(scope, receive, send)

@@ -21,6 +21,7 @@ from hrm.api.applications import add_application_routes
 from hrm.api.cluster import add_cluster_routes
 from hrm.api.guards import Authentication, BodyLimit, Boundary, HostGuard, RateLimit
 from hrm.api.logs import add_log_routes
+from hrm.api.masters import add_master_routes
 from hrm.api.schemas import install_openapi
 from hrm.api.settings import PREFIX, ApiSettings
 from hrm.api.streams import StreamGate
@@ -67,6 +68,7 @@ def create_app(
     # On the application itself, not by included routers: its table of routes stays flat, and a test can walk it.
     add_application_routes(app, facade, gate, accounts)
     add_log_routes(app, facade, gate, settings)
+    add_master_routes(app, facade)
     add_cluster_routes(app, facade, gate, settings, reload)
     app.add_api_route(HEALTH_PATH, _health, methods=["GET"], summary="Is it there?", include_in_schema=False)
 

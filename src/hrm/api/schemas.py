@@ -8,7 +8,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from hrm.model import reports
+from hrm.model import masters, reports
 from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -25,6 +25,9 @@ _REPORTS = (
     reports.SubmitReport,
     reports.ReloadReport,
 )
+    masters.Registration,
+    masters.Heartbeat,
+    masters.Launched,
 
 
 def returns(report: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -86,6 +89,14 @@ _JOB = _object(
         ),
         "groups": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/TaskGroup"}},
     },
+        "master": _or_null(
+            _object(
+                {
+                    "max_attempts": {"type": "integer", "minimum": 1, "default": 2},
+                    "keep_containers": {"type": "boolean", "default": False},
+                }
+            )
+        ),
     ["groups"],
 )
 _ERROR = {
@@ -119,6 +130,47 @@ EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
 LOG_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "bytes, or server-sent events with `follow`",
+_IDS = {"type": "array", "items": _TEXT}
+_AMOUNTS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
+_ASK = _object(
+    {
+        "resources": _AMOUNTS,
+        "count": {"type": "integer", "minimum": 0, "default": 1, "description": "absolute; 0 withdraws"},
+        "priority": {"type": "integer", "minimum": 0, "default": 0},
+        "resource_name": {"type": "string", "default": "*", "description": "node, rack or *"},
+        "relax_locality": {"type": "boolean", "default": True},
+        "allocation_request_id": {"type": "integer", "minimum": 0, "default": 0},
+        "gpu_model": _or_null(_TEXT),
+    }
+)
+ALLOCATE_BODY = _body(
+    _object(
+        {
+            "response_id": {"type": "integer", "minimum": 0, "default": 0, "description": "of the last answer"},
+            "asks": {"type": "array", "items": _ASK},
+            "releases": _IDS,
+            "progress": {"type": "number", "minimum": 0, "maximum": 1},
+        }
+    ),
+    required=False,
+)
+LAUNCH_BODY = _body(
+    _object(
+        {
+            "container_id": _TEXT,
+            "command": {"type": "array", "items": _TEXT, "minItems": 1},
+            "env": {"type": "object", "additionalProperties": _TEXT},
+            "workdir": _or_null(_TEXT),
+        },
+        ["container_id", "command"],
+    ),
+    required=True,
+)
+STOP_BODY = _body(_object({"container_ids": _IDS}), required=True)
+FINISH_BODY = _body(
+    _object({"status": {"type": "string", "enum": ["SUCCEEDED", "FAILED", "KILLED"]}, "message": _TEXT}, ["status"]),
+    required=True,
+)
         "content": {
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "text/event-stream": {"schema": _TEXT},

@@ -11,6 +11,8 @@ from hrm.model.errors import InvalidInput
 
 #: Of every path but ``/healthz``.
 PREFIX = "/api/v1"
+#: How the paths begin that masters in containers of their own call, each with its attempt's token.
+MASTERS = f"{PREFIX}/masters/"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 

@@ -34,6 +34,8 @@ class Identity:
     admin: bool = False
     #: Epoch seconds; None iff the token lasts as long as the server's secret.
     expires_at: float | None = None
+    #: Set iff this is no person but a master, of this application attempt: it may do what a master does there, no more.
+    attempt_id: str | None = None
 
 
 class TokenAuthority:
@@ -48,8 +50,11 @@ class TokenAuthority:
         self._secret = secret
         self._clock = clock
 
-    def mint(self, user: str, *, admin: bool = False, ttl_s: float | None = None) -> str:
-        """A token for ``user``, valid for ``ttl_s`` seconds (None: without end). Raises InvalidInput."""
+    def mint(self, user: str, *, admin: bool = False, ttl_s: float | None = None, attempt_id: str | None = None) -> str:
+        """A token for ``user``, valid for ``ttl_s`` seconds (None: without end); for a master, of ``attempt_id`` alone.
+
+        Raises InvalidInput.
+        """
         if not _USER.fullmatch(user):
             raise InvalidInput(f"not a user's name: {user[:40]!r}", field="user")
         if ttl_s is not None and not ttl_s > 0:
@@ -57,6 +62,8 @@ class TokenAuthority:
         claims: dict[str, object] = {"u": user}
         if admin:
             claims["a"] = 1
+        if attempt_id is not None:
+            claims["m"] = attempt_id
         if ttl_s is not None:
             claims["e"] = self._clock() + ttl_s
         signed = f"{_VERSION}.{_encode(json.dumps(claims, separators=(',', ':')).encode())}"
@@ -76,7 +83,12 @@ class TokenAuthority:
             raise foreign
         try:
             claims = json.loads(_decode(signed.partition(".")[2]))
-            identity = Identity(user=claims["u"], admin=claims.get("a") == 1, expires_at=claims.get("e"))
+            identity = Identity(
+                user=claims["u"],
+                admin=claims.get("a") == 1,
+                expires_at=claims.get("e"),
+                attempt_id=claims.get("m"),
+            )
         except (ValueError, KeyError, binascii.Error):  # signed, and yet not of this version's making
             raise foreign from None
         if identity.expires_at is not None and self._clock() >= identity.expires_at:
@@ -89,7 +101,7 @@ class TokenAuthority:
             identity = self.verify(token)
         except Unauthenticated:
             return False
-        return (identity.user, identity.admin) == (user, admin)
+        return (identity.user, identity.admin, identity.attempt_id) == (user, admin, None)
 
     def _sign(self, text: str) -> bytes:
         return hmac.digest(self._secret, text.encode("ascii"), hashlib.sha256)

@@ -11,7 +11,7 @@ import typer
 
 from hrm.config.values import MAX_VIRTUAL_GPUS
 from hrm.model.errors import CallerError, InvalidInput
-from hrm.model.jobs import DEFAULT_RESOURCES, MAX_ENV_BYTES, JobSpec, TaskGroupSpec, TerminalSize
+from hrm.model.jobs import DEFAULT_RESOURCES, MAX_ENV_BYTES, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
 from hrm.model.resources import Resources
 from hrm.model.units import parse_duration_s, parse_memory_mib, parse_milli
 
@@ -68,6 +68,10 @@ MaxFailuresOption = Annotated[
 PriorityOption = Annotated[
     int | None, typer.Option("--priority", metavar="NUMBER", help="Higher runs first within a fifo queue.")
 ]
+MasterOption = Annotated[
+    bool,
+    typer.Option("--master", help="It is a master of its own: it asks for further containers (hrm.sdk)."),
+]
 ErrorCodeOption = Annotated[
     int | None,
     typer.Option(
@@ -90,6 +94,8 @@ _NOT_PASSED = (
     "HRM_QUEUE",
     "HRM_PROGRESS_FILE",
     "HRM_TOKEN",
+    "HRM_AM_TOKEN",
+    "HRM_ATTEMPT_ID",
 )
 
 
@@ -111,6 +117,8 @@ class JobOptions:
     retries: int | None = None
     max_failures: int | None = None
     priority: int | None = None
+    #: True iff what is submitted is a master of its own.
+    master: bool = False
 
     def job(self, command: list[str]) -> JobSpec:
         """A job that runs ``command``. Raises InvalidInput naming the option."""
@@ -124,7 +132,10 @@ class JobOptions:
 
     def _job_fields(self) -> dict[str, Any]:
         given = {"name": self.name, "queue": self.queue, "max_failures": self.max_failures, "priority": self.priority}
-        return {key: value for key, value in given.items() if value is not None}
+        fields: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        if self.master:
+            fields["master"] = MasterSpec()
+        return fields
 
     def _group_fields(self, resources: Resources) -> dict[str, Any]:
         fields: dict[str, Any] = {"resources": self._resources(resources)}

@@ -19,6 +19,7 @@ from hrm.cli.job_options import (
     GpuModelOption,
     GpusOption,
     JobOptions,
+    MasterOption,
     MaxFailuresOption,
     MemoryOption,
     NameOption,
@@ -66,6 +67,7 @@ def submit(
     retries: RetriesOption = None,
     max_failures: MaxFailuresOption = None,
     priority: PriorityOption = None,
+    master: MasterOption = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until it has ended; exit with its code.")] = False,
     output: OutputOption = Output.TABLE,
     error_code: ErrorCodeOption = None,
@@ -80,6 +82,7 @@ def submit(
       hrm submit -- python train.py
       hrm submit --tasks 100 --cpus 0.5 --wait -- ./simulate
       hrm submit --queue research -o json job.yaml
+      hrm submit --master -- python my_master.py
     """
     options = JobOptions(
         queue=queue,
@@ -96,6 +99,7 @@ def submit(
         retries=retries,
         max_failures=max_failures,
         priority=priority,
+        master=master,
     )
     try:
         code = _submit(_job(command, options), wait=wait, output=output)

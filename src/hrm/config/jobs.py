@@ -13,7 +13,7 @@ Several kinds of tasks go into ``groups``, each with the same keys as above; wha
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ from hrm.config.documents import BadDocument, Document
 from hrm.config.fields import Gpus, MemoryMib, Milli, Scalar, Seconds, Strict, reader
 from hrm.config.keys import KeyPath
 from hrm.model.errors import InvalidInput, TooLarge
-from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, TaskGroupSpec
+from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec, TaskGroupSpec
 from hrm.model.resources import Resources
 
 
@@ -71,6 +71,13 @@ class JobShape(GroupShape):
     name: str | None = Field(default=None, description="Name of the job.")
     queue: str | None = Field(default=None, description="Queue it goes to.")
     priority: int | None = Field(default=None, description="Higher runs first within a fifo queue.")
+    kind: Literal["tasks", "master"] | None = Field(
+        default=None, description="tasks, or master: one task that asks for further containers itself."
+    )
+    max_attempts: int | None = Field(default=None, description="Of a master: how often it is started.")
+    keep_containers: bool | None = Field(
+        default=None, description="Of a master: its containers go on when it fails, for its next attempt."
+    )
     max_failures: int | None = Field(default=None, description="The job fails once more tasks than this have failed.")
     groups: list[NamedGroupShape] | None = Field(
         default=None, description="Several kinds of tasks, each with the keys above."
@@ -112,10 +119,24 @@ def parse_job(document: Document, directory: Path) -> JobSpec:
             queue=shape.queue,
             max_failures=shape.max_failures,
             priority=shape.priority or 0,
+            master=_master(shape),
         )
     except InvalidInput as error:
         document.add_error((), error)
         raise BadDocument(document.findings) from None
+
+
+def _master(shape: JobShape) -> MasterSpec | None:
+    """Raises InvalidInput."""
+    if shape.kind != "master":
+        for key in ("max_attempts", "keep_containers"):
+            if getattr(shape, key) is not None:
+                raise InvalidInput("is said of a master", field=key, next_step="add kind: master, or take it out")
+        return None
+    return MasterSpec(
+        max_attempts=_or(shape.max_attempts, MasterSpec().max_attempts),
+        keep_containers=_or(shape.keep_containers, False),
+    )
 
 
 def _group(

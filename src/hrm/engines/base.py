@@ -20,6 +20,7 @@ from hrm.model.containers import (
     NodeUsage,
     StartRecord,
 )
+from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
 
 
@@ -27,11 +28,11 @@ class EngineListener(Protocol):
     """Told by the engine, on the loop, without delay. Never raises; returns at once."""
 
     def node_registered(
-        self, node: NodeSpec, running: Sequence[StartRecord], finished: Sequence[ExitRecord], isolation: str
+        self, node: NodeSpec, running: Sequence[StartRecord], finished: Sequence[ExitRecord], isolation: Isolation
     ) -> None:
         """A node joined or came back, with everything it still runs and every end not yet acknowledged.
 
-        What is in neither list does not run there. ``isolation`` says in one line what is enforced on it.
+        What is in neither list does not run there. ``isolation`` says what is enforced on it.
         """
 
     def node_changed(self, node: NodeSpec, message: str, lost_devices: Mapping[str, str]) -> None:

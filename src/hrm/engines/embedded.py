@@ -17,12 +17,11 @@ from hrm.model.containers import (
     StartRecord,
 )
 from hrm.model.errors import NotFound
+from hrm.model.isolation import IsolationSettings
 from hrm.model.nodes import NodeSpec
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.node_manager import GPU_INTERVAL_S, NodeManager
-
-_ISOLATION = "process groups only: limits on memory and CPU are advice, not enforced"
 
 
 class EmbeddedEngine:
@@ -44,6 +43,7 @@ class EmbeddedEngine:
         probe: GpuProbe | None = None,
         gpu_interval_s: float = GPU_INTERVAL_S,
         keep: CleanPolicy | None = None,
+        isolation: IsolationSettings | None = None,
     ) -> None:
         self._node = node
         self._gpus = gpus or NodeGpus()
@@ -55,10 +55,11 @@ class EmbeddedEngine:
             probe=probe,
             gpu_interval_s=gpu_interval_s,
             keep=keep,
+            isolation=isolation,
         )
 
     async def start(self, listener: EngineListener) -> None:
-        await self._manager.start(_Translator(self._node, self._gpus, listener))
+        await self._manager.start(_Translator(self._node, self._gpus, self._manager, listener))
 
     async def close(self) -> None:
         await self._manager.close()
@@ -106,13 +107,14 @@ class EmbeddedEngine:
 class _Translator:
     """Puts the node's name, and its size as it is now, to what its NodeManager tells."""
 
-    def __init__(self, node: NodeSpec, gpus: NodeGpus, listener: EngineListener) -> None:
+    def __init__(self, node: NodeSpec, gpus: NodeGpus, manager: NodeManager, listener: EngineListener) -> None:
         self._node = node
         self._gpus = gpus
+        self._manager = manager
         self._listener = listener
 
     def registered(self, running: Sequence[StartRecord], finished: Sequence[ExitRecord]) -> None:
-        self._listener.node_registered(self._now(), running, finished, _ISOLATION)
+        self._listener.node_registered(self._now(), running, finished, self._manager.isolation)
         if self._gpus.message:
             self.gpus_changed(self._gpus)
 

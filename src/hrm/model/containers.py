@@ -81,6 +81,8 @@ class ContainerUsage:
     disk_mib: int
     #: 0 to 1 as the task reports by `HRM_PROGRESS_FILE`; None where it reports none.
     progress: float | None = None
+    #: Processes, not counting those that ended.
+    processes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

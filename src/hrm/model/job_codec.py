@@ -2,7 +2,7 @@
 
 ```
 {"name": "train", "queue": "research", "priority": 0, "max_failures": null, "attached": false, "stdin": false,
- "terminal": {"rows": 24, "columns": 80},
+ "terminal": {"rows": 24, "columns": 80}, "master": {"max_attempts": 2, "keep_containers": false},
  "groups": [{"name": "main", "command": ["python", "train.py"], "tasks": 4, "env": {"SEED": "1"},
              "resources": {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 500},
              "workdir": "/data", "retries": 0, "timeout_s": 3600.0, "priority": 0, "gpu_model": null,
@@ -25,11 +25,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from hrm.model.errors import InvalidInput
-from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS, JobSpec, TaskGroupSpec, TerminalSize
+from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
 from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
 from hrm.model.units import LARGEST
 
-_JOB_FIELDS = ("name", "queue", "priority", "max_failures", "attached", "stdin", "terminal", "groups")
+_JOB_FIELDS = ("name", "queue", "priority", "max_failures", "attached", "stdin", "terminal", "master", "groups")
 _GROUP_FIELDS = (
     "name",
     "command",
@@ -75,6 +75,9 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
         "attached": job.attached,
         "stdin": job.stdin,
         "terminal": None if job.terminal is None else {"rows": job.terminal.rows, "columns": job.terminal.columns},
+        "master": None
+        if job.master is None
+        else {"max_attempts": job.master.max_attempts, "keep_containers": job.master.keep_containers},
         "groups": [
             {
                 "name": group.name,
@@ -110,6 +113,7 @@ def job_from_dict(data: object) -> JobSpec:
         raise InvalidInput(f"more than {MAX_TASKS}: {len(groups)}", field="groups")
     max_failures = fields.get("max_failures")
     terminal = fields.get("terminal")
+    master = fields.get("master")
     return JobSpec(
         groups=tuple(_group(group, f"groups[{position}]") for position, group in enumerate(groups)),
         name=_text(fields.get("name", ""), "name"),
@@ -119,6 +123,7 @@ def job_from_dict(data: object) -> JobSpec:
         attached=_boolean(fields.get("attached", False), "attached"),
         stdin=_boolean(fields.get("stdin", False), "stdin"),
         terminal=None if terminal is None else _terminal(terminal, "terminal"),
+        master=None if master is None else _master(master, "master"),
     )
 
 
@@ -135,7 +140,7 @@ def _group(data: object, path: str) -> TaskGroupSpec:
             name=_text(fields.get("name", "main"), "name"),
             tasks=_integer(fields.get("tasks", 1), "tasks"),
             env=_env(fields.get("env", {}), "env"),
-            resources=_resources(fields.get("resources", {}), "resources"),
+            resources=resources_from_dict(fields.get("resources", {}), "resources"),
             workdir=_optional_text(fields.get("workdir"), "workdir"),
             retries=_integer(fields.get("retries", 0), "retries"),
             timeout_s=None if timeout_s is None else _seconds(timeout_s, "timeout_s"),
@@ -145,7 +150,21 @@ def _group(data: object, path: str) -> TaskGroupSpec:
         )
 
 
-def _resources(data: object, path: str) -> Resources:
+def launch_from_dict(data: object) -> tuple[tuple[str, ...], dict[str, str], str | None]:
+    """Command, environment and directory as a master of its own gives them for a container. Raises InvalidInput."""
+    fields = _object(data, "", ("command", "env", "workdir"))
+    if "command" not in fields:
+        raise InvalidInput("is missing", field="command", next_step='give "command": ["program", "argument"]')
+    command = _list(fields["command"], "command")
+    return (
+        tuple(_text(part, f"command[{position}]") for position, part in enumerate(command)),
+        _env(fields.get("env", {}), "env"),
+        _optional_text(fields.get("workdir"), "workdir"),
+    )
+
+
+def resources_from_dict(data: object, path: str) -> Resources:
+    """Exact amounts by name; of the built-in ones what is left out has a task's default. Raises InvalidInput."""
     amounts = _object(data, path, None)
     for name, amount in amounts.items():
         if right := _MEANT_BUILT_IN.get(name.lower()):
@@ -169,6 +188,15 @@ def _terminal(data: object, path: str) -> TerminalSize:
     return TerminalSize(
         rows=_integer(fields["rows"], f"{path}.rows"), columns=_integer(fields["columns"], f"{path}.columns")
     )
+
+
+def _master(data: object, path: str) -> MasterSpec:
+    fields = _object(data, path, ("max_attempts", "keep_containers"))
+    with _at(path):
+        return MasterSpec(
+            max_attempts=_integer(fields.get("max_attempts", MasterSpec().max_attempts), "max_attempts"),
+            keep_containers=_boolean(fields.get("keep_containers", False), "keep_containers"),
+        )
 
 
 @contextmanager

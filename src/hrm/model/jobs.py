@@ -18,6 +18,7 @@ MAX_ENV_BYTES = 512 * 1024
 MAX_COMMAND_BYTES = 1024 * 1024
 MAX_NAME_CHARS = 256
 MAX_PRIORITY = 1_000_000
+MAX_MASTER_ATTEMPTS = 100
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.()%-]*")
 #: What would break a line or steer a terminal: C0 and C1 controls, line and paragraph separator.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -99,6 +100,20 @@ class TerminalSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MasterSpec:
+    """How the application's own master is looked after."""
+
+    #: How often it is started before the application has failed (YARN's maxAppAttempts).
+    max_attempts: int = 2
+    #: True iff the containers of an attempt that failed go on, and are given to the next.
+    keep_containers: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_attempts <= MAX_MASTER_ATTEMPTS:
+            raise InvalidInput(f"must be from 1 to {MAX_MASTER_ATTEMPTS}: {self.max_attempts}", field="max_attempts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One submission.
 
@@ -118,6 +133,8 @@ class JobSpec:
     stdin: bool = False
     #: Set iff the (single) task gets a terminal of its own.
     terminal: TerminalSize | None = None
+    #: Set iff the (single) task is a master of its own, which asks for further containers and runs what it likes there.
+    master: MasterSpec | None = None
 
     def __post_init__(self) -> None:
         if not self.groups:
@@ -128,6 +145,12 @@ class JobSpec:
             raise InvalidInput(f"more than {MAX_TASKS} tasks: {self.task_count}", field="tasks")
         if (self.stdin or self.terminal) and self.task_count != 1:
             raise InvalidInput("only a job of one task can be read from or typed to", field="stdin")
+        if self.master and self.task_count != 1:
+            raise InvalidInput(
+                f"a master is one task, not {self.task_count}", field="tasks", next_step="ask for more in it"
+            )
+        if self.master and self.groups[0].retries:
+            raise InvalidInput("a master has attempts", field="retries", next_step="say max_attempts")
         if self.max_failures is not None and self.max_failures < 0:
             raise InvalidInput(f"cannot be negative: {self.max_failures}", field="max_failures")
         if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
@@ -146,7 +169,12 @@ class JobSpec:
         return self.name or self.groups[0].command[0].rsplit("/", 1)[-1][:MAX_NAME_CHARS]
 
     def group_of(self, index: int) -> tuple[int, TaskGroupSpec]:
-        """The group (with its position) in which the task numbered ``index`` stands."""
+        """The group (with its position) in which the task numbered ``index`` stands.
+
+        All that an own master launches counts as one with it.
+        """
+        if self.master:
+            return 0, self.groups[0]
         for position, group in enumerate(self.groups):
             if index < group.tasks:
                 return position, group

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hrm.model.devices import DeviceProcess, DeviceState
+from hrm.model.isolation import Guard
 from hrm.model.states import ApplicationState, NodeState, TaskState
 
 Amounts = dict[str, int]
@@ -180,6 +181,8 @@ class NodeReport:
     cpu_used_milli: int | None
     disk_free_mib: int | None
     message: str
+    #: The same by resource.
+    guards: list[Guard] = field(default_factory=list)
     #: Since when nothing new is placed there, who wants it so, and why; None iff it takes containers.
     drained_at: float | None = None
     drained_by: str = ""

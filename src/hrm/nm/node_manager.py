@@ -7,7 +7,9 @@ what becomes of them, measures what they use, and reads their logs. All on one a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +28,8 @@ from hrm.model.containers import (
     StartRecord,
 )
 from hrm.model.errors import ClusterError, InvalidInput, NotFound
+from hrm.model.isolation import Isolation, IsolationSettings
+from hrm.nm.accounts import ROOT, Accounts
 from hrm.nm.cleaner import Cleaner, application_of
 from hrm.nm.environment import base_environment, container_environment
 from hrm.nm.gpus.node_gpus import NodeGpus
@@ -33,6 +37,7 @@ from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.gpus.tenants import identify
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, read_log
+from hrm.nm.rules import Rules
 from hrm.nm.shepherd import faults, records
 from hrm.nm.shepherd_client import ShepherdClient
 from hrm.nm.usage import Running, UsageSampler
@@ -83,6 +88,7 @@ class NodeManager:
         probe: GpuProbe | None = None,
         gpu_interval_s: float = GPU_INTERVAL_S,
         keep: CleanPolicy | None = None,
+        isolation: IsolationSettings | None = None,
     ) -> None:
         self._node_id = node_id
         self._state_dir = state_dir.absolute()
@@ -91,9 +97,15 @@ class NodeManager:
         self._probe = probe
         self._gpu_interval_s = gpu_interval_s
         self._base_environment = base_environment()
-        self._client = ShepherdClient(self._state_dir)
+        settings = isolation or IsolationSettings()
+        #: None iff we are not root: then all containers run as we do.
+        self._accounts = Accounts() if os.geteuid() == 0 else None
+        self._rules = Rules(settings, as_users=self._accounts is not None)
+        self._client = ShepherdClient(self._state_dir, isolation=settings.mode)
+        #: Commands that wait until the users of a launch before them are looked up.
+        self._queue: deque[tuple[Collection[str], Callable[[], None]]] = deque()
         self._inputs = Inputs(self._state_dir)
-        self._usage = UsageSampler(self._state_dir)
+        self._usage = UsageSampler(self._state_dir, has_quota=settings.disk_quota_mib is not None)
         self._cleaner = Cleaner(self._state_dir)
         self._keep = keep
         self._cleaned_at = 0.0
@@ -142,7 +154,13 @@ class NodeManager:
     async def _register(self) -> None:
         await self._client.connect(self._on_greeting, self._on_news, self._on_lost)
 
+    @property
+    def isolation(self) -> Isolation:
+        """What is enforced here, as the shepherd found out when it last answered."""
+        return self._rules.isolation
+
     def _on_greeting(self, greeting: dict[str, Any]) -> None:
+        self._rules.learn(greeting["isolation"])
         self._running = {entry["id"]: _running(entry) for entry in greeting["running"]}
         self._ended = {entry["id"]: entry for entry in greeting["ended"]}
         for container_id in list(self._launched):
@@ -180,16 +198,40 @@ class NodeManager:
                 raise InvalidInput(f"not a container id: {spec.container_id!r}")
         faults.point("node.launch")
         for spec in specs:
+            self._launched.setdefault(spec.container_id, asyncio.Event())
+        users = {spec.user for spec in specs} - {ROOT}
+        self._in_turn(lambda: self._launch(specs), users)
+
+    def _in_turn(self, command: Callable[[], None], users: Collection[str] = ()) -> None:
+        """Do it now, unless ``users`` must be looked up first, or another command waits for that."""
+        if self._queue or (self._accounts and self._accounts.unknown(users)):
+            self._queue.append((users, command))
+            if len(self._queue) == 1:
+                self._spawn(self._look_up_users())
+        else:
+            command()
+
+    async def _look_up_users(self) -> None:
+        while self._queue:
+            users, command = self._queue[0]
+            if self._accounts:
+                await self._accounts.learn(self._accounts.unknown(users))
+            command()
+            self._queue.popleft()
+
+    def _launch(self, specs: Sequence[LaunchSpec]) -> None:
+        for spec in specs:
+            account = self._accounts.get(spec.user) if self._accounts and spec.user != ROOT else None
             work_dir = str(self._state_dir / records.CONTAINERS / spec.container_id)
             env = container_environment(
-                self._base_environment,
+                {**self._base_environment, **account.environment} if account else self._base_environment,
                 spec,
                 node_id=self._node_id,
                 work_dir=work_dir,
                 visible_devices=self._gpus.visible(spec.device_ids),
             )
             terminal = spec.terminal
-            self._launched.setdefault(spec.container_id, asyncio.Event())
+            nodes = [path for device_id in spec.device_ids for path in self._gpus.device_nodes(device_id)]
             self._client.launch(
                 {
                     "id": spec.container_id,
@@ -199,14 +241,18 @@ class NodeManager:
                     "stdin": spec.stdin,
                     "terminal": [terminal.rows, terminal.columns] if terminal else None,
                     "log_limit_bytes": spec.log_limit_bytes,
+                    "limits": self._rules.limits(spec, nodes),
+                    "account": account.as_fields() if account else None,
+                    "umask": self._rules.settings.umask,
                 }
             )
 
     def stop(self, container_ids: Sequence[str], *, grace_s: float) -> None:
-        self._client.send({"op": "stop", "ids": list(container_ids), "grace_s": grace_s})
+        message = {"op": "stop", "ids": list(container_ids), "grace_s": grace_s}
+        self._in_turn(lambda: self._client.send(message))
 
     def signal(self, container_id: str, signum: int) -> None:
-        self._client.send({"op": "signal", "id": container_id, "signum": signum})
+        self._in_turn(lambda: self._client.send({"op": "signal", "id": container_id, "signum": signum}))
 
     def acknowledge(self, container_ids: Sequence[str]) -> None:
         faults.point("node.acknowledge")
@@ -252,10 +298,11 @@ class NodeManager:
 
     def close_stdin(self, container_id: str) -> None:
         self._inputs.close(container_id)
-        self._client.send({"op": "close_input", "id": container_id})
+        self._in_turn(lambda: self._client.send({"op": "close_input", "id": container_id}))
 
     def resize_terminal(self, container_id: str, rows: int, columns: int) -> None:
-        self._client.send({"op": "resize", "id": container_id, "rows": rows, "columns": columns})
+        message = {"op": "resize", "id": container_id, "rows": rows, "columns": columns}
+        self._in_turn(lambda: self._client.send(message))
 
     async def write_stdin(self, container_id: str, data: bytes) -> None:
         """Feed a container; waits until it has begun, and while it does not read. Raises NotFound."""
@@ -326,9 +373,17 @@ class NodeManager:
                 # Without its state directory the node is of no use: no heartbeat says so best.
                 _log.error("cannot measure the node", error=str(error))
             else:
+                self._end_those_over(containers)
                 if self._listener:
                     self._listener.heartbeat(replace(usage, devices=self._gpus.usage), containers)
             await asyncio.sleep(self._heartbeat_interval_s)
+
+    def _end_those_over(self, containers: Sequence[ContainerUsage]) -> None:
+        """What the kernel does not enforce is enforced by us, if late."""
+        for usage in containers:
+            running = self._running.get(usage.container_id)
+            if running and (why := self._rules.breach(usage, running.limits)):
+                self._client.send({"op": "fail", "id": usage.container_id, "why": why})
 
     async def _watch_gpus(self, probe: GpuProbe) -> None:
         # There was a look at the start; the first one here is early, because only now the containers are known.
@@ -347,7 +402,7 @@ class NodeManager:
 
 
 def _running(entry: dict[str, Any]) -> Running:
-    return Running(entry["id"], entry["pid"], entry["dropped"])
+    return Running(entry["id"], entry["pid"], entry["dropped"], entry["limits"])
 
 
 def _start_record(entry: dict[str, Any]) -> StartRecord:

@@ -11,6 +11,7 @@ from typing import Any
 
 import hrm.nm.shepherd
 from hrm.model.errors import ClusterError
+from hrm.model.isolation import IsolationMode
 from hrm.nm.shepherd import faults, records, wire
 
 _START_TIMEOUT_S = 10.0
@@ -29,8 +30,10 @@ class ShepherdClient:
     connection ends without `close`.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, isolation: IsolationMode = IsolationMode.NONE) -> None:
+        """``isolation`` tells the shepherd whether to have cgroups ready."""
         self._state_dir = state_dir
+        self._isolation = isolation
         self._transport: asyncio.Transport | None = None
         #: Launches of this turn of the loop.
         self._launches: list[dict[str, Any]] = []
@@ -84,7 +87,8 @@ class ShepherdClient:
         try:
             # Through the descriptor of its folder, because a socket's name has room for 107 bytes only.
             path = f"/proc/self/fd/{folder}/{records.SOCKET}"
-            transport, connection = await loop.create_unix_connection(lambda: _Connection(greeted, on_news, lost), path)
+            transport, connection = await loop.create_unix_connection(lambda: _Connection(self._isolation, greeted, on_news, lost), path
+            )
         finally:
             os.close(folder)
         try:
@@ -175,11 +179,13 @@ def _launch_line(specs: list[bytes]) -> bytes:
 class _Connection(asyncio.Protocol):
     def __init__(
         self,
+        isolation: IsolationMode,
         on_greeting: Callable[[asyncio.Transport, dict[str, Any]], None],
         on_news: OnMessage,
         on_lost: Callable[[], None],
     ) -> None:
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._isolation = isolation
         self._decoder = wire.Decoder()
         self._on_greeting = on_greeting
         self._on_news = on_news
@@ -188,7 +194,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.write(wire.encode({"op": "hello", "protocol": wire.PROTOCOL}))
+        transport.write(wire.encode({"op": "hello", "protocol": wire.PROTOCOL, "isolation": self._isolation}))
 
     def data_received(self, data: bytes) -> None:
         try:

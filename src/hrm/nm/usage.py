@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -20,6 +21,8 @@ from hrm.nm.shepherd import processes, records
 _CONTAINERS_PER_SAMPLE = 64
 #: A container's directory is walked at most this often, and no further than so many files.
 _DISK_WALK_S = 30.0
+#: Where a quota hangs on it.
+_QUOTA_WALK_S = 5.0
 _DISK_WALK_FILES = 20_000
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -34,6 +37,8 @@ class Running:
     pid: int
     #: Bytes of stdout and of stderr that the limit on logs dropped so far.
     dropped: list[int]
+    #: What it is held to, in the fields of `hrm.nm.cgroups.limits.Limits`; None iff to nothing.
+    limits: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -49,8 +54,9 @@ class _Sample:
 class UsageSampler:
     """Measures in a worker thread, so that the loop is not held."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, has_quota: bool = False) -> None:
         self._state_dir = state_dir
+        self._walk_s = _QUOTA_WALK_S if has_quota else _DISK_WALK_S
         self._samples: dict[str, _Sample] = {}
         self._machine_cpu = _machine_cpu()
 
@@ -90,13 +96,17 @@ class UsageSampler:
             written_bytes += written
         work_dir = self._state_dir / records.CONTAINERS / container.container_id
         disk_mib, disk_at = (before.usage.disk_mib, before.disk_at) if before else (0, -math.inf)
-        walk = may_walk and now - disk_at >= _DISK_WALK_S
+        walk = may_walk and now - disk_at >= self._walk_s
         if walk:
             disk_mib, disk_at = disk_use_mib(work_dir), now
+        # What processes share is counted for each: dearer to tell apart than it is worth, unless it would be too much.
+        memory_mib = sum(process.rss_pages for process in family) * _PAGE_BYTES // _MIB
+        if container.limits and 0 < container.limits["memory_mib"] < memory_mib and len(family) > 1:
+            memory_mib = proportional_memory_mib(family) or memory_mib
         usage = ContainerUsage(
             container_id=container.container_id,
-            # What processes share is counted for each: dearer to tell apart than it is worth here.
-            memory_mib=sum(process.rss_pages for process in family) * _PAGE_BYTES // _MIB,
+            memory_mib=memory_mib,
+            processes=len(family),
             cpu_milli=cpu_milli,
             read_bytes=read_bytes,
             written_bytes=written_bytes,
@@ -152,6 +162,16 @@ def disk_use_mib(folder: Path) -> int:
             # Changed or gone while we looked: the next walk sees.
             continue
     return -(-total // _MIB)
+
+
+def proportional_memory_mib(family: Sequence[processes.Process]) -> int:
+    """Resident memory of some processes, what several share divided between them (PSS); 0 where the kernel hides it."""
+    total_kib = 0
+    for process in family:
+        rollup = processes.read_file(f"/proc/{process.pid}/smaps_rollup") or b""
+        fields = rollup.partition(b"\nPss:")[2].split(maxsplit=1)
+        total_kib += int(fields[0]) if fields else 0
+    return -(-total_kib // 1024)
 
 
 def _io_bytes(pid: int) -> tuple[int, int]:

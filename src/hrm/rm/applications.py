@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from hrm.am.master import Master, Task
 from hrm.am.protocol import Container
-from hrm.am.task_set import Task, TaskSetMaster
 from hrm.model.containers import ContainerUsage, ExitReason, ExitRecord, LaunchSpec, StartRecord
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec
@@ -98,7 +98,10 @@ class LiveAttempt:
 
     def move(self, state: AttemptState, **changes: Any) -> None:
         check_move(ATTEMPT, self.id, self.row.state, state)
-        self.row = replace(self.row, state=state, **changes)
+        self.change(state=state, **changes)
+
+    def change(self, **changes: Any) -> None:
+        self.row = replace(self.row, **changes)
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ class LiveApplication:
     id: ApplicationId
     row: ApplicationRow
     job: JobSpec
-    master: TaskSetMaster
+    master: Master
     attempt: LiveAttempt
     #: Those that are not settled yet, by the text of their ids.
     containers: dict[str, LiveContainer] = field(default_factory=dict)
@@ -142,6 +145,7 @@ class LiveApplication:
         counts = self.master.counts
         return replace(
             self.row,
+            tasks_total=self.master.task_count,
             tasks_succeeded=counts.succeeded,
             tasks_failed=counts.failed,
             tasks_killed=counts.killed,

@@ -6,12 +6,13 @@ snapshots.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.jobs import JobSpec
 from hrm.model.queues import QueueSpec
+from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
 from hrm.model.reports import (
     ApplicationReport,
     ContainerReport,
@@ -27,10 +28,41 @@ from hrm.model.reports import (
 )
 
 
+from hrm.model.requests import ResourceRequest
+
+
+class Masters(Protocol):
+    """What masters in containers of their own ask for. Attempts are named by YARN's ids (``appattempt_…``).
+
+    Every call answers when what it decided is on disk, and raises Unauthenticated for an attempt that is over.
+    """
+
+    async def register(self, attempt_id: str) -> Registration: ...
+
+    async def allocate(
+        self,
+        attempt_id: str,
+        response_id: int,
+        *,
+        asks: Sequence[ResourceRequest] = (),
+        releases: Sequence[str] = (),
+        progress: float | None = None,
+    ) -> Heartbeat: ...
+
+    async def launch(
+        self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str], workdir: str | None
+    ) -> Launched: ...
+
+    async def stop(self, attempt_id: str, container_ids: Sequence[str]) -> None: ...
+
+    async def finish(self, attempt_id: str, status: FinalStatus, message: str = "") -> None: ...
 class Facade(Protocol):
     """Application ids are YARN's long form; queues are paths without the root. Unknown ones raise NotFound."""
 
     def server(self) -> ServerReport: ...
+
+    @property
+    def masters(self) -> Masters: ...
 
     async def submit(self, job: JobSpec, *, user: str, submit_id: str | None = None) -> SubmitReport:
         """Take a job. Returns after it is committed to the store.
@@ -77,6 +109,9 @@ class Facade(Protocol):
         """Use it again. No error if it is not drained."""
 
     def explain(self, application_id: str) -> Explanation: ...
+
+
+        """
 
     async def wait(self, application_id: str, *, timeout_s: float) -> ApplicationReport:
         """As soon as it has ended, or after ``timeout_s`` as it is then."""

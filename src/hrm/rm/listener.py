@@ -18,6 +18,7 @@ from hrm.core.events import (
     NodeSchedulable,
 )
 from hrm.model.containers import ContainerUsage, ExitRecord, NodeUsage, StartRecord
+from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
 from hrm.model.states import ContainerState, NodeState
 from hrm.rm.applications import LiveContainer
@@ -45,7 +46,7 @@ class Listener:
     # --- the engine's calls
 
     def node_registered(
-        self, node: NodeSpec, running: Sequence[StartRecord], finished: Sequence[ExitRecord], isolation: str
+        self, node: NodeSpec, running: Sequence[StartRecord], finished: Sequence[ExitRecord], isolation: Isolation
     ) -> None:
         self._manager.post(self._registered, node, tuple(running), tuple(finished), isolation)
 
@@ -72,7 +73,7 @@ class Listener:
         spec: NodeSpec,
         running: tuple[StartRecord, ...],
         finished: tuple[ExitRecord, ...],
-        isolation: str,
+        isolation: Isolation,
     ) -> None:
         manager = self._manager
         node_id = spec.node_id

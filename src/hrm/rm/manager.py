@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hrm.am.protocol import AllocateRequest, AllocateResponse, Container, FinalStatus, RegisterResponse
-from hrm.am.task_set import Actions, Task, TaskSetMaster
+from hrm.am.master import Actions, Master, Task
+from hrm.am.own_master import EXPIRY_S, OwnMaster
+from hrm.am.protocol import AllocateRequest, AllocateResponse, Container, RegisterResponse
+from hrm.am.task_set import TaskSetMaster
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause
 from hrm.core.events import (
     AppAdded,
@@ -34,6 +36,7 @@ from hrm.model.containers import ExitReason, ExitRecord, StartRecord
 from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.jobs import JobSpec
+from hrm.model.masters import FinalStatus
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, TaskState
 from hrm.rm.applications import LiveApplication, LiveAttempt, LiveContainer
 from hrm.rm.event_log import EventLog
@@ -73,10 +76,16 @@ class ResourceManager:
         *,
         clock: Callable[[], float] = time.time,
         on_broken: Callable[[], None] = lambda: None,
+        credentials: Callable[[AttemptId, str], Mapping[str, str]] = lambda attempt_id, user: {},
         log_limit_bytes: int = 64 << 20,
+        master_expiry_s: float = EXPIRY_S,
         tick_s: float = TICK_S,
     ) -> None:
-        """``on_broken`` is called when no further turn can be taken: see `hrm.rm.loop`."""
+        """``on_broken`` is called when no further turn can be taken: see `hrm.rm.loop`.
+
+        ``credentials`` gives a master in its own container, of this attempt and user, the variables by which it comes
+        in; one that is silent for ``master_expiry_s`` is ended.
+        """
         self.scheduler = scheduler
         self.store = store
         self.engine = engine
@@ -91,7 +100,9 @@ class ResourceManager:
         self.on_idle: Callable[[], None] = lambda: None
         self.turns = TurnLoop(store, decide=self._decide, carry_out=self._carry_out, clock=clock, on_broken=on_broken)
         self.post = self.turns.post
+        self._credentials = credentials
         self._log_limit_bytes = log_limit_bytes
+        self._master_expiry_s = master_expiry_s
         self._tick_s = tick_s
         #: Applications whose master has something to hear or say.
         self._stirred: dict[ApplicationId, LiveApplication] = {}
@@ -311,20 +322,42 @@ class ResourceManager:
             id=application_id,
             row=row,
             job=job,
-            master=TaskSetMaster(
-                application_id,
-                job,
-                user=row.user,
-                queue=row.queue,
-                tasks=tasks,
-                log_limit_bytes=self._log_limit_bytes,
-            ),
+            master=self._master(application_id, row, job, tasks, attempt_row),
             attempt=LiveAttempt(AttemptId(application_id, attempt_row.number), attempt_row),
         )
         if job.attached:
             app.abandoned_at = self.clock() + 3 * ABANDONED_GRACE_S
         self.applications[application_id] = app
         return app
+
+    def _master(
+        self,
+        application_id: ApplicationId,
+        row: ApplicationRow,
+        job: JobSpec,
+        tasks: Sequence[Task],
+        attempt: AttemptRow,
+    ) -> Master:
+        if job.master is None:
+            return TaskSetMaster(
+                application_id,
+                job,
+                user=row.user,
+                queue=row.queue,
+                tasks=tasks,
+                log_limit_bytes=self._log_limit_bytes,
+            )
+        return OwnMaster(
+            AttemptId(application_id, attempt.number),
+            job,
+            user=row.user,
+            queue=row.queue,
+            credentials=self._credentials,
+            tasks=tasks,
+            final=None if attempt.final_status is None else (attempt.final_status, attempt.diagnostics),
+            log_limit_bytes=self._log_limit_bytes,
+            expiry_s=self._master_expiry_s,
+        )
 
     def accept(self, turn: Turn, app: LiveApplication) -> None:
         """Put it into its queue and start its master."""
@@ -340,9 +373,10 @@ class ResourceManager:
             app.move(ApplicationState.ACCEPTED)
             turn.touch(app)
             self.record(turn, "application_accepted", application_seq=row.seq, queue=row.queue, user=row.user)
-        self.register(app.attempt.id)
+        if not app.master.calls:
+            self.register(app.attempt.id)
         turn.touch(app.attempt)
-        self._follow(turn, app, app.master.resume())
+        self._follow(turn, app, app.master.resume(turn.now))
         if row.kill_requested:
             self._follow(turn, app, app.master.kill(row.message))
         self._stirred[app.id] = app
@@ -371,7 +405,11 @@ class ResourceManager:
         app = self._attempt(attempt_id)
         if app.attempt.row.state is AttemptState.LAUNCHED:
             app.attempt.move(AttemptState.RUNNING)
-        return RegisterResponse(queue=app.row.queue, maximum_resources=self.scheduler.maximum_allocation())
+        return RegisterResponse(
+            queue=app.row.queue,
+            maximum_resources=self.scheduler.maximum_allocation(),
+            running=tuple(_as_granted(app.containers[name].row) for name in app.master.running),
+        )
 
     def allocate(self, attempt_id: AttemptId, request: AllocateRequest) -> AllocateResponse:
         app, turn = self._attempt(attempt_id), self._present
@@ -419,6 +457,24 @@ class ResourceManager:
             raise NotFound(f"no live attempt {attempt_id}")
         return app
 
+    def _begin_next_attempt(self, turn: Turn, app: LiveApplication, why: str) -> None:
+        """The master's container ended, and it is to be started anew. What still runs of it was kept for the next."""
+        failed = app.attempt
+        failed.move(AttemptState.FAILED, ended_at=turn.now)
+        turn.touch(failed)
+        self.tell(turn, AttemptRemoved(failed.id, keep_containers=True))
+        number = failed.id.number + 1
+        self.record(turn, "attempt_failed", application_seq=app.row.seq, attempt=failed.id.number, message=why)
+        row = AttemptRow(application_seq=app.row.seq, number=number, state=AttemptState.LAUNCHED, started_at=turn.now)
+        app.attempt = LiveAttempt(AttemptId(app.id, number), row)
+        turn.touch(app.attempt)
+        self.tell(turn, AttemptAdded(app.attempt.id))
+
+    def called(self, turn: Turn, app: LiveApplication, actions: Actions) -> None:
+        """A master called: do what it wants done, and look in this turn whether it says more."""
+        self._follow(turn, app, actions)
+        self._stirred[app.id] = app
+
     def _drive_masters(self, turn: Turn) -> None:
         """Let each built-in master hear and say what is new, until none has anything to say."""
         while self._stirred:
@@ -433,6 +489,8 @@ class ResourceManager:
 
     def _follow(self, turn: Turn, app: LiveApplication, actions: Actions) -> None:
         """Do what a master wants done."""
+        if actions.next_attempt is not None:
+            self._begin_next_attempt(turn, app, actions.next_attempt)
         for launch in actions.launches:
             container = app.containers[launch.container.container_id]
             container.change(task_index=launch.task_index, task_attempt=launch.attempt)
@@ -457,3 +515,14 @@ class ResourceManager:
                 )
         for task in actions.changed:
             turn.touch(app.record_of(task))
+
+
+def _as_granted(row: ContainerRow) -> Container:
+    return Container(
+        container_id=row.container_id,
+        node_id=row.node_id,
+        resources=row.resources,
+        device_ids=row.device_ids,
+        priority=row.priority,
+        allocation_request_id=None,
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hrm.model.containers import NodeUsage
+from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
 from hrm.model.states import NodeState
 from hrm.rm.records import NodeRow
@@ -28,7 +29,7 @@ class LiveNode:
     spec: NodeSpec
     #: How the machine itself does; see ``shown_state``.
     state: NodeState
-    isolation: str
+    isolation: Isolation
     last_heartbeat_at: float
     usage: NodeUsage | None = None
     message: str = ""

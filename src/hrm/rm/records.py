@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from hrm.model.masters import FinalStatus
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
 
@@ -54,6 +55,9 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     state: AttemptState
     started_at: float
     ended_at: float | None = None
+    #: What its master said when it finished, before its container ended; None while it did not.
+    final_status: FinalStatus | None = None
+    diagnostics: str = ""
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import structlog
 from msgspec.structs import replace
 
-from hrm.am.task_set import Task
+from hrm.am.master import Task
 from hrm.model.ids import ContainerId
 from hrm.model.job_codec import job_from_dict
 from hrm.model.states import ContainerState

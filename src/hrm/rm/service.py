@@ -39,6 +39,7 @@ from hrm.rm.interaction import Interaction
 from hrm.rm.manager import ResourceManager
 from hrm.rm.records import ApplicationRow, JobRow
 from hrm.rm.store import HistoryRow
+from hrm.rm.masters import MasterCalls
 from hrm.rm.turn import Turn
 
 #: What ends a program by default; sent to a job that has not begun, it ends the job.
@@ -71,6 +72,7 @@ class Service:
         self._drains = Drains(manager, on_empty=on_shutdown)
         self._home = home
         self._address = address
+        self.masters = MasterCalls(manager)
         self._next_application_seq = next_application_seq
         self._ephemeral = ephemeral
         self._on_shutdown = on_shutdown
@@ -271,7 +273,7 @@ class Service:
         def over(index: int) -> TaskReport:
             return reporting.ended_task(rows.get(index), index, job.group_of(index)[1])
 
-        return await _in_slices(over, range(offset, min(offset + limit, job.task_count)))
+        return await _in_slices(over, range(offset, min(offset + limit, row.tasks_total)))
 
     async def _job(self, seq: int) -> JobSpec:
         saved = await self._manager.store.job(seq)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import itertools
 import os
 import signal
@@ -28,6 +29,7 @@ from hrm.model.containers import (
 )
 from hrm.model.errors import NotFound
 from hrm.model.ids import ContainerId
+from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
 from hrm.testing.conditions import eventually_async
 
@@ -41,7 +43,7 @@ class RecordingListener:
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeSpec] = {}
-        self.isolation: dict[str, str] = {}
+        self.isolation: dict[str, Isolation] = {}
         #: The lists given with the latest registration.
         self.registered_running: list[StartRecord] = []
         self.registered_finished: list[ExitRecord] = []
@@ -53,7 +55,7 @@ class RecordingListener:
         self.ends: list[ExitRecord] = []
 
     def node_registered(
-        self, node: NodeSpec, running: Sequence[StartRecord], finished: Sequence[ExitRecord], isolation: str
+        self, node: NodeSpec, running: Sequence[StartRecord], finished: Sequence[ExitRecord], isolation: Isolation
     ) -> None:
         self.nodes[node.node_id] = node
         self.isolation[node.node_id] = isolation
@@ -93,7 +95,7 @@ class EngineHarness:
 
     def spec(self, *command: str, **fields: object) -> LaunchSpec:
         container_id = f"container_e01_{os.getpid()}_0001_01_{next(_serial):06d}"
-        known = {"container_id": container_id, "application_id": "application_1_0001", "user": "check"}
+        known = {"container_id": container_id, "application_id": "application_1_0001", "user": getpass.getuser()}
         return LaunchSpec(command=command, **{**known, **fields})  # type: ignore[arg-type]
 
     async def ended(self, container_id: str, timeout_s: float = 10.0) -> ExitRecord:
@@ -141,7 +143,7 @@ async def started(engine: Engine) -> AsyncIterator[EngineHarness]:
 async def check_node_registers_and_beats(maker: EngineMaker) -> None:
     async with started(maker("beats")) as run:
         assert run.heard.nodes[run.node_id].total.vcores_milli > 0
-        assert run.heard.isolation[run.node_id], "it must say in words what is enforced"
+        assert run.heard.isolation[run.node_id].guards, "it must say in words what is enforced"
         await eventually_async(lambda: run.heard.heartbeats, describe="a heartbeat comes")
 
 

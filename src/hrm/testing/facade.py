@@ -31,6 +31,7 @@ from hrm.model.resources import ZERO
 from hrm.model.states import ApplicationState, ContainerState, NodeState, TaskState
 
 CLUSTER_TIMESTAMP = 1_763_900_000_000
+from hrm.testing.fake_masters import FakeMasters
 NODE_ID = "node-1"
 
 
@@ -77,6 +78,7 @@ class FakeFacade:
         self.apps: dict[str, FakeApplication] = {}
         self.event_log: list[EventReport] = []
         self.shutdown_requested = False
+        self.masters = FakeMasters()
         #: Since when, by whom and why its node is drained.
         self.drain: tuple[float, str, str] | None = None
         #: Who drains the server.
@@ -311,6 +313,8 @@ class FakeFacade:
         self._check_node(node_id)
         self.drain = (1_763_900_000.0, by, reason)
         return self.nodes()[0]
+        )  # fmt: skip
+
 
     async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
         self._check_node(node_id)

@@ -14,6 +14,7 @@ from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, StartRecord
 from hrm.model.errors import NotFound
 from hrm.model.ids import ContainerId
+from hrm.model.isolation import Guard, Isolation, Means
 from hrm.model.nodes import NodeSpec
 from hrm.testing.clock import ManualClock
 from hrm.testing.fake_programs import CommandNotFound, Processes, Program
@@ -225,4 +226,8 @@ class FakeCluster:
         task.add_done_callback(self._tasks.discard)
 
 
-_ISOLATION = "none: nothing really runs"
+_ISOLATION = Isolation(
+    guards=tuple(
+        Guard(resource=name, means=Means.ADVICE, by="nothing really runs") for name in ("memory", "cpus", "processes")
+    )
+)

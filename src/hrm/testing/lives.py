@@ -139,6 +139,7 @@ class Life:
         )
         self.listener = Listener(self.manager)
         self.service = Service(
+            credentials=lambda attempt_id, user: {"HRM_ATTEMPT_ID": str(attempt_id)},
             self.manager,
             home="/nowhere",
             address=lambda: "http://nowhere",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import select
 import signal
+from functools import partial
 from pathlib import Path
 
 from hrm.nm.shepherd import processes, records
+from hrm.testing.conditions import eventually
 
 _TIMEOUT_S = 10.0
 
@@ -54,6 +58,36 @@ def kill_herd(state_dir: Path) -> None:
         identity, _ = records.read(str(path))
         if identity and identity["boot_id"] == records.boot_id():
             _kill_session(identity["pid"], identity["start_ticks"])
+    for base in cgroups_of(state_dir):
+        _remove_cgroup(base)
+
+
+def cgroups_of(state_dir: Path) -> list[Path]:
+    """Directories of the node's cgroups, one for each hierarchy, that are there."""
+    try:
+        bases = json.loads((state_dir / records.CGROUPS).read_text())
+    except FileNotFoundError:
+        return []
+    return [Path(base) for base in bases if os.path.isdir(base)]
+
+
+def _remove_cgroup(base: Path) -> None:
+    for folder, _, _ in os.walk(base, topdown=False):
+        eventually(partial(_emptied, folder), describe=f"{folder} is empty")
+
+
+def _emptied(folder: str) -> bool:
+    try:
+        for pid in Path(folder, "cgroup.procs").read_text().split():
+            if process := processes.look_up(int(pid)):
+                processes.send_signal(process, signal.SIGKILL)
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        assert error.errno == errno.EBUSY, error
+        return False
+    return True
 
 
 def _kill_session(pid: int, start_ticks: list[int]) -> None:

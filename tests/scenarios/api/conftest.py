@@ -30,8 +30,8 @@ async def reloaded() -> ReloadReport:
 def bearer() -> Callable[..., dict[str, str]]:
     """The header by which a user comes in."""
 
-    def header(user: str, *, admin: bool = False) -> dict[str, str]:
-        return {"Authorization": f"Bearer {TOKENS.mint(user, admin=admin)}"}
+    def header(user: str, **claims: Any) -> dict[str, str]:
+        return {"Authorization": f"Bearer {TOKENS.mint(user, **claims)}"}
 
     return header
 

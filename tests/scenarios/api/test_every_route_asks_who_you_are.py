@@ -52,8 +52,11 @@ ADMINS_ONLY = {
     "POST /api/v1/server/undrain",
     "POST /api/v1/nodes/{node_id}/drain",
     "POST /api/v1/nodes/{node_id}/undrain",
+    "POST /api/v1/clean",
     "POST /api/v1/queues/reload",
 }
+#: What is for an application's own master alone, by its attempt's token; no person has one.
+MASTERS = "/api/v1/masters/{attempt_id}/"
 ROOT, ADA, BOB, STRANGER = 0, 1001, 1002, 4711
 SECRET = "not-for-bob"
 #: One loop for all houses: their facades' events belong to it.
@@ -115,6 +118,13 @@ class House:
         self.app = create_app(self.facade, tokens=self.tokens, settings=ApiSettings(), reload=reload, accounts=accounts)
         self.application_id = LOOP.run(self._furnish())
 
+    def attempt_id(self, number: int = 1) -> str:
+        """Of the application's master."""
+        return f"{self.application_id.replace('application', 'appattempt')}_{number:06d}"
+
+    def masters_token(self, number: int = 1, **claims: float) -> str:
+        return self.tokens.mint("ada", attempt_id=self.attempt_id(number), **claims)
+
     async def _furnish(self) -> str:
         group = TaskGroupSpec(command=("sleep", SECRET), env={"KEY": SECRET})
         application_id = (await self.facade.submit(JobSpec(groups=(group,), stdin=True), user="ada")).application_id
@@ -134,11 +144,15 @@ class House:
 
     async def _answer(self, call: Call, token: str | None, peer: Peer | None) -> Answer:
         kind = "websocket" if call.method == "WEBSOCKET" else "http"
-        path = call.template.format(application_id=self.application_id, node_id=NODE_ID)
+        path = call.template.format(application_id=self.application_id, attempt_id=self.attempt_id(), node_id=NODE_ID)
         headers = [(b"host", b"127.0.0.1")]
         if token is not None:
             headers.append((b"authorization", f"Bearer {token}".encode()))
-        bodies = {"signal": {"signum": 15}, "applications": {"job": {"groups": [{"command": ["true"]}]}}}
+        bodies = {
+            "signal": {"signum": 15},
+            "clean": {"kinds": ["logs"]},
+            "applications": {"job": {"groups": [{"command": ["true"]}]}},
+        }
         body = json.dumps(bodies.get(path.rpartition("/")[2], {})).encode() if call.method == "POST" else b""
         scope = {
             "type": kind,
@@ -182,7 +196,8 @@ def calls(app: FastAPI) -> Iterator[Call]:
 
 ALL = list(calls(House().app))
 CLOSED = [call for call in ALL if str(call) not in PUBLIC]
-OWNERS_AND_ADMINS = [call for call in CLOSED if str(call) not in OPEN_TO_EVERY_USER]
+MASTERS_ONLY = [call for call in CLOSED if call.template.startswith(MASTERS)]
+OWNERS_AND_ADMINS = [call for call in CLOSED if str(call) not in OPEN_TO_EVERY_USER and call not in MASTERS_ONLY]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -338,3 +353,48 @@ def test_a_token_of_an_admin_submits_as_its_user_and_as_nobody_else(own_uid: int
     assert house.status(SUBMIT, house.tokens.mint("ci", admin=True), over_tcp(own_uid)) == 403
     assert house.status(SUBMIT, house.tokens.mint("ada", admin=True), over_tcp(own_uid)) == 201
     assert [app.user for app in house.facade.apps.values()] == ["ada", "ada"]
+
+
+@pytest.mark.parametrize("call", MASTERS_ONLY, ids=str)
+def test_nobody_speaks_in_a_masters_place_not_even_its_owner_or_an_admin(house: House, call: Call) -> None:
+    assert house.status(call, house.tokens.mint("ada")) == 403
+    assert house.status(call, house.tokens.mint("bob")) == 403
+    assert house.status(call, house.tokens.mint("root", admin=True)) == 403
+    for uid in (ROOT, ADA, BOB, STRANGER):
+        assert house.status(call, peer=over_the_socket(uid)) == 403
+    assert house.facade.masters.calls == []
+
+
+@pytest.mark.parametrize("call", MASTERS_ONLY, ids=str)
+def test_a_masters_token_is_of_its_attempt_alone(house: House, call: Call) -> None:
+    assert house.status(call, house.masters_token(2)) == 403
+    other = house.tokens.mint("ada", attempt_id="appattempt_1763900000000_0999_000001")
+    assert house.status(call, other) == 403
+    assert house.status(call, house.masters_token(), over_tcp(BOB)) == 403
+    assert house.status(call, house.masters_token(), over_the_socket(STRANGER)) == 403
+    assert house.facade.masters.calls == []
+
+
+@pytest.mark.parametrize("call", MASTERS_ONLY, ids=str)
+def test_an_expired_masters_token_opens_nothing(house: House, call: Call) -> None:
+    token = house.masters_token(ttl_s=60)
+    house.clock.now += 61
+
+    assert house.status(call, token) == 401
+
+
+@pytest.mark.parametrize("call", [call for call in CLOSED if call not in MASTERS_ONLY], ids=str)
+def test_a_masters_token_opens_nothing_else(house: House, call: Call) -> None:
+    assert house.status(call, house.masters_token()) == 403
+    assert house.status(call, house.masters_token(), over_the_socket(ADA)) == 403
+    assert_nothing_happened(house)
+
+
+def test_a_master_comes_in_where_it_is_its_own_and_its_attempt_lives() -> None:
+    house = House()
+    calls = [call for call in MASTERS_ONLY if call.template.endswith(("register", "allocate", "stop"))]
+    assert {house.status(call, house.masters_token()) for call in calls} <= {200, 204}
+    assert len(house.facade.masters.calls) == len(calls) == 3
+
+    house.facade.masters.over.add(house.attempt_id())
+    assert {house.status(call, house.masters_token()) for call in calls} == {401}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hrm.engines.embedded import EmbeddedEngine
+from hrm.model.isolation import IsolationMode, IsolationSettings
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
 from hrm.testing import kill_herd
@@ -25,6 +26,13 @@ def state_dir(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def engine(state_dir: Path) -> EmbeddedEngine:
     return EmbeddedEngine(NODE, state_dir, heartbeat_interval_s=0.05)
+
+
+@pytest.fixture
+def plain_engine(state_dir: Path) -> EmbeddedEngine:
+    """One that leaves cgroups alone: whose a process is, its session and its environment tell."""
+    settings = IsolationSettings(mode=IsolationMode.NONE)
+    return EmbeddedEngine(NODE, state_dir, heartbeat_interval_s=0.05, isolation=settings)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hrm.testing import EngineHarness, eventually, eventually_async, kill_shephe
 
 #: A server in small: holds an engine, launches what it reads on its standard input, and says so.
 _HOLDER = """
-import asyncio, json, sys
+import asyncio, getpass, json, sys
 from pathlib import Path
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.containers import LaunchSpec
@@ -31,7 +31,7 @@ async def main():
     node = NodeSpec(node_id="node1", total=Resources(4096, 4000))
     async with started(EmbeddedEngine(node, Path(sys.argv[1]))) as run:
         specs = [
-            LaunchSpec(container_id=name, application_id="a", user="u", command=("sh", "-c", script))
+            LaunchSpec(container_id=name, application_id="a", user=getpass.getuser(), command=("sh", "-c", script))
             for name, script in json.loads(sys.argv[2]).items()
         ]
         run.engine.launch("node1", specs)
@@ -150,9 +150,9 @@ async def test_a_container_of_a_dead_shepherd_can_be_stopped_with_its_children(
 
 
 async def test_after_a_reboot_everything_that_ran_is_lost_and_no_stranger_is_touched(
-    engine: EmbeddedEngine, successor: EmbeddedEngine, state_dir: Path
+    plain_engine: EmbeddedEngine, successor: EmbeddedEngine, state_dir: Path
 ) -> None:
-    async with started(engine) as run:
+    async with started(plain_engine) as run:
         container_id = run.launch(*STRANGER)
         pid = (await eventually_async(lambda: run.heard.starts))[0].pid
         await eventually_async(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
@@ -168,9 +168,9 @@ async def test_after_a_reboot_everything_that_ran_is_lost_and_no_stranger_is_tou
 
 
 async def test_a_number_that_went_to_another_process_is_never_killed(
-    engine: EmbeddedEngine, successor: EmbeddedEngine, state_dir: Path
+    plain_engine: EmbeddedEngine, successor: EmbeddedEngine, state_dir: Path
 ) -> None:
-    async with started(engine) as run:
+    async with started(plain_engine) as run:
         container_id = run.launch(*STRANGER)
         pid = (await eventually_async(lambda: run.heard.starts))[0].pid
         await eventually_async(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hrm.am.task_set import MAX_LOSSES
+from hrm.am.master import MAX_LOSSES
 from hrm.model.containers import NodeUsage
 from hrm.model.devices import DeviceProcess, DeviceState, DeviceUsage
 from hrm.model.errors import InvalidInput

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from hrm.am.protocol import AllocateResponse, Container, FinalStatus
-from hrm.am.task_set import MAX_LOSSES, Actions, Task, TaskSetMaster
+from hrm.am.master import MAX_LOSSES, Actions, Task
+from hrm.am.protocol import AllocateResponse, Container
+from hrm.am.task_set import TaskSetMaster
 from hrm.model.containers import ExitReason, ExitRecord
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec, TaskGroupSpec
+from hrm.model.masters import FinalStatus
 from hrm.model.resources import Resources
 from hrm.model.states import TaskState
 

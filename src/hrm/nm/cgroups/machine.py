@@ -66,6 +66,7 @@ def find(
             tree.close()
         trees = []
     pool = Pool(trees, majors or gpu_majors) if trees else None
+    held = {name: held[name] for name in RESOURCES if name in held}
     not_held = {name: why.get(name, "no cgroup controller") for name in RESOURCES if name not in held}
     return Found(pool, held, not_held)
 

@@ -43,7 +43,7 @@ class Herd:
         self._by_pid: dict[int, Container] = {}
         self.isolation = Isolation(loop)
         self.isolation.on_out_of_memory = lambda container: self.fail(
-            container.id, self.isolation.why_it_failed(container)
+            container.id, self.isolation.explain(container, _KILLED, "out of memory")
         )
         self._trees = Trees(self._by_pid, self.isolation)
         self._admits_others = False
@@ -426,15 +426,14 @@ class Herd:
         del self.live[container.id]
         code = os.waitstatus_to_exitcode(status)
         detail = "" if code >= 0 else f"ended by {_signal_name(-code)}"
-        why = container.verdict or (self.isolation.why_it_failed(container) if code else "")
-        if why:
-            detail = why
+        if code and not container.verdict:
+            detail = self.isolation.explain(container, code, detail)
         self._release(container)
         self.end(
             container,
             reason="stopped" if container.stopped and not container.verdict else "exited",
             code=_KILLED if container.verdict else code if code >= 0 else 128 - code,
-            detail=detail,
+            detail=container.verdict or detail,
             cpu_s=round(usage.ru_utime + usage.ru_stime, 6),
             max_rss_mib=-(-usage.ru_maxrss // 1024),
         )

@@ -103,15 +103,18 @@ class Isolation:
             log(f"{container.id}: cannot clean its cgroups: {error}")
         self._sweep_soon()
 
-    def why_it_failed(self, container: Container) -> str:
-        """What the kernel did to it; "" if nothing."""
+    def explain(self, container: Container, code: int, detail: str) -> str:
+        """Why it ended with ``code``, if the kernel had a hand in it; else ``detail`` as it is."""
         if container.slot is None or self.pool is None:
-            return ""
+            return detail
         try:
-            return self.pool.out_of_memory(container.slot) or self.pool.out_of_processes(container.slot)
+            if why := self.pool.out_of_memory(container.slot):
+                return why
+            why = self.pool.out_of_processes(container.slot)
         except OSError as error:
             log(f"{container.id}: cannot read its cgroups: {error}")
-            return ""
+            return detail
+        return f"{detail or f'exit code {code}'}; {why}" if why else detail
 
     def members(self, container: Container) -> list[int] | None:
         """Pids of all its processes; None where no cgroup knows."""
@@ -196,7 +199,7 @@ class Isolation:
             if bases:
                 _write_bases(bases)
             else:
-                os.unlink(records.CGROUPS)
+                _unlink_bases()
 
 
 def _read_bases() -> list[str]:
@@ -207,6 +210,14 @@ def _read_bases() -> list[str]:
     except (OSError, ValueError):
         return []
     return [base for base in bases if isinstance(base, str)] if isinstance(bases, list) else []
+
+
+def _unlink_bases() -> None:
+    try:
+        os.unlink(records.CGROUPS)
+    except FileNotFoundError:
+        # The state directory was deleted.
+        return
 
 
 def _write_bases(bases: list[str]) -> None:

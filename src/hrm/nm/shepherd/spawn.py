@@ -175,7 +175,8 @@ def _become(program: Program, files: tuple[int, int]) -> NoReturn:
         try:
             os.execve(path, program.argv, program.env)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR) or os.path.exists(path):
+            # What is there and does not run is told; what is not there, or nobody of ours may look for, is not.
+            if os.path.exists(path):
                 refused = error
         except ValueError as error:
             raise ChildError(str(error), code=126, program=False) from None

@@ -13,7 +13,7 @@ from hrm.model.states import ApplicationState, ContainerState
 from hrm.rm import records
 
 #: Alembic revisions from the first to the newest. A database whose revision is not among them is from a newer HRM.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 HEAD = REVISIONS[-1]
 
 metadata = sa.MetaData(
@@ -105,6 +105,8 @@ attempts = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("started_at", _Time, nullable=False),
     sa.Column("ended_at", _Time),
+    sa.Column("final_status", sa.Text),
+    sa.Column("diagnostics", sa.Text, nullable=False, server_default=""),
     sqlite_with_rowid=False,
 )
 

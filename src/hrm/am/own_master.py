@@ -1,0 +1,535 @@
+"""The stand-in for a master in a container of its own (YARN's ApplicationMaster proper).
+
+It is to the ResourceManager what the task set is: told what happens, answering with `Actions`. What it decides by
+itself is little: the master's container is asked for and started, watched and started again when it fails. All else
+the master's process decides, whose calls come in by `register`, `hear`, `launch`, `stop` and `finish`, and which hears
+by `answer` what happened since.
+
+The master is task 0; what it launches are tasks 1, 2, … so that logs, history and reports are those of every
+application. A failed attempt's containers are stopped, unless they are kept, and only when they have ended the next
+attempt begins: what they hold is on the books until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Counts, Launch, Task, environment_of
+from hrm.am.protocol import AllocateRequest, AllocateResponse, Container
+from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec
+from hrm.model.errors import Conflict, InvalidInput, NotFound
+from hrm.model.ids import AttemptId
+from hrm.model.jobs import MAX_TASKS, JobSpec, MasterSpec, TaskGroupSpec
+from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer, Heartbeat
+from hrm.model.requests import ResourceRequest
+from hrm.model.states import TaskState
+from hrm.model.units import format_duration, format_milli
+
+#: Of the ask for the master's own container; masters' asks have numbers from 0 on.
+MASTER_REQUEST = -1
+#: How long a master that has finished may take to leave.
+LEAVE_GRACE_S = 10.0
+#: A master that is not heard of for this long is ended (YARN's am.liveness-monitor.expiry-interval).
+EXPIRY_S = 60.0
+
+AskKey = tuple[int, int, str, object, str | None]
+
+
+class OwnMaster:
+    """One application's. ``tasks`` are those that an earlier life began; ``final`` what its master had said by then.
+
+    ``credentials`` gives the variables by which the master's process finds the server and proves who it is.
+    """
+
+    calls = True
+
+    def __init__(
+        self,
+        attempt_id: AttemptId,
+        job: JobSpec,
+        *,
+        user: str,
+        queue: str,
+        credentials: Callable[[AttemptId, str], Mapping[str, str]],
+        tasks: Iterable[Task] = (),
+        final: tuple[FinalStatus, str] | None = None,
+        log_limit_bytes: int = 64 << 20,
+        expiry_s: float = EXPIRY_S,
+    ) -> None:
+        self._attempt_id = attempt_id
+        self._job = job
+        self._spec = job.master or MasterSpec()
+        self._user = user
+        self._queue = queue
+        self._credentials = credentials
+        self._log_limit_bytes = log_limit_bytes
+        self._expiry_s = expiry_s
+        self.begun: dict[int, Task] = {task.index: task for task in tasks}
+        self._master = self.begun.setdefault(0, Task(index=0))
+        self.counts = Counts()
+        for task in self.begun.values():
+            self.counts.add(task.state, 1)
+        self._by_container: dict[str, Task] = {
+            task.container_id: task
+            for task in self.begun.values()
+            if task.state is TaskState.RUNNING and task.container_id is not None
+        }
+        #: Granted to the master; it has launched nothing there.
+        self._held: dict[str, Container] = {}
+        #: On their way back.
+        self._released: set[str] = set()
+        #: What the master asked for last, by key.
+        self._asked: dict[AskKey, ResourceRequest] = {}
+        self._asks: list[ResourceRequest] = []
+        self._releases: list[str] = []
+        if self._master.state is TaskState.PENDING and self._master.attempt < attempt_id.number:
+            self._ask_for_master()
+        #: What it has not heard of yet.
+        self._allocated: list[Container] = []
+        self._ended: list[EndedContainer] = []
+        self._registered = False
+        self._last_answer = Heartbeat(response_id=0)
+        self._told_progress = 0.0
+        #: When it is ended unless it is heard of before, and whether it is or not.
+        self._deadline: float | None = None
+        self._times_out_at: float | None = None
+        self._verdict = final
+
+    # --- what is known of it
+
+    @property
+    def task_count(self) -> int:
+        return len(self.begun)
+
+    def task(self, index: int) -> Task:
+        if index not in self.begun:
+            raise IndexError(index)
+        return self.begun[index]
+
+    @property
+    def held_back(self) -> list[tuple[str, list[str]]]:
+        return []
+
+    @property
+    def progress(self) -> float:
+        return self._told_progress
+
+    @property
+    def verdict(self) -> tuple[FinalStatus, str] | None:
+        return None if self._by_container else self._verdict
+
+    @property
+    def exit_code(self) -> int:
+        if self._verdict is None or self._verdict[0] is FinalStatus.SUCCEEDED:
+            return 0
+        return self._master.exit_code or (143 if self._verdict[0] is FinalStatus.KILLED else 1)
+
+    @property
+    def running(self) -> list[str]:
+        """Containers in which what the master launched runs."""
+        return [name for name, task in self._by_container.items() if task is not self._master]
+
+    @property
+    def ended(self) -> list[EndedContainer]:
+        """All that it launched and that is over."""
+        return [
+            _ended(task.container_id, task)
+            for task in self.begun.values()
+            if task is not self._master and task.state is not TaskState.RUNNING and task.container_id is not None
+        ]
+
+    # --- asks, and what comes of them
+
+    def next_request(self) -> AllocateRequest:
+        asks, self._asks = tuple(self._asks), []
+        releases, self._releases = tuple(self._releases), []
+        return AllocateRequest(asks=asks, releases=releases, progress=self.progress)
+
+    @property
+    def wants_something(self) -> bool:
+        return bool(self._asks or self._releases)
+
+    def receive(self, response: AllocateResponse, now: float) -> Actions:
+        actions = Actions()
+        for record in response.completed:
+            self._completed(record, actions)
+        for container in response.allocated:
+            if container.allocation_request_id == MASTER_REQUEST:
+                self._start_master(container, now, actions)
+            elif self._verdict or not self._registered:
+                self._release(container.container_id)
+            else:
+                self._held[container.container_id] = container
+                self._allocated.append(container)
+        return actions
+
+    def started(self, container_id: str, at: float) -> None:
+        if container_id == self._master.container_id and self._deadline is None:
+            self._deadline = at + self._expiry_s
+            self._limit_time(at)
+
+    def report_progress(self, container_id: str, progress: float) -> None:
+        if task := self._by_container.get(container_id):
+            task.progress = min(1.0, max(0.0, progress))
+
+    def next_deadline(self) -> float | None:
+        return min((one for one in (self._deadline, self._times_out_at) if one is not None), default=None)
+
+    def expire(self, now: float) -> Actions:
+        """End a master that is not heard of, or that has finished and does not leave."""
+        actions = Actions()
+        if self._deadline is not None and self._deadline <= now:
+            self._deadline = None
+            silent = f"its master was not heard of for {format_duration(self._expiry_s)}"
+            self._stop(self._master, "it had finished and did not leave" if self._verdict else silent, actions)
+        if self._times_out_at is not None and self._times_out_at <= now:
+            self._times_out_at = None
+            timeout_s = self._job.groups[0].timeout_s or 0.0
+            self._stop(self._master, f"timed out after {format_duration(timeout_s)}", actions)
+        return actions
+
+    def kill(self, message: str) -> Actions:
+        return self._wind_up(FinalStatus.KILLED, message)
+
+    def recovered(self, container_id: str, *, started_at: float | None, stopping: str | None) -> None:
+        if task := self._by_container.get(container_id):
+            task.stopping = stopping
+            if task is self._master and started_at is not None:
+                self._limit_time(started_at)
+
+    def resume(self, now: float) -> Actions:
+        actions = Actions()
+        master = self._master
+        if master.state is TaskState.RUNNING:
+            # It could not be heard while there was no server.
+            self._deadline = now + (LEAVE_GRACE_S if self._verdict else self._expiry_s)
+        if self._verdict:
+            self._stop_all_but_master("its master has finished", actions)
+        elif master.state is TaskState.FAILED:
+            wound_up = self._wind_up(FinalStatus.FAILED, master.message)
+            actions.stops += wound_up.stops
+        elif master.state is TaskState.PENDING and master.attempt == self._attempt_id.number:
+            self._leave_attempt(actions)
+        return actions
+
+    # --- the master's calls. Each raises a CallerError before it changes anything.
+
+    def register(self, now: float) -> None:
+        """It is there, for the first time or anew: what it asked for before counts no more."""
+        self._check_not_finished()
+        self._heard(now)
+        self._withdraw()
+        for name in list(self._held):
+            self._release(name)
+        self._allocated.clear()
+        self._ended.clear()
+        self._registered = True
+        self._last_answer = Heartbeat(response_id=0)
+
+    def hear(
+        self,
+        response_id: int,
+        asks: Sequence[ResourceRequest],
+        releases: Sequence[str],
+        progress: float | None,
+        now: float,
+    ) -> None:
+        """A heartbeat. Said again, because its answer did not come through, it changes nothing."""
+        if not self._registered:
+            self._heard(now)
+            return
+        last = self._last_answer.response_id
+        if response_id not in (last, last - 1):
+            raise InvalidInput(f"the last answer was {last}, not {response_id}", field="response_id")
+        self._heard(now)
+        if response_id != last or self._verdict:
+            return
+        if progress is not None:
+            self._told_progress = progress
+        for ask in asks:
+            self._asked[_key(ask)] = ask
+            self._asks.append(ask)
+        for name in releases:
+            if name in self._held:
+                self._release(name)
+
+    def answer(self, response_id: int) -> Heartbeat:
+        """What it has not heard of yet; the same again if it did not get the last answer."""
+        if not self._registered:
+            return Heartbeat(response_id=response_id, resync=True)
+        if response_id == self._last_answer.response_id:
+            self._last_answer = Heartbeat(
+                response_id=response_id + 1, allocated=[granted(one) for one in self._allocated], ended=self._ended
+            )
+            self._allocated, self._ended = [], []
+        return self._last_answer
+
+    def launch(self, container_id: str, group: TaskGroupSpec) -> tuple[int, Actions]:
+        """Start ``group``'s command in a container that is held. A second time it starts nothing more.
+
+        Returns the task's number. Raises NotFound, Conflict.
+        """
+        self._check_not_finished()
+        actions = Actions()
+        if known := self._by_container.get(container_id):
+            return known.index, actions
+        container = self._held.get(container_id)
+        if container is None:
+            raise NotFound(f"{container_id} is not this master's to launch in", next_step="it may have ended meanwhile")
+        if len(self.begun) >= MAX_TASKS:
+            raise Conflict(f"this application has launched {MAX_TASKS} containers", next_step="submit another")
+        del self._held[container_id]
+        task = Task(index=len(self.begun), attempt=1)
+        self.begun[task.index] = task
+        self._begin(task, container, group, {"HRM_TASK_INDEX": str(task.index), "HRM_TASK_ATTEMPT": "1"}, actions)
+        return task.index, actions
+
+    def stop(self, container_ids: Sequence[str]) -> Actions:
+        """End what runs there, or give back what is only held. What is not known has ended."""
+        actions = Actions()
+        for name in container_ids:
+            task = self._by_container.get(name)
+            if task is not None and task is not self._master:
+                self._stop(task, "stopped by its master", actions)
+            elif name in self._held:
+                self._release(name)
+        return actions
+
+    def finish(self, status: FinalStatus, message: str, now: float) -> Actions:
+        """It has done its work. The first word counts."""
+        if status is FinalStatus.UNDEFINED:
+            raise InvalidInput("say how it ended", field="status", next_step="SUCCEEDED, FAILED or KILLED")
+        actions = Actions()
+        if self._verdict is None:
+            self._verdict = (status, message)
+            self._deadline = now + LEAVE_GRACE_S
+            self._withdraw()
+            self._stop_all_but_master("its master has finished", actions)
+        return actions
+
+    @property
+    def final(self) -> tuple[FinalStatus, str] | None:
+        """What stands, though something may still run."""
+        return self._verdict
+
+    # --- inside
+
+    def _limit_time(self, began_at: float) -> None:
+        timeout_s = self._job.groups[0].timeout_s
+        self._times_out_at = None if timeout_s is None else began_at + timeout_s
+
+    def _heard(self, now: float) -> None:
+        if self._verdict is None:
+            self._deadline = now + self._expiry_s
+
+    def _check_not_finished(self) -> None:
+        if self._verdict is not None:
+            raise Conflict("this application is over", next_step="leave")
+
+    def _ask_for_master(self) -> None:
+        group = self._job.groups[0]
+        self._asks.append(
+            ResourceRequest(
+                resources=group.resources,
+                count=1,
+                priority=0,
+                allocation_request_id=MASTER_REQUEST,
+                gpu_model=group.gpu_model,
+                for_master=True,
+            )
+        )
+
+    def _start_master(self, container: Container, now: float, actions: Actions) -> None:
+        master = self._master
+        if self._verdict or master.state is not TaskState.PENDING:
+            self._release(container.container_id)
+            return
+        master.attempt = self._attempt_id.number
+        restarts = {"HRM_TASK_INDEX": "0", "HRM_TASK_ATTEMPT": str(master.attempt)}
+        credentials = self._credentials(self._attempt_id, self._user)
+        self.counts.add(TaskState.PENDING, -1)
+        self._begin(master, container, self._job.groups[0], {**restarts, **credentials}, actions)
+
+    def _begin(
+        self, task: Task, container: Container, group: TaskGroupSpec, more: Mapping[str, str], actions: Actions
+    ) -> None:
+        name = container.container_id
+        task.state, task.container_id = TaskState.RUNNING, name
+        task.exit_code, task.message, task.progress, task.stopping = None, "", None, None
+        self.counts.add(TaskState.RUNNING, 1)
+        self._by_container[name] = task
+        environment = environment_of(
+            application_id=str(self._attempt_id.application),
+            job_name=self._job.display_name,
+            queue=self._queue,
+            user=self._user,
+            workdir=group.workdir,
+            env=group.env,
+        ) | {
+            "HRM_RESTART_COUNT": str(task.attempt - 1),
+            "HRM_CPUS_PER_TASK": format_milli(container.resources.vcores_milli),
+            "HRM_MEMORY_MIB": str(container.resources.memory_mib),
+            **more,
+        }
+        spec = LaunchSpec(
+            container_id=name,
+            application_id=str(self._attempt_id.application),
+            user=self._user,
+            command=group.command,
+            env=environment,
+            workdir=group.workdir,
+            resources=container.resources,
+            device_ids=container.device_ids,
+            log_limit_bytes=self._log_limit_bytes,
+        )
+        actions.changed.append(task)
+        actions.launches.append(Launch(container=container, spec=spec, task_index=task.index, attempt=task.attempt))
+
+    def _completed(self, record: ExitRecord, actions: Actions) -> None:
+        name = record.container_id
+        if name in self._released:
+            self._released.discard(name)
+            return
+        task = self._by_container.pop(name, None)
+        if task is None:
+            self._held.pop(name, None)
+            self._ended.append(
+                EndedContainer(container_id=name, state=TaskState.LOST, exit_code=None, message=record.detail)
+            )
+            return
+        task.exit_code = record.exit_code
+        if record.reason is ExitReason.LOST:
+            state, task.message = TaskState.LOST, record.detail or "its container was lost"
+        elif task.stopping is not None and task is not self._master:
+            state, task.message = TaskState.KILLED, task.stopping
+        elif record.exit_code == 0 and task.stopping is None:
+            state, task.message = TaskState.SUCCEEDED, ""
+        else:
+            state, task.message = TaskState.FAILED, task.stopping or record.detail or f"exit code {record.exit_code}"
+        if task is self._master:
+            state = self._master_ended(state, actions)
+        else:
+            self._settle(task, TaskState.FAILED if state is TaskState.LOST else state)
+            self._ended.append(_ended(name, task))
+        actions.ended.append(
+            AttemptEnd(
+                container_id=name, task_index=task.index, attempt=task.attempt, state=state, message=task.message
+            )
+        )
+        actions.changed.append(task)
+        left = self._master.state is TaskState.PENDING and self._master.attempt == self._attempt_id.number
+        if left and not self._verdict and not self._by_container:
+            # The last of a failed attempt.
+            self._leave_attempt(actions)
+
+    def _settle(self, task: Task, state: TaskState) -> None:
+        self.counts.add(task.state, -1)
+        self.counts.add(state, 1)
+        task.state = state
+
+    def _master_ended(self, state: TaskState, actions: Actions) -> TaskState:
+        """Returns how its attempt ended: without a last word, badly, whatever the exit code."""
+        master = self._master
+        self._deadline = self._times_out_at = None
+        if self._verdict is not None:
+            killed = self._verdict[0] is FinalStatus.KILLED
+            state = TaskState.KILLED if killed else TaskState(self._verdict[0].value)
+            self._settle(master, state)
+            return state
+        if state is TaskState.SUCCEEDED:
+            state, master.message = TaskState.FAILED, "its master ended with exit code 0 and had not finished"
+        lost = state is TaskState.LOST
+        master.losses += lost
+        master.failures += not lost
+        if master.failures >= self._spec.max_attempts or master.losses > MAX_LOSSES:
+            self._settle(master, TaskState.FAILED)
+            what = f"its master failed in {master.attempt} attempts; the last: " if master.attempt > 1 else ""
+            actions.stops += self._wind_up(FinalStatus.FAILED, f"{what}{master.message}").stops
+        else:
+            self._settle(master, TaskState.PENDING)
+            if self._by_container:
+                self._leave_attempt(actions)
+        return state
+
+    def _leave_attempt(self, actions: Actions) -> None:
+        """The attempt failed: go on to the next, once what it leaves is gone or kept."""
+        self._withdraw()
+        for name in list(self._held):
+            self._release(name)
+        self._registered = False
+        if not self._spec.keep_containers:
+            self._stop_all_but_master("its master failed", actions)
+            if self._by_container:
+                return
+        self._attempt_id = AttemptId(self._attempt_id.application, self._attempt_id.number + 1)
+        self._asks.clear()
+        self._ask_for_master()
+        actions.next_attempt = self._master.message
+
+    def _wind_up(self, status: FinalStatus, message: str) -> Actions:
+        actions = Actions()
+        if self._verdict is None:
+            self._verdict = (status, message)
+            self._withdraw()
+            if self._master.state is TaskState.PENDING:
+                self._settle(self._master, TaskState.KILLED)
+                actions.changed.append(self._master)
+        for name in list(self._held):
+            self._release(name)
+        for task in self._by_container.values():
+            self._stop(task, message or "killed", actions)
+        return actions
+
+    def _withdraw(self) -> None:
+        """Nothing that was asked for is wanted any more."""
+        self._asks = [
+            ResourceRequest(
+                resources=ask.resources,
+                count=0,
+                priority=ask.priority,
+                resource_name=ask.resource_name,
+                relax_locality=ask.relax_locality,
+                allocation_request_id=ask.allocation_request_id,
+                gpu_model=ask.gpu_model,
+            )
+            for ask in self._asked.values()
+        ]
+        self._asked.clear()
+
+    def _stop_all_but_master(self, why: str, actions: Actions) -> None:
+        for name in list(self._held):
+            self._release(name)
+        for task in self._by_container.values():
+            if task is not self._master:
+                self._stop(task, why, actions)
+
+    def _stop(self, task: Task, why: str, actions: Actions) -> None:
+        if task.stopping is None and task.container_id is not None:
+            task.stopping = why
+            actions.stops.append((task.container_id, why))
+
+    def _release(self, name: str) -> None:
+        self._held.pop(name, None)
+        self._allocated = [one for one in self._allocated if one.container_id != name]
+        self._released.add(name)
+        self._releases.append(name)
+
+
+def granted(container: Container) -> GrantedContainer:
+    """As the master is told of it."""
+    return GrantedContainer(
+        container_id=container.container_id,
+        node_id=container.node_id,
+        resources=container.resources.as_dict(),
+        device_ids=container.device_ids,
+        priority=container.priority,
+        allocation_request_id=container.allocation_request_id,
+    )
+
+
+def _ended(container_id: str, task: Task) -> EndedContainer:
+    return EndedContainer(container_id=container_id, state=task.state, exit_code=task.exit_code, message=task.message)
+
+
+def _key(ask: ResourceRequest) -> AskKey:
+    return ask.priority, ask.allocation_request_id, ask.resource_name, ask.resources, ask.gpu_model

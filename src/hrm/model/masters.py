@@ -1,0 +1,79 @@
+"""What an application's own master and the server say to each other (YARN's ApplicationMasterProtocol), as values.
+
+A master registers, then heartbeats: it says what it wants and gives back, and hears what was granted and what ended.
+Containers are named by the text of their ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hrm.model.states import TaskState
+
+
+class FinalStatus(StrEnum):
+    """How an application ended, in its master's word (YARN's FinalApplicationStatus)."""
+
+    UNDEFINED = "UNDEFINED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantedContainer:
+    """A container that is its master's to launch something in, or in which something runs."""
+
+    container_id: str
+    node_id: str
+    #: Exact amounts by name: ``memory_mib``, ``vcores_milli``, ``gpus_milli``.
+    resources: dict[str, int]
+    device_ids: tuple[str, ...]
+    priority: int
+    #: Of the ask that it answers; None where that is not known any more.
+    allocation_request_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedContainer:
+    """How a container ended. LOST: nobody saw it, and there is no exit code."""
+
+    container_id: str
+    state: TaskState
+    exit_code: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What a master must know before it asks for anything."""
+
+    attempt_id: str
+    queue: str
+    #: The largest node: nothing bigger can be asked for.
+    maximum_resources: dict[str, int]
+    #: Containers in which something runs: of an earlier attempt, or from before the server's restart.
+    running: list[GrantedContainer] = field(default_factory=list)
+    #: All that ended so far.
+    ended: list[EndedContainer] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """The answer to `allocate`: what happened since the answer before."""
+
+    #: To be sent with the next call, which says that this answer came through.
+    response_id: int
+    allocated: list[GrantedContainer] = field(default_factory=list)
+    ended: list[EndedContainer] = field(default_factory=list)
+    #: True iff the server knows nothing of this master's asks (it was restarted): register again, then ask again.
+    resync: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """Under which number a launched container is shown: `hrm logs APP --task N`, `hrm history`."""
+
+    container_id: str
+    task_index: int

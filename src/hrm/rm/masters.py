@@ -1,0 +1,141 @@
+"""The calls of masters that run in containers of their own (YARN's ApplicationMasterService).
+
+Each is handled in a turn and answered when that is on disk. What a call decides goes the way of every master's
+decisions; what comes of it is heard with the next heartbeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from hrm.am.master import Actions
+from hrm.am.own_master import OwnMaster, granted
+from hrm.model.errors import Conflict, InvalidInput, NotFound, Unauthenticated
+from hrm.model.ids import AttemptId
+from hrm.model.jobs import MAX_TASKS, TaskGroupSpec
+from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
+from hrm.model.requests import ResourceRequest
+from hrm.model.states import AttemptState
+from hrm.rm.applications import LiveApplication
+from hrm.rm.manager import ResourceManager
+from hrm.rm.turn import Turn
+
+#: Different asks of one master in one heartbeat.
+MAX_ASKS = 1000
+
+Said = TypeVar("Said")
+
+
+class MasterCalls:
+    """One instance, on the manager's loop. Every call raises Unauthenticated once its attempt is over."""
+
+    def __init__(self, manager: ResourceManager) -> None:
+        self._manager = manager
+
+    async def register(self, attempt_id: str) -> Registration:
+        """Begin, or begin again after `Heartbeat.resync`: asks made before count no more."""
+
+        def register(turn: Turn, app: LiveApplication, master: OwnMaster) -> Registration:
+            master.register(turn.now)
+            self._manager.called(turn, app, Actions())
+            response = self._manager.register(app.attempt.id)
+            turn.touch(app.attempt)
+            self._manager.record(turn, "master_registered", application_seq=app.row.seq, attempt=app.attempt.id.number)
+            return Registration(
+                attempt_id=attempt_id,
+                queue=response.queue,
+                maximum_resources=response.maximum_resources.as_dict(),
+                running=[granted(container) for container in response.running],
+                ended=master.ended,
+            )
+
+        return await self._in_turn(attempt_id, register)
+
+    async def allocate(
+        self,
+        attempt_id: str,
+        response_id: int,
+        *,
+        asks: Sequence[ResourceRequest] = (),
+        releases: Sequence[str] = (),
+        progress: float | None = None,
+    ) -> Heartbeat:
+        """A heartbeat: asks with absolute counts, containers to give back. Raises InvalidInput for what never fits."""
+        if len(asks) > MAX_ASKS:
+            raise InvalidInput(f"more than {MAX_ASKS} at once: {len(asks)}", field="asks")
+        for number, ask in enumerate(asks):
+            if not 0 <= ask.count <= MAX_TASKS or ask.allocation_request_id < 0:
+                raise InvalidInput("count or allocation_request_id is out of range", field=f"asks[{number}]")
+            if ask.count and len(self._manager.nodes) and not self._manager.scheduler.fits_some_node(ask):
+                raise InvalidInput(
+                    f"{ask.resources} fits on no node",
+                    field=f"asks[{number}].resources",
+                    next_step="ask for no more than the registration's maximum_resources",
+                )
+
+        def allocate(turn: Turn, app: LiveApplication, master: OwnMaster) -> Heartbeat:
+            master.hear(response_id, asks, releases, progress, turn.now)
+            self._manager.called(turn, app, Actions())
+            return master.answer(response_id)
+
+        return await self._in_turn(attempt_id, allocate)
+
+    async def launch(
+        self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str], workdir: str | None
+    ) -> Launched:
+        """Run a command in a granted container. Said again it starts nothing more. Raises NotFound, InvalidInput."""
+        group = TaskGroupSpec(command=tuple(command), env=env, workdir=workdir)
+
+        def launch(turn: Turn, app: LiveApplication, master: OwnMaster) -> Launched:
+            if container_id not in self._manager.containers:
+                raise NotFound(f"container {container_id} has ended")
+            index, actions = master.launch(container_id, group)
+            self._manager.called(turn, app, actions)
+            return Launched(container_id=container_id, task_index=index)
+
+        return await self._in_turn(attempt_id, launch)
+
+    async def stop(self, attempt_id: str, container_ids: Sequence[str]) -> None:
+        """End what runs there; a container in which nothing was launched is given back."""
+
+        def stop(turn: Turn, app: LiveApplication, master: OwnMaster) -> None:
+            self._manager.called(turn, app, master.stop(container_ids))
+
+        await self._in_turn(attempt_id, stop)
+
+    async def finish(self, attempt_id: str, status: FinalStatus, message: str = "") -> None:
+        """The application's last word: it stands, whatever comes after. What it still runs is ended."""
+
+        def finish(turn: Turn, app: LiveApplication, master: OwnMaster) -> None:
+            if app.attempt.row.state is AttemptState.LAUNCHED:
+                raise Conflict("this master has not registered", next_step="register first")
+            actions = master.finish(status, message, turn.now)
+            assert master.final is not None, "it has just finished"
+            final_status, diagnostics = master.final
+            app.attempt.change(final_status=final_status, diagnostics=diagnostics)
+            turn.touch(app.attempt)
+            self._manager.called(turn, app, actions)
+
+        await self._in_turn(attempt_id, finish)
+
+    async def _in_turn(self, attempt_id: str, do: Callable[[Turn, LiveApplication, OwnMaster], Said]) -> Said:
+        parsed = AttemptId.parse(attempt_id)
+        said: list[Said] = []
+
+        def handler(turn: Turn) -> None:
+            said.append(do(turn, *self._live(parsed)))
+
+        await self._manager.turns.ask(handler)
+        return said[0]
+
+    def _live(self, attempt_id: AttemptId) -> tuple[LiveApplication, OwnMaster]:
+        app = self._manager.applications.get(attempt_id.application)
+        if (
+            app is None
+            or app.attempt.id != attempt_id
+            or app.attempt.row.state.final
+            or not isinstance(app.master, OwnMaster)
+        ):
+            raise Unauthenticated(f"attempt {attempt_id} is over, and its token with it", next_step="leave")
+        return app, app.master

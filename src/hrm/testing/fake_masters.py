@@ -1,0 +1,57 @@
+"""`FakeMasters`: the side of the ResourceManager in masters' calls, in memory. It keeps what it is told, grants nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hrm.model.errors import Unauthenticated
+from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
+from hrm.model.requests import ResourceRequest
+
+
+class FakeMasters:
+    """Every attempt is live that is not in ``over``."""
+
+    def __init__(self) -> None:
+        self.over: set[str] = set()
+        #: (attempt, what it called) in order.
+        self.calls: list[tuple[str, str]] = []
+        self.asks: list[ResourceRequest] = []
+        self.launched: list[tuple[str, tuple[str, ...], dict[str, str], str | None]] = []
+        self.final: tuple[FinalStatus, str] | None = None
+
+    async def register(self, attempt_id: str) -> Registration:
+        self._take(attempt_id, "register")
+        return Registration(attempt_id=attempt_id, queue="default", maximum_resources={"memory_mib": 8192})
+
+    async def allocate(
+        self,
+        attempt_id: str,
+        response_id: int,
+        *,
+        asks: Sequence[ResourceRequest] = (),
+        releases: Sequence[str] = (),
+        progress: float | None = None,
+    ) -> Heartbeat:
+        self._take(attempt_id, "allocate")
+        self.asks += asks
+        return Heartbeat(response_id=response_id + 1)
+
+    async def launch(
+        self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str], workdir: str | None
+    ) -> Launched:
+        self._take(attempt_id, "launch")
+        self.launched.append((container_id, tuple(command), dict(env), workdir))
+        return Launched(container_id=container_id, task_index=len(self.launched))
+
+    async def stop(self, attempt_id: str, container_ids: Sequence[str]) -> None:
+        self._take(attempt_id, "stop")
+
+    async def finish(self, attempt_id: str, status: FinalStatus, message: str = "") -> None:
+        self._take(attempt_id, "finish")
+        self.final = self.final or (status, message)
+
+    def _take(self, attempt_id: str, call: str) -> None:
+        if attempt_id in self.over:
+            raise Unauthenticated(f"attempt {attempt_id} is over, and its token with it")
+        self.calls.append((attempt_id, call))
