@@ -201,6 +201,7 @@ async def _engine(home: Home, config: HrmConfig, config_path: Path | None) -> Em
         home.node_dir,
         gpus=gpus,
         probe=probe,
+        keep=config.retention.on_nodes,
     )
 
 

@@ -24,10 +24,10 @@ _REPORTS = (
     reports.EventReport,
     reports.SubmitReport,
     reports.ReloadReport,
-)
     masters.Registration,
     masters.Heartbeat,
     masters.Launched,
+)
 
 
 def returns(report: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -87,8 +87,6 @@ _JOB = _object(
         "terminal": _or_null(
             _object({"rows": {"type": "integer"}, "columns": {"type": "integer"}}, ["rows", "columns"])
         ),
-        "groups": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/TaskGroup"}},
-    },
         "master": _or_null(
             _object(
                 {
@@ -97,6 +95,8 @@ _JOB = _object(
                 }
             )
         ),
+        "groups": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/TaskGroup"}},
+    },
     ["groups"],
 )
 _ERROR = {
@@ -124,12 +124,6 @@ SUBMIT_BODY = _body(
 KILL_BODY = _body(_object({"message": _TEXT}), required=False)
 DRAIN_BODY = _body(_object({"reason": _TEXT}), required=False)
 SIGNAL_BODY = _body(_object({"signum": {"type": "integer", "minimum": 1, "maximum": 64}}, ["signum"]), required=True)
-EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "server-sent events", "content": {"text/event-stream": {"schema": _TEXT}}}
-}
-LOG_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "bytes, or server-sent events with `follow`",
 _IDS = {"type": "array", "items": _TEXT}
 _AMOUNTS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
 _ASK = _object(
@@ -171,6 +165,12 @@ FINISH_BODY = _body(
     _object({"status": {"type": "string", "enum": ["SUCCEEDED", "FAILED", "KILLED"]}, "message": _TEXT}, ["status"]),
     required=True,
 )
+EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "server-sent events", "content": {"text/event-stream": {"schema": _TEXT}}}
+}
+LOG_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "bytes, or server-sent events with `follow`",
         "content": {
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "text/event-stream": {"schema": _TEXT},

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.jobs import JobSpec
-from hrm.model.queues import QueueSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
+from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
     ApplicationReport,
     ContainerReport,
@@ -26,8 +26,6 @@ from hrm.model.reports import (
     TaskAttemptReport,
     TaskReport,
 )
-
-
 from hrm.model.requests import ResourceRequest
 
 
@@ -56,13 +54,15 @@ class Masters(Protocol):
     async def stop(self, attempt_id: str, container_ids: Sequence[str]) -> None: ...
 
     async def finish(self, attempt_id: str, status: FinalStatus, message: str = "") -> None: ...
+
+
 class Facade(Protocol):
     """Application ids are YARN's long form; queues are paths without the root. Unknown ones raise NotFound."""
 
-    def server(self) -> ServerReport: ...
-
     @property
     def masters(self) -> Masters: ...
+
+    def server(self) -> ServerReport: ...
 
     async def submit(self, job: JobSpec, *, user: str, submit_id: str | None = None) -> SubmitReport:
         """Take a job. Returns after it is committed to the store.
@@ -109,9 +109,6 @@ class Facade(Protocol):
         """Use it again. No error if it is not drained."""
 
     def explain(self, application_id: str) -> Explanation: ...
-
-
-        """
 
     async def wait(self, application_id: str, *, timeout_s: float) -> ApplicationReport:
         """As soon as it has ended, or after ``timeout_s`` as it is then."""

@@ -37,9 +37,9 @@ from hrm.rm.applications import LiveApplication
 from hrm.rm.draining import Drains
 from hrm.rm.interaction import Interaction
 from hrm.rm.manager import ResourceManager
+from hrm.rm.masters import MasterCalls
 from hrm.rm.records import ApplicationRow, JobRow
 from hrm.rm.store import HistoryRow
-from hrm.rm.masters import MasterCalls
 from hrm.rm.turn import Turn
 
 #: What ends a program by default; sent to a job that has not begun, it ends the job.
@@ -68,11 +68,11 @@ class Service:
         default_queue: str = DEFAULT_QUEUE,
     ) -> None:
         self._manager = manager
+        self.masters = MasterCalls(manager)
         self._interaction = Interaction(manager)
         self._drains = Drains(manager, on_empty=on_shutdown)
         self._home = home
         self._address = address
-        self.masters = MasterCalls(manager)
         self._next_application_seq = next_application_seq
         self._ephemeral = ephemeral
         self._on_shutdown = on_shutdown

@@ -29,9 +29,9 @@ from hrm.model.reports import (
 )
 from hrm.model.resources import ZERO
 from hrm.model.states import ApplicationState, ContainerState, NodeState, TaskState
+from hrm.testing.fake_masters import FakeMasters
 
 CLUSTER_TIMESTAMP = 1_763_900_000_000
-from hrm.testing.fake_masters import FakeMasters
 NODE_ID = "node-1"
 
 
@@ -76,9 +76,9 @@ class FakeFacade:
 
     def __init__(self) -> None:
         self.apps: dict[str, FakeApplication] = {}
+        self.masters = FakeMasters()
         self.event_log: list[EventReport] = []
         self.shutdown_requested = False
-        self.masters = FakeMasters()
         #: Since when, by whom and why its node is drained.
         self.drain: tuple[float, str, str] | None = None
         #: Who drains the server.
@@ -313,8 +313,6 @@ class FakeFacade:
         self._check_node(node_id)
         self.drain = (1_763_900_000.0, by, reason)
         return self.nodes()[0]
-        )  # fmt: skip
-
 
     async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
         self._check_node(node_id)

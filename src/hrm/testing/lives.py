@@ -135,11 +135,11 @@ class Life:
             ),
             clock=clock,
             on_broken=self._on_broken,
+            credentials=lambda attempt_id, user: {"HRM_ATTEMPT_ID": str(attempt_id)},
             tick_s=TICK_S,
         )
         self.listener = Listener(self.manager)
         self.service = Service(
-            credentials=lambda attempt_id, user: {"HRM_ATTEMPT_ID": str(attempt_id)},
             self.manager,
             home="/nowhere",
             address=lambda: "http://nowhere",
