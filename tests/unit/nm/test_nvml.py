@@ -124,6 +124,7 @@ def test_a_gpu_that_is_lost_between_two_questions_keeps_its_name(read: Read) -> 
         ({"nvmlDeviceGetRemappedRows": [0, 9, 0, 1]}, {"remap_failed": True}),
         ({"nvmlDeviceGetTotalEccErrors": 2}, {"uncorrected_errors": 2}),
         ({"nvmlDeviceGetMigMode": [1, 1]}, {"mig": True}),
+        ({"nvmlDeviceGetMemoryInfo": None}, {"memory_mib": 0, "memory_used_mib": None, "failure": None}),
         ({"nvmlDeviceGetCudaComputeCapability": [8, 9]}, {"architecture": "Ada"}),
         ({"nvmlDeviceGetCudaComputeCapability": [9, 0]}, {"architecture": "Hopper"}),
     ],

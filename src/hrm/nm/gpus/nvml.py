@@ -90,7 +90,8 @@ def _look(gpu: GpuReading, handle: Any, handles: dict[str, Any]) -> GpuReading:
 
 
 def _facts(handle: Any) -> dict[str, Any]:
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    # A GPU that shares the machine's memory has none of its own to tell of.
+    memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
     major_minor = _ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
     capability = ".".join(map(str, major_minor)) if major_minor else ""
     use = _ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
@@ -104,8 +105,8 @@ def _facts(handle: Any) -> dict[str, Any]:
         "model": _text(_ask(pynvml.nvmlDeviceGetName, handle)),
         "compute_capability": capability,
         "architecture": _ARCHITECTURES.get(capability) or _ARCHITECTURES.get(capability.partition(".")[0], ""),
-        "memory_mib": memory.total // _MIB,
-        "memory_used_mib": memory.used // _MIB,
+        "memory_mib": memory.total // _MIB if memory else 0,
+        "memory_used_mib": memory.used // _MIB if memory else None,
         "pci_bus_id": _text(pci.busId) if pci else "",
         "minor": _ask(pynvml.nvmlDeviceGetMinorNumber, handle),
         "utilisation_percent": use.gpu if use else None,
