@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,7 @@ def machine() -> dict[str, Any]:
     return json.loads((FAKE_NVML / "two_rtx_2080_ti.json").read_text())
 
 
+@cache
 def fake_pynvml() -> ModuleType:
     spec = importlib.util.spec_from_file_location("fake_pynvml", FAKE_NVML / "pynvml.py")
     assert spec is not None and spec.loader is not None
