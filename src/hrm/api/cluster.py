@@ -10,13 +10,15 @@ from typing import Annotated
 from fastapi import FastAPI, Header, Path, Query, Request, Response
 
 from hrm.api.access import Admin, Caller, events_seen_by, seen_by
-from hrm.api.schemas import DRAIN_BODY, EVENT_RESPONSES, returns
+from hrm.api.schemas import CLEAN_BODY, DRAIN_BODY, EVENT_RESPONSES, returns
 from hrm.api.settings import PREFIX, ApiSettings
 from hrm.api.streams import EventStream, StreamGate, sse_frame
 from hrm.api.wire import MAX_MESSAGE_CHARS, json_list_response, json_response, read_object, text_in
+from hrm.model.cleaning import Cleanable
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.model.reports import (
+    CleanReport,
     ContainerReport,
     EventReport,
     NodeReport,
@@ -88,6 +90,29 @@ def add_cluster_routes(
     @app.post(f"{PREFIX}/nodes/{{node_id}}/undrain", tags=_TAGS, summary="Use it again", responses=returns(NodeReport))
     async def undrain_node(caller: Admin, node_id: NodePath) -> Response:
         return json_response(await facade.undrain_node(parse_node_id(node_id), by=caller.user))
+
+    @app.post(
+        f"{PREFIX}/clean",
+        tags=_TAGS,
+        summary="Clear away what is over",
+        responses=returns(CleanReport),
+        openapi_extra=CLEAN_BODY,
+    )
+    async def clean(request: Request, caller: Admin) -> Response:
+        """What is over for longer than `older_than_s`; without it, what the server's retention does not keep.
+
+        A call takes some seconds at most: with `more` in its answer, ask again.
+        """
+        body = await read_object(request, ("kinds", "older_than_s", "dry_run"))
+        kinds, older_than_s, dry_run = body.get("kinds"), body.get("older_than_s"), body.get("dry_run", False)
+        if not isinstance(kinds, list) or not kinds or not all(kind in tuple(Cleanable) for kind in kinds):
+            raise InvalidInput("must be a list of what to clear away", field="kinds", next_step=", ".join(Cleanable))
+        if not (older_than_s is None or (type(older_than_s) in (int, float) and 0 <= older_than_s < LARGEST)):
+            raise InvalidInput(f"not a number of seconds: {older_than_s!r:.40}", field="older_than_s")
+        if not isinstance(dry_run, bool):
+            raise InvalidInput("must be true or false", field="dry_run")
+        wanted = [Cleanable(kind) for kind in kinds]
+        return json_response(await facade.clean(wanted, older_than_s=older_than_s, dry_run=dry_run, by=caller.user))
 
     @app.get(f"{PREFIX}/queues", tags=_TAGS, summary="Queues, parents first", responses=returns(list[QueueReport]))
     async def queues(caller: Caller) -> Response:

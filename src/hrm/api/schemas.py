@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from hrm.model import masters, reports
+from hrm.model.cleaning import Cleanable
 from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -27,6 +28,7 @@ _REPORTS = (
     masters.Registration,
     masters.Heartbeat,
     masters.Launched,
+    reports.CleanReport,
 )
 
 
@@ -122,6 +124,17 @@ SUBMIT_BODY = _body(
     required=True,
 )
 KILL_BODY = _body(_object({"message": _TEXT}), required=False)
+CLEAN_BODY = _body(
+    _object(
+        {
+            "kinds": {"type": "array", "minItems": 1, "items": {"type": "string", "enum": [*Cleanable]}},
+            "older_than_s": _or_null({"type": "number", "minimum": 0}),
+            "dry_run": {"type": "boolean", "default": False},
+        },
+        ["kinds"],
+    ),
+    required=True,
+)
 DRAIN_BODY = _body(_object({"reason": _TEXT}), required=False)
 SIGNAL_BODY = _body(_object({"signum": {"type": "integer", "minimum": 1, "maximum": 64}}, ["signum"]), required=True)
 _IDS = {"type": "array", "items": _TEXT}

@@ -104,7 +104,7 @@ def _file(file: Path | None) -> Path | None:
 
 def _plain(config: HrmConfig) -> dict[str, Any]:
     """In the keys of the file."""
-    node, server = config.node, config.server
+    node, server, kept = config.node, config.server, config.retention
     return {
         "scheduler": {"policy": str(config.scheduler.policy), "default_queue": config.scheduler.default_queue},
         "queues": {child.name: _plain_queue(child) for child in config.queues.children},
@@ -126,6 +126,15 @@ def _plain(config: HrmConfig) -> dict[str, Any]:
             "max_body": f"{server.max_body_bytes >> 20}M",
             "requests_per_s": server.requests_per_s,
             "idle_exit": f"{server.idle_exit_s:g}s",
+        },
+        "retention": {
+            "applications_age": f"{kept.applications_age_s:.15g}s",
+            "applications": kept.applications,
+            "events": kept.events,
+            "logs_age": f"{kept.logs_age_s:.15g}s",
+            "logs_size": f"{kept.logs_bytes >> 20}M",
+            "scratch_age": f"{kept.scratch_age_s:.15g}s",
+            "scratch_size": f"{kept.scratch_bytes >> 20}M",
         },
     }
 

@@ -33,6 +33,7 @@ COMMANDS = (
     Entry("events", "See", "Follow the event log.", "hrm.cli.logs:events"),
     Entry("up", "Server", "Start the server.", "hrm.cli.server:up"),
     Entry("down", "Server", "Stop the server; containers go on.", "hrm.cli.server:down"),
+    Entry("clean", "Server", "Clear away what is over.", "hrm.cli.clean:clean"),
     Entry("status", "Server", "Show the server.", "hrm.cli.server:status"),
     Entry("config", "Server", "Write, show or check the configuration.", "hrm.cli.config:app"),
     Entry("token", "Server", "Make tokens for users.", "hrm.cli.token:app"),

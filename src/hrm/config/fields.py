@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from hrm.model.errors import InvalidInput
 from hrm.model.resources import BUILT_IN, GPUS, MEMORY, VCORES, Resources
-from hrm.model.units import LARGEST, format_milli, parse_duration_s, parse_memory_mib, parse_milli
+from hrm.model.units import LARGEST, format_milli, parse_age_s, parse_duration_s, parse_memory_mib, parse_milli
 
 _SHARE_KEYS = {
     "cpus": (VCORES, parse_milli),
@@ -115,6 +115,7 @@ Milli = Annotated[int, reader(lambda value: parse_milli(value, field=""))]
 Gpus = Annotated[int, reader(_gpus)]
 MemoryMib = Annotated[int, reader(lambda value: parse_memory_mib(value, field=""))]
 Seconds = Annotated[float, reader(lambda value: parse_duration_s(value, field=""))]
+Age = Annotated[float, reader(lambda value: parse_age_s(value, field=""))]
 GpuDevice = Annotated[int | str, reader(_gpu_device)]
 Share = Annotated[dict[str, int], reader(parse_share)]
 #: Text, number or truth value; what was written counts (`Document.text`).

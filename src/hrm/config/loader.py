@@ -12,8 +12,9 @@ from hrm.config.documents import Document
 from hrm.config.fields import least, most
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
 from hrm.config.rules import check_rules
-from hrm.config.schema import ConfigShape, NodeShape, QueueShape, SchedulerShape, ServerShape
+from hrm.config.schema import ConfigShape, NodeShape, QueueShape, RetentionShape, SchedulerShape, ServerShape
 from hrm.config.values import HrmConfig, NodeConfig, SchedulerConfig, ServerConfig
+from hrm.model.cleaning import RetentionPolicy
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
 from hrm.model.queues import DEFAULT_QUEUE, ROOT, Policy, QueueSpec, canonical_path
@@ -41,6 +42,7 @@ def parse_config(document: Document) -> HrmConfig:
         queues=_root(shape, scheduler.policy),
         node=_node(shape.node or NodeShape()),
         server=_server(shape.server or ServerShape()),
+        retention=_retention(shape.retention or RetentionShape()),
     )
 
 
@@ -103,7 +105,18 @@ def _server(shape: ServerShape) -> ServerConfig:
     return ServerConfig(**given)
 
 
-def _given(shape: SchedulerShape | ServerShape) -> dict[str, Any]:
+def _retention(shape: RetentionShape) -> RetentionPolicy:
+    given = _given(shape)
+    for key in ("applications_age", "logs_age", "scratch_age"):
+        if key in given:
+            given[f"{key}_s"] = given.pop(key)
+    for key in ("logs", "scratch"):
+        if f"{key}_size" in given:
+            given[f"{key}_bytes"] = given.pop(f"{key}_size") << 20
+    return RetentionPolicy(**given)
+
+
+def _given(shape: SchedulerShape | ServerShape | RetentionShape) -> dict[str, Any]:
     return {name: value for name in type(shape).model_fields if (value := getattr(shape, name)) is not None}
 
 

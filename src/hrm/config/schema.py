@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hrm.config.fields import GpuDevice, MemoryMib, Milli, Seconds, Share, Strict
+from hrm.config.fields import Age, GpuDevice, MemoryMib, Milli, Seconds, Share, Strict
 from hrm.config.values import MAX_VIRTUAL_GPUS
 from hrm.model.queues import Policy
 
@@ -69,6 +69,20 @@ class ServerShape(Strict):
     )
 
 
+class RetentionShape(Strict):
+    """The section `retention`."""
+
+    applications_age: Age | None = Field(default=None, description="Applications that are over are kept this long.")
+    applications: int | None = Field(default=None, ge=0, description="At most so many that are over are kept.")
+    events: int | None = Field(default=None, ge=0, description="At most so many lines of the event log are kept.")
+    logs_age: Age | None = Field(default=None, description="Output of ended containers is kept this long.")
+    logs_size: MemoryMib | None = Field(default=None, description="At most so much output is kept on a node.")
+    scratch_age: Age | None = Field(default=None, description="Directories of ended containers are kept this long.")
+    scratch_size: MemoryMib | None = Field(
+        default=None, description="At most so much is kept of such directories on a node."
+    )
+
+
 class ConfigShape(Strict):
     """The whole of ``hrm.yaml``: every section may be left out."""
 
@@ -76,3 +90,4 @@ class ConfigShape(Strict):
     queues: dict[str, QueueShape | None] | None = Field(default=None, description="Queues below the root, by name.")
     node: NodeShape | None = Field(default=None, description="What this machine lends.")
     server: ServerShape | None = Field(default=None, description="How the server listens.")
+    retention: RetentionShape | None = Field(default=None, description="How long what is over is kept.")

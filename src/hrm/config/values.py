@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hrm.model.cleaning import RetentionPolicy
 from hrm.model.queues import DEFAULT_QUEUE, Policy, QueueSpec
 from hrm.model.resources import Resources
 
@@ -66,3 +67,4 @@ class HrmConfig:
     node: NodeConfig
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,4 +40,41 @@ class Freed:
             logs=self.logs + other.logs,
             logs_bytes=self.logs_bytes + other.logs_bytes,
             more=self.more or other.more,
+        )
+
+
+class Cleanable(StrEnum):
+    """What can be cleared away."""
+
+    APPS = "apps"  #: applications that are over, with tasks and history, and all that they left on nodes
+    LOGS = "logs"  #: output of containers of applications that are over
+    SCRATCH = "scratch"  #: directories of such containers
+
+
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPolicy:
+    """How long and how much is kept of what is over. Ages are seconds since its end."""
+
+    applications_age_s: float = 30 * _DAY_S
+    #: Of applications that are over, the newest so many.
+    applications: int = 100_000
+    #: The newest so many lines of the event log; older than an application may be, they go too.
+    events: int = 1_000_000
+    #: Of the output on each node.
+    logs_age_s: float = 14 * _DAY_S
+    logs_bytes: int = 10 << 30
+    #: Of containers' directories on each node.
+    scratch_age_s: float = 3 * _DAY_S
+    scratch_bytes: int = 10 << 30
+
+    @property
+    def on_nodes(self) -> CleanPolicy:
+        return CleanPolicy(
+            scratch_age_s=self.scratch_age_s,
+            scratch_bytes=self.scratch_bytes,
+            logs_age_s=self.logs_age_s,
+            logs_bytes=self.logs_bytes,
         )

@@ -248,6 +248,26 @@ class SubmitReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CleanReport:
+    """What was cleared away or, in a dry run, would be."""
+
+    dry_run: bool
+    #: Applications that were over, and the rows of tasks and history that went with them (0 in a dry run).
+    applications: int
+    rows: int
+    events: int
+    #: Containers whose output went, and whose directory; bytes on nodes' disks.
+    logs: int
+    logs_bytes: int
+    scratch: int
+    scratch_bytes: int
+    #: True iff the time of one call was over before all was done: ask again.
+    more: bool
+    #: What could not be done, in words.
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadReport:
     """What `hrm queues reload` did: paths of queues."""
 

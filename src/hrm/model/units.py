@@ -124,6 +124,13 @@ def parse_duration_s(text: str | int | float, *, field: str) -> float:
     return parse_duration_s(float(int(days) * 86400 + hours * 3600 + minutes * 60 + secs), field=field)
 
 
+def parse_age_s(text: str | int | float, *, field: str) -> float:
+    """Seconds as `parse_duration_s` reads them; 0 is an age too."""
+    if not isinstance(text, bool) and _as_text(text, field) in ("0", "0s", "0.0"):
+        return 0.0
+    return parse_duration_s(text, field=field)
+
+
 def _as_text(value: object, field: str) -> str:
     """``value`` as somebody may have written it. Raises InvalidInput for what is too long to be an amount."""
     if isinstance(value, int) and abs(value) > LARGEST:

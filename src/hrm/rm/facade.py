@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
+from hrm.model.cleaning import Cleanable
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
     ApplicationReport,
+    CleanReport,
     ContainerReport,
     EventReport,
     Explanation,
@@ -107,6 +109,14 @@ class Facade(Protocol):
 
     async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
         """Use it again. No error if it is not drained."""
+
+    async def clean(
+        self, kinds: Collection[Cleanable], *, older_than_s: float | None, dry_run: bool, by: str
+    ) -> CleanReport:
+        """Clear away what is over since longer than this (None: what the server's retention does not keep).
+
+        With ``dry_run`` only say what that would be.
+        """
 
     def explain(self, application_id: str) -> Explanation: ...
 

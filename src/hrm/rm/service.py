@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import hrm
 from hrm.core.events import QueuesChanged, UpdateShares
+from hrm.model.cleaning import Cleanable, RetentionPolicy
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.ids import ApplicationId
@@ -19,6 +20,7 @@ from hrm.model.jobs import JobSpec
 from hrm.model.queues import DEFAULT_QUEUE, ROOT, QueueSpec, canonical_path
 from hrm.model.reports import (
     ApplicationReport,
+    CleanReport,
     ContainerReport,
     EventReport,
     Explanation,
@@ -39,6 +41,7 @@ from hrm.rm.interaction import Interaction
 from hrm.rm.manager import ResourceManager
 from hrm.rm.masters import MasterCalls
 from hrm.rm.records import ApplicationRow, JobRow
+from hrm.rm.retention import Retention
 from hrm.rm.store import HistoryRow
 from hrm.rm.turn import Turn
 
@@ -66,11 +69,13 @@ class Service:
         ephemeral: bool,
         on_shutdown: Callable[[], None],
         default_queue: str = DEFAULT_QUEUE,
+        retention: Retention | None = None,
     ) -> None:
         self._manager = manager
         self.masters = MasterCalls(manager)
         self._interaction = Interaction(manager)
         self._drains = Drains(manager, on_empty=on_shutdown)
+        self._retention = retention or Retention(manager, RetentionPolicy())
         self._home = home
         self._address = address
         self._next_application_seq = next_application_seq
@@ -329,6 +334,11 @@ class Service:
     async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
         await self._drains.undrain_node(node_id, by=by)
         return self._node(node_id)
+
+    async def clean(
+        self, kinds: Collection[Cleanable], *, older_than_s: float | None, dry_run: bool, by: str
+    ) -> CleanReport:
+        return await self._retention.clean(kinds, older_than_s=older_than_s, dry_run=dry_run, by=by)
 
     def _node(self, node_id: str) -> NodeReport:
         node = self._manager.nodes.get(node_id)

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from hrm.model.cleaning import Cleanable
 from hrm.model.error_codec import error_from_dict
 from hrm.model.errors import ClusterError, NoServer, Unauthenticated
 from hrm.model.ids import ApplicationId, parse_node_id
@@ -27,6 +28,7 @@ from hrm.model.job_codec import job_to_dict
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import (
     ApplicationReport,
+    CleanReport,
     ContainerReport,
     EventReport,
     Explanation,
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 
 _LONG_POLL_S = 60.0
 _ANSWER_GRACE_S = 15.0
+#: Several times what the server means to take, for disks that are slow.
+_CLEAN_S = 120.0
 
 
 class Client:
@@ -247,6 +251,19 @@ class Client:
     def undrain_node(self, node_id: str) -> NodeReport:
         """Have the node used again. Admins only. Raises NotFound."""
         return decoded(self._transport.call("POST", _node_path(node_id, "undrain"), repeatable=True), NodeReport)
+
+    def clean(
+        self, kinds: Sequence[str] = tuple(Cleanable), *, older_than_s: float | None = None, dry_run: bool = False
+    ) -> CleanReport:
+        """Clear away what is over for longer than this; None: what the server's retention does not keep. Admins only.
+
+        A call takes some seconds at most: with ``more`` in its report, call again. With ``dry_run`` only told.
+
+        >>> client.clean(("logs", "scratch"), older_than_s=7 * 86400, dry_run=True).logs_bytes
+        """
+        body = {"kinds": [str(kind) for kind in kinds], "older_than_s": older_than_s, "dry_run": dry_run}
+        data = self._transport.call("POST", "/clean", body=body, repeatable=False, timeout_s=_CLEAN_S)
+        return decoded(data, CleanReport)
 
     def reload_queues(self) -> ReloadReport:
         """Let the server read its queues anew. Admins only. Raises InvalidInput, and then nothing has changed."""

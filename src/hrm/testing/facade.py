@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hrm.model.cleaning import Cleanable
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
@@ -16,6 +17,7 @@ from hrm.model.jobs import JobSpec
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
     ApplicationReport,
+    CleanReport,
     ContainerReport,
     EventReport,
     Explanation,
@@ -81,6 +83,8 @@ class FakeFacade:
         self.shutdown_requested = False
         #: Since when, by whom and why its node is drained.
         self.drain: tuple[float, str, str] | None = None
+        #: (kinds, seconds, dry run, who) of each `clean`.
+        self.cleanings: list[tuple[tuple[Cleanable, ...], float | None, bool, str]] = []
         #: Who drains the server.
         self.drained_by = ""
         self.reloaded: list[QueueSpec] = []
@@ -308,6 +312,15 @@ class FakeFacade:
                 drain_reason=self.drain[2] if self.drain else "",
             )
         ]
+
+    async def clean(
+        self, kinds: Collection[Cleanable], *, older_than_s: float | None, dry_run: bool, by: str
+    ) -> CleanReport:
+        self.cleanings.append((tuple(kinds), older_than_s, dry_run, by))
+        return CleanReport(
+            dry_run=dry_run, applications=2, rows=0 if dry_run else 9, events=0, logs=3, logs_bytes=4096, scratch=1,
+            scratch_bytes=512, more=False,
+        )  # fmt: skip
 
     async def drain_node(self, node_id: str, *, by: str, reason: str = "") -> NodeReport:
         self._check_node(node_id)

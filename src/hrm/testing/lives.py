@@ -104,6 +104,10 @@ class _Hands(FakeEngine):
         if not self.dead:
             super().acknowledge(node_id, container_ids)
 
+    def forget(self, node_id: str, container_ids: Sequence[str]) -> None:
+        if not self.dead:
+            super().forget(node_id, container_ids)
+
 
 class Life:
     """One server from its start to its end. ``manager``, ``service``, ``engine``, ``store`` are its parts."""

@@ -11,6 +11,7 @@ from hrm.model.ids import ApplicationId
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import (
     ApplicationReport,
+    CleanReport,
     ContainerReport,
     Explanation,
     NodeReport,
@@ -130,6 +131,11 @@ def node_report(**fields: Any) -> NodeReport:
     return NodeReport(**{**defaults, **fields})
 
 
+def clean_report(**fields: Any) -> CleanReport:
+    nothing = dict.fromkeys(("applications", "rows", "events", "logs", "logs_bytes", "scratch", "scratch_bytes"), 0)
+    return CleanReport(**{"dry_run": False, "more": False, **nothing, **fields})
+
+
 @dataclass
 class FakeClient:
     """`hrm.sdk.client.Client` over lists; what is submitted ends as ``ends_as`` says."""
@@ -141,6 +147,10 @@ class FakeClient:
     node_reports: list[NodeReport] = field(default_factory=lambda: [node_report()])
     #: (node, reason) of each that was drained; None for the reason where it was undrained.
     drains: list[tuple[str, str | None]] = field(default_factory=list)
+    #: What `clean` answers, in dry runs and else; and what it was asked for.
+    told: list[CleanReport] = field(default_factory=lambda: [clean_report()])
+    cleaned: list[CleanReport] = field(default_factory=lambda: [clean_report()])
+    cleanings: list[tuple[list[str], float | None, bool]] = field(default_factory=list)
     explanation: Explanation | None = None
     log: dict[tuple[int, str], bytes] = field(default_factory=dict)
     ends_as: ApplicationReport = field(default_factory=lambda: application(0, ApplicationState.FINISHED))
@@ -221,6 +231,13 @@ class FakeClient:
 
     def nodes(self) -> list[NodeReport]:
         return self.node_reports
+
+    def clean(
+        self, kinds: Sequence[str], *, older_than_s: float | None = None, dry_run: bool = False
+    ) -> CleanReport:
+        self.cleanings.append(([str(kind) for kind in kinds], older_than_s, dry_run))
+        reports = self.told if dry_run else self.cleaned
+        return replace(reports.pop(0), dry_run=dry_run)
 
     def drain_node(self, node_id: str, reason: str = "") -> NodeReport:
         return self._change_node(

@@ -12,6 +12,7 @@ from hrm.config.documents import BadDocument, Document, walk_keys
 from hrm.config.loader import default_text, parse_config
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
 from hrm.config.schema import ConfigShape
+from hrm.model.cleaning import RetentionPolicy
 from hrm.model.queues import MAX_DEPTH, Policy
 from hrm.model.resources import Resources
 from hrm.model.units import LARGEST
@@ -121,6 +122,14 @@ def test_server_settings_come_in_their_units() -> None:
 
     assert (server.port, server.max_body_bytes, server.idle_exit_s) == (0, 1 << 20, 120.0)
     assert (server.allowed_hosts, server.check_socket_owner) == (("a.example",), False)
+
+
+def test_retention_comes_in_seconds_and_bytes_and_0_keeps_nothing() -> None:
+    kept = config("retention: {applications_age: 12h, applications: 0, scratch_age: 0, logs_age: 0s, logs_size: 1G}")
+
+    assert kept.retention == RetentionPolicy(
+        applications_age_s=43_200.0, applications=0, scratch_age_s=0.0, logs_age_s=0.0, logs_bytes=1 << 30
+    )
 
 
 # --- findings

@@ -10,6 +10,7 @@ from hrm.model.units import (
     format_duration,
     format_memory,
     format_milli,
+    parse_age_s,
     parse_duration_s,
     parse_memory_mib,
     parse_milli,
@@ -191,3 +192,14 @@ def test_thousandths_are_printed_without_needless_zeros(milli: int, text: str) -
 )
 def test_durations_are_printed_for_people(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("0s", 0.0), (0, 0.0), ("7d", 604_800.0), (90, 90.0)])
+def test_an_age_is_a_duration_or_nothing(text: str | int, seconds: float) -> None:
+    assert parse_age_s(text, field="age") == seconds
+
+
+@pytest.mark.parametrize("text", ["-1s", "soon", "", False])
+def test_what_is_no_age_is_refused(text: str | bool) -> None:
+    with pytest.raises(InvalidInput):
+        parse_age_s(text, field="age")

@@ -184,6 +184,11 @@ class Queries:
             last = max(last, await self._read(lambda connection: connection.scalar(older) or 0))
         return last
 
+    async def count_events(self, up_to_seq: int) -> int:
+        """How many there are up to this one."""
+        query = sa.select(sa.func.count()).select_from(events).where(events.c.seq <= up_to_seq)
+        return await self._read(lambda connection: connection.scalar(query) or 0)
+
     async def load(self) -> Loaded:
         """What a restart begins from."""
         return await self._read(load)
