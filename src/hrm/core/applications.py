@@ -208,6 +208,7 @@ class Container:
         "node",
         "priority",
         "shape",
+        "started_at",
         "unsaved_since",
     )
 
@@ -228,6 +229,7 @@ class Container:
         self.priority = priority
         #: True iff the application's own master runs here.
         self.is_master = False
+        self.started_at = 0.0
         #: Since when its work would be lost if it ended: its start, or its last checkpoint. Epoch seconds.
         self.unsaved_since = 0.0
         #: What it is to end for; None iff nobody wants it to.

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Container, Shape, container_key
+from hrm.core.holds import Hold
 from hrm.core.nodes import Node, NodeIndex
 from hrm.core.queues import Cluster
 from hrm.core.tree import QueueTree
@@ -33,6 +34,8 @@ class Books:
         self.index = NodeIndex()
         #: In the order they were submitted.
         self.apps: dict[ApplicationId, App] = {}
+        #: Space on nodes that is being freed for somebody, first come first.
+        self.holds: dict[Hold, None] = {}
         self._shapes: dict[tuple[Resources, str | None], Shape] = {}
 
     # ---- lookups
@@ -59,6 +62,8 @@ class Books:
         for ask in touched:
             if not ask.pending:
                 self._drop(ask)
+            else:
+                self._trim_holds(ask)
         app.queue.rekey_path(app)
 
     def drop_asks(self, app: App) -> None:
@@ -91,6 +96,7 @@ class Books:
 
     def _drop(self, ask: Ask) -> None:
         app, shape = ask.app, ask.shape
+        self._trim_holds(ask)
         app.drop_ask(ask)
         if app.runnable:
             app.queue.remove_waiting(app, ask)
@@ -138,6 +144,8 @@ class Books:
         ask.count_down(node)
         if not ask.pending:
             self._drop(ask)
+        elif app.holds:
+            self._trim_holds(ask)
         # Demand is usage and what is waited for: granting moves from one to the other.
         app.queue.charge(app, shape, 1)
         if ask.for_master:
@@ -163,11 +171,55 @@ class Books:
         """It has ended: what it held is free."""
         app, shape = container.app, container.shape
         del app.containers[container_key(container.container_id)]
+        if container.hold is not None or container.killed:
+            container.killed = False
+            self._unmark(container)
         container.node.give_back(container)
+        for hold in container.node.holds:
+            hold.top_up()
         self.index.update(container.node)
         app.demand.subtract(shape)
         app.queue.change_demand(shape, -1)
         app.queue.charge(app, shape, -1)
+
+    # ---- space that is freed for somebody
+
+    def hold(self, hold: Hold, kill_at: float) -> None:
+        """Keep what is free of it from now on, and the rest as the victims end, which are killed at ``kill_at``."""
+        self.holds[hold] = None
+        hold.ask.app.holds[hold] = None
+        hold.node.holds.append(hold)
+        for victim in hold.victims:
+            victim.hold = hold
+            victim.kill_at = kill_at
+            victim.app.marked.add(victim.shape)
+        hold.top_up()
+        self.index.update(hold.node)
+
+    def drop_hold(self, hold: Hold) -> None:
+        """Let the space go. Victims that were not killed yet are spared; the others stay marked until they end."""
+        del self.holds[hold]
+        del hold.ask.app.holds[hold]
+        hold.node.holds.remove(hold)
+        for victim in list(hold.victims):
+            self._unmark(victim)
+        hold.let_go()
+        for other in hold.node.holds:
+            other.top_up()
+        self.index.update(hold.node)
+
+    def _unmark(self, victim: Container) -> None:
+        if victim.hold is not None:
+            del victim.hold.victims[victim]
+            victim.hold = None
+        if not victim.killed:
+            victim.app.marked.subtract(victim.shape)
+
+    def _trim_holds(self, ask: Ask) -> None:
+        """Keep space for no more than the ask still waits for."""
+        kept = [hold for hold in ask.app.holds if hold.ask is ask]
+        for hold in kept[ask.pending :]:
+            self.drop_hold(hold)
 
     # ---- reservations
 
@@ -191,14 +243,21 @@ class Books:
 
     def remove_node(self, node: Node) -> None:
         """It is not there any more; its containers are still to be forgotten."""
-        self.unreserve(node)
+        self.release(node)
         del self.nodes[node.node_id]
         node.schedulable = False
         self.index.remove(node)
         self.cluster.total.subtract(node.total)
         self.tree.follow_cluster()
 
+    def release(self, node: Node) -> None:
+        """Let go of all that is reserved or kept on the node."""
+        self.unreserve(node)
+        for hold in list(node.holds):
+            self.drop_hold(hold)
+
     def resize_node(self, node: Node, spec: NodeSpec) -> None:
+        self.release(node)
         self.cluster.total.subtract(node.total)
         node.set_spec(spec)
         self.cluster.total.add(node.total)

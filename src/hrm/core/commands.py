@@ -50,6 +50,42 @@ class ContainerEnded:
     cause: EndCause
 
 
+class Starvation(StrEnum):
+    """What somebody has had too little of for too long."""
+
+    FAIR_SHARE = "fair_share"
+    MIN_SHARE = "min_share"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreemptContainer:
+    """The container is to end for somebody starved: its master is told, and may save its work or give others back.
+
+    It is on the books until it has ended. `KillContainer` follows if it has not by ``kill_at``. The rest says why.
+    """
+
+    container_id: ContainerId
+    node_id: str
+    #: Epoch seconds.
+    kill_at: float
+    beneficiary: ApplicationId
+    starvation: Starvation
+    beneficiary_used: Resources
+    beneficiary_fair_share: Resources
+    #: What is left to the victim's application without all of it that is to end: not below its fair share.
+    left_to_victim: Resources
+    victim_fair_share: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class KillContainer:
+    """The container was warned and has not ended: the shell ends it, and says `ContainerFinished` when it has."""
+
+    container_id: ContainerId
+    node_id: str
+    beneficiary: ApplicationId
+
+
 @dataclass(frozen=True, slots=True)
 class NodeReserved:
     """The node takes nothing new until the application's request fits there, or does not want it any more."""
@@ -67,4 +103,4 @@ class NodeUnreserved:
     application_id: ApplicationId
 
 
-Command = Allocate | AppActivated | ContainerEnded | NodeReserved | NodeUnreserved
+Command = Allocate | AppActivated | ContainerEnded | PreemptContainer | KillContainer | NodeReserved | NodeUnreserved

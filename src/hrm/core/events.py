@@ -130,6 +130,8 @@ class ContainerRecovered:
     resources: Resources
     device_ids: tuple[str, ...] = ()
     priority: int = 0
+    #: Epoch seconds; None iff nobody knows: then it counts as new.
+    started_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,18 @@ class UpdateShares:
     """Work fair shares out anew (YARN's update thread, every half second there)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Preempt:
+    """Look who is starved, and have containers of others end for them. Now and then, after `UpdateShares`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved:
+    """A container saved its work: if it ends, only what comes after is lost."""
+
+    container_id: ContainerId
+
+
 Event = (
     NodeAdded
     | NodeRemoved
@@ -188,4 +202,6 @@ Event = (
     | BlacklistChanged
     | QueuesChanged
     | UpdateShares
+    | Preempt
+    | CheckpointSaved
 )

@@ -14,8 +14,9 @@ from typing import Any
 
 from hrm.core.applications import App, Ask, Shape
 from hrm.core.books import Books
+from hrm.core.holds import Hold
 from hrm.core.locality import Level
-from hrm.core.nodes import WHOLE, Node, size
+from hrm.core.nodes import WHOLE, Node, pick_devices, size
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
 from hrm.core.visit import is_over_am_share
@@ -114,14 +115,20 @@ def _find(books: Books, ask: Ask) -> Finding:
         finding = _closed(ask, by_reason)
     if finding is None:
         fitting = by_reason.get(None, [])
-        if fitting:
+        if ask_holds := [hold for hold in ask.app.holds if hold.ask is ask]:
+            finding = _waits_for_preemption(ask, ask_holds)
+        elif fitting:
             finding = _has_room(ask, fitting)
         elif waits := by_reason.get(Reason.WAITS_FOR_LOCALITY):
             finding = _waits_for_locality(ask, waits)
         elif reserved := by_reason.get(Reason.RESERVED_FOR_OTHERS):
             finding = _reserved(ask, reserved)
+        elif kept := by_reason.get(Reason.KEPT_FOR_OTHERS):
+            finding = _kept_for_others(ask, kept)
         else:
             finding = _no_room(ask, by_reason)
+            if ask.app.nothing_to_preempt:
+                finding = _nothing_to_preempt(ask, finding)
     warnings = _warnings(books, ask)
     return Finding(finding.reason, finding.message, [*finding.evidence, *evidence, *warnings], finding.remedies)
 
@@ -145,6 +152,7 @@ _ROOM = (
     Reason.INSUFFICIENT_GPUS,
     Reason.INSUFFICIENT_OTHER,
     Reason.GPU_FRAGMENTED,
+    Reason.KEPT_FOR_OTHERS,
 )
 
 
@@ -161,7 +169,7 @@ def _verdict(node: Node, ask: Ask) -> Reason | None:
     if not node.schedulable:
         return Reason.NODES_NOT_SCHEDULABLE
     if not node.fits(shape):
-        return node.why_not(shape)
+        return Reason.KEPT_FOR_OTHERS if _is_kept(node, ask) else node.why_not(shape)
     if ask.delay is not None and ask.level_at(node) > ask.delay.level:
         return Reason.WAITS_FOR_LOCALITY
     if node.reservation is not None and node.reservation.app is not ask.app:
@@ -378,6 +386,70 @@ def _has_room(ask: Ask, fitting: Sequence[Node]) -> Finding:
         f" {'comes' if len(ahead) == 1 else 'come'} first, {first['name']} at the head",
         [*ahead[:MAX_NAMES]],
         [f"those ahead have to get their share ({first['policy']} order of {first['within']})"],
+    )
+
+
+def _is_kept(node: Node, ask: Ask) -> bool:
+    """True iff the ask would fit if the node kept nothing for others."""
+    free, device_free = node.free.copy(), list(node.device_free)
+    for hold in node.holds:
+        free.add(hold.got)
+        for position, milli in hold.device_milli.items():
+            device_free[position] += milli
+    shape = ask.shape
+    if not node.holds or not shape.fits_in(free):
+        return False
+    return not shape.gpus or bool(pick_devices(shape.gpus, device_free, node.allowed_positions(shape)))
+
+
+def _waits_for_preemption(ask: Ask, holds: Sequence[Hold]) -> Finding:
+    victims = [victim for hold in holds for victim in hold.victims]
+    nodes = list(dict.fromkeys(hold.node for hold in holds))
+    return Finding(
+        Reason.WAITS_FOR_PREEMPTION,
+        f"waits for {say_shape(ask.shape)}: {say_count(len(victims), 'container')} of others on {say_names(nodes)}"
+        f" {'has' if len(victims) == 1 else 'have'} been told to end for it",
+        [
+            {
+                "kind": "preemption",
+                "node_id": hold.node.node_id,
+                "kept": hold.got.frozen().as_dict(),
+                "victims": [str(victim.container_id) for victim in hold.victims],
+                "kill_at": max((victim.kill_at for victim in hold.victims), default=None),
+            }
+            for hold in holds[:MAX_NAMES]
+        ],
+    )
+
+
+def _kept_for_others(ask: Ask, nodes: Sequence[Node]) -> Finding:
+    holds = [hold for node in nodes for hold in node.holds]
+    return Finding(
+        Reason.KEPT_FOR_OTHERS,
+        f"enough for {say_shape(ask.shape)} would be free on {say_names(nodes)}, but it is kept for"
+        f" {say_names(dict.fromkeys(str(hold.ask.app.application_id) for hold in holds))}, for whom it was freed",
+        [
+            {
+                "kind": "kept",
+                "node_id": hold.node.node_id,
+                "application": str(hold.ask.app.application_id),
+                "kept": hold.got.frozen().as_dict(),
+            }
+            for hold in holds[:MAX_NAMES]
+        ],
+    )
+
+
+def _nothing_to_preempt(ask: Ask, short: Finding) -> Finding:
+    app = ask.app
+    used, share = app.usage.frozen(), app.fair_share
+    return Finding(
+        Reason.NOTHING_TO_PREEMPT,
+        f"{short.message}; it has been below its share ({used} of {share}) for too long, but no container of others"
+        " may end for it: all are in queues that are not preemptable, too young, or needed by who has no more than"
+        " its own share",
+        [*short.evidence, {"kind": "share", "used": used.as_dict(), "fair_share": share.as_dict()}],
+        short.remedies,
     )
 
 

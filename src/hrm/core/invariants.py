@@ -48,7 +48,7 @@ def _total(parts: Iterable[Amounts]) -> Amounts:
 
 def _check_node(node: Node) -> list[str]:
     found = []
-    used = _total(container.shape for container in node.containers)
+    used = _total((*(container.shape for container in node.containers), *(hold.got for hold in node.holds)))
     for container in node.containers:
         # Devices that left the node while something ran on them are on nobody's books.
         used.gpus -= container.milli_per_device * sum(one not in node.positions for one in container.device_ids)
@@ -56,6 +56,11 @@ def _check_node(node: Node) -> list[str]:
     if _differ(accounted, node.total):
         found.append(f"node {node.node_id}: used {used!r} and free {node.free!r} are not its total {node.total!r}")
     held = dict.fromkeys(node.positions, 0)
+    for hold in node.holds:
+        for position, milli in hold.device_milli.items():
+            held[node.devices[position].device_id] += milli
+        if not hold.got.fits_in(hold.ask.shape) or hold.got.gpus != sum(hold.device_milli.values()):
+            found.append(f"node {node.node_id}: keeps {hold.got!r} for {hold.ask.shape!r}")
     for container in node.containers:
         if container.node is not node or container.app.containers.get(container_key(container.container_id)) is None:
             found.append(f"node {node.node_id}: {container.container_id} is not on its application's books")
@@ -107,7 +112,24 @@ def _check_app(app: App) -> list[str]:
 def _check_reservations(books: Books) -> list[str]:
     by_node = {id(node): node.reservation.app for node in books.nodes.values() if node.reservation is not None}
     by_app = {id(node): app for app in books.apps.values() for node in app.reserved}
-    return [] if by_node == by_app else ["nodes and applications do not agree on what is reserved"]
+    found = [] if by_node == by_app else ["nodes and applications do not agree on what is reserved"]
+    of_nodes = {id(hold) for node in books.nodes.values() for hold in node.holds}
+    of_apps = {id(hold) for app in books.apps.values() for hold in app.holds}
+    if not of_nodes == of_apps == {id(hold) for hold in books.holds}:
+        found.append("nodes and applications do not agree on what is kept")
+    for app in books.apps.values():
+        marked = [one for one in app.containers.values() if one.hold is not None or one.killed]
+        if _differ(_total(one.shape for one in marked), app.marked):
+            found.append(f"{app.application_id}: {app.marked!r} of it is marked, which is not what is to end")
+        wanted = [(one, one.hold) for one in marked if one.hold is not None]
+        if any(one not in hold.victims or hold not in books.holds for one, hold in wanted):
+            found.append(f"{app.application_id}: a container is to end for what nobody waits for")
+        found += [
+            f"{app.application_id}: more is kept for it than it waits for"
+            for ask in app.asks
+            if sum(hold.ask is ask for hold in app.holds) > ask.pending
+        ]
+    return found
 
 
 def _check_queue(queue: Queue) -> list[str]:

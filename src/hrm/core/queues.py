@@ -72,6 +72,7 @@ class Queue:
         "lines",
         "max_share",
         "min_share",
+        "min_since",
         "missed_visit",
         "name",
         "order",
@@ -130,6 +131,8 @@ class Queue:
         self.steady_share: Resources = ZERO
         #: Of a leaf: the fair share of each application that may run; in a fifo queue the first has it all.
         self.app_share: Resources = ZERO
+        #: Of a leaf: when it last had its minimum share, as far as preemption goes; None before the first look.
+        self.min_since: float | None = None
         self.first_app: App | None = None
         #: True iff it was taken out of the configuration while in use: what runs goes on, nothing new enters.
         self.draining = False
@@ -160,6 +163,11 @@ class Queue:
     @property
     def is_leaf(self) -> bool:
         return not self.children
+
+    def inherited(self, field: str, default: float) -> float:
+        """What the queue nearest from here up declares for ``field`` of QueueSpec."""
+        declared = (getattr(queue.spec, field) for queue in self.lineage)
+        return next((float(value) for value in declared if value is not None), default)
 
     def walk(self) -> Iterator[Queue]:
         """This queue and all below it, parents first."""

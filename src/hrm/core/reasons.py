@@ -35,6 +35,12 @@ class Reason(IntEnum):
     INSUFFICIENT_OTHER = 33
     #: Enough GPU is free on the node, but in pieces on several devices.
     GPU_FRAGMENTED = 34
+    #: Containers of others were told to end for it.
+    WAITS_FOR_PREEMPTION = 35
+    #: It has had too little for too long, and no container of others may end for it.
+    NOTHING_TO_PREEMPT = 36
+    #: Enough would be free, but it is kept for others, for whom it was freed.
+    KEPT_FOR_OTHERS = 37
     #: The queue, or one above it, would pass its max share.
     QUEUE_MAX_SHARE = 40
     #: The queue, or one above it, has as many running applications as it may.
@@ -79,6 +85,9 @@ _SENTENCES = {
     Reason.INSUFFICIENT_GPUS: "too few GPUs are free now",
     Reason.INSUFFICIENT_OTHER: "too little of another resource is free now",
     Reason.GPU_FRAGMENTED: "enough GPU is free, but in pieces on several devices",
+    Reason.WAITS_FOR_PREEMPTION: "containers of others are about to end for it",
+    Reason.NOTHING_TO_PREEMPT: "it is below its share, and no container of others may end for it",
+    Reason.KEPT_FOR_OTHERS: "enough would be free, but it is kept for whom it was freed for",
     Reason.QUEUE_MAX_SHARE: "its queue has reached its max share",
     Reason.QUEUE_MAX_RUNNING_APPS: "its queue runs as many applications as it may",
     Reason.USER_MAX_RUNNING_APPS: "its user runs as many applications as allowed",

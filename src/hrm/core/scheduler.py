@@ -21,6 +21,7 @@ from hrm.core.books import Books
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause, NodeReserved, NodeUnreserved
 from hrm.core.explain import explain, kept_reason
 from hrm.core.nodes import Node, size
+from hrm.core.preemption import preempt
 from hrm.core.views import AppView, NodeView, QueueView, view_app, view_node, view_queues
 from hrm.core.visit import Assignment, SchedulerOptions, Visit, find_ask, still_wants
 from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
@@ -62,6 +63,8 @@ class Scheduler:
             ev.BlacklistChanged: self._on_blacklist_changed,
             ev.QueuesChanged: self._on_queues_changed,
             ev.UpdateShares: self._on_update_shares,
+            ev.Preempt: self._on_preempt,
+            ev.CheckpointSaved: self._on_checkpoint_saved,
         }
 
     def handle(self, event: ev.Event, now: float) -> list[Command]:
@@ -78,14 +81,15 @@ class Scheduler:
         node = books.nodes.get(event.node_id)
         if node is None or not node.schedulable:
             return []
-        visit = self._visit
+        if not node.holds and node.reservation is None:
+            return self._assign(node, event.most, now, event.heartbeat)
+        commands = self._serve_holds(node, now)
         if node.reservation is not None:
-            visit.begin(len(books.nodes), now, heartbeat=event.heartbeat)
-            commands = self._serve_reservation(node.reservation, node, now)
-            if node.reservation is not None or any(isinstance(command, Allocate) for command in commands):
+            served = self._serve_reservation(node.reservation, node, now)
+            commands += served
+            if node.reservation is not None or any(isinstance(command, Allocate) for command in served):
                 return commands
-            return commands + self._assign(node, event.most, now, event.heartbeat)
-        return self._assign(node, event.most, now, event.heartbeat)
+        return commands + self._assign(node, event.most, now, event.heartbeat)
 
     def _assign(self, node: Node, most: int | None, now: float, heartbeat: bool) -> list[Command]:
         """Place what can be placed, until the rules on assigning several, or a reservation, say stop."""
@@ -112,7 +116,7 @@ class Scheduler:
 
     def _grant(self, ask: Ask, node: Node, now: float) -> Allocate:
         container = self._books.grant(ask, node)
-        container.unsaved_since = now
+        container.started_at = container.unsaved_since = now
         return Allocate(
             container.container_id,
             node.node_id,
@@ -121,6 +125,20 @@ class Scheduler:
             ask.priority,
             ask.allocation_request_id,
         )
+
+    def _serve_holds(self, node: Node, now: float) -> list[Command]:
+        """Place what preemption has freed space for here."""
+        commands: list[Command] = []
+        for hold in list(node.holds):
+            # One that goes may take others of the same ask with it.
+            if hold in self._books.holds:
+                wanted = still_wants(hold.ask, node)
+                if hold.complete or not wanted:
+                    self._books.drop_hold(hold)
+                    if wanted and node.fits(hold.ask.shape):
+                        commands.append(self._grant(hold.ask, node, now))
+        self._books.index.update(node)
+        return commands
 
     def _serve_reservation(self, ask: Ask, node: Node, now: float) -> list[Command]:
         """Fulfil the node's reservation if there is room now, drop it if it is of no more use, else keep it."""
@@ -263,7 +281,9 @@ class Scheduler:
                 raise InvariantBroken(f"{event.container_id} runs on {node.node_id} and on {known.node.node_id}")
             return []
         shape = Shape.make(event.resources, None)
-        self._books.take_in(Container(event.container_id, app, node, shape, event.device_ids, event.priority))
+        container = Container(event.container_id, app, node, shape, event.device_ids, event.priority)
+        container.started_at = container.unsaved_since = now if event.started_at is None else event.started_at
+        self._books.take_in(container)
         # What runs, runs, whatever the limits on running applications say now.
         return [] if app.runnable else self._activate(app)
 
@@ -295,6 +315,8 @@ class Scheduler:
     def _on_node_schedulable(self, event: ev.NodeSchedulable, now: float) -> list[Command]:
         if node := self._books.nodes.get(event.node_id):
             node.schedulable = event.schedulable
+            if not event.schedulable:
+                self._books.release(node)
             self._books.index.update(node)
         return []
 
@@ -307,6 +329,16 @@ class Scheduler:
 
     def _on_update_shares(self, event: ev.UpdateShares, now: float) -> list[Command]:
         self._books.tree.update_shares()
+        return []
+
+    # ---- preemption
+
+    def _on_preempt(self, event: ev.Preempt, now: float) -> list[Command]:
+        return [*preempt(self._books, self._options, now)]
+
+    def _on_checkpoint_saved(self, event: ev.CheckpointSaved, now: float) -> list[Command]:
+        if container := self._books.container(event.container_id):
+            container.unsaved_since = now
         return []
 
     # ---- for those within the core that only read

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Shape
@@ -23,9 +24,15 @@ from hrm.core.reasons import Reason
 from hrm.model.requests import ANY
 from hrm.model.resources import Resources
 
-
 #: YARN's default: twice its increments of memory and vcores.
 RESERVATION_THRESHOLD = Resources(2048, 2000)
+
+
+class Victims(StrEnum):
+    """Where containers end for the starved."""
+
+    FIRST_NODE = "first_node"  #: on the first node where that is enough, as YARN
+    LEAST_WORK_LOST = "least_work_lost"  #: where they have run least since their start or last checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,10 @@ class SchedulerOptions:
     reservable_nodes: float = 0.0
     #: Only a request of at least this much reserves: of memory, under drf of what is dominant.
     reservation_threshold: Resources = RESERVATION_THRESHOLD
+
+    #: Between the warning and the end of a container that is to end for others (YARN's waitTimeBeforeKill).
+    wait_before_kill_s: float = 15.0
+    victims: Victims = Victims.FIRST_NODE
 
     @property
     def delays(self) -> bool:

@@ -73,6 +73,15 @@ class QueueSpec:
     max_running_apps_of_users: tuple[tuple[str, int], ...] = ()
     #: Part of a leaf's fair share that masters in containers may use together; None iff unlimited (YARN's -1).
     max_am_share: float | None = 0.5
+    #: How long its applications bear less than threshold × fair share, or it less than its minimum share, before
+    #: containers of others end for them. None of any of these: as the queue above; at the top never, 0.5 and 0 s.
+    fair_share_preemption_timeout_s: float | None = None
+    fair_share_preemption_threshold: float | None = None
+    min_share_preemption_timeout_s: float | None = None
+    #: How long a container runs at least before it may be asked to end for others.
+    min_run_before_preemption_s: float | None = None
+    #: False iff nothing here and below ends for others.
+    preemptable: bool = True
     policy: Policy = Policy.FAIR
     order: Order = Order.RATIO
     children: tuple[QueueSpec, ...] = ()
@@ -95,6 +104,16 @@ class QueueSpec:
                 raise InvalidInput(f"must be zero or more: {most}", field=field)
         if self.max_am_share is not None and not 0 <= self.max_am_share <= 1:
             raise InvalidInput(f"must be between 0 and 1: {self.max_am_share}", field="max_am_share")
+        threshold = self.fair_share_preemption_threshold
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InvalidInput(f"must be between 0 and 1: {threshold}", field="fair_share_preemption_threshold")
+        for field, after_s in (
+            ("fair_share_preemption_timeout_s", self.fair_share_preemption_timeout_s),
+            ("min_share_preemption_timeout_s", self.min_share_preemption_timeout_s),
+            ("min_run_before_preemption_s", self.min_run_before_preemption_s),
+        ):
+            if after_s is not None and not after_s >= 0:
+                raise InvalidInput(f"must be zero or more: {after_s}", field=field)
         if self.min_share and self.min_share_of_cluster:
             raise InvalidInput("given as amounts and as a part of the cluster", field="min_share")
         if self.max_share is not None and self.max_share_of_cluster:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded
+from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, KillContainer, PreemptContainer
 from hrm.core.events import (
     AppAdded,
     AppRemoved,
@@ -24,6 +24,7 @@ from hrm.core.events import (
     NodeAdded,
     NodeRemoved,
     NodeUpdate,
+    Preempt,
     QueuesChanged,
     RequestsUpdated,
     UpdateShares,
@@ -206,6 +207,13 @@ class Scenario:
         commands = self.handle(QueuesChanged(root))
         self.root = root
         return commands
+
+    def preempt(self, after_s: float = 0.0) -> list[PreemptContainer | KillContainer]:
+        """After so much more time: shares are worked out, and it is looked who is starved."""
+        self.now += after_s
+        self.update_shares()
+        commands = self.handle(Preempt())
+        return [one for one in commands if isinstance(one, PreemptContainer | KillContainer)]
 
     def update_shares(self) -> None:
         self.handle(UpdateShares())

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hrm.core.commands import Allocate, ContainerEnded
+from hrm.core.amounts import Amounts
+from hrm.core.commands import Allocate, ContainerEnded, KillContainer, PreemptContainer
 from hrm.core.events import (
     AppAdded,
     AppMoved,
@@ -17,6 +18,7 @@ from hrm.core.events import (
     AttemptAdded,
     AttemptRemoved,
     BlacklistChanged,
+    CheckpointSaved,
     ContainerFinished,
     ContainerRecovered,
     Event,
@@ -25,15 +27,17 @@ from hrm.core.events import (
     NodeResourceUpdate,
     NodeSchedulable,
     NodeUpdate,
+    Preempt,
     PriorityChanged,
     QueuesChanged,
     RequestsUpdated,
     UpdateShares,
 )
 from hrm.core.invariants import check_invariants
+from hrm.core.ordering import is_below
 from hrm.core.reasons import Reason
 from hrm.core.scheduler import Scheduler
-from hrm.core.visit import SchedulerOptions
+from hrm.core.visit import SchedulerOptions, Victims
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.queues import Order, QueueSpec, ShareOfCluster
@@ -62,6 +66,11 @@ def trees(draw: st.DrawFn) -> QueueSpec:
             "max_share": None if most is None else amounts(most, f"{most * 2}G", gpus=most, licences=most),
             "min_share": draw(st.sampled_from([amounts(), amounts(1, "1G"), amounts(0, "2G")])) if most != 1 else None,
             "max_running_apps": draw(st.sampled_from([None, None, None, 0, 1, 2])),
+            "fair_share_preemption_timeout_s": draw(st.sampled_from([None, 0, 3])),
+            "fair_share_preemption_threshold": draw(st.sampled_from([None, 0.5, 1.0])),
+            "min_share_preemption_timeout_s": draw(st.sampled_from([None, 0, 3])),
+            "min_run_before_preemption_s": draw(st.sampled_from([None, None, 5])),
+            "preemptable": draw(st.sampled_from([True, True, True, False])),
             "max_running_apps_per_user": draw(st.sampled_from([None, None, None, 0, 1, 2])),
         }
 
@@ -128,7 +137,8 @@ class CoreMachine(RuleBasedStateMachine):
                 SchedulerOptions(),
                 SchedulerOptions(assign_multiple=False),
                 SchedulerOptions(dynamic_max_assign=True),
-                SchedulerOptions(max_assign=2),
+                SchedulerOptions(max_assign=2, wait_before_kill_s=3),
+                SchedulerOptions(wait_before_kill_s=0, victims=Victims.LEAST_WORK_LOST),
                 SchedulerOptions(node_locality_threshold=0.5, rack_locality_threshold=0.5),
                 SchedulerOptions(reservable_nodes=0.3, reservation_threshold=amounts(1, "1G")),
             ]
@@ -144,6 +154,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.attempts: list[AttemptId] = []
         self.containers: dict[ContainerId, None] = {}
         self.ever: set[ContainerId] = set()
+        self.killed: set[ContainerId] = set()
         for spec in nodes:
             self.tell(NodeAdded(spec))
         for path, asks in first:
@@ -171,6 +182,12 @@ class CoreMachine(RuleBasedStateMachine):
                     self.check_devices(command)
                 case ContainerEnded(container_id=container_id):
                     self.containers.pop(container_id, None)
+                case PreemptContainer():
+                    self.check_victim(command)
+                case KillContainer(container_id=container_id):
+                    assert container_id in self.containers
+                    assert container_id not in self.killed, "a container is killed once"
+                    self.killed.add(container_id)
         if any(isinstance(command, Allocate) for command in commands):
             assert over == self.over_before, "an allocation brought a queue over its max share"
 
@@ -180,6 +197,37 @@ class CoreMachine(RuleBasedStateMachine):
             for view in self.scheduler.queue_views()
             if view.max_share is not None and not view.used.fits_in(view.max_share)
         }
+
+    def check_victim(self, warned: PreemptContainer) -> None:
+        """Whoever is preempted keeps its fair share, counting all of it that is to end."""
+        view = self.scheduler.application_view(warned.container_id.attempt.application)
+        assert view is not None
+        by_path = {one.path: one for one in self.scheduler.queue_views()}
+        spec = by_path[view.queue].spec
+        total = Amounts()
+        for one in self.scheduler.node_views():
+            total.add(Amounts.of(one.total))
+        assert not is_below(spec.policy, Amounts.of(warned.left_to_victim), view.fair_share, total)
+        assert spec.preemptable
+        assert warned.beneficiary != view.application_id
+        assert warned.container_id not in self.killed
+
+    @rule()
+    def preempt(self) -> None:
+        self.tell(UpdateShares())
+        self.tell(Preempt())
+
+    @rule()
+    def killed_containers_end(self) -> None:
+        for container_id in [one for one in self.containers if one in self.killed]:
+            del self.containers[container_id]
+            self.tell(ContainerFinished(container_id))
+        self.visit_where_there_is_room()
+
+    @rule(number=st.integers(0, 100))
+    def checkpoint(self, number: int) -> None:
+        if self.containers:
+            self.tell(CheckpointSaved(list(self.containers)[number % len(self.containers)]))
 
     def check_devices(self, granted: Allocate) -> None:
         gpus = granted.resources.gpus_milli

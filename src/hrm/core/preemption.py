@@ -1,0 +1,282 @@
+"""Preemption: who is starved, and which containers end for it (YARN's FSAppAttempt and FSPreemptionThread).
+
+Starvation is looked at application by application. One that has had less than min(threshold × fair share, demand) for
+its timeout may have containers of others ended, as many as bring it there; so may applications of a queue that has had
+less than its minimum share for that timeout. All victims for one request run on one node. No victim's application
+falls below its fair share, counting what of it is marked already: so what was taken is never taken back.
+
+Where this is more careful than YARN: a container that holds nothing of what is lacking is no victim, and one that
+turns out not to be needed is spared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hrm.core.amounts import Amounts
+from hrm.core.applications import App, Ask, Container
+from hrm.core.books import Books
+from hrm.core.commands import KillContainer, PreemptContainer, Starvation
+from hrm.core.holds import Hold
+from hrm.core.nodes import Node, pick_devices
+from hrm.core.ordering import is_below
+from hrm.core.queues import Queue
+from hrm.core.visit import SchedulerOptions, Victims, is_starved, still_wants
+from hrm.model.queues import Policy
+from hrm.model.resources import ZERO, Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to make room for one container on one node."""
+
+    node: Node
+    victims: list[Container]
+    #: Devices that will be free for it.
+    positions: tuple[int, ...]
+
+    @property
+    def masters(self) -> int:
+        return sum(victim.is_master for victim in self.victims)
+
+
+def preempt(books: Books, options: SchedulerOptions, now: float) -> list[PreemptContainer | KillContainer]:
+    """One round: drop what is of no more use, mark victims for the starved, kill those whose time is over."""
+    _drop_useless(books)
+    commands: list[PreemptContainer | KillContainer] = []
+    for leaf in books.tree.root.walk():
+        if leaf.is_leaf:
+            for app, unmet, why in _starved(leaf, now):
+                commands += _serve(books, options, app, unmet, why, now)
+    for hold in books.holds:
+        for victim in hold.victims:
+            if not victim.killed and victim.kill_at <= now:
+                victim.killed = True
+                commands.append(KillContainer(victim.container_id, victim.node.node_id, hold.ask.app.application_id))
+    return commands
+
+
+def _drop_useless(books: Books) -> None:
+    for hold in list(books.holds):
+        waits_in_vain = not hold.victims and not hold.complete
+        if waits_in_vain or not still_wants(hold.ask, hold.node) or not is_starved(hold.ask.app):
+            books.drop_hold(hold)
+
+
+# ---- who is starved
+
+
+def _starved(leaf: Queue, now: float) -> list[tuple[App, Amounts, Starvation]]:
+    """Applications with what they lack, less what is being freed for them; those that come first by policy first."""
+    found: dict[App, tuple[Amounts, Starvation]] = {}
+    lacking = _lacking_minimum(leaf, now)
+    leaf.bring_up_to_date()
+    waiting = [member for member in leaf.waiting_members() if isinstance(member, App)]
+    for app in waiting:
+        app.nothing_to_preempt = False
+        unmet = _lacking_fair(app, now)
+        if unmet is not None:
+            found[app] = unmet, Starvation.FAIR_SHARE
+            lacking = _less(lacking, unmet)
+    for app in waiting:
+        # What the minimum share lacks beyond that goes to those that wait, as far as they ask for it.
+        pending = _less(_less(app.demand, app.usage), found[app][0] if app in found else Amounts())
+        more = pending.smallest(lacking)
+        if more.frozen():
+            lacking = _less(lacking, more)
+            unmet, _ = found.get(app, (Amounts(), None))
+            unmet.add(more)
+            found[app] = unmet, Starvation.MIN_SHARE if app not in found else found[app][1]
+    result = []
+    for app, (unmet, why) in found.items():
+        for hold in app.holds:
+            unmet = _less(unmet, hold.ask.shape)
+        if unmet.frozen():
+            result.append((app, unmet, why))
+    return result
+
+
+def _lacking_fair(app: App, now: float) -> Amounts | None:
+    """What it lacks of min(threshold × fair share, demand), once that has lasted for the timeout."""
+    queue = app.queue
+    threshold = queue.inherited("fair_share_preemption_threshold", 0.5)
+    share = Amounts.of(Resources.of({name: int(amount * threshold) for name, amount in app.fair_share.items()}))
+    wanted = share.smallest(app.demand)
+    if app.fair_since is None or not is_below(queue.spec.policy, app.usage, wanted.frozen(), queue.cluster.total):
+        app.fair_since = now
+    if now - app.fair_since < queue.inherited("fair_share_preemption_timeout_s", math.inf):
+        return None
+    lacking = _less(wanted, app.usage)
+    return lacking if lacking.frozen() else None
+
+
+def _lacking_minimum(leaf: Queue, now: float) -> Amounts:
+    """What the queue lacks of min(min share, demand), once that has lasted for the timeout."""
+    lacking = _less(leaf.min_share.smallest(leaf.demand), leaf.usage)
+    if leaf.min_since is None or not lacking.frozen():
+        leaf.min_since = now
+    late = now - leaf.min_since >= leaf.inherited("min_share_preemption_timeout_s", math.inf)
+    return lacking if late else Amounts()
+
+
+# ---- what ends for it
+
+
+def _serve(
+    books: Books, options: SchedulerOptions, app: App, unmet: Amounts, why: Starvation, now: float
+) -> list[PreemptContainer]:
+    """Mark victims for as many of its requests as what it lacks is enough for."""
+    commands: list[PreemptContainer] = []
+    for ask in list(app.asks):
+        kept = sum(hold.ask is ask for hold in app.holds)
+        count = min(_times(unmet, ask, app.queue.spec.policy), ask.pending - kept)
+        for _ in range(count):
+            if app.queue.over_max_with(ask.shape) is not None or _has_room(books, ask):
+                break
+            plan = _best_plan(books, options, ask, now)
+            if plan is None:
+                app.nothing_to_preempt = True
+                break
+            app.nothing_to_preempt = False
+            kill_at = now + options.wait_before_kill_s
+            books.hold(Hold(ask, plan.node, plan.positions, plan.victims), kill_at)
+            unmet = _less(unmet, ask.shape)
+            commands += [_warn(victim, ask.app, why, kill_at) for victim in plan.victims]
+    return commands
+
+
+def _warn(victim: Container, beneficiary: App, why: Starvation, kill_at: float) -> PreemptContainer:
+    app = victim.app
+    return PreemptContainer(
+        container_id=victim.container_id,
+        node_id=victim.node.node_id,
+        kill_at=kill_at,
+        beneficiary=beneficiary.application_id,
+        starvation=why,
+        beneficiary_used=beneficiary.usage.frozen(),
+        beneficiary_fair_share=beneficiary.fair_share,
+        left_to_victim=_less(app.usage, app.marked).frozen(),
+        victim_fair_share=app.fair_share,
+    )
+
+
+def _times(unmet: Amounts, ask: Ask, policy: Policy) -> int:
+    """How many such containers what is lacking is enough for; under fair and fifo only memory counts."""
+    if policy is not Policy.DRF and ask.shape.memory:
+        return unmet.memory // ask.shape.memory
+    lacking = unmet.frozen()
+    return min((lacking.get(name) // amount for name, amount in ask.shape.items() if amount), default=0)
+
+
+def _open_to(ask: Ask, node: Node) -> bool:
+    mine = node.reservation is None or node.reservation.app is ask.app
+    return node.schedulable and mine and still_wants(ask, node)
+
+
+def _has_room(books: Books, ask: Ask) -> bool:
+    """True iff a visit can place it without anybody's end."""
+    return any(node.fits(ask.shape) and _open_to(ask, node) for node in books.nodes.values())
+
+
+def _best_plan(books: Books, options: SchedulerOptions, ask: Ask, now: float) -> Plan | None:
+    """The node where fewest masters end (the first such), or, if work counts, also least work is lost."""
+    best: Plan | None = None
+    best_cost: tuple[float, ...] = ()
+    by_work = options.victims is Victims.LEAST_WORK_LOST
+    for node in books.nodes.values():
+        if not _open_to(ask, node):
+            continue
+        plan = _plan(node, ask, now)
+        if plan is None:
+            continue
+        lost = sum(now - victim.unsaved_since for victim in plan.victims) if by_work else 0.0
+        cost = (plan.masters, lost)
+        if best is None or cost < best_cost:
+            best, best_cost = plan, cost
+        if not by_work and not plan.masters:
+            break
+    return best
+
+
+def _plan(node: Node, ask: Ask, now: float) -> Plan | None:
+    """The containers of the node that could end so that the ask fits; None iff they are too few."""
+    chosen: list[Container] = []
+    considered: dict[App, Amounts] = {}
+    for container in _candidates(node, ask, now):
+        if _room_after(node, ask, chosen) is not None:
+            break
+        if _helps(node, ask, chosen, container) and _may_lose(container, considered):
+            considered.setdefault(container.app, Amounts()).add(container.shape)
+            chosen.append(container)
+    if not chosen or _room_after(node, ask, chosen) is None:
+        return None
+    # Most valuable last: spare those first that came last into it.
+    for container in list(reversed(chosen)):
+        others = [one for one in chosen if one is not container]
+        if _room_after(node, ask, others) is not None:
+            chosen = others
+    positions = _room_after(node, ask, chosen)
+    return None if positions is None else Plan(node, chosen, positions)
+
+
+def _candidates(node: Node, ask: Ask, now: float) -> Iterator[Container]:
+    """Running containers that may be asked to end: masters last, then those that lose least work first."""
+    newest_first = list(reversed(node.containers))
+    for container in sorted(newest_first, key=lambda one: (one.is_master, -one.unsaved_since)):
+        queue = container.app.queue
+        marked = container.hold is not None or container.killed
+        young = now - container.started_at < queue.inherited("min_run_before_preemption_s", 0.0)
+        if not (marked or young or container.app is ask.app) and all(one.spec.preemptable for one in queue.lineage):
+            yield container
+
+
+def _may_lose(container: Container, considered: dict[App, Amounts]) -> bool:
+    """True iff its application has its fair share without it, and without all that is marked."""
+    app = container.app
+    left = app.usage.copy()
+    left.subtract(app.marked)
+    left.subtract(considered.get(app, Amounts()))
+    left.subtract(container.shape)
+    return not is_below(app.queue.spec.policy, left, app.fair_share, app.queue.cluster.total)
+
+
+def _room_after(node: Node, ask: Ask, victims: list[Container]) -> tuple[int, ...] | None:
+    """Positions of the devices it would get on the node without these containers; None iff it would not fit."""
+    shape = ask.shape
+    free, device_free = _free_after(node, victims)
+    if not shape.fits_in(free):
+        return None
+    if not shape.gpus:
+        return ()
+    return pick_devices(shape.gpus, device_free, node.allowed_positions(shape)) or None
+
+
+def _free_after(node: Node, victims: list[Container]) -> tuple[Amounts, list[int]]:
+    free, device_free = node.free.copy(), list(node.device_free)
+    for victim in victims:
+        free.add(victim.shape)
+        for device_id in victim.device_ids:
+            position = node.positions.get(device_id)
+            if position is not None:
+                device_free[position] += victim.milli_per_device
+    return free, device_free
+
+
+def _helps(node: Node, ask: Ask, victims: list[Container], container: Container) -> bool:
+    """True iff it holds something that would still be lacking."""
+    shape, allowed = ask.shape, node.allowed_positions(ask.shape)
+    free, device_free = _free_after(node, victims)
+    lacking = _less(shape, free).frozen()
+    if any(amount and container.shape.frozen().get(name) for name, amount in lacking.items() if name != "gpus_milli"):
+        return True
+    if not shape.gpus or pick_devices(shape.gpus, device_free, allowed):
+        return False
+    return any(node.positions.get(device_id, -1) in allowed for device_id in container.device_ids)
+
+
+def _less(left: Amounts, right: Amounts) -> Amounts:
+    """The difference, where it is more than nothing."""
+    difference = left.frozen() - right.frozen()
+    return Amounts.of(difference.largest(ZERO))

@@ -1,0 +1,359 @@
+"""Containers of those above their share end for those who have been below theirs for too long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hrm.core.commands import KillContainer, PreemptContainer, Starvation
+from hrm.core.events import CheckpointSaved, NodeSchedulable
+from hrm.core.visit import SchedulerOptions, Victims
+from hrm.model.ids import AttemptId
+from hrm.model.queues import QueueSpec
+from hrm.testing.builders import Scenario, amounts, queue, queues
+
+TIMEOUT_S = 30.0
+WAIT_S = 15.0
+
+
+def hungry(name: str, **more: Any) -> QueueSpec:
+    """A queue that bears less than its whole fair share for half a minute."""
+    return queue(name, **{"fair_share_preemption_timeout_s": TIMEOUT_S, "fair_share_preemption_threshold": 1.0, **more})
+
+
+def full_of_greedy(
+    *others: QueueSpec, greedy: QueueSpec | None = None, options: SchedulerOptions | None = None, nodes: int = 1
+) -> tuple[Scenario, AttemptId]:
+    """Nodes of 8 vcores and 8 GiB, all taken by an application of queue "greedy" that wants more."""
+    s = Scenario(queues(greedy or queue("greedy"), *others), options=options)
+    for number in range(1, nodes + 1):
+        s.add_node(f"n{number}", cpus=8, memory="8G")
+    app = s.submit("greedy")
+    s.ask(app, 100)
+    s.settle()
+    return s, app
+
+
+def starve(s: Scenario, app: AttemptId, count: int = 100, **what: Any) -> list[PreemptContainer | KillContainer]:
+    """It asks, and waits for its timeout; returns what then happens."""
+    s.ask(app, count, **what)
+    s.preempt()
+    return s.preempt(after_s=TIMEOUT_S)
+
+
+def kill_and_place(s: Scenario) -> None:
+    for command in s.preempt(after_s=WAIT_S):
+        if isinstance(command, KillContainer):
+            s.finish(command.container_id)
+    s.settle()
+
+
+def test_a_starved_application_gets_its_fair_share_after_its_timeout_and_the_wait_before_killing() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+
+    starve(s, starved)
+    kill_and_place(s)
+
+    assert (s.running(greedy), s.running(starved)) == (4, 4)
+
+
+def test_before_the_timeout_nothing_happens() -> None:
+    s, _ = full_of_greedy(hungry("starved"))
+    s.ask(s.submit("starved"), 100)
+    s.preempt()
+
+    assert s.preempt(after_s=TIMEOUT_S - 5) == []
+
+
+def test_without_a_timeout_nothing_is_ever_preempted() -> None:
+    s, _ = full_of_greedy(queue("starved"))
+    s.ask(s.submit("starved"), 100)
+    s.preempt()
+
+    assert s.preempt(after_s=1e6) == []
+
+
+def test_the_warning_says_when_for_whom_and_what_is_left() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+
+    warned = starve(s, starved)
+
+    assert len(warned) == 4
+    last = warned[-1]
+    assert isinstance(last, PreemptContainer)
+    assert last.kill_at == s.now + WAIT_S
+    assert last.beneficiary == starved.application
+    assert last.starvation is Starvation.FAIR_SHARE
+    assert last.left_to_victim == last.victim_fair_share == amounts(4, "4G")
+    assert s.running(greedy) == 8
+
+
+def test_a_warned_container_is_killed_once_and_only_when_its_time_is_over() -> None:
+    s, _ = full_of_greedy(hungry("starved"))
+    warned = starve(s, s.submit("starved"))
+
+    early = s.preempt(after_s=WAIT_S - 5)
+    due = s.preempt(after_s=5)
+    again = s.preempt(after_s=5)
+
+    assert early == again == []
+    assert [one.container_id for one in due] == [one.container_id for one in warned]
+    assert all(isinstance(one, KillContainer) for one in due)
+
+
+def test_timeout_and_threshold_are_inherited_from_the_queue_above() -> None:
+    above = hungry("above", fair_share_preemption_timeout_s=TIMEOUT_S)
+    s = Scenario(queues(queue("greedy"), queue("parent", queue("starved"), **_preemption_of(above))))
+    s.add_node("n1", cpus=8, memory="8G")
+    s.ask(s.submit("greedy"), 100)
+    s.settle()
+
+    assert len(starve(s, s.submit("parent.starved"))) == 4
+
+
+def _preemption_of(spec: QueueSpec) -> dict[str, float | None]:
+    names = ("fair_share_preemption_timeout_s", "fair_share_preemption_threshold")
+    return {name: getattr(spec, name) for name in names}
+
+
+def test_with_a_threshold_of_a_half_only_half_of_the_fair_share_is_taken() -> None:
+    s, _ = full_of_greedy(hungry("starved", fair_share_preemption_threshold=0.5))
+
+    assert len(starve(s, s.submit("starved"))) == 2
+
+
+def test_no_more_is_taken_than_is_asked_for() -> None:
+    s, _ = full_of_greedy(hungry("starved"))
+
+    assert len(starve(s, s.submit("starved"), count=1)) == 1
+
+
+def test_a_request_larger_than_what_is_lacking_preempts_nothing() -> None:
+    s, _ = full_of_greedy(hungry("starved"))
+
+    assert starve(s, s.submit("starved"), cpus=6, memory="6G") == []
+
+
+def test_a_queue_below_its_minimum_share_gets_it_after_its_own_timeout() -> None:
+    promised = queue("promised", weight=0, min_share=amounts(2, "2G"), min_share_preemption_timeout_s=TIMEOUT_S)
+    s, greedy = full_of_greedy(promised)
+    app = s.submit("promised")
+
+    warned = starve(s, app)
+    kill_and_place(s)
+
+    assert {one.starvation for one in warned if isinstance(one, PreemptContainer)} == {Starvation.MIN_SHARE}
+    assert (s.running(greedy), s.running(app)) == (6, 2)
+
+
+def test_all_victims_for_one_request_run_on_one_node() -> None:
+    s, _ = full_of_greedy(hungry("starved"), nodes=2)
+
+    warned = starve(s, s.submit("starved"), count=1, cpus=4, memory="4G")
+
+    assert len(warned) == 4
+    assert len({one.node_id for one in warned}) == 1
+
+
+def test_what_is_free_on_the_node_already_is_not_freed_again() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    s.ask(greedy, 0)
+    s.finish(s.containers(greedy)[0])
+
+    assert len(starve(s, s.submit("starved"), count=1, cpus=3, memory="3G")) == 2
+
+
+def test_the_youngest_containers_of_a_node_end_first() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    s.ask(greedy, 0)
+    s.finish(s.containers(greedy)[3])
+    s.ask(greedy, 1)
+    s.settle()
+    youngest = s.containers(greedy)[-1]
+
+    assert [one.container_id for one in starve(s, s.submit("starved"), count=1)] == [youngest.container_id]
+
+
+def test_no_application_falls_below_its_fair_share_even_by_one_container() -> None:
+    # Three containers of 3 GiB on 9: fair shares are 4.5, so one may go (6 are left) and a second may not.
+    s = Scenario(queues(queue("greedy"), hungry("starved")))
+    s.add_node("n1", cpus=9, memory="9G")
+    greedy = s.submit("greedy")
+    s.ask(greedy, 3, cpus=3, memory="3G")
+    s.settle()
+
+    warned = starve(s, s.submit("starved"), cpus=1, memory="1G")
+
+    assert len({one.container_id for one in warned}) == 1
+
+
+def test_under_drf_the_dominant_share_says_who_is_starved() -> None:
+    s = Scenario(queues(queue("greedy", policy="drf"), hungry("starved", policy="drf"), policy="drf"))
+    s.add_node("n1", cpus=8, memory="64G", gpus=4)
+    greedy = s.submit("greedy")
+    s.ask(greedy, 4, gpus=1)
+    s.settle()
+
+    warned = starve(s, s.submit("starved"), gpus=1)
+
+    # Half of the GPUs; of vcores and memory there is enough.
+    assert len(warned) == 2
+
+
+def test_a_container_that_holds_nothing_of_what_is_lacking_is_spared() -> None:
+    s = Scenario(queues(queue("greedy", policy="drf"), hungry("starved", policy="drf"), policy="drf"))
+    s.add_node("n1", cpus=8, memory="64G", gpus=2)
+    greedy = s.submit("greedy")
+    s.ask(greedy, 2, gpus=1, request_id=1)
+    s.settle()
+    s.ask(greedy, 4, request_id=2)
+    s.settle()
+
+    warned = starve(s, s.submit("starved"), gpus=1)
+
+    assert [s.granted[one.container_id].resources.gpus_milli for one in warned] == [1000]
+
+
+@pytest.mark.parametrize("at_parent", [False, True])
+def test_a_queue_that_is_not_preemptable_keeps_all(at_parent: bool) -> None:
+    greedy = queue("greedy", preemptable=False)
+    if at_parent:
+        greedy = queue("greedy", queue("below"), preemptable=False)
+    s = Scenario(queues(greedy, hungry("starved")))
+    s.add_node("n1", cpus=8, memory="8G")
+    s.ask(s.submit("greedy.below" if at_parent else "greedy"), 100)
+    s.settle()
+    starved = s.submit("starved")
+
+    assert starve(s, starved) == []
+    assert s.reason(starved) == "nothing_to_preempt"
+
+
+def test_a_container_runs_at_least_as_long_as_its_queue_says() -> None:
+    s, _ = full_of_greedy(hungry("starved"), greedy=queue("greedy", min_run_before_preemption_s=100))
+
+    early = starve(s, s.submit("starved"))
+    late = s.preempt(after_s=100)
+
+    assert (len(early), len(late)) == (0, 4)
+
+
+def test_a_master_ends_only_if_nothing_else_is_enough() -> None:
+    s = Scenario(queues(queue("greedy", max_am_share=None), hungry("starved")))
+    s.add_node("n1", cpus=4, memory="4G")
+    greedy = s.submit("greedy")
+    s.ask(greedy, 3)
+    s.settle()
+    s.ask(greedy, for_master=True)
+    s.settle()
+    master = s.containers(greedy)[-1]
+
+    warned = starve(s, s.submit("starved"))
+
+    assert len(warned) == 2
+    assert master.container_id not in {one.container_id for one in warned}
+
+
+def test_with_the_option_the_node_where_least_work_is_lost_is_taken() -> None:
+    s, greedy = full_of_greedy(hungry("starved"), nodes=2, options=SchedulerOptions(victims=Victims.LEAST_WORK_LOST))
+    on_n1 = [one for one in s.containers(greedy) if one.node_id == "n1"]
+    s.now += 1000
+    for container in s.containers(greedy):
+        if container.node_id == "n2":
+            s.handle(CheckpointSaved(container.container_id))
+
+    warned = starve(s, s.submit("starved"), count=2, cpus=4, memory="4G")
+
+    assert on_n1
+    assert {one.node_id for one in warned} == {"n2"}
+
+
+# ---- what was freed
+
+
+def test_what_was_freed_is_kept_for_whom_it_was_freed_for() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+    warned = starve(s, starved, count=1, cpus=4, memory="4G")
+
+    s.finish(*(one.container_id for one in warned[:2]))
+    others = s.settle()
+
+    # Two of four are free, and nobody else may have them.
+    assert others == []
+    assert s.pending(greedy) > 0
+    assert s.reason(starved) == "waits_for_preemption"
+    s.finish(*(one.container_id for one in warned[2:]))
+    s.settle()
+    assert s.running(starved) == 1
+
+
+def test_freed_devices_are_kept_too() -> None:
+    s = Scenario(queues(queue("greedy", policy="drf"), hungry("starved", policy="drf"), policy="drf"))
+    s.add_node("n1", cpus=8, memory="64G", gpus=4)
+    greedy = s.submit("greedy")
+    s.ask(greedy, 8, gpus=0.5)
+    s.settle()
+    s.ask(greedy, 8, gpus=0.5)
+    starved = s.submit("starved")
+    warned = starve(s, starved, count=1, gpus=2)
+
+    for one in warned:
+        s.finish(one.container_id)
+        assert not any(grant.container_id.attempt == greedy for grant in s.visit("n1"))
+
+    assert s.running(starved) == 1
+
+
+def test_space_is_let_go_when_it_is_no_longer_asked_for_and_the_warned_are_spared() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+    warned = starve(s, starved)
+    s.finish(warned[0].container_id)
+
+    s.ask(starved, 0)
+    s.settle()
+
+    assert s.running(greedy) == 8
+    assert s.preempt(after_s=WAIT_S) == []
+
+
+def test_space_on_a_node_that_drains_is_let_go() -> None:
+    s, _ = full_of_greedy(hungry("starved"))
+    starve(s, s.submit("starved"))
+
+    s.handle(NodeSchedulable("n1", False))
+
+    assert s.preempt(after_s=WAIT_S) == []
+
+
+def test_once_all_have_their_share_twenty_more_rounds_change_nothing() -> None:
+    greedy_too = hungry("greedy")
+    s, greedy = full_of_greedy(hungry("starved"), greedy=greedy_too)
+    starved = s.submit("starved")
+    starve(s, starved)
+    kill_and_place(s)
+    s.ask(greedy, 100)
+    before = set(s.granted)
+
+    for _ in range(20):
+        assert s.preempt(after_s=TIMEOUT_S) == []
+        assert s.settle() == []
+
+    assert set(s.granted) == before
+    assert (s.running(greedy), s.running(starved)) == (4, 4)
+
+
+def test_the_explanation_says_who_is_to_end_and_by_when() -> None:
+    s, _ = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+    warned = starve(s, starved)
+
+    evidence = next(one for one in s.explain(starved).evidence if one["kind"] == "preemption")
+
+    assert evidence["node_id"] == "n1"
+    assert evidence["victims"] == [str(warned[0].container_id)]
+    assert evidence["kill_at"] == s.now + WAIT_S
