@@ -27,6 +27,7 @@ from hrm.model.reports import (
     ServerReport,
     TaskAttemptReport,
 )
+from hrm.model.units import LARGEST
 from hrm.rm.facade import Facade
 
 ApplicationQuery = Annotated[str | None, Query(description="only of this application")]

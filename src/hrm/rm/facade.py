@@ -6,7 +6,7 @@ snapshots.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from hrm.model.cleaning import Cleanable
