@@ -134,6 +134,7 @@ async def _serve(
         on_broken=stopping.set,
         credentials=credentials,
         log_limit_bytes=config.node.log_limit_bytes,
+        master_expiry_s=config.scheduler.master_timeout_s,
     )
     listener = Listener(manager)
     retention = Retention(manager, config.retention)

@@ -78,6 +78,8 @@ def _scheduler(shape: SchedulerShape) -> SchedulerConfig:
     given = _given(shape)
     if shape.default_queue is not None:
         given["default_queue"] = canonical_path(shape.default_queue)
+    if "master_timeout" in given:
+        given["master_timeout_s"] = given.pop("master_timeout")
     return SchedulerConfig(**given)
 
 

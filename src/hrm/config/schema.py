@@ -22,6 +22,9 @@ class SchedulerShape(Strict):
 
     policy: PolicyField | None = Field(default=None, description="How the root orders its queues: drf or fair.")
     default_queue: str | None = Field(default=None, description="Queue of a job that names none.")
+    master_timeout: Seconds | None = Field(
+        default=None, description="A master of its own that is silent for so long is ended."
+    )
 
 
 class QueueShape(Strict):

@@ -21,6 +21,8 @@ class SchedulerConfig:
     policy: Policy = Policy.DRF
     #: Path of the queue that takes a job that names none; a leaf.
     default_queue: str = DEFAULT_QUEUE
+    #: After how many silent seconds a master in a container of its own is ended.
+    master_timeout_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
