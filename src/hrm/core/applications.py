@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from hrm.core.amounts import NOTHING, Amounts
@@ -194,6 +195,15 @@ class Ask:
         return () if any(place.relax for place in self.places.values()) else tuple(self.places)
 
 
+class Way(StrEnum):
+    """How a container came to its place."""
+
+    ORDER = "order"  #: its application came first by policy among those that the node had room for
+    RESERVATION = "reservation"  #: the node was reserved for it
+    PREEMPTION = "preemption"  #: others ended for it here
+    RECOVERY = "recovery"  #: it ran already
+
+
 class Container:
     """A grant on the books. Compared by identity: there is one object per container."""
 
@@ -205,11 +215,13 @@ class Container:
         "is_master",
         "kill_at",
         "killed",
+        "level",
         "node",
         "priority",
         "shape",
         "started_at",
         "unsaved_since",
+        "way",
     )
 
     def __init__(
@@ -229,6 +241,9 @@ class Container:
         self.priority = priority
         #: True iff the application's own master runs here.
         self.is_master = False
+        self.way = Way.RECOVERY
+        #: How near it is to the places asked for; None iff none were.
+        self.level: Level | None = None
         self.started_at = 0.0
         #: Since when its work would be lost if it ended: its start, or its last checkpoint. Epoch seconds.
         self.unsaved_since = 0.0

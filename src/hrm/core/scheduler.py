@@ -16,19 +16,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hrm.core import events as ev
-from hrm.core.applications import App, Ask, Container, Shape, container_key
+from hrm.core.applications import App, Ask, Container, Shape, Way, container_key
 from hrm.core.books import Books
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause, NodeReserved, NodeUnreserved
 from hrm.core.explain import explain, kept_reason
 from hrm.core.nodes import Node, size
 from hrm.core.preemption import preempt
-from hrm.core.views import AppView, NodeView, QueueView, view_app, view_node, view_queues
+from hrm.core.views import AppView, ContainerView, NodeView, QueueView, view_app, view_container, view_node, view_queues
 from hrm.core.visit import Assignment, SchedulerOptions, Visit, find_ask, still_wants
 from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
-from hrm.model.ids import ApplicationId
+from hrm.model.ids import ApplicationId, ContainerId
 from hrm.model.queues import QueueSpec, canonical_path
 from hrm.model.reports import Explanation
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import ZERO, Resources
 
 
@@ -107,15 +107,19 @@ class Scheduler:
                 books.reserve(ask, node)
                 commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
                 break
-            commands.append(self._grant(ask, node, now))
+            commands.append(self._grant(ask, node, now, Way.ORDER))
             if assignment is not None and not assignment.goes_on_after(shape):
                 break
         if commands:
             books.index.update(node)
         return commands
 
-    def _grant(self, ask: Ask, node: Node, now: float) -> Allocate:
+    def _grant(self, ask: Ask, node: Node, now: float, way: Way) -> Allocate:
+        # Afterwards the place may be answered for.
+        level = None if ask.plain or ask.places.keys() == {ANY} else ask.level_at(node)
         container = self._books.grant(ask, node)
+        container.way = way
+        container.level = level
         container.started_at = container.unsaved_since = now
         return Allocate(
             container.container_id,
@@ -136,7 +140,7 @@ class Scheduler:
                 if hold.complete or not wanted:
                     self._books.drop_hold(hold)
                     if wanted and node.fits(hold.ask.shape):
-                        commands.append(self._grant(hold.ask, node, now))
+                        commands.append(self._grant(hold.ask, node, now, Way.PREEMPTION))
         self._books.index.update(node)
         return commands
 
@@ -149,7 +153,7 @@ class Scheduler:
         books.unreserve(node)
         commands: list[Command] = [NodeUnreserved(node.node_id, ask.app.application_id)]
         if wanted:
-            commands.append(self._grant(ask, node, now))
+            commands.append(self._grant(ask, node, now, Way.RESERVATION))
             books.index.update(node)
         return commands
 
@@ -401,6 +405,11 @@ class Scheduler:
         """None iff the application is not there (any more). Cheap enough for every line of a list."""
         app = self._books.apps.get(application_id)
         return None if app is None else view_app(app, kept_reason(self._books, app))
+
+    def container_view(self, container_id: ContainerId) -> ContainerView | None:
+        """Why it is where it is, and whether it is to end for somebody. None iff it is not there (any more)."""
+        container = self._books.container(container_id)
+        return None if container is None else view_container(container)
 
     def explain(self, application_id: ApplicationId) -> Explanation:
         """Why it waits, with numbers, evidence and what would change it: a dry run over all nodes.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hrm.core.applications import App
+from hrm.core.applications import App, Container, Way
+from hrm.core.locality import Level
 from hrm.core.nodes import Node
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
-from hrm.model.ids import ApplicationId
+from hrm.model.ids import ApplicationId, ContainerId
 from hrm.model.queues import QueueSpec
 from hrm.model.resources import Resources
 
@@ -77,6 +78,38 @@ class AppView:
     pending: int
     #: Why they wait, by the codes that the last visits kept.
     reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerView:
+    """Why a container is where it is, and whether it is to end for somebody."""
+
+    container_id: ContainerId
+    node_id: str
+    #: Epoch seconds: when it was granted, or since when it is known.
+    started_at: float
+    way: Way
+    #: How near it is to the places asked for; None iff none were, or nobody knows.
+    locality: Level | None
+    for_master: bool
+    #: The application that it is to end for, and when it is killed at the latest; None iff for none.
+    ends_for: ApplicationId | None
+    kill_at: float | None
+
+
+def view_container(container: Container) -> ContainerView:
+    """A snapshot of one container."""
+    hold = container.hold
+    return ContainerView(
+        container_id=container.container_id,
+        node_id=container.node.node_id,
+        started_at=container.started_at,
+        way=container.way,
+        locality=container.level,
+        for_master=container.is_master,
+        ends_for=None if hold is None else hold.ask.app.application_id,
+        kill_at=None if hold is None else container.kill_at,
+    )
 
 
 def view_queues(root: Queue) -> list[QueueView]:
