@@ -36,6 +36,7 @@ from hrm.core.scheduler import Scheduler
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.errors import ClusterError, Conflict, HrmError
 from hrm.model.ids import AttemptId
+from hrm.model.isolation import IsolationMode
 from hrm.model.nodes import NodeSpec
 from hrm.model.reports import ReloadReport
 from hrm.nm.gpus.allow_list import NoSuchGpu
@@ -67,6 +68,8 @@ class Options:
     ephemeral: bool = False
     #: Wins over ``node.virtual_gpus``; where it is not 0, ``node.gpu_devices`` does not count.
     virtual_gpus: int | None = None
+    #: Wins over ``node.isolation``.
+    isolation: IsolationMode | None = None
 
 
 class _Uvicorn(uvicorn.Server):
@@ -86,6 +89,9 @@ async def serve(options: Options) -> None:
     config = load_config(config_path)
     if options.virtual_gpus is not None:
         config = replace(config, node=replace(config.node, virtual_gpus=options.virtual_gpus))
+    if options.isolation is not None:
+        settings = replace(config.node.isolation, mode=options.isolation)
+        config = replace(config, node=replace(config.node, isolation=settings))
     with home.lock() as lock:
         listening = _listen(config, options.port)
         try:
@@ -203,6 +209,7 @@ async def _engine(home: Home, config: HrmConfig, config_path: Path | None) -> Em
         gpus=gpus,
         probe=probe,
         keep=config.retention.on_nodes,
+        isolation=node.isolation,
     )
 
 
@@ -328,6 +335,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="configuration (default: hrm.yaml in the home)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one")
     parser.add_argument("--virtual-gpus", type=int, metavar="N", help="lend N GPUs that do no arithmetic")
+    parser.add_argument("--isolation", type=IsolationMode, choices=list(IsolationMode), help="what is enforced")
     parser.add_argument("--ephemeral", action="store_true", help="leave when there has been nothing to do for a while")
     options = Options(**vars(parser.parse_args(arguments)))
     _configure_log()

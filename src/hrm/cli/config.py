@@ -105,6 +105,7 @@ def _file(file: Path | None) -> Path | None:
 def _plain(config: HrmConfig) -> dict[str, Any]:
     """In the keys of the file."""
     node, server, kept = config.node, config.server, config.retention
+    held = node.isolation
     return {
         "scheduler": {"policy": str(config.scheduler.policy), "default_queue": config.scheduler.default_queue},
         "queues": {child.name: _plain_queue(child) for child in config.queues.children},
@@ -116,6 +117,11 @@ def _plain(config: HrmConfig) -> dict[str, Any]:
             **({} if node.gpu_devices is None else {"gpu_devices": list(node.gpu_devices)}),
             "virtual_gpus": node.virtual_gpus,
             "log_limit": f"{node.log_limit_bytes >> 20}M",
+            "isolation": str(held.mode),
+            "strict_cpus": held.strict_cpus,
+            "max_processes": held.max_processes,
+            **({} if held.disk_quota_mib is None else {"disk_quota": f"{held.disk_quota_mib}M"}),
+            "umask": f"{held.umask:03o}",
         },
         "server": {
             "host": server.host,

@@ -11,6 +11,7 @@ import typer
 
 from hrm.config.values import MAX_VIRTUAL_GPUS
 from hrm.model.errors import CallerError, InvalidInput
+from hrm.model.isolation import IsolationMode
 from hrm.model.jobs import DEFAULT_RESOURCES, MAX_ENV_BYTES, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
 from hrm.model.resources import Resources
 from hrm.model.units import parse_duration_s, parse_memory_mib, parse_milli
@@ -37,6 +38,10 @@ VirtualGpusOption = Annotated[
         max=MAX_VIRTUAL_GPUS,
         help="A server that is started lends so many GPUs that do no arithmetic, instead of real ones.",
     ),
+]
+IsolationOption = Annotated[
+    IsolationMode | None,
+    typer.Option("--isolation", help="What a server that is started enforces [default: node.isolation]."),
 ]
 TasksOption = Annotated[
     int | None, typer.Option("--tasks", "-n", metavar="NUMBER", help="How many tasks run it [default: 1].")
@@ -184,6 +189,11 @@ class JobOptions:
 def virtual_gpu_arguments(count: int | None) -> list[str]:
     """The option as the server takes it."""
     return [] if count is None else ["--virtual-gpus", str(count)]
+
+
+def isolation_arguments(mode: IsolationMode | None) -> list[str]:
+    """The option as the server takes it."""
+    return [] if mode is None else ["--isolation", str(mode)]
 
 
 def attached(job: JobSpec, *, stdin: bool, terminal: TerminalSize | None) -> JobSpec:

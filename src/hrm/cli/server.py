@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hrm.cli.job_options import VirtualGpusOption, virtual_gpu_arguments
+from hrm.cli.job_options import IsolationOption, VirtualGpusOption, isolation_arguments, virtual_gpu_arguments
 from hrm.cli.output import Output, OutputOption, clean, note, show
 from hrm.model.errors import ClusterError, Conflict, InvalidInput, NoServer
 from hrm.model.states import ApplicationState
@@ -33,6 +33,7 @@ def up(
         int | None, typer.Option("--port", "-p", metavar="PORT", min=0, max=65535, help="Port; 0 for any free one.")
     ] = None,
     virtual_gpus: VirtualGpusOption = None,
+    isolation: IsolationOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Start the server.
@@ -44,6 +45,7 @@ def up(
       hrm up --detach
       hrm up --config cluster.yaml --port 9000
       hrm up --virtual-gpus 2                     try GPU scheduling without a GPU
+      hrm up --isolation full                     only if this machine can enforce all limits
       hrm --home /tmp/try up                      one beside the usual one
     """
     from hrm.cli.connect import home_directory
@@ -56,6 +58,7 @@ def up(
     if port is not None:
         arguments += ["--port", str(port)]
     arguments += virtual_gpu_arguments(virtual_gpus)
+    arguments += isolation_arguments(isolation)
     if not detach:
         from hrm.server import main
 

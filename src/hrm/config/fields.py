@@ -99,6 +99,14 @@ def _gpus(value: Any) -> int:
     return Resources.parse(gpus=value).gpus_milli
 
 
+def _umask(value: Any) -> int:
+    """Octal digits, which YAML takes for a decimal number."""
+    text = str(value)
+    if isinstance(value, bool) or not 1 <= len(text) <= 4 or not set(text) <= set("01234567") or int(text, 8) > 0o777:
+        raise InvalidInput(f"not a umask: {value!r:.40}", next_step="write octal digits, for example 022 or 077")
+    return int(text, 8)
+
+
 def _gpu_device(value: Any) -> int | str:
     """An index, or the UUID of a GPU or the beginning of one."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -116,6 +124,7 @@ Gpus = Annotated[int, reader(_gpus)]
 MemoryMib = Annotated[int, reader(lambda value: parse_memory_mib(value, field=""))]
 Seconds = Annotated[float, reader(lambda value: parse_duration_s(value, field=""))]
 Age = Annotated[float, reader(lambda value: parse_age_s(value, field=""))]
+Umask = Annotated[int, reader(_umask)]
 GpuDevice = Annotated[int | str, reader(_gpu_device)]
 Share = Annotated[dict[str, int], reader(parse_share)]
 #: Text, number or truth value; what was written counts (`Document.text`).

@@ -17,6 +17,7 @@ from hrm.config.values import HrmConfig, NodeConfig, SchedulerConfig, ServerConf
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
+from hrm.model.isolation import IsolationSettings
 from hrm.model.queues import DEFAULT_QUEUE, ROOT, Policy, QueueSpec, canonical_path
 from hrm.model.resources import Resources
 
@@ -92,8 +93,20 @@ def _node(shape: NodeShape) -> NodeConfig:
         ),
         gpu_devices=None if shape.gpu_devices is None else tuple(shape.gpu_devices),
         virtual_gpus=shape.virtual_gpus or 0,
+        isolation=_isolation(shape),
     )
     return node if shape.log_limit is None else replace(node, log_limit_bytes=shape.log_limit << 20)
+
+
+def _isolation(shape: NodeShape) -> IsolationSettings:
+    given = {
+        "mode": shape.isolation,
+        "strict_cpus": shape.strict_cpus,
+        "max_processes": shape.max_processes,
+        "disk_quota_mib": shape.disk_quota,
+        "umask": shape.umask,
+    }
+    return IsolationSettings(**{name: value for name, value in given.items() if value is not None})
 
 
 def _server(shape: ServerShape) -> ServerConfig:

@@ -125,7 +125,7 @@ def check_node(document: Document, shape: ConfigShape) -> None:
             parse_node_id(node.node_id)
         except InvalidInput as error:
             document.add(("node", "node_id"), error.problem, next_step=error.next_step)
-    for key in ("vcores", "memory", "log_limit"):
+    for key in ("vcores", "memory", "log_limit", "disk_quota"):
         if getattr(node, key) == 0:
             document.add(("node", key), "must be above zero")
     check_gpus(document, node)

@@ -10,11 +10,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hrm.config.fields import Age, GpuDevice, MemoryMib, Milli, Seconds, Share, Strict
+from hrm.config.fields import Age, GpuDevice, MemoryMib, Milli, Seconds, Share, Strict, Umask
 from hrm.config.values import MAX_VIRTUAL_GPUS
+from hrm.model.isolation import IsolationMode
 from hrm.model.queues import Policy
 
 PolicyField = Annotated[Policy, Field(strict=False)]
+ModeField = Annotated[IsolationMode, Field(strict=False)]
 
 
 class SchedulerShape(Strict):
@@ -51,6 +53,11 @@ class NodeShape(Strict):
         default=None, ge=0, le=MAX_VIRTUAL_GPUS, description="GPUs that do no arithmetic, in place of its own."
     )
     log_limit: MemoryMib | None = Field(default=None, description="Kept of each task's stdout and of its stderr.")
+    isolation: ModeField | None = Field(default=None, description="What is enforced: auto, full or none.")
+    strict_cpus: bool | None = Field(default=None, description="Never more CPU time than asked for, busy or not.")
+    max_processes: int | None = Field(default=None, ge=1, description="Processes and threads of one container.")
+    disk_quota: MemoryMib | None = Field(default=None, description="What a container's own directory may hold.")
+    umask: Umask | None = Field(default=None, description="Rights that containers' new files do not have.")
 
 
 class ServerShape(Strict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hrm.model.cleaning import RetentionPolicy
+from hrm.model.isolation import IsolationSettings
 from hrm.model.queues import DEFAULT_QUEUE, Policy, QueueSpec
 from hrm.model.resources import Resources
 
@@ -38,6 +39,8 @@ class NodeConfig:
     virtual_gpus: int = 0
     #: Bytes kept of each of a container's stdout and stderr.
     log_limit_bytes: int = 64 << 20
+    #: What containers are held to, and how far.
+    isolation: IsolationSettings = field(default_factory=IsolationSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from hrm.config.loader import default_text, parse_config
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
 from hrm.config.schema import ConfigShape
 from hrm.model.cleaning import RetentionPolicy
+from hrm.model.isolation import IsolationMode, IsolationSettings
 from hrm.model.queues import MAX_DEPTH, Policy
 from hrm.model.resources import Resources
 from hrm.model.units import LARGEST
@@ -115,6 +116,14 @@ def test_a_node_lends_the_gpus_that_are_listed_or_all_or_virtual_ones() -> None:
     assert config("node: {virtual_gpus: 2}").node.virtual_gpus == 2
 
 
+def test_a_node_holds_containers_to_what_the_file_says() -> None:
+    held = config("node: {isolation: full, strict_cpus: true, max_processes: 100, disk_quota: 1G, umask: 077}").node
+    assert held.isolation == IsolationSettings(
+        mode=IsolationMode.FULL, strict_cpus=True, max_processes=100, disk_quota_mib=1024, umask=0o077
+    )
+    assert config("node: {umask: '0022'}").node.isolation == IsolationSettings(umask=0o022)
+
+
 def test_server_settings_come_in_their_units() -> None:
     server = config(
         "server: {port: 0, max_body: 1M, idle_exit: 2m, allowed_hosts: [a.example], check_socket_owner: false}"
@@ -190,6 +199,11 @@ def test_the_message_is_the_findings_one_per_line() -> None:
         ("node: {gpu_devices: [0, -1]}", "node.gpu_devices[1]: neither an index nor a UUID of a GPU: -1"),
         ("node: {gpu_devices: [true]}", "node.gpu_devices[0]: neither an index nor a UUID of a GPU: True"),
         ("node: {gpu_devices: [RTX 2080]}", "node.gpu_devices[0]: neither an index nor a UUID of a GPU: 'RTX 2080'"),
+        ("node: {isolation: complete}", "node.isolation: not known: 'complete' (one of auto, full, none)"),
+        ("node: {max_processes: 0}", "node.max_processes: must be at least 1, not 0"),
+        ("node: {disk_quota: 0}", "node.disk_quota: must be above zero"),
+        ("node: {umask: 0o22}", "node.umask: not a umask: "),
+        ("node: {umask: 99}", "node.umask: not a umask: 99"),
         ("node: {virtual_gpus: 257}", "node.virtual_gpus: must be at most 256, not 257"),
     ],
 )
