@@ -12,8 +12,9 @@ Several kinds of tasks go into ``groups``, each with the same keys as above; wha
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -36,6 +37,13 @@ def _command(value: Any) -> list[Any]:
         if part is None or isinstance(part, (dict, list)):
             raise InvalidInput(f"argument {number} is no text", next_step="quote it")
     return value
+
+
+class JobKind(StrEnum):
+    """What looks after the job: the built-in task set, or the program that is submitted."""
+
+    TASKS = "tasks"
+    MASTER = "master"
 
 
 class GroupShape(Strict):
@@ -71,7 +79,7 @@ class JobShape(GroupShape):
     name: str | None = Field(default=None, description="Name of the job.")
     queue: str | None = Field(default=None, description="Queue it goes to.")
     priority: int | None = Field(default=None, description="Higher runs first within a fifo queue.")
-    kind: Literal["tasks", "master"] | None = Field(
+    kind: Annotated[JobKind, Field(strict=False)] | None = Field(
         default=None, description="tasks, or master: one task that asks for further containers itself."
     )
     max_attempts: int | None = Field(default=None, description="Of a master: how often it is started.")
@@ -128,7 +136,7 @@ def parse_job(document: Document, directory: Path) -> JobSpec:
 
 def _master(shape: JobShape) -> MasterSpec | None:
     """Raises InvalidInput."""
-    if shape.kind != "master":
+    if shape.kind is not JobKind.MASTER:
         for key in ("max_attempts", "keep_containers"):
             if getattr(shape, key) is not None:
                 raise InvalidInput("is said of a master", field=key, next_step="add kind: master, or take it out")

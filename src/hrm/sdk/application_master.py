@@ -183,8 +183,8 @@ class ApplicationMaster:
     def finish(self, status: FinalStatus | str = FinalStatus.SUCCEEDED, message: str = "") -> None:
         """The last word: SUCCEEDED, FAILED or KILLED. The first one stands; what still runs is ended."""
         body = {"status": str(status)} | ({"message": message} if message else {})
-        self._finished = True
         self._call("finish", body)
+        self._finished = True
 
     # --- inside
 

@@ -1,11 +1,11 @@
-"""`FakeMasters`: the side of the ResourceManager in masters' calls, in memory. It keeps what it is told, grants nothing."""
+"""`FakeMasters`: the side of the ResourceManager in masters' calls, in memory. It keeps what it is told."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from hrm.model.errors import Unauthenticated
-from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
+from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer, Heartbeat, Launched, Registration
 from hrm.model.requests import ResourceRequest
 
 
@@ -17,12 +17,21 @@ class FakeMasters:
         #: (attempt, what it called) in order.
         self.calls: list[tuple[str, str]] = []
         self.asks: list[ResourceRequest] = []
+        #: What the next answer tells.
+        self.grants: list[GrantedContainer] = []
+        #: All that is told to one who registers.
+        self.ended: list[EndedContainer] = []
+        #: True iff nobody has registered since the server, as played, was restarted.
+        self.restarted = False
         self.launched: list[tuple[str, tuple[str, ...], dict[str, str], str | None]] = []
         self.final: tuple[FinalStatus, str] | None = None
 
     async def register(self, attempt_id: str) -> Registration:
         self._take(attempt_id, "register")
-        return Registration(attempt_id=attempt_id, queue="default", maximum_resources={"memory_mib": 8192})
+        self.restarted = False
+        return Registration(
+            attempt_id=attempt_id, queue="default", maximum_resources={"memory_mib": 8192}, ended=self.ended
+        )
 
     async def allocate(
         self,
@@ -34,8 +43,11 @@ class FakeMasters:
         progress: float | None = None,
     ) -> Heartbeat:
         self._take(attempt_id, "allocate")
+        if self.restarted:
+            return Heartbeat(response_id=response_id, resync=True)
         self.asks += asks
-        return Heartbeat(response_id=response_id + 1)
+        allocated, self.grants = self.grants, []
+        return Heartbeat(response_id=response_id + 1, allocated=allocated)
 
     async def launch(
         self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str], workdir: str | None

@@ -9,7 +9,7 @@ import pytest
 
 from hrm.config.documents import BadDocument, Document, walk_keys
 from hrm.config.jobs import JobShape, load_job, parse_job
-from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec
+from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec
 from hrm.model.resources import Resources
 
 DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
@@ -119,6 +119,10 @@ groups:
         ('command: [a]\nname: "a\\nb"', "name: "),
         ("groups: []", "groups: has no task group"),
         ("command: [a]\ngroups: [{name: x}, {name: x}]", "groups: two groups have one name"),
+        ("command: [a]\nkind: mater", "kind: not known: 'mater' (did you mean 'master'?)"),
+        ("command: [a]\nkind: master\ntasks: 2", "tasks: a master is one task"),
+        ("command: [a]\nkind: master\nmax_attempts: 0", "max_attempts: must be from 1"),
+        ("command: [a]\nmax_attempts: 3", "max_attempts: is said of a master"),
         ("- a", "must be a mapping of keys to values, not a list"),
     ],
 )
@@ -154,6 +158,13 @@ groups:
     assert findings(text) == [
         "job.yaml:3: groups[0].depends_on: groups wait for each other in a circle: a → b → a (take one of them out)"
     ]  # fmt: skip
+
+
+def test_a_master_of_its_own_is_a_kind_of_job() -> None:
+    assert job("{command: [a], kind: master}").master == MasterSpec()
+    told = job("{command: [a], kind: master, max_attempts: 3, keep_containers: true}").master
+    assert told == MasterSpec(max_attempts=3, keep_containers=True)
+    assert job("{command: [a], kind: tasks}").master is None
 
 
 def test_a_name_with_shell_characters_is_just_a_name() -> None:

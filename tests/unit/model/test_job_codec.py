@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hrm.model.errors import HrmError, InvalidInput, TooLarge
 from hrm.model.job_codec import job_from_dict, job_to_dict
-from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, TaskGroupSpec, TerminalSize
+from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
 from hrm.model.resources import Resources
 
 unicode_text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
@@ -101,6 +101,13 @@ def test_what_is_left_out_has_its_default() -> None:
     )
 
 
+def test_a_job_with_a_master_of_its_own_reads_back_as_written() -> None:
+    job = JobSpec(groups=(TaskGroupSpec(command=("m",)),), master=MasterSpec(max_attempts=3, keep_containers=True))
+
+    assert job_from_dict(job_to_dict(job)) == job
+    assert job_from_dict({"groups": [{"command": ["m"]}], "master": {}}).master == MasterSpec()
+
+
 def group(**fields: Any) -> dict[str, Any]:
     return {"groups": [{"command": ["true"]}, {"command": ["true"], "name": "second"} | fields]}
 
@@ -139,6 +146,10 @@ def group(**fields: Any) -> dict[str, Any]:
         (group(timeout_s=10**400), "groups[1].timeout_s", "out of range"),
         (group(timeout_s=0), "groups[1].timeout_s", "must be above zero"),
         (group(workdir="here"), "groups[1].workdir", "absolute path"),
+        ({"groups": [{"command": ["a"]}], "master": True}, "master", "must be an object"),
+        ({"groups": [{"command": ["a"]}], "master": {"max_atempts": 3}}, "master", "did you mean max_attempts?"),
+        ({"groups": [{"command": ["a"]}], "master": {"max_attempts": 0}}, "master.max_attempts", "must be from 1"),
+        (group() | {"master": {}}, "tasks", "a master is one task"),
         (group(depends_on="main"), "groups[1].depends_on", "must be a list"),
         (group(depends_on=[1]), "groups[1].depends_on[0]", "must be text"),
         (group(depends_on=["mian"]), "groups[1].depends_on[0]", "did you mean main?"),

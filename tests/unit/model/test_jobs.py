@@ -14,6 +14,7 @@ from hrm.model.jobs import (
     MAX_NAME_CHARS,
     MAX_TASKS,
     JobSpec,
+    MasterSpec,
     TaskGroupSpec,
     TerminalSize,
 )
@@ -104,6 +105,8 @@ def test_shell_characters_in_a_name_are_just_characters(name: str) -> None:
         ({"groups": (group(tasks=2),), "stdin": True}, "stdin"),
         ({"groups": (group(tasks=2),), "terminal": TerminalSize(rows=24, columns=80)}, "stdin"),
         ({"groups": (group(),), "max_failures": -1}, "max_failures"),
+        ({"groups": (group(tasks=2),), "master": MasterSpec()}, "tasks"),
+        ({"groups": (group(retries=1),), "master": MasterSpec()}, "retries"),
         ({"groups": (group(),), "priority": 10**30}, "priority"),
         ({"groups": (group(),), "name": "two\nlines"}, "name"),
     ],
@@ -132,6 +135,17 @@ def test_groups_depend_on_groups_that_are_there_and_not_in_a_circle(
         job(group(name="report", depends_on=report), group(name="train", depends_on=train))
     assert refusal.value.field == field
     assert words in f"{refusal.value}"
+
+
+@pytest.mark.parametrize("max_attempts", [0, -1, 101])
+def test_a_master_has_a_number_of_attempts_that_can_be(max_attempts: int) -> None:
+    with pytest.raises(InvalidInput, match=r"^max_attempts: "):
+        MasterSpec(max_attempts=max_attempts)
+
+
+def test_all_that_a_master_launches_counts_as_one_group_with_it() -> None:
+    mastered = JobSpec(groups=(group(),), master=MasterSpec())
+    assert mastered.group_of(0) == mastered.group_of(7) == (0, mastered.groups[0])
 
 
 def test_a_chain_of_very_many_groups_is_no_circle() -> None:
