@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
@@ -110,6 +111,8 @@ class NodeManager:
         self._keep = keep
         self._cleaned_at = 0.0
         self._listener: NodeListener | None = None
+        #: Of the node's memory of its containers; None before its first word.
+        self._incarnation: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[str, Running] = {}
         #: Launched in this life and not heard of since: its start or its end is on the way.
@@ -163,13 +166,25 @@ class NodeManager:
         self._rules.learn(greeting["isolation"])
         self._running = {entry["id"]: _running(entry) for entry in greeting["running"]}
         self._ended = {entry["id"]: entry for entry in greeting["ended"]}
+        forgotten = self._forgotten(greeting["hello"]["incarnation"])
         for container_id in list(self._launched):
             self._heard_of(container_id)
         if self._listener:
             self._listener.registered(
                 [_start_record(entry) for entry in greeting["running"]],
-                [_exit_record(entry) for entry in greeting["ended"]],
+                [*(_exit_record(entry) for entry in greeting["ended"]), *forgotten],
             )
+
+    def _forgotten(self, incarnation: str) -> list[ExitRecord]:
+        """What was launched and is unknown to a node whose state was deleted: it may have run, even to its end.
+
+        To ask for it again would start it again, since the claim on it is gone.
+        """
+        before, self._incarnation = self._incarnation, incarnation
+        if before in (None, incarnation):
+            return []
+        known = self._running.keys() | self._ended.keys()
+        return [_forgotten_record(container_id) for container_id in self._launched.keys() - known]
 
     def _on_lost(self) -> None:
         """The shepherd died: its successor says what is left."""
@@ -221,6 +236,9 @@ class NodeManager:
 
     def _launch(self, specs: Sequence[LaunchSpec]) -> None:
         for spec in specs:
+            if spec.container_id not in self._launched:
+                # The node registered anew while this waited: it was told as lost, or is asked for again.
+                continue
             account = self._accounts.get(spec.user) if self._accounts and spec.user != ROOT else None
             work_dir = str(self._state_dir / records.CONTAINERS / spec.container_id)
             env = container_environment(
@@ -407,6 +425,17 @@ def _running(entry: dict[str, Any]) -> Running:
 
 def _start_record(entry: dict[str, Any]) -> StartRecord:
     return StartRecord(container_id=entry["id"], pid=entry["pid"], started_at=entry["started_at"])
+
+
+def _forgotten_record(container_id: str) -> ExitRecord:
+    return ExitRecord(
+        container_id=container_id,
+        reason=ExitReason.LOST,
+        exit_code=None,
+        started_at=None,
+        ended_at=time.time(),
+        detail="the node's state was deleted",
+    )
 
 
 def _exit_record(entry: dict[str, Any]) -> ExitRecord:

@@ -54,6 +54,8 @@ class Disk:
         self._free.set()
         self._through = 0
         self._error: OSError | None = None
+        self._steps_left = 0
+        self._error_once: OSError | None = None
         #: True iff a transaction waits for `let_go`.
         self.holding = False
 
@@ -74,6 +76,10 @@ class Disk:
         """… until now."""
         self._error = None
 
+    def fail_once(self, nth: int, error: OSError) -> None:
+        """Only the ``nth`` step from now on fails, be it a connection, a write or a commit."""
+        self._steps_left, self._error_once = nth, error
+
     def __call__(self, step: str) -> None:
         if step == "commit":
             if self._through > 0:
@@ -83,8 +89,13 @@ class Disk:
                 if not self._free.wait(timeout=30):
                     raise AssertionError("the disk was held for too long")
                 self.holding = False
-        if self._error and step != "committed":
+        if step == "committed":
+            return
+        if self._error:
             raise self._error
+        self._steps_left -= 1
+        if self._steps_left == 0 and self._error_once:
+            raise self._error_once
 
 
 class _Hands(FakeEngine):

@@ -38,8 +38,8 @@ def kill_shepherd(state_dir: Path) -> None:
     except ProcessLookupError:
         return
     try:
-        # The number may be another's by now: the shepherd stands in its state directory.
-        if os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(state_dir):
+        # The number may be another's by now. Where it stands does not tell: it moves about while it starts a program.
+        if b"/hrm/nm/shepherd\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             ended, _, _ = select.select([pidfd], [], [], _TIMEOUT_S)
             assert ended, f"the shepherd {pid} did not end"
@@ -54,7 +54,7 @@ def kill_herd(state_dir: Path) -> None:
     """KILL the shepherd of a node and everything that it left running. For the end of a test."""
     kill_shepherd(state_dir)
     running = state_dir / records.RUNNING
-    for path in running.iterdir() if running.is_dir() else ():
+    for path in running.glob("[!.]*"):
         identity, _ = records.read(str(path))
         if identity and identity["boot_id"] == records.boot_id():
             _kill_session(identity["pid"], identity["start_ticks"])

@@ -49,6 +49,29 @@ async def test_ends_told_while_the_disk_is_full_are_acknowledged_when_it_is_not(
     assert life.engine.acknowledged == [name]
 
 
+@pytest.mark.parametrize("nth", range(1, 16))
+async def test_whichever_write_fails_nothing_acknowledged_is_lost_or_doubled(lives: Lives, nth: int) -> None:
+    life = await lives.begin()
+    life.disk.fail_once(nth, FULL if nth % 2 else OSError(errno.EIO, "input/output error"))
+    app = ""
+    while not app:
+        try:
+            app = await life.submit(
+                tasks("true", count=3), tasks("sh", "-c", "exit 2", name="bad", retries=1), submit_id="mine"
+            )
+        except StoreError:
+            # Nothing of it was kept: to ask again makes no second one.
+            assert await life.service.applications() == []
+    report = await life.ended(app)
+    assert (report.tasks_succeeded, report.tasks_failed) == (3, 1)
+    assert len(await life.service.history(app)) == 5
+    await life.kill()
+    life = await lives.begin()
+    assert await life.service.application(app) == report
+    assert len(await life.service.history(app)) == 5
+    assert life.launched() == []
+
+
 async def test_what_was_decided_and_not_written_is_decided_anew_in_the_next_life(lives: Lives) -> None:
     life = await lives.begin()
     app = await life.submit()

@@ -63,6 +63,8 @@ class Herd:
         self._news_ended: list[dict[str, Any]] = []
         self._news_dropped: dict[str, list[int]] = {}
         records.make_folders()
+        #: Of what we know about claims; what another incarnation knew is forgotten.
+        self.incarnation = records.incarnation()
 
     @property
     def only_starts(self) -> bool:

@@ -36,6 +36,8 @@ ENDED = "ended"
 EXITS = "exits"
 LOGS = "logs"
 INPUTS = "inputs"
+#: In ``running``.
+INCARNATION = ".incarnation"
 FOLDERS = (CONTAINERS, RUNNING, ENDED, EXITS, LOGS, INPUTS)
 STREAMS = ("stdout", "stderr")
 #: In the container's own directory: the task writes a number from 0 to 1 there.
@@ -55,6 +57,18 @@ def is_container_id(text: object) -> bool:
 def make_folders() -> None:
     for folder in FOLDERS:
         os.makedirs(folder, 0o700, exist_ok=True)
+
+
+def incarnation() -> str:
+    """The name of this memory of claims: another one if they were deleted. Stands among them, and is made with them."""
+    path = f"{RUNNING}/{INCARNATION}"
+    try:
+        with open(path, "xb") as file:
+            file.write(os.urandom(16).hex().encode())
+    except FileExistsError:
+        pass
+    with open(path, encoding="ascii") as file:
+        return file.read()
 
 
 def boot_id() -> str:

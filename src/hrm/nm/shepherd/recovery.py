@@ -20,7 +20,7 @@ def recover(herd: Herd) -> None:
         else:
             # Torn by a loss of power. Moved back, it is told as what it is.
             os.rename(f"{records.ENDED}/{container_id}", f"{records.RUNNING}/{container_id}")
-    for container_id in sorted(os.listdir(records.RUNNING)):
+    for container_id in sorted(filter(records.is_container_id, os.listdir(records.RUNNING))):
         _take_over(herd, container_id)
     for container_id in os.listdir(records.INPUTS):
         # Its keeper died with the shepherd: input that nobody guards is at its end.

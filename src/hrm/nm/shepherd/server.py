@@ -147,7 +147,11 @@ class Server:
             client.send(
                 wire.encode(
                     {
-                        "hello": {"protocol": wire.PROTOCOL, "pid": os.getpid()},
+                        "hello": {
+                            "protocol": wire.PROTOCOL,
+                            "pid": os.getpid(),
+                            "incarnation": self._herd.incarnation,
+                        },
                         "isolation": isolation,
                         "running": [container.report() for container in self._herd.live.values()],
                         "ended": list(self._herd.ended.values()),

@@ -1,0 +1,82 @@
+"""A disk that refuses one write of the node's state, whichever it is: no end is invented, and none is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hrm.engines.embedded import EmbeddedEngine
+from hrm.model.containers import ExitReason
+from hrm.nm.shepherd import faults
+from hrm.testing import eventually_async, kill_shepherd, started
+
+Refuse = Callable[..., Path]
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refuse:
+    """Have the shepherd's ``nth`` write at a point fail; returns the file that is there once it did."""
+
+    def plan(point: str, nth: int, error: str) -> Path:
+        struck = tmp_path / "struck"
+        monkeypatch.setenv(faults.VARIABLE, f"{point}:{nth}:{error}:{struck}")
+        return struck
+
+    return plan
+
+
+@pytest.mark.parametrize(("nth", "error"), [(1, "ENOSPC"), (2, "EIO"), (3, "ENOSPC")])
+@pytest.mark.parametrize("point", faults.DISK_POINTS)
+async def test_whichever_write_fails_every_container_runs_once_and_its_end_is_kept_until_acknowledged(
+    engine: EmbeddedEngine,
+    successor: EmbeddedEngine,
+    refuse: Refuse,
+    tmp_path: Path,
+    point: str,
+    nth: int,
+    error: str,
+) -> None:
+    struck = refuse(point, nth, error)
+    ledger = tmp_path / "ledger"
+    async with started(engine) as run:
+        launched = [run.launch("sh", "-c", f"echo $HRM_CONTAINER_ID >> {ledger}; exit 3") for _ in range(3)]
+        for container_id in launched:
+            record = await run.ended(container_id)
+            assert (record.reason, record.exit_code) == (ExitReason.EXITED, 3)
+        if not point.startswith("shepherd.acknowledge"):
+            assert struck.exists()
+    async with started(successor) as run:
+        told = {record.container_id: record.exit_code for record in run.heard.registered_finished}
+        assert told == dict.fromkeys(launched, 3)
+        run.engine.acknowledge(run.node_id, launched)
+        # What is asked for after it has been done.
+        await run.ended(run.launch("true"))
+    assert struck.exists()
+    assert sorted(ledger.read_text().split()) == sorted(launched)
+
+
+async def test_what_was_acknowledged_is_never_told_as_anything_else_even_if_that_could_not_be_written(
+    engine: EmbeddedEngine, successor: EmbeddedEngine, refuse: Refuse, state_dir: Path
+) -> None:
+    struck = refuse("shepherd.exited", 1, "ENOSPC")
+    async with started(engine) as run:
+        container_id = run.launch("sh", "-c", "exit 3")
+        await run.ended(container_id)
+        assert struck.exists()
+        run.engine.acknowledge(run.node_id, [container_id])
+        await run.ended(run.launch("true"))
+    kill_shepherd(state_dir)
+    async with started(successor) as run:
+        assert container_id not in [record.container_id for record in run.heard.registered_finished]
+
+
+async def test_what_a_full_disk_holds_back_can_be_stopped(engine: EmbeddedEngine, refuse: Refuse) -> None:
+    struck = refuse("shepherd.claim", 1, "ENOSPC")
+    async with started(engine) as run:
+        container_id = run.launch("true")
+        await eventually_async(struck.exists)
+        run.stop(container_id)
+        record = await run.ended(container_id)
+    assert (record.reason, record.exit_code) == (ExitReason.NOT_STARTED, None)
