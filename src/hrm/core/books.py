@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hrm.core.amounts import Amounts
-from hrm.core.applications import App, Ask, Container, Shape, container_key
-from hrm.core.holds import Hold
+from hrm.core.applications import App, Ask, Container, Hold, Shape, container_key
 from hrm.core.nodes import Node, NodeIndex
 from hrm.core.queues import Cluster
 from hrm.core.tree import QueueTree

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import Any
 
-from hrm.core.applications import App, Ask, Shape
+from hrm.core.applications import App, Ask, Hold, Shape
 from hrm.core.books import Books
-from hrm.core.holds import Hold
 from hrm.core.locality import Level
 from hrm.core.nodes import WHOLE, Node, pick_devices, size
 from hrm.core.queues import Queue

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hrm.core.visit import Visit
+    from hrm.core.options import Visit
 
 
 class Level(IntEnum):

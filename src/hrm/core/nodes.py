@@ -12,8 +12,7 @@ from hrm.model.nodes import DeviceSpec, NodeSpec
 from hrm.model.resources import Resources
 
 if TYPE_CHECKING:
-    from hrm.core.applications import Ask, Container, Shape
-    from hrm.core.holds import Hold
+    from hrm.core.applications import Ask, Container, Hold, Shape
 
 WHOLE = 1000
 

@@ -21,9 +21,10 @@ from hrm.core.books import Books
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause, NodeReserved, NodeUnreserved
 from hrm.core.explain import explain, kept_reason
 from hrm.core.nodes import Node, size
+from hrm.core.options import SchedulerOptions, Visit
 from hrm.core.preemption import preempt
 from hrm.core.views import AppView, ContainerView, NodeView, QueueView, view_app, view_container, view_node, view_queues
-from hrm.core.visit import Assignment, SchedulerOptions, Visit, find_ask, still_wants
+from hrm.core.visit import Assignment, find_ask, still_wants
 from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
 from hrm.model.ids import ApplicationId, ContainerId
 from hrm.model.queues import QueueSpec, canonical_path

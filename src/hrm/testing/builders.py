@@ -30,8 +30,8 @@ from hrm.core.events import (
     UpdateShares,
 )
 from hrm.core.invariants import check_invariants
+from hrm.core.options import SchedulerOptions
 from hrm.core.scheduler import Scheduler
-from hrm.core.visit import SchedulerOptions
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.nodes import DEFAULT_RACK, DeviceSpec, NodeSpec
 from hrm.model.queues import ROOT, Policy, QueueSpec

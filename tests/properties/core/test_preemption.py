@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrm.core.commands import KillContainer
-from hrm.core.visit import SchedulerOptions
+from hrm.core.options import SchedulerOptions
 from hrm.model.ids import AttemptId
 from hrm.testing.builders import Scenario, queue, queues, request
 

@@ -34,10 +34,10 @@ from hrm.core.events import (
     UpdateShares,
 )
 from hrm.core.invariants import check_invariants
+from hrm.core.options import SchedulerOptions, Victims
 from hrm.core.ordering import is_below
 from hrm.core.reasons import Reason
 from hrm.core.scheduler import Scheduler
-from hrm.core.visit import SchedulerOptions, Victims
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.queues import Order, QueueSpec, ShareOfCluster

@@ -6,7 +6,7 @@ from hrm.core.applications import Way
 from hrm.core.commands import KillContainer
 from hrm.core.events import ContainerRecovered
 from hrm.core.locality import Level
-from hrm.core.visit import SchedulerOptions
+from hrm.core.options import SchedulerOptions
 from hrm.model.ids import ContainerId
 from hrm.testing.builders import Scenario, amounts, queue, queues, request
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hrm.core.events import NodeUpdate
-from hrm.core.visit import SchedulerOptions
+from hrm.core.options import SchedulerOptions
 from hrm.model.ids import AttemptId
 from hrm.testing.builders import Scenario, queue, queues, request
 

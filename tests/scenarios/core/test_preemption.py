@@ -8,7 +8,7 @@ import pytest
 
 from hrm.core.commands import KillContainer, PreemptContainer, Starvation
 from hrm.core.events import CheckpointSaved, NodeSchedulable
-from hrm.core.visit import SchedulerOptions, Victims
+from hrm.core.options import SchedulerOptions, Victims
 from hrm.model.ids import AttemptId
 from hrm.model.queues import QueueSpec
 from hrm.testing.builders import Scenario, amounts, queue, queues

@@ -6,7 +6,7 @@ import pytest
 
 from hrm.core.commands import NodeReserved, NodeUnreserved
 from hrm.core.events import BlacklistChanged, NodeUpdate
-from hrm.core.visit import SchedulerOptions
+from hrm.core.options import SchedulerOptions
 from hrm.model.ids import AttemptId
 from hrm.testing.builders import Scenario, amounts, queue, queues
 
