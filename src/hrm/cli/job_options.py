@@ -133,7 +133,10 @@ class JobOptions:
     def over(self, job: JobSpec) -> JobSpec:
         """``job``, as a file declares it, with the options given winning. Raises InvalidInput naming the option."""
         groups = tuple(replace(group, **self._group_fields(group.resources)) for group in job.groups)
-        return self._dressed(replace(job, groups=groups, **self._job_fields()))
+        fields = self._job_fields()
+        if job.master is not None:
+            fields["master"] = job.master
+        return self._dressed(replace(job, groups=groups, **fields))
 
     def _job_fields(self) -> dict[str, Any]:
         given = {"name": self.name, "queue": self.queue, "max_failures": self.max_failures, "priority": self.priority}

@@ -10,7 +10,7 @@ import pytest
 from cli_fakes import FakeClient, app_id, application, task
 
 from hrm.model.errors import NoServer, StoreError
-from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec
+from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, TaskState
 
@@ -155,6 +155,15 @@ def test_errors_of_hrm_exit_with_the_code_that_was_asked_for(hrm, server: FakeCl
 
 
 # --- a server that goes away
+
+
+def test_a_master_of_ones_own_is_submitted_as_one(hrm, server: FakeClient, tmp_path: Path) -> None:
+    hrm("submit", "--master", "--", "python", "my_master.py")
+    path = tmp_path / "job.yaml"
+    path.write_text("{kind: master, max_attempts: 5, command: [python, my_master.py]}")
+    hrm("submit", "--master", path)
+
+    assert [job.master for job, _ in server.submitted] == [MasterSpec(), MasterSpec(max_attempts=5)]
 
 
 def test_a_submit_whose_answer_was_lost_is_repeated_as_the_same_submit(hrm, server: FakeClient, clock) -> None:
