@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,17 @@ def delete(folder: Path) -> None:
     eventually(gone)
 
 
-@pytest.mark.parametrize("killed", ["nobody", "server", "shepherd", "both"])
-@pytest.mark.parametrize("forgotten", [".", records.RUNNING, records.LOCK])
+def deletions() -> list[object]:
+    """What is deleted, and who is killed after it. A few run with everything else."""
+    cases: list[object] = []
+    for forgotten, killed in product((".", records.RUNNING, records.LOCK), ("nobody", "server", "shepherd", "both")):
+        few = forgotten == "." and killed in ("nobody", "both")
+        cases.append(pytest.param(forgotten, killed, marks=() if few else pytest.mark.real))
+    return cases
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(("forgotten", "killed"), deletions())
 def test_a_state_deleted_in_the_middle_of_a_job_never_leads_to_a_second_copy(
     server: MortalServer, ledger: Ledger, forgotten: str, killed: str
 ) -> None:
@@ -53,6 +63,7 @@ def test_a_state_deleted_in_the_middle_of_a_job_never_leads_to_a_second_copy(
     ledger.check(server, [application_id], losses=True)
 
 
+@pytest.mark.crash
 def test_after_a_reboot_what_ran_is_told_as_lost_and_tried_again(server: MortalServer, ledger: Ledger) -> None:
     application_id = running(server, ledger)
     server.kill()
