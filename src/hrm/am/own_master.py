@@ -13,6 +13,7 @@ attempt begins: what they hold is on the books until then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Counts, Launch, Task, environment_of
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container
@@ -482,18 +483,7 @@ class OwnMaster:
 
     def _withdraw(self) -> None:
         """Nothing that was asked for is wanted any more."""
-        self._asks = [
-            ResourceRequest(
-                resources=ask.resources,
-                count=0,
-                priority=ask.priority,
-                resource_name=ask.resource_name,
-                relax_locality=ask.relax_locality,
-                allocation_request_id=ask.allocation_request_id,
-                gpu_model=ask.gpu_model,
-            )
-            for ask in self._asked.values()
-        ]
+        self._asks = [replace(ask, count=0) for ask in self._asked.values()]
         self._asked.clear()
 
     def _stop_all_but_master(self, why: str, actions: Actions) -> None:

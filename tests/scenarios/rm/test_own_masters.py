@@ -266,7 +266,7 @@ async def test_a_kill_ends_the_master_and_all_that_it_runs(lives: Lives) -> None
     assert life.engine.running() == []
 
 
-async def test_what_a_dead_node_took_is_told_as_lost(lives: Lives) -> None:
+async def test_nothing_is_launched_in_what_a_dead_node_took(lives: Lives) -> None:
     life = await lives.begin()
     master = await begun(life)
     (container,) = await master.get(1)
