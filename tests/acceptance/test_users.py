@@ -15,7 +15,6 @@ from conftest import Hrm, hrm_home
 from hrm.model.errors import Forbidden, NoServer
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.resources import Resources
-from hrm.model.states import ApplicationState
 from hrm.sdk.client import Client
 from hrm.testing import eventually
 from hrm.testing.other_user import OtherUser
@@ -51,11 +50,14 @@ def kept(root: Hrm) -> Iterator[str]:
 # What the other user does. At the top of the module, because it is done in another process.
 
 
-def run_job(home: Path) -> tuple[str, ApplicationState]:
-    job = JobSpec(groups=(TaskGroupSpec(command=("true",), resources=Resources(memory_mib=32, vcores_milli=100)),))
+def run_job(home: Path) -> tuple[str, str, str]:
+    """Whose it was, how it ended, and as whom it ran."""
+    resources = Resources(memory_mib=32, vcores_milli=100)
+    job = JobSpec(groups=(TaskGroupSpec(command=("id", "-un"), resources=resources),))
     with Client(home=home) as client:
         report = client.wait(client.submit(job).application_id, timeout_s=30)
-        return report.user, report.state
+        ran_as = b"".join(client.logs(report.application_id)).decode().strip()
+        return report.user, str(report.state), ran_as
 
 
 def kill(home: Path, application_id: str) -> None:
@@ -104,7 +106,7 @@ def readable(paths: list[Path]) -> list[Path]:
 
 
 def test_they_come_in_by_the_socket_as_who_they_are(other: OtherUser, root: Hrm) -> None:
-    assert other.do(run_job, root.home) == ("nobody", ApplicationState.FINISHED)
+    assert other.do(run_job, root.home) == ("nobody", "FINISHED", "nobody")
 
 
 def test_what_is_roots_they_can_neither_end_nor_stop(other: OtherUser, root: Hrm, kept: str) -> None:
@@ -136,8 +138,9 @@ def test_no_answer_tells_them_what_is_inside_a_job_of_roots(other: OtherUser, ro
     assert SECRET not in other.do(first_events, root.home)
 
 
-def test_nothing_in_the_home_can_be_read_by_them(other: OtherUser, root: Hrm, kept: str) -> None:
-    inside = [root.home, *root.home.rglob("*")]
+def test_nothing_in_the_home_that_is_not_theirs_can_be_read_by_them(other: OtherUser, root: Hrm, kept: str) -> None:
+    theirs = other.account.pw_uid
+    inside = [path for path in (root.home, *root.home.rglob("*")) if path.lstat().st_uid != theirs]
 
     assert any(path.is_file() and SECRET in path.read_text(errors="replace") for path in inside)
     assert other.do(readable, inside) == []
@@ -172,7 +175,7 @@ def test_a_server_that_was_killed_leaves_a_socket_and_the_next_one_takes_its_pla
     assert hrm("up", "--detach").code == 0
 
     assert left
-    assert nobody.do(run_job, hrm.home) == ("nobody", ApplicationState.FINISHED)
+    assert nobody.do(run_job, hrm.home) == ("nobody", "FINISHED", "nobody")
     assert stat.S_IMODE((hrm.home / "hrm.sock").stat().st_mode) == 0o666
     assert hrm("down").code == 0
     assert not (hrm.home / "hrm.sock").exists()
