@@ -136,7 +136,7 @@ class ResourceManager:
             node_id, by_heartbeat = visit
             commands = self.scheduler.handle(NodeUpdate(node_id, heartbeat=by_heartbeat, most=GRANTS_AT_ONCE), turn.now)
             self.obey(turn, commands)
-            if len(commands) == GRANTS_AT_ONCE:
+            if len(commands) >= GRANTS_AT_ONCE:
                 self.pacer.unfinished(node_id)
             self._drive_masters(turn)
         return not self.pacer.idle

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hrm.model.containers import NodeUsage
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
+from hrm.model.resources import Resources
 from hrm.model.states import NodeState
 from hrm.rm.records import NodeRow
 
@@ -81,6 +82,10 @@ class Nodes:
         node = self._by_id.get(node_id)
         well = node is not None and node.state is NodeState.RUNNING
         return well and node_id not in self._drains and self.closed_by is None
+
+    def may_fit_a_lost_one(self, resources: Resources) -> bool:
+        """True iff a node that is lost, and may come back, was large enough."""
+        return any(node.state is NodeState.LOST and resources.fits_in(node.spec.total) for node in self)
 
     def put(self, node: LiveNode) -> None:
         node.drain = self._drains.get(node.spec.node_id)

@@ -181,7 +181,11 @@ class Service:
             )
         for group in job.groups:
             request = ResourceRequest(resources=group.resources, count=1, gpu_model=group.gpu_model)
-            if len(self._manager.nodes) and not scheduler.fits_some_node(request):
+            if (
+                len(self._manager.nodes)
+                and not scheduler.fits_some_node(request)
+                and not self._manager.nodes.may_fit_a_lost_one(group.resources)
+            ):
                 largest = max(
                     (node.spec for node in self._manager.nodes),
                     key=lambda spec: (spec.total.memory_mib, spec.total.vcores_milli, spec.total.gpus_milli),

@@ -9,7 +9,7 @@ import pytest
 
 from hrm.model.errors import InvalidInput
 from hrm.model.states import ApplicationState
-from hrm.testing.builders import queue, queues
+from hrm.testing.builders import amounts, node, queue, queues
 from hrm.testing.lives import Lives, tasks
 
 
@@ -57,6 +57,19 @@ async def test_the_end_of_one_application_lets_the_next_in_at_once(tmp_path: Pat
         first = await life.submit()
         second = await life.submit()
         await life.settle()
+        await life.finish(life.containers(first)[0])
+        assert await life.states(second) == ["RUNNING"]
+
+
+async def test_what_is_let_in_begins_at_once_also_on_a_node_where_nothing_ended(tmp_path: Path) -> None:
+    nodes = [node("plain", cpus=2, memory="32G"), node("gpu", cpus=1, gpus=1)]
+    async with Lives(tmp_path, nodes, root=queues(queue("default", max_running_apps=1))) as lives:
+        life = await lives.begin()
+        first = await life.submit()
+        await life.settle()
+        second = await life.submit(tasks(resources=amounts(1, "1G", gpus=1)))
+        await life.settle()
+        assert {report.node_id for report in life.service.containers()} == {"plain"}
         await life.finish(life.containers(first)[0])
         assert await life.states(second) == ["RUNNING"]
 

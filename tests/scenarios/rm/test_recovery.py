@@ -179,6 +179,22 @@ async def test_a_job_may_be_killed_before_its_node_is_back(lives: Lives) -> None
     assert life.engine.running() == []
 
 
+async def test_a_job_may_be_killed_whose_node_is_gone_for_good(lives: Lives) -> None:
+    life = await lives.begin()
+    app = await life.submit()
+    await life.settle()
+    await life.kill()
+    del lives.cluster.nodes["n1"]
+    life = await lives.begin()
+    await life.service.kill(app, by="ada")
+    await life.settle()
+    assert not life.broken
+    assert not (await life.service.application(app)).state.final
+    life.manager.post(life.listener.give_up_recovering)
+    report = await life.ended(app)
+    assert (report.state, report.tasks_killed) == (ApplicationState.KILLED, 1)
+
+
 async def test_a_time_limit_counts_from_the_true_start(lives: Lives) -> None:
     life = await lives.begin()
     app = await life.submit(tasks(timeout_s=60))

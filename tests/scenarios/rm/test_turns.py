@@ -59,8 +59,9 @@ def in_state(life: Life, state: ContainerState) -> int:
 
 
 async def test_many_grants_are_made_in_many_turns(crowd: Life) -> None:
-    app = await crowd.submit(tasks(count=MANY))
+    submitting = asyncio.create_task(crowd.submit(tasks(count=MANY)))
     assert await steps(lambda: len(crowd.manager.containers), until=MANY) < MOST_AT_ONCE
+    app = await submitting
     assert (await crowd.service.application(app)).tasks_running == MANY
 
 

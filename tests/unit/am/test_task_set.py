@@ -217,6 +217,21 @@ def test_a_second_life_goes_on_where_the_first_was():
     assert drive.master.verdict == (FinalStatus.SUCCEEDED, "")
 
 
+def test_a_second_life_knows_the_time_limits_and_the_reasons_of_stops():
+    spec = JobSpec(groups=(tasks(2, timeout_s=60.0),))
+    names = [str(ContainerId(ATTEMPT, 1, number)) for number in (1, 2)]
+    known = [
+        Task(index=index, state=TaskState.RUNNING, attempt=1, container_id=name) for index, name in enumerate(names)
+    ]
+    drive = Drive(tasks(1))
+    drive.master = TaskSetMaster(APP, spec, user="ada", queue="research", tasks=known)
+    drive.master.recovered(names[0], started_at=100.0, stopping=None)
+    drive.master.recovered(names[1], started_at=None, stopping="its node is needed")
+    assert drive.master.next_deadline() == 160.0
+    assert [end.message for end in drive.end(names[1], 143).ended] == ["its node is needed"]
+    assert drive.master.expire(160.0).stops == [(names[0], "timed out after 1m00s")]
+
+
 def test_a_group_is_asked_for_when_all_that_it_depends_on_succeeded():
     drive = Drive(
         tasks(2, name="train"), tasks(1, name="clean"), tasks(3, name="report", depends_on=("train", "clean"))
