@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from conftest import Hrm
+from tests.acceptance.conftest import Hrm
 
 from hrm.testing import eventually
 

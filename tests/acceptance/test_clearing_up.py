@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from conftest import Hrm
+from tests.acceptance.conftest import Hrm
 
 from hrm.testing import eventually
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Hrm
+from tests.acceptance.conftest import Hrm
 
 
 @pytest.mark.real

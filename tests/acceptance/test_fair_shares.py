@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Hrm
+from tests.acceptance.conftest import Hrm
 
 from hrm.demo import measured_percent
 from hrm.model.reports import TaskAttemptReport

@@ -9,7 +9,7 @@ from typing import Any
 
 import pynvml
 import pytest
-from conftest import CONFIGURATION, Hrm, Result
+from tests.acceptance.conftest import CONFIGURATION, Hrm, Result
 
 from hrm.nm.gpus.probe import has_nvidia_hardware
 from hrm.testing import eventually

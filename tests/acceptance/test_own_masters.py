@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from conftest import Hrm
+from tests.acceptance.conftest import Hrm
 
 from hrm.testing import eventually
 

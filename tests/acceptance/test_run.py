@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import DEADLINE_S, HRM, Hrm
+from tests.acceptance.conftest import DEADLINE_S, HRM, Hrm
 
 from hrm.testing import eventually
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import stat
 
-from conftest import Hrm
+from tests.acceptance.conftest import Hrm
 
 from hrm.testing import eventually
 

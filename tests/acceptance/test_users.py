@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Hrm, hrm_home
+from tests.acceptance.conftest import Hrm, hrm_home
 
 from hrm.model.errors import Forbidden, NoServer
 from hrm.model.jobs import JobSpec, TaskGroupSpec

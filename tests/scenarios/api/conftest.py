@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 from fastapi import FastAPI
-from running_server import TOKENS, RunningServer
+from tests.scenarios.api.running_server import TOKENS, RunningServer
 
 from hrm.api.accounts import Accounts
 from hrm.api.native import create_app

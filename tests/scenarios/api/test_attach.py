@@ -23,7 +23,7 @@ from hrm.sdk.attachment import Attachment, Ended, Output
 from hrm.testing import eventually
 
 if TYPE_CHECKING:
-    from running_server import RunningServer
+    from tests.scenarios.api.running_server import RunningServer
 
 CAT = JobSpec(groups=(TaskGroupSpec(command=("cat",)),), stdin=True, attached=True)
 SHELL = JobSpec(groups=(TaskGroupSpec(command=("sh",)),), terminal=TerminalSize(rows=24, columns=80))

@@ -32,7 +32,7 @@ from hrm.model.states import ApplicationState, NodeState, TaskState
 from hrm.testing import eventually
 
 if TYPE_CHECKING:
-    from running_server import RunningServer
+    from tests.scenarios.api.running_server import RunningServer
 
 ECHO = JobSpec(
     groups=(TaskGroupSpec(command=("echo", "hi"), env={"A": "1"}, resources=Resources(1024, 2000, 500)),), name="greet"

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from running_server import RunningServer
+from tests.scenarios.api.running_server import RunningServer
 
 from hrm.api.accounts import Accounts
 from hrm.api.settings import ApiSettings

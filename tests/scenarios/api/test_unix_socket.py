@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from running_server import RunningServer
+from tests.scenarios.api.running_server import RunningServer
 
 from hrm.api import peers
 from hrm.api.accounts import Accounts, name_in_system

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from darknet_photos import darknet_photos
+from tests.scenarios.detect.darknet_photos import darknet_photos
 from PIL import Image
 
 from hrm.detect import Detector

@@ -74,7 +74,7 @@ def test_it_leaves_when_nothing_runs_and_nobody_came(state_dir: Path) -> None:
 
 
 def test_it_stays_while_something_runs_though_nobody_is_there(state_dir: Path) -> None:
-    assert start(state_dir, "--idle-s=0.05") == 0
+    assert start(state_dir, "--idle-s=0.5") == 0
     caller = Caller(state_dir)
     caller.say({"op": "hello"})
     caller.hear()

@@ -8,7 +8,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from store_rows import opened, submission, task
+from tests.scenarios.store.store_rows import opened, submission, task
 
 
 async def main(directory: Path, tasks: int) -> None:

@@ -11,7 +11,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from store_rows import opened, submission
+from tests.scenarios.store.store_rows import opened, submission
 
 from hrm.model.errors import StoreError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from store_rows import HeldDisk, application, event, opened, submission, task
+from tests.scenarios.store.store_rows import HeldDisk, application, event, opened, submission, task
 
 from hrm.model.errors import InvariantBroken, StoreError
 from hrm.model.states import ApplicationState, TaskState

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from store_rows import application, container, event, opened, submission, task
+from tests.scenarios.store.store_rows import application, container, event, opened, submission, task
 
 from hrm.model.errors import StoreError
 from hrm.model.states import ApplicationState, AttemptState, ContainerState

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from store_rows import FailingDisk, SickDisk, application, opened, submission, task
+from tests.scenarios.store.store_rows import FailingDisk, SickDisk, application, opened, submission, task
 
 from hrm.model.errors import StoreError
 from hrm.model.states import ApplicationState, TaskState

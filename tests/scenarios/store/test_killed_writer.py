@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from store_rows import opened
+from tests.scenarios.store.store_rows import opened
 
 TASKS_PER_BATCH = 5
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from store_rows import opened
+from tests.scenarios.store.store_rows import opened
 
 from hrm.model.states import ApplicationState, NodeState
 from hrm.rm.records import NodeRow

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from store_rows import application, opened, submission, task
+from tests.scenarios.store.store_rows import application, opened, submission, task
 
 from hrm.model.errors import StoreError
 from hrm.rm.store import database, open_store

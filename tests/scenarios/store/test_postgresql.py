@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_rows import application, container, event, submission, task
+from tests.scenarios.store.store_rows import application, container, event, submission, task
 
 from hrm.model.errors import StoreError
 from hrm.model.resources import Resources

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from store_rows import application, container, event, opened, submission, task
+from tests.scenarios.store.store_rows import application, container, event, opened, submission, task
 
 from hrm.model.errors import StoreError
 from hrm.model.resources import Resources

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from cli_fakes import FakeClient
+from tests.unit.cli.cli_fakes import FakeClient
 
 from hrm.cli import connect, main, selectors
 from hrm.model.errors import NoServer

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from cli_fakes import FakeClient, app_id, application, attempt, queue_report
+from tests.unit.cli.cli_fakes import FakeClient, app_id, application, attempt, queue_report
 
 from hrm.cli.output import fitted
 from hrm.model.reports import Explanation

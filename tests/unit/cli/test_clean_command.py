@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_fakes import FakeClient, clean_report
+from tests.unit.cli.cli_fakes import FakeClient, clean_report
 
 from hrm.cli import clean as clean_module
 

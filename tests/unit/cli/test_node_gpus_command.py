@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli_fakes import FakeClient, attempt, node_report
+from tests.unit.cli.cli_fakes import FakeClient, attempt, node_report
 
 from hrm.model.devices import DeviceProcess, DeviceState
 from hrm.model.reports import DeviceReport

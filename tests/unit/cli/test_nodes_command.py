@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from cli_fakes import FakeClient, node_report
+from tests.unit.cli.cli_fakes import FakeClient, node_report
 
 from hrm.model.states import NodeState
 

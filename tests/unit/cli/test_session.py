@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cli_fakes import FakeClient, app_id, application
+from tests.unit.cli.cli_fakes import FakeClient, app_id, application
 
 from hrm.cli import connect, run
 from hrm.cli.session import Session

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from cli_fakes import FakeClient, app_id, application, task
+from tests.unit.cli.cli_fakes import FakeClient, app_id, application, task
 
 from hrm.model.errors import NoServer, StoreError
 from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from tiny_nets import EVERY_LAYER, HEAD, NET, TinyNet, forward, weights_file
+from tests.unit.detect.tiny_nets import EVERY_LAYER, HEAD, NET, TinyNet, forward, weights_file
 
 from hrm.detect.graph import INPUT_NAME, build_model
 from hrm.detect.weights import read_names, read_weights

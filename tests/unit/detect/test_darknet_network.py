@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_nets import EVERY_LAYER, HEAD, NET
+from tests.unit.detect.tiny_nets import EVERY_LAYER, HEAD, NET
 
 from hrm.detect.network import Convolutional, MaxPool, Route, Shape, Upsample, Yolo, parse_network, read_network
 from hrm.model.errors import InvalidInput

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_nets import TinyNet
+from tests.unit.detect.tiny_nets import TinyNet
 
 from hrm.detect.job import collect, detection_job, discard, manifest_path
 from hrm.detect.worker import main, run_share

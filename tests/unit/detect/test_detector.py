@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_nets import HEAD, NET, TinyNet
+from tests.unit.detect.tiny_nets import HEAD, NET, TinyNet
 
 from hrm.detect import Detection, Detector
 from hrm.detect.detector import granted_threads

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from loopback_index import ARCHIVE, FILES, LoopbackIndex, catalogue, good_sdist, sdist, serve
+from tests.unit.detect.loopback_index import ARCHIVE, FILES, LoopbackIndex, catalogue, good_sdist, sdist, serve
 
 from hrm.detect.index import IndexSettings, IndexUnavailable
 from hrm.detect.models import ModelFiles, find_model, list_models

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from gpu_machines import FAKE_NVML, RECORDING, recorded
+from tests.unit.nm.gpu_machines import FAKE_NVML, RECORDING, recorded
 from hypothesis import given
 from hypothesis import strategies as st
 

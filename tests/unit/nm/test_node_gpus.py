@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gpu_machines import FIRST, SECOND, recorded
+from tests.unit.nm.gpu_machines import FIRST, SECOND, recorded
 
 from hrm.model.devices import DeviceProcess, DeviceState
 from hrm.nm.gpus.allow_list import Entry, NoSuchGpu, check

@@ -11,7 +11,7 @@ from typing import Any
 
 import pynvml
 import pytest
-from gpu_machines import FIRST, SECOND, fake_pynvml, machine, recorded
+from tests.unit.nm.gpu_machines import FIRST, SECOND, fake_pynvml, machine, recorded
 
 from hrm.nm.gpus import nvml
 from hrm.nm.gpus.reading import Failure, GpuProcess, Reading
