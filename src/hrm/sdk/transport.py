@@ -240,9 +240,10 @@ class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self._path = path
+        self._timeout_s = timeout_s
 
     def connect(self) -> None:
-        self.sock = sockets.connect(self._path, timeout_s=self.timeout or 0.0)
+        self.sock = sockets.connect(self._path, timeout_s=self._timeout_s)
 
 
 def _encoded(body: Any) -> bytes:
