@@ -42,6 +42,7 @@ from hrm.model.reports import ReloadReport
 from hrm.nm.gpus.allow_list import NoSuchGpu
 from hrm.nm.gpus.discovery import choose_probe, discover
 from hrm.nm.shepherd import faults
+from hrm.nm.shepherd.notify import tell_service_manager
 from hrm.rm.event_log import EventLog
 from hrm.rm.listener import PATIENCE_S, Listener
 from hrm.rm.manager import ResourceManager
@@ -70,6 +71,8 @@ class Options:
     virtual_gpus: int | None = None
     #: Wins over ``node.isolation``.
     isolation: IsolationMode | None = None
+    #: A service manager starts the shepherd, in a place where it outlives this server: it is waited for.
+    external_shepherd: bool = False
 
 
 class _Uvicorn(uvicorn.Server):
@@ -116,7 +119,7 @@ async def _serve(
     address: str,
     lock: HomeLock,
 ) -> None:
-    looking = asyncio.create_task(_engine(home, config, config_path))
+    looking = asyncio.create_task(_engine(home, config, config_path, may_start_shepherd=not options.external_shepherd))
     loaded = await store.load()
     engine = await looking
     events = EventLog(cluster_timestamp=store.cluster_timestamp, next_seq=loaded.next_event_seq, read=store.events)
@@ -174,6 +177,7 @@ async def _serve(
         async with _http(app, _api_settings(config), [listening, _listen_for_users(home)]) as http:
             _write_server_file(home, address, options)
             log.info("ready", address=address, home=str(home.path), pid=os.getpid())
+            tell_service_manager("READY=1")
             gc.collect()
             gc.freeze()
             # A look at every object holds the loop for 50 ms and more with 10,000 containers. Cycles die young here.
@@ -182,6 +186,7 @@ async def _serve(
             try:
                 await _until_told(stopping, http, service, manager, listener, config, ephemeral=options.ephemeral)
             finally:
+                tell_service_manager("STOPPING=1")
                 keeping.cancel()
                 home.socket_file.unlink(missing_ok=True)
                 home.server_file.unlink(missing_ok=True)
@@ -191,7 +196,9 @@ async def _serve(
         log.info("ended", home=str(home.path))
 
 
-async def _engine(home: Home, config: HrmConfig, config_path: Path | None) -> EmbeddedEngine:
+async def _engine(
+    home: Home, config: HrmConfig, config_path: Path | None, *, may_start_shepherd: bool
+) -> EmbeddedEngine:
     """This machine with its GPUs. Raises InvalidInput where the configuration lends one that is not there."""
     node = config.node
     probe = choose_probe(node.gpu_devices, virtual=node.virtual_gpus)
@@ -210,6 +217,7 @@ async def _engine(home: Home, config: HrmConfig, config_path: Path | None) -> Em
         probe=probe,
         keep=config.retention.on_nodes,
         isolation=node.isolation,
+        may_start_shepherd=may_start_shepherd,
     )
 
 
@@ -336,6 +344,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one")
     parser.add_argument("--virtual-gpus", type=int, metavar="N", help="lend N GPUs that do no arithmetic")
     parser.add_argument("--isolation", type=IsolationMode, choices=list(IsolationMode), help="what is enforced")
+    parser.add_argument("--external-shepherd", action="store_true", help="wait for a shepherd that others start")
     parser.add_argument("--ephemeral", action="store_true", help="leave when there has been nothing to do for a while")
     options = Options(**vars(parser.parse_args(arguments)))
     _configure_log()

@@ -226,7 +226,7 @@ def lines_with(pattern: re.Pattern[str]) -> list[str]:
     ]
 
 
-_DOTTED = re.compile(r"`(hrm(?:\.(?!(?:yaml|db|sock)\b)[A-Za-z_]\w*)+)")
+_DOTTED = re.compile(r"`(hrm(?:\.(?!(?:yaml|db|sock|service|slice)\b)[A-Za-z_]\w*)+)")
 _PATH = re.compile(r"`((?:src|tests|docs|benches|examples)/[\w./-]*)`")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 

@@ -35,6 +35,7 @@ COMMANDS = (
     Entry("down", "Server", "Stop the server; containers go on.", "hrm.cli.server:down"),
     Entry("clean", "Server", "Clear away what is over.", "hrm.cli.clean:clean"),
     Entry("status", "Server", "Show the server.", "hrm.cli.server:status"),
+    Entry("service", "Server", "Have systemd run the server.", "hrm.cli.service:app"),
     Entry("config", "Server", "Write, show or check the configuration.", "hrm.cli.config:app"),
     Entry("token", "Server", "Make tokens for users.", "hrm.cli.token:app"),
     Entry("demo", "Try", "Show what HRM does.", "hrm.cli.demo:demo"),

@@ -29,6 +29,7 @@ class EmbeddedEngine:
 
     ``node`` says what it lends besides ``gpus``, whose devices are added. ``probe`` tells how they do; it is asked
     every ``gpu_interval_s``. ``keep`` bounds what stays of ended containers where nobody asks to `clean`.
+    ``may_start_shepherd`` is False where a service manager does.
     """
 
     name = "embedded"
@@ -44,6 +45,7 @@ class EmbeddedEngine:
         gpu_interval_s: float = GPU_INTERVAL_S,
         keep: CleanPolicy | None = None,
         isolation: IsolationSettings | None = None,
+        may_start_shepherd: bool = True,
     ) -> None:
         self._node = node
         self._gpus = gpus or NodeGpus()
@@ -56,6 +58,7 @@ class EmbeddedEngine:
             gpu_interval_s=gpu_interval_s,
             keep=keep,
             isolation=isolation,
+            may_start_shepherd=may_start_shepherd,
         )
 
     async def start(self, listener: EngineListener) -> None:

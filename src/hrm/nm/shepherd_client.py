@@ -30,9 +30,15 @@ class ShepherdClient:
     connection ends without `close`.
     """
 
-    def __init__(self, state_dir: Path, *, isolation: IsolationMode = IsolationMode.NONE) -> None:
-        """``isolation`` tells the shepherd whether to have cgroups ready."""
+    def __init__(
+        self, state_dir: Path, *, isolation: IsolationMode = IsolationMode.NONE, may_start: bool = True
+    ) -> None:
+        """``isolation`` tells the shepherd whether to have cgroups ready.
+
+        ``may_start`` is False where a service manager starts it: then it is waited for.
+        """
         self._state_dir = state_dir
+        self._may_start = may_start
         self._isolation = isolation
         self._transport: asyncio.Transport | None = None
         #: Launches of this turn of the loop.
@@ -59,9 +65,11 @@ class ShepherdClient:
                 if loop.time() > deadline:
                     raise ClusterError(
                         f"the shepherd of {self._state_dir} does not answer: {error}",
-                        next_step=f"see {self._state_dir / records.LOG}",
+                        next_step=f"see {self._state_dir / records.LOG}"
+                        if self._may_start
+                        else "the service manager should have started it: `hrm service status`",
                     ) from None
-            if not await self._start():
+            if not (self._may_start and await self._start()):
                 await asyncio.sleep(_RETRY_S)
 
     async def _greet(self, on_greeting: OnMessage, on_news: OnMessage, on_lost: Callable[[], None]) -> None:
@@ -87,7 +95,8 @@ class ShepherdClient:
         try:
             # Through the descriptor of its folder, because a socket's name has room for 107 bytes only.
             path = f"/proc/self/fd/{folder}/{records.SOCKET}"
-            transport, connection = await loop.create_unix_connection(lambda: _Connection(self._isolation, greeted, on_news, lost), path
+            transport, connection = await loop.create_unix_connection(
+                lambda: _Connection(self._isolation, greeted, on_news, lost), path
             )
         finally:
             os.close(folder)

@@ -2,7 +2,7 @@
 
 Returns when it is ready to be talked to (exit 0; it goes on in the background, in a session of its own), when another
 one holds the directory (exit 3), or when it cannot start (exit 1, why on stderr). With ``--foreground`` it stays, for
-a service manager. ``--idle-s`` is how long it stays with nobody connected and nothing running.
+a service manager. ``--idle-s`` is how long it stays with nobody connected and nothing running (inf: for ever).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from hrm.nm.shepherd.herd import Herd
 from hrm.nm.shepherd.journal import log
 from hrm.nm.shepherd.lock import StateLock
 from hrm.nm.shepherd.loop import Loop
+from hrm.nm.shepherd.notify import tell_service_manager
 from hrm.nm.shepherd.recovery import recover
 from hrm.nm.shepherd.server import IDLE_S, Server
 from hrm.nm.shepherd.strays import end_predecessors, end_strays
@@ -70,6 +71,7 @@ def main(arguments: list[str]) -> int:
     recover(herd)
     end_strays(herd, lock.folder, left)
     server.listen()
+    tell_service_manager("READY=1")
     if ready_fd >= 0:
         os.write(ready_fd, b"\n")
         os.close(ready_fd)

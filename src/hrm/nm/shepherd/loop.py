@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 READABLE = select.EPOLLIN
 EDGE = select.EPOLLET
+#: The kernel takes no more than 24 days.
+_LONGEST_SLEEP_S = 86_400.0
 
 
 class Loop:
@@ -64,7 +66,7 @@ class Loop:
         if self.busy:
             timeout_s = 0.0
         elif self._timers:
-            timeout_s = max(0.0, self._timers[0][0] - time.monotonic())
+            timeout_s = min(_LONGEST_SLEEP_S, max(0.0, self._timers[0][0] - time.monotonic()))
         for fd, events in self._epoll.poll(timeout_s, 64):
             # One handler of this turn may have closed another's.
             if handler := self._handlers.get(fd):
