@@ -6,7 +6,7 @@ import asyncio
 import os
 import pwd
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,7 @@ def look_up(name: str) -> Account:
 class Accounts:
     """Remembers for a while who was looked up."""
 
-    def __init__(self, find: Callable[[str], Account] = look_up) -> None:
-        self._find = find
+    def __init__(self) -> None:
         self._known: dict[str, tuple[float, Account]] = {}
 
     def unknown(self, names: Collection[str]) -> set[str]:
@@ -74,7 +73,7 @@ class Accounts:
 
     async def learn(self, names: Collection[str]) -> None:
         for name in names:
-            self._known[name] = time.monotonic(), await asyncio.to_thread(self._find, name)
+            self._known[name] = time.monotonic(), await asyncio.to_thread(look_up, name)
 
     def get(self, name: str) -> Account:
         """One that was learnt."""

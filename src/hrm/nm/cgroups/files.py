@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from hrm.nm.cgroups import device_filter
+
 #: Longest of the files that are read here; lists of processes are read to their end.
 _READ_BYTES = 1 << 16
 
@@ -58,6 +60,18 @@ class Files:
         """Names of the cgroups right below."""
         with os.scandir(path) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+    # The one thing about cgroups that is no file
+
+    def load_filter(self, instructions: bytes) -> int:
+        """See `device_filter`."""
+        return device_filter.load(instructions)
+
+    def attach_filter(self, cgroup_fd: int, program_fd: int) -> None:
+        device_filter.attach(cgroup_fd, program_fd)
+
+    def detach_filter(self, cgroup_fd: int, program_fd: int) -> None:
+        device_filter.detach(cgroup_fd, program_fd)
 
     def counters(self, path: str) -> dict[str, int]:
         """A file of lines ``name number``."""

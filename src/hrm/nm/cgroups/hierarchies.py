@@ -33,11 +33,11 @@ def find_hierarchies(mountinfo: str, own_cgroups: str) -> list[Hierarchy]:
     """
     paths: dict[str, str] = {}
     for line in own_cgroups.splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        for controller in controllers.split(","):
-            # Version 2's line names none.
-            paths[controller] = path
+        number, found, rest = line.partition(":")
+        controllers, also_found, path = rest.partition(":")
+        if found and also_found and number.isdigit():
+            # Version 2's line names no controller.
+            paths.update(dict.fromkeys(controllers.split(","), path))
     found = []
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")

@@ -61,6 +61,7 @@ def find(
             continue
         trees.append(tree)
         held.update(dict.fromkeys(tree.resources, hierarchy.name))
+        why.update((name, f"{hierarchy.name}: {reason}") for name, reason in tree.refused.items())
     if not held:
         for tree in trees:
             tree.close()
@@ -109,4 +110,9 @@ def _open(hierarchy: Hierarchy, key: str, files: Files, bases: Sequence[str], wa
                 # It may never have been made.
                 continue
     assert last is not None
+    if hierarchy.version == 2 and wanted > {"devices"}:
+        # The filter of devices needs nothing handed on.
+        tree = _open(hierarchy, key, files, bases, {"devices"})
+        tree.refused.update(dict.fromkeys(wanted - {"devices"}, last.strerror or str(last)))
+        return tree
     raise last

@@ -8,6 +8,7 @@ any more (a file left in ``/dev/shm`` is); else it is removed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -88,12 +89,14 @@ class Pool:
             new = not self._free
             slot = self._make() if new else self._free.pop()
             try:
+                if not self._anchor.exists(slot.name):
+                    raise FileNotFoundError(errno.ENOENT, "somebody removed it", self._anchor.path(slot.name))
                 self._set(slot, Applied(limits, self._denied_majors()))
             except OSError:
                 self._discard(slot)
                 if new:
                     raise
-                # Perhaps what is left over from before is in the way.
+                # Somebody removed it, or what is left over from before is in the way.
                 continue
             self._used[slot.name] = slot
             return slot
@@ -153,6 +156,7 @@ class Pool:
         slot = Slot(str(self._last))
         try:
             for tree in self.trees:
+                tree.files.make(tree.base)
                 tree.make(slot.name)
             if self._memory:
                 slot.oom_fd = self._memory.watch_oom(slot.name)

@@ -31,12 +31,17 @@ class Tree:
         self.files = files
         #: What it keeps to a limit: memory, cpus, processes, devices, io.
         self.resources: set[str] = set()
+        #: Why not the others that were wanted.
+        self.refused: dict[str, str] = {}
 
     def path(self, name: str) -> str:
         return f"{self.base}/{name}"
 
     def open(self, wanted: set[str]) -> None:
-        """Make the base and find out which of ``wanted`` (resources) can be held here."""
+        """Make the base and find out which of ``wanted`` (resources) can be held here.
+
+        Raises OSError where none can, and where another place in the hierarchy may do better.
+        """
         raise NotImplementedError
 
     def make(self, name: str) -> None:
@@ -50,6 +55,9 @@ class Tree:
     def close(self) -> None:
         """Remove the base, which must be empty."""
         self.files.remove(self.base)
+
+    def exists(self, name: str) -> bool:
+        return self.files.exists(self.path(name))
 
     def apply(self, name: str, before: Applied | None, now: Applied) -> None:
         """Set what differs; ``before`` is None iff the slot is new."""

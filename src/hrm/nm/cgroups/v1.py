@@ -28,8 +28,9 @@ class TreeV1(Tree):
         self.resources = {name for name in wanted if _CONTROLLERS[name] in mounted}
         self._has_swap_limit = self.files.exists(f"{self.base}/memory.memsw.limit_in_bytes")
         self._io_weight = next((name for name in _IO_WEIGHTS if self.files.exists(f"{self.base}/{name}")), "")
-        if not self._io_weight:
+        if not self._io_weight and "io" in self.resources:
             self.resources.discard("io")
+            self.refused["io"] = "the kernel has no weights for it"
 
     @property
     def freezes(self) -> bool:

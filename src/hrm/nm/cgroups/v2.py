@@ -45,11 +45,17 @@ class TreeV2(Tree):
             self._hand_on(own, controllers)
             self.resources = {name for name in wanted if _CONTROLLERS.get(name) in controllers}
             self._io_weight = next((name for name in _IO_WEIGHTS if self.files.exists(f"{self.base}/{name}")), "")
-            if not self._io_weight:
+            if not self._io_weight and "io" in self.resources:
                 self.resources.discard("io")
+                self.refused["io"] = "the kernel has no weights for it"
         if "devices" in wanted:
-            os.close(device_filter.load(device_filter.program((), ())))
-            self.resources.add("devices")
+            try:
+                os.close(self._load(((), ())))
+                self.resources.add("devices")
+            except OSError as error:
+                self.refused["devices"] = f"eBPF: {error.strerror}"
+        if not self.resources:
+            raise OSError(errno.EPERM, "; ".join(self.refused.values()) or "none of its controllers is handed on")
 
     def _hand_on(self, own: str, controllers: set[str]) -> None:
         above = os.path.dirname(self.base)
@@ -134,22 +140,27 @@ class TreeV2(Tree):
             was = (before.denied_majors, before.limits.devices) if before else None
             if rules != was:
                 # The new one first: what a slot may open is never more than what both allow.
-                device_filter.attach(self._fds[name], self._program(rules))
+                self.files.attach_filter(self._fds[name], self._program(rules))
                 if was is not None:
-                    device_filter.detach(self._fds[name], self._program(was))
+                    self.files.detach_filter(self._fds[name], self._program(was))
 
     def _program(self, rules: _Rules) -> int:
         """There are as many as there are ways to lend the node's GPUs; each is loaded once."""
         if rules not in self._programs:
-            self._programs[rules] = device_filter.load(device_filter.program(*rules))
+            self._programs[rules] = self._load(rules)
         return self._programs[rules]
+
+    def _load(self, rules: _Rules) -> int:
+        return self.files.load_filter(device_filter.program(*rules))
 
     def oom_kills(self, name: str) -> int:
         return self.files.counters(f"{self.path(name)}/memory.events").get("oom_kill", 0)
 
     def peak_mib(self, name: str) -> int:
-        # Counted since the slot was made, so perhaps that of an earlier container with a higher limit.
-        return mib_of(self.files.read(f"{self.path(name)}/memory.peak"))
+        # Counted since the slot was made, so perhaps that of an earlier container with a higher limit. Linux before
+        # 5.19 does not count it; what ran out of memory has used all of it.
+        peak = f"{self.path(name)}/memory.peak"
+        return mib_of(self.files.read(peak if self.files.exists(peak) else f"{self.path(name)}/memory.max"))
 
     def left_over_bytes(self, name: str) -> int:
         path = self.path(name)
