@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ _log = structlog.get_logger(__name__)
 _PAUSE_S = 0.001
 #: How long the record of an acknowledged end stays at least: a launch that is told twice comes within that time.
 RECORD_AGE_S = 3600.0
+FORGET_BUDGET_S = 60.0
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Cleaner:
         self._turn = threading.Lock()
         #: What directories hold that nobody writes to any more, by container id: worked out once.
         self._sizes: dict[str, int] = {}
+        self._closing = False
 
     def clean(self, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float) -> Freed:
         """Clear away what is beyond ``policy``, but nothing of the applications in ``spare``.
@@ -53,7 +55,7 @@ class Cleaner:
         With ``dry_run`` only say what that would be. It ends after ``budget_s``, then with ``more`` to do. Raises
         OSError if the node's directory cannot be read.
         """
-        until = time.monotonic() + budget_s
+        stop = self._after(budget_s)
         with self._turn:
             scratch, logs = self._scratch(), self._logs()
             # Looked at after the directories: what has one has its claim, and a claim goes on from here to there.
@@ -74,18 +76,18 @@ class Cleaner:
                 freed += Freed(scratch=1, scratch_bytes=self._size(left))
                 if not dry_run:
                     self._remove_scratch(left.container_id)
-                if time.monotonic() > until:
+                if stop():
                     return freed + Freed(more=True)
             for left in self._beyond(filter(over, logs), now, policy.logs_age_s, policy.logs_bytes):
                 freed += Freed(logs=1, logs_bytes=left.bytes)
                 if not dry_run:
                     self._remove_logs(left)
-                if time.monotonic() > until:
+                if stop():
                     return freed + Freed(more=True)
             if not dry_run:
                 if policy.logs_age_s is not None:
                     self._remove_records(ended_at, older_than=now - max(RECORD_AGE_S, policy.logs_age_s), spared=spared)
-                freed += Freed(more=not self._trash.empty(until=until))
+                freed += Freed(more=not self._trash.empty(stop=stop))
             return freed
 
     def forget(self, container_ids: Iterable[str]) -> None:
@@ -94,13 +96,25 @@ class Cleaner:
         with self._turn:
             wanted -= self._names(records.RUNNING)
             wanted -= self._names(records.ENDED)
+            stop = self._after(FORGET_BUDGET_S)
             for at, container_id in enumerate(sorted(wanted)):
+                if stop():
+                    # What stays is old one day.
+                    return
                 self._remove_scratch(container_id)
                 for stream in records.STREAMS:
                     self._unlink(records.LOGS, f"{container_id}.{stream}")
                 self._unlink(records.EXITS, container_id)
                 _breathe(at)
-            self._trash.empty(until=time.monotonic() + 60.0)
+            self._trash.empty(stop=stop)
+
+    def close(self) -> None:
+        """Come to an end soon, whatever is being done: who waits for the threads must not wait for a disk."""
+        self._closing = True
+
+    def _after(self, budget_s: float) -> Callable[[], bool]:
+        until = time.monotonic() + budget_s
+        return lambda: self._closing or time.monotonic() > until
 
     # What there is
 
@@ -173,7 +187,8 @@ class Cleaner:
 
     def _size(self, left: _Left) -> int:
         if left.container_id not in self._sizes:
-            self._sizes[left.container_id] = tree_bytes(self._state_dir / records.CONTAINERS / left.container_id)
+            home = self._state_dir / records.CONTAINERS / left.container_id
+            self._sizes[left.container_id] = tree_bytes(home, lambda: self._closing)
         left.bytes = self._sizes[left.container_id]
         return left.bytes
 

@@ -149,6 +149,7 @@ class NodeManager:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._inputs.close_all()
         self._client.close()
+        self._cleaner.close()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -313,7 +314,8 @@ class NodeManager:
                 except ClusterError as error:
                     _log.error(error.message)
                 else:
-                    _log.info("cleared up unasked", scratch=freed.scratch, logs=freed.logs)
+                    if freed.scratch or freed.logs:
+                        _log.info("cleared up unasked", scratch=freed.scratch, logs=freed.logs)
 
     def close_stdin(self, container_id: str) -> None:
         self._inputs.close(container_id)

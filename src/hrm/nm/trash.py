@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -36,8 +36,8 @@ class Trash:
         with opened(self._state_dir / folder) as folder_fd, self._opened() as trash_fd:
             self._move(folder_fd, name, trash_fd)
 
-    def empty(self, *, until: float) -> bool:
-        """Delete what is here; False if ``until`` (monotonic clock) came before the end.
+    def empty(self, *, stop: Callable[[], bool]) -> bool:
+        """Delete what is here; False if ``stop`` said to leave it before the end.
 
         What cannot be deleted, such as a place where something is mounted, stays, and is tried again next time.
         """
@@ -46,9 +46,9 @@ class Trash:
             stuck: set[str] = set()
             while names := [name for name in os.listdir(trash_fd) if name not in stuck]:
                 for name in names:
-                    if time.monotonic() > until:
+                    if stop():
                         return False
-                    if not self._take_apart(trash_fd, name, device, until):
+                    if not self._take_apart(trash_fd, name, device, stop):
                         stuck.add(name)
             return True
 
@@ -56,7 +56,7 @@ class Trash:
         (self._state_dir / FOLDER).mkdir(mode=0o700, exist_ok=True)
         return opened(self._state_dir / FOLDER)
 
-    def _take_apart(self, trash_fd: int, name: str, device: int, until: float) -> bool:
+    def _take_apart(self, trash_fd: int, name: str, device: int, stop: Callable[[], bool]) -> bool:
         """Delete its files, move its directories up to here, and delete it if it is empty then. False if it stays."""
         try:
             fd = _open_directory(trash_fd, name)
@@ -73,7 +73,7 @@ class Trash:
                 gone = 0
                 for entry in batch:
                     self._breathe()
-                    if time.monotonic() > until:
+                    if stop():
                         # It is gone on with next time.
                         return True
                     try:
@@ -129,10 +129,13 @@ def opened(directory: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def tree_bytes(path: Path) -> int:
-    """Bytes on disk of a directory and all below it, links not followed; what cannot be looked at counts nothing."""
+def tree_bytes(path: Path, stop: Callable[[], bool] = lambda: False) -> int:
+    """Bytes on disk of a directory and all below it, links not followed; what cannot be looked at counts nothing.
+
+    Less than that if ``stop`` said to leave it.
+    """
     total, looked, unseen = 0, 0, [str(path)]
-    while unseen:
+    while unseen and not stop():
         try:
             with os.scandir(unseen.pop()) as entries:
                 for entry in entries:

@@ -59,6 +59,8 @@ class FakeContainer:
 
 @dataclass(slots=True)
 class FakeNode:
+    """A machine, and all that was ever played on it."""
+
     spec: NodeSpec
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     processes: Processes = field(default_factory=Processes)

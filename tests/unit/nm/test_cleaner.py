@@ -194,3 +194,14 @@ def test_what_runs_or_is_not_acknowledged_cannot_be_forgotten(node: Node, state:
     node.cleaner.forget([name])
 
     assert node.everything == before
+
+
+def test_when_the_node_ends_cleaning_comes_to_an_end_soon(node: Node) -> None:
+    for seq in range(5):
+        node.container(seq, days=3, log=10, scratch=10)
+    node.cleaner.close()
+
+    freed = node.clean(logs_age_s=DAY_S, scratch_age_s=DAY_S)
+
+    assert freed.more
+    assert freed.scratch <= 1
