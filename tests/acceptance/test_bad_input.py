@@ -8,9 +8,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tests.acceptance.conftest import Hrm
 
 from hrm.testing import eventually
+from tests.acceptance.conftest import Hrm
 
 
 @pytest.mark.parametrize(

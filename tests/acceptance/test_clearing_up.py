@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.acceptance.conftest import Hrm
-
 from hrm.testing import eventually
+from tests.acceptance.conftest import Hrm
 
 
 def entries(folder: Path) -> list[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.acceptance.conftest import Hrm
-
 from hrm.demo import measured_percent
 from hrm.model.reports import TaskAttemptReport
 from hrm.testing import eventually
+from tests.acceptance.conftest import Hrm
 
 WINDOW_S = 6.0
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pynvml
 import pytest
-from tests.acceptance.conftest import CONFIGURATION, Hrm, Result
 
 from hrm.nm.gpus.probe import has_nvidia_hardware
 from hrm.testing import eventually
+from tests.acceptance.conftest import CONFIGURATION, Hrm, Result
 
 FAKE_NVML = Path(__file__).parents[1] / "fake_nvml"
 FIRST = "GPU-20fbec52-8c31-118f-52a7-8678af956128"

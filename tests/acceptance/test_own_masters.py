@@ -7,9 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.acceptance.conftest import Hrm
-
 from hrm.testing import eventually
+from tests.acceptance.conftest import Hrm
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_master.py"
 #: Runs one command that waits for a file, and says how it ended.

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.acceptance.conftest import DEADLINE_S, HRM, Hrm
 
 from hrm.testing import eventually
+from tests.acceptance.conftest import DEADLINE_S, HRM, Hrm
 
 
 def test_it_prints_what_the_command_prints_and_exits_as_it_does(up: Hrm) -> None:

@@ -8,9 +8,8 @@ import signal
 import socket
 import stat
 
-from tests.acceptance.conftest import Hrm
-
 from hrm.testing import eventually
+from tests.acceptance.conftest import Hrm
 
 
 def test_up_returns_when_ready_and_status_says_where(hrm: Hrm) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.acceptance.conftest import Hrm, hrm_home
 
 from hrm.model.errors import Forbidden, NoServer
 from hrm.model.jobs import JobSpec, TaskGroupSpec
@@ -18,6 +17,7 @@ from hrm.model.resources import Resources
 from hrm.sdk.client import Client
 from hrm.testing import eventually
 from hrm.testing.other_user import OtherUser
+from tests.acceptance.conftest import Hrm, hrm_home
 
 pytestmark = pytest.mark.root
 SECRET = "not-for-other-users"

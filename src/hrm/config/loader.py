@@ -99,7 +99,7 @@ def _node(shape: NodeShape) -> NodeConfig:
 
 
 def _isolation(shape: NodeShape) -> IsolationSettings:
-    given = {
+    given: dict[str, Any] = {
         "mode": shape.isolation,
         "strict_cpus": shape.strict_cpus,
         "max_processes": shape.max_processes,

@@ -7,11 +7,11 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from tests.scenarios.api.running_server import TOKENS, RunningServer
 
 from hrm.api.accounts import Accounts
 from hrm.api.native import create_app
@@ -20,6 +20,7 @@ from hrm.model.reports import ReloadReport
 from hrm.sdk.client import Client
 from hrm.testing.accounts import made_up_accounts
 from hrm.testing.facade import FakeFacade
+from tests.scenarios.api.running_server import TOKENS, RunningServer
 
 
 async def reloaded() -> ReloadReport:

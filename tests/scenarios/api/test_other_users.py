@@ -8,7 +8,6 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from tests.scenarios.api.running_server import RunningServer
 
 from hrm.api.accounts import Accounts
 from hrm.api.settings import ApiSettings
@@ -17,6 +16,7 @@ from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.sdk.client import Client
 from hrm.testing import eventually
 from hrm.testing.other_user import OtherUser
+from tests.scenarios.api.running_server import RunningServer
 
 pytestmark = pytest.mark.root
 ECHO = JobSpec(groups=(TaskGroupSpec(command=("echo", "hello")),), stdin=True)

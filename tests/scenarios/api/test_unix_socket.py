@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.scenarios.api.running_server import RunningServer
 
 from hrm.api import peers
 from hrm.api.accounts import Accounts, name_in_system
@@ -17,6 +16,7 @@ from hrm.model.errors import Forbidden, InvalidInput, NoServer, Unauthenticated
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.sdk.attachment import Ended, Output
 from hrm.sdk.client import Client
+from tests.scenarios.api.running_server import RunningServer
 
 ECHO = JobSpec(groups=(TaskGroupSpec(command=("echo", "hello")),), stdin=True)
 TESTER = name_in_system(os.geteuid())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.scenarios.detect.darknet_photos import darknet_photos
 from PIL import Image
 
 from hrm.detect import Detector
 from hrm.detect.models import ModelFiles
 from hrm.detect.photos import sample_photos
+from tests.scenarios.detect.darknet_photos import darknet_photos
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,8 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from tests.scenarios.store.store_rows import opened, submission
-
 from hrm.model.errors import StoreError
+from tests.scenarios.store.store_rows import opened, submission
 
 
 async def main(directory: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.scenarios.store.store_rows import HeldDisk, application, event, opened, submission, task
 
 from hrm.model.errors import InvariantBroken, StoreError
 from hrm.model.states import ApplicationState, TaskState
 from hrm.rm.records import JobRow
+from tests.scenarios.store.store_rows import HeldDisk, application, event, opened, submission, task
 
 
 async def test_what_was_acknowledged_is_there_after_a_new_opening(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.scenarios.store.store_rows import application, container, event, opened, submission, task
 
 from hrm.model.errors import StoreError
 from hrm.model.states import ApplicationState, AttemptState, ContainerState
 from hrm.rm.records import AttemptRow
 from hrm.rm.store import Store
 from hrm.rm.store.deletion import SLICE_ROWS
+from tests.scenarios.store.store_rows import application, container, event, opened, submission, task
 
 
 @pytest.fixture

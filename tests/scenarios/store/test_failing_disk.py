@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.scenarios.store.store_rows import FailingDisk, SickDisk, application, opened, submission, task
 
 from hrm.model.errors import StoreError
 from hrm.model.states import ApplicationState, TaskState
 from hrm.testing import eventually_async
+from tests.scenarios.store.store_rows import FailingDisk, SickDisk, application, opened, submission, task
 
 #: More steps than the story below takes.
 STEPS = 25

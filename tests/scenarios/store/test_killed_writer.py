@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.scenarios.store.store_rows import opened
 
 TASKS_PER_BATCH = 5

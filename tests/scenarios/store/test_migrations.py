@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from tests.scenarios.store.store_rows import opened
 
 from hrm.model.states import ApplicationState, NodeState
 from hrm.rm.records import NodeRow
 from hrm.rm.store import Store
 from hrm.rm.store.migrations import upgrade
+from tests.scenarios.store.store_rows import opened
 
 
 @asynccontextmanager

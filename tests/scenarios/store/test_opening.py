@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.scenarios.store.store_rows import application, opened, submission, task
 
 from hrm.model.errors import StoreError
 from hrm.rm.store import database, open_store
+from tests.scenarios.store.store_rows import application, opened, submission, task
 
 
 def close(store: object) -> None:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.scenarios.store.store_rows import application, container, event, submission, task
 
 from hrm.model.errors import StoreError
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, ContainerState, TaskState
 from hrm.rm.store import open_store
+from tests.scenarios.store.store_rows import application, container, event, submission, task
 
 pytestmark = pytest.mark.real
 

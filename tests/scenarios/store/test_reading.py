@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.scenarios.store.store_rows import application, container, event, opened, submission, task
 
 from hrm.model.errors import StoreError
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
 from hrm.rm.records import AttemptRow, NodeRow
 from hrm.rm.store import HistoryRow, Store
+from tests.scenarios.store.store_rows import application, container, event, opened, submission, task
 
 
 @pytest.fixture

@@ -232,9 +232,7 @@ class FakeClient:
     def nodes(self) -> list[NodeReport]:
         return self.node_reports
 
-    def clean(
-        self, kinds: Sequence[str], *, older_than_s: float | None = None, dry_run: bool = False
-    ) -> CleanReport:
+    def clean(self, kinds: Sequence[str], *, older_than_s: float | None = None, dry_run: bool = False) -> CleanReport:
         self.cleanings.append(([str(kind) for kind in kinds], older_than_s, dry_run))
         reports = self.told if dry_run else self.cleaned
         return replace(reports.pop(0), dry_run=dry_run)

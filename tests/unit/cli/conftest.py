@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from tests.unit.cli.cli_fakes import FakeClient
 
 from hrm.cli import connect, main, selectors
 from hrm.model.errors import NoServer
+from tests.unit.cli.cli_fakes import FakeClient
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import json
 
 import pytest
 import yaml
-from tests.unit.cli.cli_fakes import FakeClient, app_id, application, attempt, queue_report
 
 from hrm.cli.output import fitted
 from hrm.model.reports import Explanation
 from hrm.model.states import ApplicationState
 from hrm.model.units import LARGEST
+from tests.unit.cli.cli_fakes import FakeClient, app_id, application, attempt, queue_report
 
 PS_FIELDS = {
     "application_id", "name", "user", "queue", "state", "tasks_total", "tasks_running", "tasks_succeeded",

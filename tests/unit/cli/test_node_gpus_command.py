@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tests.unit.cli.cli_fakes import FakeClient, attempt, node_report
-
 from hrm.model.devices import DeviceProcess, DeviceState
 from hrm.model.reports import DeviceReport
+from tests.unit.cli.cli_fakes import FakeClient, attempt, node_report
 
 CARD = "GeForce RTX 2080 Ti"
 DOCKER = DeviceProcess(pid=12786, name="python", user="ada", memory_mib=1249, within="docker 534917b1443a")

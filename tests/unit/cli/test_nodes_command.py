@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.unit.cli.cli_fakes import FakeClient, node_report
-
 from hrm.model.states import NodeState
+from tests.unit.cli.cli_fakes import FakeClient, node_report
 
 
 def test_a_drained_node_shows_who_drained_it_and_why(hrm, server: FakeClient) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.unit.cli.cli_fakes import FakeClient, app_id, application
 
 from hrm.cli import connect, run
 from hrm.cli.session import Session
@@ -23,6 +22,7 @@ from hrm.model.reports import ApplicationReport, Explanation
 from hrm.model.states import ApplicationState
 from hrm.sdk.attachment import Ended, Output
 from hrm.testing import eventually
+from tests.unit.cli.cli_fakes import FakeClient, app_id, application
 
 DONE = application(1, ApplicationState.FINISHED)
 

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.cli_fakes import FakeClient, app_id, application, task
 
 from hrm.model.errors import NoServer, StoreError
 from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, TaskState
+from tests.unit.cli.cli_fakes import FakeClient, app_id, application, task
 
 
 def only(server: FakeClient) -> JobSpec:

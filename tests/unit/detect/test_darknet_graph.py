@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from tests.unit.detect.tiny_nets import EVERY_LAYER, HEAD, NET, TinyNet, forward, weights_file
 
 from hrm.detect.graph import INPUT_NAME, build_model
 from hrm.detect.weights import read_names, read_weights
 from hrm.model.errors import InvalidInput
+from tests.unit.detect.tiny_nets import EVERY_LAYER, HEAD, NET, TinyNet, forward, weights_file
 
 POOLED = NET.replace("width=16", "width=15").replace("height=16", "height=13")
 

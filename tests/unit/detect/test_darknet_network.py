@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.detect.tiny_nets import EVERY_LAYER, HEAD, NET
 
 from hrm.detect.network import Convolutional, MaxPool, Route, Shape, Upsample, Yolo, parse_network, read_network
 from hrm.model.errors import InvalidInput
+from tests.unit.detect.tiny_nets import EVERY_LAYER, HEAD, NET
 
 CONVOLUTION = "[convolutional]\nfilters=4\nsize=3\nstride=1\npad=1\nactivation=leaky\n"
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.detect.tiny_nets import TinyNet
 
 from hrm.detect.job import collect, detection_job, discard, manifest_path
 from hrm.detect.worker import main, run_share
 from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.jobs import JobSpec
+from tests.unit.detect.tiny_nets import TinyNet
 
 
 @pytest.fixture

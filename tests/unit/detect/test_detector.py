@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.detect.tiny_nets import HEAD, NET, TinyNet
 
 from hrm.detect import Detection, Detector
 from hrm.detect.detector import granted_threads
 from hrm.model.errors import InvalidInput
+from tests.unit.detect.tiny_nets import HEAD, NET, TinyNet
 
 
 def test_files_and_open_pictures_give_the_same(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.unit.detect.loopback_index import ARCHIVE, FILES, LoopbackIndex, catalogue, good_sdist, sdist, serve
 
 from hrm.detect.index import IndexSettings, IndexUnavailable
 from hrm.detect.models import ModelFiles, find_model, list_models
 from hrm.detect.pull import DOWNLOAD_TRIES, WrongFile, pull_model
 from hrm.model.errors import ClusterError, InvalidInput, NotFound
+from tests.unit.detect.loopback_index import ARCHIVE, FILES, LoopbackIndex, catalogue, good_sdist, sdist, serve
 
 GOOD = good_sdist()
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.unit.nm.gpu_machines import FAKE_NVML, RECORDING, recorded
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hrm.nm.gpus.probe import NvmlProbe, has_nvidia_hardware, kernel_module_version
 from hrm.nm.gpus.reading import Failure, GpuProcess, GpuReading, Reading
 from hrm.testing import eventually_async
+from tests.unit.nm.gpu_machines import FAKE_NVML, RECORDING, recorded
 
 
 def python(program: str) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.nm.gpu_machines import FIRST, SECOND, recorded
 
 from hrm.model.devices import DeviceProcess, DeviceState
 from hrm.nm.gpus.allow_list import Entry, NoSuchGpu, check
@@ -14,6 +13,7 @@ from hrm.nm.gpus.discovery import choose_probe, discover
 from hrm.nm.gpus.node_gpus import PATIENCE, NodeGpus
 from hrm.nm.gpus.reading import Failure, GpuReading, Reading
 from hrm.testing.gpus import RecordedProbe, with_gpu, without_gpu
+from tests.unit.nm.gpu_machines import FIRST, SECOND, recorded
 
 MISMATCH = Reading(failure=Failure.MISMATCH, message="RM has detected an NVML/RM version mismatch.")
 LATE = Reading(failure=Failure.TIMEOUT, message="NVML did not answer within 10 s")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pynvml
 import pytest
-from tests.unit.nm.gpu_machines import FIRST, SECOND, fake_pynvml, machine, recorded
 
 from hrm.nm.gpus import nvml
 from hrm.nm.gpus.reading import Failure, GpuProcess, Reading
+from tests.unit.nm.gpu_machines import FIRST, SECOND, fake_pynvml, machine, recorded
 
 Read = Callable[[dict[str, Any]], Reading]
 OLD_DRIVER = [

@@ -33,12 +33,12 @@ def find_hierarchies(mountinfo: str, own_cgroups: str) -> list[Hierarchy]:
     """
     paths: dict[str, str] = {}
     for line in own_cgroups.splitlines():
-        number, found, rest = line.partition(":")
-        controllers, also_found, path = rest.partition(":")
-        if found and also_found and number.isdigit():
+        number, _, rest = line.partition(":")
+        controllers, colon, path = rest.partition(":")
+        if colon and number.isdigit():
             # Version 2's line names no controller.
             paths.update(dict.fromkeys(controllers.split(","), path))
-    found = []
+    found: list[Hierarchy] = []
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()

@@ -98,7 +98,7 @@ def _open(hierarchy: Hierarchy, key: str, files: Files, bases: Sequence[str], wa
     earlier = [base for base in bases if base.startswith(f"{hierarchy.top.rstrip('/')}/") and files.exists(base)]
     # Where our own cgroup will not have any below it, the top may: root's to use on a machine without delegation.
     for base in dict.fromkeys([*earlier, f"{hierarchy.own}/hrm-{key}", f"{hierarchy.top}/hrm-{key}"]):
-        tree = (TreeV1 if hierarchy.version == 1 else TreeV2)(hierarchy, base, files)
+        tree: Tree = (TreeV1 if hierarchy.version == 1 else TreeV2)(hierarchy, base, files)
         try:
             tree.open(wanted)
             return tree

@@ -174,11 +174,11 @@ class Herd:
         ):
             try:
                 remove(path)
-            except FileNotFoundError:
-                pass
             except OSError as error:
-                log(f"{container.id}: cannot take back its claim: {error}")
-                return False
+                # A disk that can only be read refuses to remove what is not there, too.
+                if os.path.lexists(path):
+                    log(f"{container.id}: cannot take back its claim: {error}")
+                    return False
         if container.record_fd >= 0:
             os.close(container.record_fd)
         return True
