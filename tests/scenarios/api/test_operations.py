@@ -13,7 +13,7 @@ from hrm.model.errors import Forbidden, InvalidInput, NotFound
 from hrm.model.states import NodeState
 from hrm.sdk.client import Client
 from hrm.testing.facade import NODE_ID, FakeFacade
-from tests.scenarios.api.conftest import RunningServer
+from tests.scenarios.api.running_server import RunningServer
 
 
 @pytest.fixture
