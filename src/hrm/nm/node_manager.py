@@ -94,6 +94,8 @@ class NodeManager:
     ) -> None:
         self._node_id = node_id
         self._state_dir = state_dir.absolute()
+        #: As text: a path is put together for every launch.
+        self._work_dirs = str(self._state_dir / records.CONTAINERS)
         self._heartbeat_interval_s = heartbeat_interval_s
         self._gpus = gpus or NodeGpus()
         self._probe = probe
@@ -242,7 +244,7 @@ class NodeManager:
                 # The node registered anew while this waited: it was told as lost, or is asked for again.
                 continue
             account = self._accounts.get(spec.user) if self._accounts and spec.user != ROOT else None
-            work_dir = str(self._state_dir / records.CONTAINERS / spec.container_id)
+            work_dir = f"{self._work_dirs}/{spec.container_id}"
             env = container_environment(
                 {**self._base_environment, **account.environment} if account else self._base_environment,
                 spec,
