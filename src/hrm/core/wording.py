@@ -46,4 +46,5 @@ def say_count(number: int, noun: str) -> str:
 
 
 def say_have(number: int) -> str:
+    """The verb that goes with so many of them."""
     return "has" if number == 1 else "have"

@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from hrm.core.invariants import check_invariants
 from hrm.model.containers import ExitReason
 from hrm.model.ids import ContainerId
-from hrm.model.states import ApplicationState, TaskState
+from hrm.model.states import ApplicationState, ContainerState, TaskState
+from hrm.testing import eventually_async
 from hrm.testing.builders import node
 from hrm.testing.lives import Life, Lives, tasks
 
@@ -58,6 +59,7 @@ class LivesMachine(RuleBasedStateMachine):
     @initialize()
     def first_life(self) -> None:
         self.life = self.run(self.lives.begin())
+        self.submit(COMMANDS[0], 3, 1, "default", 1, None, None, False)
 
     # --- what people do
 
@@ -100,38 +102,48 @@ class LivesMachine(RuleBasedStateMachine):
 
     # --- what machines do
 
+    @precondition(lambda self: self.lives.machines.running())
     @rule(number=which, how=st.sampled_from([0, 0, 0, 1, ExitReason.LOST]))
     def a_container_ends(self, number: int, how: int | ExitReason) -> None:
-        if running := self.lives.machines.running():
-            name = running[number % len(running)]
-            if isinstance(how, ExitReason):
-                self.do(self.lives.machines.finish, name, reason=how)
-            else:
-                self.do(self.lives.machines.finish, name, how)
-        self.quiet()
-
-    @rule(node_id=st.sampled_from(NODES))
-    def a_node_is_lost(self, node_id: str) -> None:
-        self.do(self.life.engine.lose_node, node_id)
-        self.quiet()
-
-    @rule(node_id=st.sampled_from(NODES), anew=st.booleans())
-    def a_node_comes_back(self, node_id: str, anew: bool) -> None:
-        if anew:
-            self.do(self.life.engine.restart_node, node_id)
+        running = self.lives.machines.running()
+        name = running[number % len(running)]
+        if isinstance(how, ExitReason):
+            self.do(self.lives.machines.finish, name, reason=how)
         else:
-            self.do(self.life.engine.return_node, node_id)
+            self.do(self.lives.machines.finish, name, how)
+        self.quiet()
+
+    @rule(number=which)
+    def a_node_is_lost(self, number: int) -> None:
+        """One where something runs, if there is one."""
+        machines = [name for name, machine in self.lives.cluster.nodes.items() if machine.connected]
+        if machines:
+            busy = [
+                name for name in machines if any(c.running for c in self.lives.cluster.node(name).containers.values())
+            ]
+            choice = busy or machines
+            self.do(self.life.engine.lose_node, choice[number % len(choice)])
+            self.quiet()
+
+    @rule(number=which, anew=st.booleans())
+    def a_node_comes_back(self, number: int, anew: bool) -> None:
+        """One that was lost, if there is one; else one that only lost its connection."""
+        lost = [name for name, machine in self.lives.cluster.nodes.items() if not machine.connected] or NODES
+        back = self.life.engine.restart_node if anew else self.life.engine.return_node
+        self.do(back, lost[number % len(lost)])
         self.quiet()
 
     @rule(times=st.integers(1, 3))
     def reports_are_repeated(self, times: int) -> None:
         self.life.engine.repeat_reports(times)
 
+    @precondition(lambda self: not self.held)
     @rule()
     def reports_are_held_up(self) -> None:
         self.life.engine.hold_reports()
         self.held = True
 
+    @precondition(lambda self: self.held)
     @rule()
     def reports_arrive(self) -> None:
         self.hear()
@@ -163,8 +175,8 @@ class LivesMachine(RuleBasedStateMachine):
                 doing.append(asyncio.ensure_future(life.service.kill(app, by="bob")))  # type: ignore[arg-type]
             for name in self.lives.machines.running()[:2]:
                 self.lives.machines.finish(name, number % 2)
-            for _ in range(number % 40):
-                await asyncio.sleep(0)
+            # As far as it comes: until the disk is waited for, or nothing moves.
+            await eventually_async(lambda: life.disk.holding or (doing[0].done() and life.manager.turns.idle))
             await life.kill()
             await asyncio.gather(*doing, return_exceptions=True)
 
@@ -200,7 +212,7 @@ class LivesMachine(RuleBasedStateMachine):
         self.books_agree_with_memory()
         self.run(self.disk_agrees_with_memory())
         if not self.held:
-            self.nothing_runs_that_nobody_owns()
+            self.machines_agree_with_memory()
         self.run(self.no_task_succeeds_twice())
 
     def books_agree_with_memory(self) -> None:
@@ -214,6 +226,8 @@ class LivesMachine(RuleBasedStateMachine):
         for app in manager.applications.values():
             running = {task.container_id for task in app.master.begun.values() if task.state is TaskState.RUNNING}
             assert running == app.containers.keys()
+            if app.row.kill_requested:
+                assert app.master.counts.pending == 0, "something of a killed application waits to begin"
 
     async def disk_agrees_with_memory(self) -> None:
         manager = self.life.manager
@@ -232,16 +246,19 @@ class LivesMachine(RuleBasedStateMachine):
                 index: app.record_of(task).row for index, task in app.master.begun.items()
             }
 
-    def nothing_runs_that_nobody_owns(self) -> None:
-        connected = [machine for machine in self.lives.cluster.nodes.values() if machine.connected]
-        running = {
-            name
-            for machine in connected
+    def machines_agree_with_memory(self) -> None:
+        seen = {
+            name: container
+            for machine in self.lives.cluster.nodes.values()
+            if machine.connected
             for name, container in machine.containers.items()
-            # One that ignores TERM has 30 s left.
-            if container.running and not container.stopping
         }
-        assert running <= self.life.manager.containers.keys()
+        assert not [name for name, one in seen.items() if one.ended and not one.acknowledged], "not acknowledged"
+        # One that ignores TERM has 30 s left.
+        running = {name for name, one in seen.items() if one.running and not one.stopping}
+        owned = self.life.manager.containers
+        assert running <= owned.keys()
+        assert not [name for name in running if owned[name].row.state is ContainerState.STOPPING], "not told to stop"
 
     async def no_task_succeeds_twice(self) -> None:
         rows = await self.life.store.history()
@@ -251,6 +268,9 @@ class LivesMachine(RuleBasedStateMachine):
         assert not [task for task, times in succeeded.items() if times > 1]
         attempts = Counter((one.row.application_seq, one.row.task_index, one.row.task_attempt) for one in rows)
         assert not [attempt for attempt, times in attempts.items() if times > 1], "an attempt has two containers"
+        names = {one.row.container_id for one in rows}
+        for machine in self.lives.cluster.nodes.values():
+            assert machine.containers.keys() <= names, "launched, and not on disk"
         ids = [ContainerId.parse(one.row.container_id) for one in rows]
         assert len(set(ids)) == len(ids)
 

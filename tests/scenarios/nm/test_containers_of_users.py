@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-import time
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -191,7 +191,8 @@ async def test_a_home_that_the_user_cannot_reach_is_told(state_dir: Path) -> Non
 async def test_a_program_that_does_not_run_is_told_as_by_a_shell(
     run: EngineHarness, command: tuple[str, ...], code: int, says: str
 ) -> None:
-    env = {"PATH": "/root/bin:/usr/bin:/bin"}
+    # The first directory is one that the user may not look into.
+    env = {"PATH": f"{pwd.getpwuid(0).pw_dir}/bin:/usr/bin:/bin"}
     container_id = run.launch(*command, user=USER, env=env)
     record = await run.ended(container_id)
 
@@ -218,9 +219,10 @@ async def test_a_directory_service_that_is_slow_holds_up_its_users_alone_and_los
     run: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = accounts.look_up
+    answers = threading.Event()
 
     def slowly(name: str) -> Account:
-        time.sleep(0.3)
+        answers.wait(timeout=30)
         return known(name)
 
     monkeypatch.setattr(accounts, "look_up", slowly)
@@ -230,4 +232,5 @@ async def test_a_directory_service_that_is_slow_holds_up_its_users_alone_and_los
 
     assert (await run.ended(first)).exit_code == 0
     assert waits not in {end.container_id for end in run.heard.ends}
+    answers.set()
     assert (await run.ended(waits)).reason is ExitReason.STOPPED

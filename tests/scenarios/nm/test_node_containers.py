@@ -321,3 +321,33 @@ def status(pid: int | None) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
         return ["X"]
+
+
+@pytest.mark.parametrize("stream", [LogStream.STDOUT, LogStream.STDERR])
+async def test_a_link_planted_in_place_of_a_log_is_not_written_through(
+    engine: EmbeddedEngine, state_dir: Path, tmp_path: Path, stream: LogStream
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    async with started(engine) as run:
+        spec = run.spec("sh", "-c", "echo 12345; echo 12345 >&2")
+        (state_dir / records.LOGS / f"{spec.container_id}.{stream}").symlink_to(victim)
+        run.engine.launch(run.node_id, [spec])
+
+        assert (await run.ended(spec.container_id)).exit_code == 0
+        assert victim.read_text() == "precious"
+        other = LogStream.STDERR if stream is LogStream.STDOUT else LogStream.STDOUT
+        assert await run.log(spec.container_id, other) == "12345\n"
+
+
+async def test_a_link_planted_where_it_is_told_that_a_program_is_not_there_is_left_alone(
+    engine: EmbeddedEngine, state_dir: Path, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    async with started(engine) as run:
+        spec = run.spec("no-such-program")
+        (state_dir / records.LOGS / f"{spec.container_id}.stderr").symlink_to(victim)
+        run.engine.launch(run.node_id, [spec])
+
+        assert (await run.ended(spec.container_id)).exit_code == 127
+        assert not victim.exists()

@@ -151,7 +151,8 @@ async def test_a_database_that_may_not_grow_is_a_full_disk_until_it_may(tmp_path
 def written_under_a_limit(directory: Path) -> tuple[int, int, int]:
     """Submissions acknowledged before files might not grow any more, refused, and acknowledged after they might."""
     result = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("limited_writer.py")), str(directory)],
+        [sys.executable, "-m", "tests.scenarios.store.limited_writer", str(directory)],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         timeout=60,

@@ -16,10 +16,9 @@ TASKS_PER_BATCH = 5
 
 def killed_after(acknowledgements: int, directory: Path) -> set[int]:
     """Everything that a writer said was acknowledged until it was killed."""
-    program = Path(__file__).with_name("endless_writer.py")
-    command = [sys.executable, str(program), str(directory), str(TASKS_PER_BATCH)]
+    command = [sys.executable, "-m", "tests.scenarios.store.endless_writer", str(directory), str(TASKS_PER_BATCH)]
     acknowledged: set[int] = set()
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as writer:
         assert writer.stdout is not None
         for line in writer.stdout:
             acknowledged.add(int(line))

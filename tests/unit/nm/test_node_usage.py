@@ -9,7 +9,7 @@ from hrm.model.containers import LogStream
 from hrm.model.errors import ClusterError, NotFound
 from hrm.nm.logs import read_log
 from hrm.nm.shepherd import processes, records
-from hrm.nm.usage import disk_use_mib, read_progress
+from hrm.nm.usage import disk_use_mib, proportional_memory_mib, read_progress
 
 
 @pytest.mark.parametrize(("text", "progress"), [("0.5", 0.5), ("1\n", 1.0), ("0", 0.0), ("  .25  \n", 0.25)])
@@ -74,3 +74,15 @@ def test_a_signal_goes_to_the_process_meant_and_not_to_a_later_bearer_of_its_num
     assert processes.send_signal(process, 9)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
     assert not processes.send_signal(process, 9)
+
+
+def test_memory_is_divided_between_those_that_share_it() -> None:
+    own = processes.look_up(os.getpid())
+    assert own is not None
+
+    once = proportional_memory_mib([own])
+
+    assert 0 < once <= own.rss_pages * os.sysconf("SC_PAGE_SIZE") // (1 << 20) + 1
+    assert proportional_memory_mib([]) == 0
+    gone = processes.Process(1 << 22, b"1 (x) S 1 1 1 0 -1 0 0 0 0 0 1 1 1 1 20 0 1 0 555 1000 33 0")
+    assert proportional_memory_mib([gone]) == 0

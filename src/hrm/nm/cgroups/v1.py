@@ -26,6 +26,10 @@ class TreeV1(Tree):
         self.files.make(self.base)
         mounted = self.hierarchy.controllers
         self.resources = {name for name in wanted if _CONTROLLERS[name] in mounted}
+        if "cpus" in self.resources:
+            # All containers together weigh as much as one process outside, unless this says otherwise.
+            shares = (os.cpu_count() or 1) * _SHARES_PER_CPU
+            self.files.write(f"{self.base}/cpu.shares", str(min(shares, _SHARES_MAX)))
         self._has_swap_limit = self.files.exists(f"{self.base}/memory.memsw.limit_in_bytes")
         self._io_weight = next((name for name in _IO_WEIGHTS if self.files.exists(f"{self.base}/{name}")), "")
         if not self._io_weight and "io" in self.resources:
@@ -52,8 +56,16 @@ class TreeV1(Tree):
         self.files.write(f"{self.path(name)}/tasks", "0")
 
     def leave(self) -> None:
-        """Move the calling thread back to where this process belongs."""
-        self.files.write(f"{self.hierarchy.own}/tasks", "0")
+        """Move the calling thread back to where this process belongs.
+
+        Never fails: what it has started runs. Should our own cgroup not take us back, the top does.
+        """
+        for home in (self.hierarchy.own, self.hierarchy.top):
+            try:
+                self.files.write(f"{home}/tasks", "0")
+                return
+            except OSError:
+                continue
 
     def freeze(self, name: str, frozen: bool) -> None:
         self.files.write(f"{self.path(name)}/freezer.state", "FROZEN" if frozen else "THAWED")

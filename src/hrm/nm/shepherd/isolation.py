@@ -49,6 +49,8 @@ class Isolation:
             return []
         if self._found is None:
             self._open()
+            # Of a shepherd whose state was deleted: what nobody knows of here.
+            self.remove_strays()
         assert self._found is not None
         held = [[name, "enforced", by] for name, by in self._found.held.items()]
         return held + [[name, "advice", why] for name, why in self._found.not_held.items()]
@@ -167,7 +169,7 @@ class Isolation:
 
     def adopt(self, container: Container) -> None:
         """Find the slot of a container that another shepherd started."""
-        if self._found is None and _read_bases():
+        if self._found is None and (container.limits is not None or _read_bases()):
             self._open()
         if self.pool is None:
             return
