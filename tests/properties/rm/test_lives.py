@@ -308,6 +308,6 @@ class LivesMachine(RuleBasedStateMachine):
 
 
 LivesMachine.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestLives = LivesMachine.TestCase
