@@ -37,7 +37,7 @@ from hrm.testing.fake_cluster import FakeCluster
 from hrm.testing.fake_engine import FakeEngine
 
 #: Deadlines are looked at so often, whatever the manual clock says.
-TICK_S = 0.01
+TICK_S = 0.003
 
 
 def tasks(*command: str, count: int = 1, cpus: float = 1, memory: str = "1G", **group: Any) -> TaskGroupSpec:
