@@ -128,19 +128,27 @@ class Herd:
             self._release(container)
             if error.program:
                 self._explain(container, error.message)
-            reason = "exited" if error.program else "not_started"
-            self.end(container, reason=reason, code=error.code, detail=error.message)
+                self.end(container, reason="exited", code=error.code, detail=error.message)
+            else:
+                self._not_started(container, error.code, error.message)
         except OSError as error:
             self._release(container)
             if error.errno in _DISK_ERRORS and self._unclaim(container):
                 self._hold_back(spec, error)
             else:
-                self.end(container, reason="not_started", code=126, detail=f"cannot start it: {error}")
+                self._not_started(container, 126, f"cannot start it: {error}")
         except Exception as error:  # noqa: BLE001
             # A spec that is none, or a bug of ours: told as what it is, so that nobody waits for an end.
             log_bug()
             self._release(container)
             self.end(container, reason="not_started", code=126, detail=f"cannot start it: {error!r}")
+
+    def _not_started(self, container: Container, code: int, detail: str) -> None:
+        """Its surroundings are at fault. Where they were deleted meanwhile, that is no fault of the task: it is lost."""
+        if self._lock.holds:
+            self.end(container, reason="not_started", code=code, detail=detail)
+        else:
+            self.end(container, reason="lost", code=None, detail="the state of its node was deleted")
 
     def _claim(self, container: Container) -> bool:
         """True iff nobody ever started a container of this id here. Else what became of it is told again.
