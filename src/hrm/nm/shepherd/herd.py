@@ -144,7 +144,7 @@ class Herd:
             self.end(container, reason="not_started", code=126, detail=f"cannot start it: {error!r}")
 
     def _not_started(self, container: Container, code: int, detail: str) -> None:
-        """Its surroundings are at fault. Where they were deleted meanwhile, that is no fault of the task: it is lost."""
+        """Its surroundings are at fault. Where they were deleted meanwhile, the task is not: it is lost."""
         if self._lock.holds:
             self.end(container, reason="not_started", code=code, detail=detail)
         else:
