@@ -32,7 +32,9 @@ def _as_a_user_of_no_rights(state_dir: str, settings: IsolationSettings, *comman
     async def play() -> list[Any]:
         engine = EmbeddedEngine(NODE, Path(state_dir), heartbeat_interval_s=0.05, isolation=settings)
         async with started(engine) as run:
-            sibling = run.launch("sh", "-c", "nice; exec sleep 1000", resources=SMALL)
+            sibling = run.launch(
+                "sh", "-c", "until [ $(nice) -eq 5 ]; do sleep 0.05; done; nice; exec sleep 1000", resources=SMALL
+            )
             nice = (await run.printed(sibling, "\n")).strip()
             ends = [await _end_of(run, *command) for command in commands]
             lives = sibling not in {end.container_id for end in run.heard.ends}
