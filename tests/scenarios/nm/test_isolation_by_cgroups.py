@@ -317,6 +317,7 @@ async def test_a_crash_leaves_containers_held_and_their_cgroups_to_the_next_shep
         bases = cgroups_of(state_dir)
     kill_shepherd(state_dir)
     os.kill(pid, signal.SIGKILL)
+    await eventually_async(lambda: not Path(f"/proc/{pid}").exists())
 
     async with started(successor) as run:
         assert [record.container_id for record in run.heard.registered_finished] == [over]
