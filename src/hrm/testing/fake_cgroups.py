@@ -28,7 +28,6 @@ _V1 = {
     "cpu": {"cpu.shares": "1024", "cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000"},
     "pids": {"pids.max": "max", "pids.events": "max 0\n"},
     "devices": {"devices.allow": "", "devices.deny": ""},
-    "freezer": {"freezer.state": "THAWED"},
     "blkio": {"blkio.bfq.weight": "100"},
 }
 _V2 = {
@@ -62,6 +61,8 @@ class FakeCgroups(Files):
         self.attached: dict[str, list[bytes]] = {}
         #: The error that loading a filter ends with; None iff it works.
         self.refuses_filters: OSError | None = None
+        #: True iff there is a disk that is scheduled by weights.
+        self.has_weighed_disk = True
 
     def mount(self, version: int, *controllers: str, own: str = "") -> Hierarchy:
         """A hierarchy with our own cgroup in it, which holds no process."""
@@ -126,6 +127,9 @@ class FakeCgroups(Files):
         if Path(path, _PROCS).read_text().strip() or self.children(path):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
         shutil.rmtree(path)
+
+    def weighs_io(self) -> bool:
+        return self.has_weighed_disk
 
     def load_filter(self, instructions: bytes) -> int:
         if self.refuses_filters:

@@ -20,7 +20,7 @@ from hrm.nm.cgroups.machine import Found, gpu_majors
 from hrm.nm.cgroups.pool import Pool, Slot
 from hrm.testing.fake_cgroups import FakeCgroups
 
-ALL_V1 = ("memory", "cpu", "pids", "devices", "freezer", "blkio")
+ALL_V1 = ("memory", "cpu", "pids", "devices", "blkio")
 ALL_V2 = ("memory", "cpu", "pids", "io")
 EVERYTHING = {"memory", "cpus", "processes", "devices", "io"}
 LIMITS = Limits(memory_mib=64, cpus_milli=500, processes=100)
@@ -162,6 +162,12 @@ def test_a_kernel_without_weights_for_io_holds_the_rest(kernel: FakeCgroups, fin
     (kernel.root / "cpuacct,blkio/hrm-k/blkio.bfq.weight").unlink()
 
     assert find(hierarchy, *v1(kernel, "pids")).not_held["io"] == "cgroup v1: the kernel has no weights for it"
+
+
+def test_weights_that_no_disk_heeds_are_not_told_as_enforced(kernel: FakeCgroups, find: Finder) -> None:
+    kernel.has_weighed_disk = False
+
+    assert find(*v1(kernel)).not_held == {"io": "no disk is scheduled by BFQ"}
 
 
 def test_the_base_is_below_our_own_cgroup_so_that_its_limits_hold(kernel: FakeCgroups, find: Finder) -> None:
@@ -366,26 +372,27 @@ def test_no_two_containers_share_a_slot(pool: Pool) -> None:
 def test_a_slot_where_somebody_lives_on_is_not_used_again_until_it_is_empty(kernel: FakeCgroups, pool: Pool) -> None:
     slot = pool.take(LIMITS)
     # A number that no process has.
-    kernel.live_in(path(slot, "freezer"), 1 << 22)
+    kernel.live_in(path(slot, "pids"), 1 << 22)
 
     pool.give_back(slot)
     assert pool.is_dirty
     other = pool.take(LIMITS)
     assert other is not slot
 
-    kernel.live_in(path(slot, "freezer"))
+    kernel.live_in(path(slot, "pids"))
     pool.sweep()
     assert not pool.is_dirty
     assert pool.take(LIMITS) is slot
 
 
-def test_who_is_killed_is_halted_first(kernel: FakeCgroups, pool: Pool) -> None:
+def test_who_is_killed_can_make_no_process_meanwhile(kernel: FakeCgroups, pool: Pool) -> None:
     slot = pool.take(LIMITS)
-    kernel.live_in(path(slot, "freezer"), 1 << 22)
+    kernel.live_in(path(slot, "pids"), 1 << 22)
+    kernel.written.clear()
 
     pool.kill(slot)
 
-    assert [text for file, text in kernel.written if file.endswith("freezer.state")] == ["FROZEN", "THAWED"]
+    assert kernel.written == [(f"{path(slot, 'pids')}/pids.max", "0"), (f"{path(slot, 'pids')}/pids.max", "100")]
 
 
 def test_in_a_cgroup_of_version_2_the_kernel_kills(kernel: FakeCgroups, find: Finder) -> None:
@@ -473,7 +480,7 @@ def test_what_somebody_lives_in_is_left_to_the_next_shepherd(kernel: FakeCgroups
     hierarchies = v1(kernel)
     first = pool_of(find(*hierarchies))
     runs, over = first.take(LIMITS), first.take(LIMITS)
-    kernel.live_in(path(runs, "freezer"), 1 << 22)
+    kernel.live_in(path(runs, "pids"), 1 << 22)
     kernel.live_in(path(runs, "memory"), 1 << 22)
     first.close()
     assert {runs.name, over.name} <= set(slots(kernel))
@@ -486,7 +493,7 @@ def test_what_somebody_lives_in_is_left_to_the_next_shepherd(kernel: FakeCgroups
     assert slots(kernel) == [runs.name]
     assert second.take(LIMITS).name not in (runs.name, over.name), "no name is used twice while it is there"
 
-    kernel.live_in(path(runs, "freezer"))
+    kernel.live_in(path(runs, "pids"))
     kernel.live_in(path(runs, "memory"))
     second.give_back(adopted)
     assert runs.name not in slots(kernel), "a slot that another made is not used again"

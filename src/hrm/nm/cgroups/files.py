@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 
 from hrm.nm.cgroups import device_filter
@@ -60,6 +61,17 @@ class Files:
         """Names of the cgroups right below."""
         with os.scandir(path) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+    def weighs_io(self) -> bool:
+        """True iff a disk is in use whose scheduler knows weights. The files are there without one, and do nothing."""
+        for path in glob.glob("/sys/block/*/queue/scheduler"):
+            try:
+                if "[bfq]" in self.read(path):
+                    return True
+            except OSError:
+                # It was unplugged while we looked.
+                continue
+        return False
 
     # The one thing about cgroups that is no file
 

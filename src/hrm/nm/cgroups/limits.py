@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 MIN_MEMORY_MIB = 8
 
 
+#: Of `Limits.processes`: not even one.
+NO_MORE = -1
+
+
 class Limits(NamedTuple):
     """Of one container."""
 
@@ -18,7 +22,7 @@ class Limits(NamedTuple):
     cpus_milli: int = 1000
     #: True iff ``cpus_milli`` is all it gets, also on an idle machine.
     strict_cpus: bool = False
-    #: Processes and threads; 0 iff not limited.
+    #: Processes and threads; 0 iff not limited, `NO_MORE` iff there may be no new ones.
     processes: int = 0
     #: (major, minor) of the GPUs' character devices that it may open; all others are denied.
     devices: tuple[tuple[int, int], ...] = ()

@@ -46,13 +46,16 @@ def find(
     that one of ``bases`` (another shepherd's, of the same node) that lies in it.
     """
     files = files or Files()
+    resources = set(RESOURCES)
+    why: dict[str, str] = {}
+    if not files.weighs_io():
+        resources.discard("io")
+        why["io"] = "no disk is scheduled by BFQ"
     trees: list[Tree] = []
     held: dict[str, str] = {}
-    why: dict[str, str] = {}
     for hierarchy in sorted(hierarchies, key=lambda one: one.version):
-        wanted = {name for name in RESOURCES if name not in held and _offers(hierarchy, name)}
-        freezes = hierarchy.version == 1 and "freezer" in hierarchy.controllers
-        if not wanted and not freezes:
+        wanted = {name for name in resources if name not in held and _offers(hierarchy, name)}
+        if not wanted:
             continue
         try:
             tree = _open(hierarchy, key, files, bases, wanted)
@@ -62,10 +65,6 @@ def find(
         trees.append(tree)
         held.update(dict.fromkeys(tree.resources, hierarchy.name))
         why.update((name, f"{hierarchy.name}: {reason}") for name, reason in tree.refused.items())
-    if not held:
-        for tree in trees:
-            tree.close()
-        trees = []
     pool = Pool(trees, majors or gpu_majors) if trees else None
     held = {name: held[name] for name in RESOURCES if name in held}
     not_held = {name: why.get(name, "no cgroup controller") for name in RESOURCES if name not in held}

@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from hrm.nm.cgroups.limits import Limits
+from hrm.nm.cgroups.limits import NO_MORE, Limits
 from hrm.nm.cgroups.tree import LEFT_OVER_BYTES, Applied, Tree
 from hrm.nm.cgroups.v1 import TreeV1
 from hrm.nm.cgroups.v2 import TreeV2
@@ -30,7 +30,7 @@ _MAJORS_AGE_S = 10.0
 class Slot:
     """One container's cgroups."""
 
-    __slots__ = ("adopted", "applied", "forks_before", "kills_before", "name", "oom_fd")
+    __slots__ = ("adopted", "applied", "forks_before", "kills_before", "name", "oom_fd", "ran_out")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,6 +39,8 @@ class Slot:
         self.adopted = False
         #: Says when memory ran out; -1 if nothing does.
         self.oom_fd = -1
+        #: True iff it said so since the counters below were read.
+        self.ran_out = False
         #: The kernel's counters when the container came.
         self.kills_before = 0
         self.forks_before = 0
@@ -66,9 +68,8 @@ class Pool:
         self._v2 = next((tree for tree in trees if isinstance(tree, TreeV2)), None)
         self._memory = next((tree for tree in trees if "memory" in tree.resources), None)
         self._processes = next((tree for tree in trees if "processes" in tree.resources), None)
-        self._freezer = next((tree for tree in self._v1 if tree.freezes), None)
         #: The tree that is asked who lives where: all who are in one are in all.
-        self._anchor: Tree = self._v2 or self._freezer or self.trees[0]
+        self._anchor: Tree = self._v2 or self._processes or self.trees[0]
         self._free: list[Slot] = []
         #: Given back, but somebody still lives in them.
         self._dirty: list[Slot] = []
@@ -146,8 +147,9 @@ class Pool:
             self._discard(slot)
 
     def _count_from_here(self, slot: Slot) -> None:
-        if self._memory:
+        if self._memory and (slot.oom_fd < 0 or self.memory_ran_out(slot) or slot.ran_out):
             slot.kills_before = self._memory.oom_kills(slot.name)
+            slot.ran_out = False
         if self._processes:
             slot.forks_before = self._processes.refused_forks(slot.name)
 
@@ -225,11 +227,11 @@ class Pool:
             return True
 
     def kill(self, slot: Slot) -> None:
-        """KILL everybody in it. A slot that is growing is first halted, where the kernel can do that."""
+        """KILL everybody in it. One that is growing is not allowed another process meanwhile."""
         if self._v2 and self._v2.kill(slot.name):
             return
-        if self._freezer:
-            self._freezer.freeze(slot.name, True)
+        if self._processes:
+            self._processes.apply_processes(slot.name, Limits(processes=NO_MORE))
         try:
             sent: set[int] = set()
             for _ in range(_KILL_ROUNDS):
@@ -239,8 +241,8 @@ class Pool:
                 self._kill(slot, fresh)
                 sent.update(fresh)
         finally:
-            if self._freezer:
-                self._freezer.freeze(slot.name, False)
+            if self._processes:
+                self._processes.apply_processes(slot.name, slot.limits)
 
     def _kill(self, slot: Slot, pids: list[int]) -> None:
         # A number may be another's by the time it is signalled: who still lives here once it is held fast is meant.
@@ -256,6 +258,15 @@ class Pool:
         finally:
             for fd in held.values():
                 os.close(fd)
+
+    def memory_ran_out(self, slot: Slot) -> bool:
+        """Take note of what its eventfd tells. True iff it told something new."""
+        try:
+            os.eventfd_read(slot.oom_fd)
+        except BlockingIOError:
+            return False
+        slot.ran_out = True
+        return True
 
     def out_of_memory(self, slot: Slot) -> str:
         """``out of memory: used 64 MiB of 64 MiB`` if somebody in it was killed for that, else ""."""

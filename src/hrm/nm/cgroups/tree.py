@@ -108,8 +108,8 @@ class Tree:
         """How often the limit on processes refused one, since it was made."""
         return self.files.counters(f"{self.path(name)}/pids.events").get("max", 0)
 
-    def apply_processes(self, name: str, limit: int) -> None:
-        self.files.write(f"{self.path(name)}/pids.max", str(limit) if limit else "max")
+    def apply_processes(self, name: str, limits: Limits) -> None:
+        self.files.write(f"{self.path(name)}/pids.max", str(max(limits.processes, 0)) if limits.processes else "max")
 
 
 def mib_of(text: str) -> int:

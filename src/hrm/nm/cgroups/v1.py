@@ -36,11 +36,6 @@ class TreeV1(Tree):
             self.resources.discard("io")
             self.refused["io"] = "the kernel has no weights for it"
 
-    @property
-    def freezes(self) -> bool:
-        """True iff its slots can be halted as a whole."""
-        return "freezer" in self.hierarchy.controllers
-
     def make(self, name: str) -> None:
         path = self.path(name)
         self.files.make(path)
@@ -67,9 +62,6 @@ class TreeV1(Tree):
             except OSError:
                 continue
 
-    def freeze(self, name: str, frozen: bool) -> None:
-        self.files.write(f"{self.path(name)}/freezer.state", "FROZEN" if frozen else "THAWED")
-
     def apply(self, name: str, before: Applied | None, now: Applied) -> None:
         path, limits = self.path(name), now.limits
         old = before.limits if before else None
@@ -86,7 +78,7 @@ class TreeV1(Tree):
                 self.files.write(f"{path}/cpu.cfs_period_us", str(PERIOD_US))
                 self.files.write(f"{path}/cpu.cfs_quota_us", str(quota))
         if "processes" in self.resources and limits.processes != (old.processes if old else 0):
-            self.apply_processes(name, limits.processes)
+            self.apply_processes(name, limits)
         if "io" in self.resources and (old is None or old.cpus_milli != limits.cpus_milli):
             weight = limits.cpus_milli * _IO_PER_CPU // 1000
             self.files.write(f"{path}/{self._io_weight}", str(min(max(weight, _IO_MIN), _IO_MAX)))

@@ -131,7 +131,7 @@ class TreeV2(Tree):
             if quota != (str(quota_us(old.cpus_milli)) if old and old.strict_cpus else "max"):
                 self.files.write(f"{path}/cpu.max", f"{quota} {PERIOD_US}")
         if "processes" in self.resources and limits.processes != (old.processes if old else 0):
-            self.apply_processes(name, limits.processes)
+            self.apply_processes(name, limits)
         if "io" in self.resources and (old is None or old.cpus_milli != limits.cpus_milli):
             least = min(weight, _BFQ_MAX) if self._io_weight != "io.weight" else weight
             self.files.write(f"{path}/{self._io_weight}", f"default {least}")

@@ -143,11 +143,8 @@ class Isolation:
             self._loop.watch(slot.oom_fd, READABLE, lambda _events: self._memory_ran_out(slot))
 
     def _memory_ran_out(self, slot: Slot) -> None:
-        try:
-            os.eventfd_read(slot.oom_fd)
-        except BlockingIOError:
-            return
-        if container := self._by_slot.get(slot.name):
+        ran_out = self.pool is not None and self.pool.memory_ran_out(slot)
+        if ran_out and (container := self._by_slot.get(slot.name)):
             self._loop.call_later(_OOM_LOOK_S, partial(self._look_for_kills, container))
 
     def _look_for_kills(self, container: Container) -> None:
