@@ -142,7 +142,8 @@ async def test_a_fork_bomb_ends_at_the_limit_on_processes(run: EngineHarness, st
 
 
 async def test_a_bomb_that_is_growing_is_stopped_as_a_whole(run: EngineHarness, state_dir: Path) -> None:
-    container_id = run.launch("sh", "-c", "f() { f & f & sleep 0.01; f; }; echo ready; f 2>/dev/null")
+    bomb = "f() { f & f & sleep 0.01; f; }; echo ready; (f) 2>/dev/null; exec sleep 1000"
+    container_id = run.launch("sh", "-c", bomb)
     await run.printed(container_id, "ready")
 
     run.stop(container_id, grace_s=0)
