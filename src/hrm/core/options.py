@@ -1,66 +1,16 @@
-"""How visits are made, and what is the same all through one of them."""
+"""What is the same all through one visit of a node."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
-from hrm.model.resources import Resources
-
-#: YARN's default: twice its increments of memory and vcores.
-RESERVATION_THRESHOLD = Resources(2048, 2000)
-
-
-class Victims(StrEnum):
-    """Where containers end for the starved."""
-
-    FIRST_NODE = "first_node"  #: on the first node where that is enough, as YARN
-    LEAST_WORK_LOST = "least_work_lost"  #: where they have run least since their start or last checkpoint
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchedulerOptions:
-    """How visits are made."""
-
-    #: More than one container may be placed in one visit.
-    assign_multiple: bool = True
-    #: Stop once more than half is assigned of what was free at the start of the visit: spreads work over nodes.
-    dynamic_max_assign: bool = False
-    #: Most containers placed in one visit; None iff unlimited. Only without ``dynamic_max_assign``.
-    max_assign: int | None = None
-    #: How many opportunities, as a part of the number of nodes, an ask lets pass before it leaves its nodes for their
-    #: racks, and then the racks. A negative one of the two: nothing waits for its place.
-    node_locality_threshold: float = -1.0
-    rack_locality_threshold: float = -1.0
-    #: Count time instead of opportunities, by the following two, which may be negative alike.
-    continuous_scheduling: bool = False
-    node_locality_delay_s: float = -1.0
-    rack_locality_delay_s: float = -1.0
-    #: Part of the nodes that one application may reserve for requests that do not fit yet (YARN: 0.05); 0 for none.
-    #: Off here, because a reserved node takes nothing else: on one node all would wait for a single request.
-    reservable_nodes: float = 0.0
-    #: Only a request of at least this much reserves: of memory, under drf of what is dominant.
-    reservation_threshold: Resources = RESERVATION_THRESHOLD
-
-    #: Between the warning and the end of a container that is to end for others (YARN's waitTimeBeforeKill).
-    wait_before_kill_s: float = 15.0
-    victims: Victims = Victims.FIRST_NODE
-
-    @property
-    def delays(self) -> bool:
-        """True iff asks wait for places they would like."""
-        if self.continuous_scheduling:
-            return self.node_locality_delay_s >= 0 and self.rack_locality_delay_s >= 0
-        return self.node_locality_threshold >= 0 and self.rack_locality_threshold >= 0
+from hrm.model.scheduling import SchedulerOptions
 
 
 class Visit:
-    """What is the same all through one visit."""
+    """One object serves all visits: `begin` starts the next."""
 
     __slots__ = ("delays", "heartbeat", "nodes", "now", "number", "options", "reserving")
 
     def __init__(self, options: SchedulerOptions) -> None:
-        """One object serves all visits: `begin` starts the next."""
         self.options = options
         self.delays = options.delays
         self.reserving = options.reservable_nodes > 0

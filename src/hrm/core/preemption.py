@@ -20,12 +20,12 @@ from hrm.core.applications import App, Ask, Container, Hold
 from hrm.core.books import Books
 from hrm.core.commands import KillContainer, PreemptContainer, Starvation
 from hrm.core.nodes import Node, pick_devices
-from hrm.core.options import SchedulerOptions, Victims
 from hrm.core.ordering import is_below
 from hrm.core.queues import Queue
 from hrm.core.visit import is_starved, still_wants
 from hrm.model.queues import Policy
 from hrm.model.resources import ZERO, Resources
+from hrm.model.scheduling import SchedulerOptions, Victims
 
 
 @dataclass(frozen=True, slots=True)

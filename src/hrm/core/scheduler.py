@@ -21,7 +21,7 @@ from hrm.core.books import Books
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause, NodeReserved, NodeUnreserved
 from hrm.core.explain import explain, kept_reason
 from hrm.core.nodes import Node, size
-from hrm.core.options import SchedulerOptions, Visit
+from hrm.core.options import Visit
 from hrm.core.preemption import preempt
 from hrm.core.views import AppView, ContainerView, NodeView, QueueView, view_app, view_container, view_node, view_queues
 from hrm.core.visit import Assignment, find_ask, still_wants
@@ -31,6 +31,7 @@ from hrm.model.queues import QueueSpec, canonical_path
 from hrm.model.reports import Explanation
 from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import ZERO, Resources
+from hrm.model.scheduling import SchedulerOptions
 
 
 class Scheduler:

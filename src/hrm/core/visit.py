@@ -16,12 +16,13 @@ from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Shape
 from hrm.core.locality import Delay, Level
 from hrm.core.nodes import Node
-from hrm.core.options import SchedulerOptions, Visit
+from hrm.core.options import Visit
 from hrm.core.ordering import Key, is_below
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
 from hrm.model.requests import ANY
 from hrm.model.resources import Resources
+from hrm.model.scheduling import SchedulerOptions
 
 
 class Assignment:

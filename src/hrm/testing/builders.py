@@ -30,7 +30,6 @@ from hrm.core.events import (
     UpdateShares,
 )
 from hrm.core.invariants import check_invariants
-from hrm.core.options import SchedulerOptions
 from hrm.core.scheduler import Scheduler
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.nodes import DEFAULT_RACK, DeviceSpec, NodeSpec
@@ -38,6 +37,7 @@ from hrm.model.queues import ROOT, Policy, QueueSpec
 from hrm.model.reports import Explanation
 from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import Resources
+from hrm.model.scheduling import SchedulerOptions
 
 CLUSTER_TIMESTAMP = 1_700_000_000_000
 

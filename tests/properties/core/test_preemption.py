@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrm.core.commands import KillContainer
-from hrm.core.options import SchedulerOptions
 from hrm.model.ids import AttemptId
+from hrm.model.scheduling import SchedulerOptions
 from hrm.testing.builders import Scenario, queue, queues, request
 
 SHAPES = ({"cpus": 1, "memory": "1G"}, {"cpus": 2, "memory": "1G"}, {"cpus": 1, "memory": "3G"}, {"gpus": 1})

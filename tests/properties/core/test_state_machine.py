@@ -34,7 +34,6 @@ from hrm.core.events import (
     UpdateShares,
 )
 from hrm.core.invariants import check_invariants
-from hrm.core.options import SchedulerOptions, Victims
 from hrm.core.ordering import is_below
 from hrm.core.reasons import Reason
 from hrm.core.scheduler import Scheduler
@@ -42,6 +41,7 @@ from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.queues import Order, QueueSpec, ShareOfCluster
 from hrm.model.requests import ANY, ResourceRequest
+from hrm.model.scheduling import SchedulerOptions, Victims
 from hrm.testing.builders import amounts, node, queue, queues
 
 MODELS = ("RTX 2080 Ti", "V100")

@@ -6,8 +6,8 @@ from hrm.core.applications import Way
 from hrm.core.commands import KillContainer
 from hrm.core.events import ContainerRecovered
 from hrm.core.locality import Level
-from hrm.core.options import SchedulerOptions
 from hrm.model.ids import ContainerId
+from hrm.model.scheduling import SchedulerOptions
 from hrm.testing.builders import Scenario, amounts, queue, queues, request
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hrm.core.events import NodeUpdate
-from hrm.core.options import SchedulerOptions
 from hrm.model.ids import AttemptId
+from hrm.model.scheduling import SchedulerOptions
 from hrm.testing.builders import Scenario, queue, queues, request
 
 #: Strictly above 4 nodes × 0.5: two opportunities may pass, the third relaxes.

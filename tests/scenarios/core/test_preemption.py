@@ -8,9 +8,9 @@ import pytest
 
 from hrm.core.commands import KillContainer, PreemptContainer, Starvation
 from hrm.core.events import CheckpointSaved, NodeSchedulable
-from hrm.core.options import SchedulerOptions, Victims
 from hrm.model.ids import AttemptId
 from hrm.model.queues import QueueSpec
+from hrm.model.scheduling import SchedulerOptions, Victims
 from hrm.testing.builders import Scenario, amounts, queue, queues
 
 TIMEOUT_S = 30.0

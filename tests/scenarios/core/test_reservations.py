@@ -6,8 +6,8 @@ import pytest
 
 from hrm.core.commands import NodeReserved, NodeUnreserved
 from hrm.core.events import BlacklistChanged, NodeUpdate
-from hrm.core.options import SchedulerOptions
 from hrm.model.ids import AttemptId
+from hrm.model.scheduling import SchedulerOptions
 from hrm.testing.builders import Scenario, amounts, queue, queues
 
 RESERVING = SchedulerOptions(reservable_nodes=0.05)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hrm.core.options import SchedulerOptions
+from hrm.model.scheduling import SchedulerOptions
 from hrm.testing.builders import Scenario, queue, queues
 
 
