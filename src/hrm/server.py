@@ -84,7 +84,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 async def serve(options: Options) -> None:
-    """Run until a signal, `hrm down` or idleness ends it. Raises HrmError where it cannot begin."""
+    """Run until a signal, `hrm down` or idleness ends it. Raises HrmError where it cannot begin or go on."""
     home = Home.locate(options.home)
     home.create()
     home.check_filesystem()
@@ -194,6 +194,12 @@ async def _serve(
         await manager.close()
         await engine.close()
         log.info("ended", home=str(home.path))
+    if manager.turns.broken:
+        raise ClusterError(
+            f"the server ended because it could not go on ({manager.turns.broken})",
+            next_step="start it again: it goes on from what is on disk, and containers run on meanwhile; "
+            "if this comes back, report it with the log above",
+        )
 
 
 async def _engine(

@@ -66,6 +66,8 @@ class TurnLoop:
         self._answers: set[asyncio.Future[None]] = set()
         #: The one that is being taken.
         self.turn: Turn | None = None
+        #: Why no further turn can be taken, in words; "" while one can.
+        self.broken = ""
         #: How long one step held the loop at most.
         self.longest_turn_s = 0.0
 
@@ -174,6 +176,7 @@ class TurnLoop:
     def _break(self, what: str, error: BaseException) -> None:
         log.critical(what, error=str(error), exc_info=error)
         self._open = False
+        self.broken = f"{what}: {error}"
         self._stop_acting(what)
         self._on_broken()
 

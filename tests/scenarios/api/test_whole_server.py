@@ -47,6 +47,33 @@ def client(home: Path) -> Iterator[Client]:
         yield connected
 
 
+#: A server whose first heartbeat finds a bug.
+BROKEN = """
+import sys
+import hrm.server
+from hrm.rm.listener import Listener
+
+def fail(*_):
+    raise RuntimeError("the books are wrong")
+
+Listener._beat = fail
+sys.exit(hrm.server.main(["--home", sys.argv[1], "--port", "0"]))
+"""
+
+
+def test_a_server_that_cannot_go_on_says_so_last_and_does_not_exit_with_success(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+
+    ended = subprocess.run([sys.executable, "-c", BROKEN, str(home)], capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 1
+    *_, what, next_step = ended.stderr.strip().splitlines()
+    assert what == "hrm: the server ended because it could not go on (a turn failed: the books are wrong)"
+    assert "start it again" in next_step
+    assert not (home / "server.json").exists()
+
+
 def shell(script: str, **fields: int) -> TaskGroupSpec:
     return TaskGroupSpec(command=("sh", "-c", script), resources=SMALL, **fields)
 
