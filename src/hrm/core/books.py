@@ -97,6 +97,9 @@ class Books:
         app, shape = ask.app, ask.shape
         self._trim_holds(ask)
         app.drop_ask(ask)
+        if not app.asks:
+            # When it asks again, what it lacks then counts from then.
+            app.fair_since = None
         if app.runnable:
             app.queue.remove_waiting(app, ask)
         shape.uses -= 1

@@ -70,6 +70,8 @@ class PreemptContainer:
     kill_at: float
     beneficiary: ApplicationId
     starvation: Starvation
+    #: For how long it has lacked that (seconds).
+    starved_s: float
     beneficiary_used: Resources
     beneficiary_fair_share: Resources
     #: What is left to the victim's application without all of it that is to end: not below its fair share.

@@ -180,6 +180,8 @@ class CheckpointSaved:
     """A container saved its work: if it ends, only what comes after is lost."""
 
     container_id: ContainerId
+    #: Epoch seconds; None iff just now.
+    saved_at: float | None = None
 
 
 Event = (

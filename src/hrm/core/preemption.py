@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hrm.core.amounts import Amounts
-from hrm.core.applications import App, Ask, Container, Hold
+from hrm.core.applications import App, Ask, Container, Hold, Shape
 from hrm.core.books import Books
 from hrm.core.commands import KillContainer, PreemptContainer, Starvation
 from hrm.core.nodes import Node, pick_devices
@@ -26,6 +26,9 @@ from hrm.core.visit import is_starved, still_wants
 from hrm.model.queues import Policy
 from hrm.model.resources import ZERO, Resources
 from hrm.model.scheduling import SchedulerOptions, Victims
+
+#: An application, what it lacks, which share of its it lacks, and for how long (seconds).
+Starving = tuple[App, Amounts, Starvation, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +47,30 @@ class Plan:
 
 def preempt(books: Books, options: SchedulerOptions, now: float) -> list[PreemptContainer | KillContainer]:
     """One round: drop what is of no more use, mark victims for the starved, kill those whose time is over."""
+    if not options.preemption:
+        return []
     _drop_useless(books)
     commands: list[PreemptContainer | KillContainer] = []
+    # Below the threshold starvation is measured all the same: it counts from when it began.
+    may_warn = is_utilized(books, options.preemption_utilization_threshold)
+    hopeless: set[Shape] = set()
     for leaf in books.tree.root.walk():
         if leaf.is_leaf:
-            for app, unmet, why in _starved(leaf, now):
-                commands += _serve(books, options, app, unmet, why, now)
+            for starving in _starved(leaf, now):
+                if may_warn:
+                    commands += _serve(books, options, starving, hopeless, now)
     for hold in books.holds:
         for victim in hold.victims:
             if not victim.killed and victim.kill_at <= now:
                 victim.killed = True
                 commands.append(KillContainer(victim.container_id, victim.node.node_id, hold.ask.app.application_id))
     return commands
+
+
+def is_utilized(books: Books, threshold: float) -> bool:
+    """True iff of some resource more than this part of the cluster is used (FairScheduler.shouldAttemptPreemption)."""
+    used, total = books.tree.root.usage, books.cluster.total.frozen()
+    return any(amount > threshold * total.get(name) for name, amount in used.items() if total.get(name))
 
 
 def _drop_useless(books: Books) -> None:
@@ -68,8 +83,15 @@ def _drop_useless(books: Books) -> None:
 # ---- who is starved
 
 
-def _starved(leaf: Queue, now: float) -> list[tuple[App, Amounts, Starvation]]:
+def _starved(leaf: Queue, now: float) -> list[Starving]:
     """Applications with what they lack, less what is being freed for them; those that come first by policy first."""
+    fair_timeout_s = leaf.inherited("fair_share_preemption_timeout_s", math.inf)
+    if not leaf.shapes:
+        # Whoever waits for nothing lacks nothing.
+        leaf.min_since = None
+        return []
+    if math.isinf(fair_timeout_s) and math.isinf(leaf.inherited("min_share_preemption_timeout_s", math.inf)):
+        return []
     found: dict[App, tuple[Amounts, Starvation]] = {}
     lacking = _lacking_minimum(leaf, now)
     leaf.bring_up_to_date()
@@ -94,7 +116,8 @@ def _starved(leaf: Queue, now: float) -> list[tuple[App, Amounts, Starvation]]:
         for hold in app.holds:
             unmet = _less(unmet, hold.ask.shape)
         if unmet.frozen():
-            result.append((app, unmet, why))
+            since = leaf.min_since if why is Starvation.MIN_SHARE else app.fair_since
+            result.append((app, unmet, why, now - (now if since is None else since)))
     return result
 
 
@@ -125,9 +148,14 @@ def _lacking_minimum(leaf: Queue, now: float) -> Amounts:
 
 
 def _serve(
-    books: Books, options: SchedulerOptions, app: App, unmet: Amounts, why: Starvation, now: float
+    books: Books, options: SchedulerOptions, starving: Starving, hopeless: set[Shape], now: float
 ) -> list[PreemptContainer]:
-    """Mark victims for as many of its requests as what it lacks is enough for."""
+    """Mark victims for as many of its requests as what it lacks is enough for.
+
+    ``hopeless`` are shapes for which nothing was found in this round, wherever they may lie: nobody who may lose
+    something is starved, so that for another application nothing would be found either.
+    """
+    app, unmet, why, starved_s = starving
     commands: list[PreemptContainer] = []
     for ask in list(app.asks):
         kept = sum(hold.ask is ask for hold in app.holds)
@@ -135,19 +163,23 @@ def _serve(
         for _ in range(count):
             if app.queue.over_max_with(ask.shape) is not None or _has_room(books, ask):
                 break
-            plan = _best_plan(books, options, ask, now)
+            plan = None if ask.plain and ask.shape in hopeless else _best_plan(books, options, ask, now)
             if plan is None:
                 app.nothing_to_preempt = True
+                if ask.plain and not app.blacklist:
+                    hopeless.add(ask.shape)
                 break
             app.nothing_to_preempt = False
             kill_at = now + options.wait_before_kill_s
             books.hold(Hold(ask, plan.node, plan.positions, plan.victims), kill_at)
             unmet = _less(unmet, ask.shape)
-            commands += [_warn(victim, ask.app, why, kill_at) for victim in plan.victims]
+            commands += [_warn(victim, ask.app, why, starved_s, kill_at) for victim in plan.victims]
     return commands
 
 
-def _warn(victim: Container, beneficiary: App, why: Starvation, kill_at: float) -> PreemptContainer:
+def _warn(
+    victim: Container, beneficiary: App, why: Starvation, starved_s: float, kill_at: float
+) -> PreemptContainer:
     app = victim.app
     return PreemptContainer(
         container_id=victim.container_id,
@@ -155,6 +187,7 @@ def _warn(victim: Container, beneficiary: App, why: Starvation, kill_at: float) 
         kill_at=kill_at,
         beneficiary=beneficiary.application_id,
         starvation=why,
+        starved_s=starved_s,
         beneficiary_used=beneficiary.usage.frozen(),
         beneficiary_fair_share=beneficiary.fair_share,
         left_to_victim=_less(app.usage, app.marked).frozen(),
@@ -223,12 +256,15 @@ def _plan(node: Node, ask: Ask, now: float) -> Plan | None:
 
 def _candidates(node: Node, ask: Ask, now: float) -> Iterator[Container]:
     """Running containers that may be asked to end: masters last, then those that lose least work first."""
-    newest_first = list(reversed(node.containers))
+    may_lose: dict[App, bool] = {}
+    for app in {container.app: None for container in node.containers}:
+        may_lose[app] = app is not ask.app and _keeps_share(app, _less(app.usage, app.marked))
+    newest_first = [container for container in reversed(node.containers) if may_lose[container.app]]
     for container in sorted(newest_first, key=lambda one: (one.is_master, -one.unsaved_since)):
         queue = container.app.queue
         marked = container.hold is not None or container.killed
         young = now - container.started_at < queue.inherited("min_run_before_preemption_s", 0.0)
-        if not (marked or young or container.app is ask.app) and all(one.spec.preemptable for one in queue.lineage):
+        if not (marked or young) and all(one.spec.preemptable for one in queue.lineage):
             yield container
 
 
@@ -239,6 +275,11 @@ def _may_lose(container: Container, considered: dict[App, Amounts]) -> bool:
     left.subtract(app.marked)
     left.subtract(considered.get(app, Amounts()))
     left.subtract(container.shape)
+    return _keeps_share(app, left)
+
+
+def _keeps_share(app: App, left: Amounts) -> bool:
+    """True iff that is its fair share or more."""
     return not is_below(app.queue.spec.policy, left, app.fair_share, app.queue.cluster.total)
 
 

@@ -344,7 +344,8 @@ class Scheduler:
 
     def _on_checkpoint_saved(self, event: ev.CheckpointSaved, now: float) -> list[Command]:
         if container := self._books.container(event.container_id):
-            container.unsaved_since = now
+            saved_at = now if event.saved_at is None else min(event.saved_at, now)
+            container.unsaved_since = max(container.unsaved_since, saved_at)
         return []
 
     # ---- for those within the core that only read

@@ -42,6 +42,11 @@ class SchedulerOptions:
     #: Only a request of at least this much reserves: of memory, under drf of what is dominant.
     reservation_threshold: Resources = RESERVATION_THRESHOLD
 
+    #: False: nobody's containers end for others, whatever timeouts the queues have.
+    preemption: bool = True
+    #: Nobody is warned unless of some resource a larger part of the cluster than this is used (0 to 1; YARN's
+    #: cluster-utilization-threshold): below it there is room, and a visit will find it.
+    preemption_utilization_threshold: float = 0.8
     #: Between the warning and the end of a container that is to end for others (YARN's waitTimeBeforeKill).
     wait_before_kill_s: float = 15.0
     victims: Victims = Victims.FIRST_NODE

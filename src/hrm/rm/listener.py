@@ -84,12 +84,13 @@ class Listener:
         manager.tell(turn, NodeResourceUpdate(spec) if back else NodeAdded(spec))
         manager.tell(turn, NodeSchedulable(node_id, manager.nodes.is_schedulable(node_id)))
         manager.record(turn, "node_registered", node_id=node_id, running=len(running), unacknowledged=len(finished))
-        told = {start.container_id for start in running} | {end.container_id for end in finished}
+        started = {start.container_id: start.started_at for start in running}
+        told = started.keys() | {end.container_id for end in finished}
         expected = [one for one in manager.containers.values() if one.row.node_id == node_id]
         # At once, or what runs there would be granted a second time.
         for container in expected:
             if container.row.container_id in told:
-                self._recover(turn, container)
+                self._recover(turn, container, started.get(container.row.container_id))
             else:
                 self._missing(turn, container)
         self._finished(turn, node_id, finished)
@@ -108,12 +109,14 @@ class Listener:
 
         self._manager.turns.each(turn, one, finished)
 
-    def _recover(self, turn: Turn, container: LiveContainer) -> None:
+    def _recover(self, turn: Turn, container: LiveContainer, started_at: float | None) -> None:
         row = container.row
         if self.recovering.pop(row.container_id, None) is not None:
             self._manager.tell(
                 turn,
-                ContainerRecovered(container.id, row.node_id, row.resources, row.device_ids, row.priority),
+                ContainerRecovered(
+                    container.id, row.node_id, row.resources, row.device_ids, row.priority, started_at or row.started_at
+                ),
             )
         if row.state is ContainerState.STOPPING:
             # It may not have heard.

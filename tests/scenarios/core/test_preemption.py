@@ -357,3 +357,70 @@ def test_the_explanation_says_who_is_to_end_and_by_when() -> None:
     assert evidence["node_id"] == "n1"
     assert evidence["victims"] == [str(warned[0].container_id)]
     assert evidence["kill_at"] == s.now + WAIT_S
+
+
+def test_where_preemption_is_switched_off_nothing_happens_whatever_the_timeouts() -> None:
+    s, _ = full_of_greedy(hungry("starved"), options=SchedulerOptions(preemption=False))
+
+    assert starve(s, s.submit("starved")) == []
+
+
+def test_nobody_is_warned_while_no_resource_is_used_beyond_the_threshold() -> None:
+    s = Scenario(queues(queue("greedy"), hungry("starved")))
+    s.add_node("n1", cpus=8, memory="8G")
+    greedy = s.submit("greedy")
+    s.ask(greedy, 3, cpus=2, memory="2G")
+    s.settle()
+    starved = s.submit("starved")
+
+    # 6 of 8 are used, 75 %, and what is asked for does not fit.
+    idle = starve(s, starved, count=1, cpus=3, memory="3G")
+    s.ask(greedy, 1, cpus=1, memory="1G")
+    s.settle()
+
+    assert idle == []
+    assert [type(one) for one in s.preempt()] == [PreemptContainer]
+
+
+def test_the_warning_says_for_how_long_the_other_lacked_its_share() -> None:
+    s, _ = full_of_greedy(hungry("starved"))
+
+    starved = s.submit("starved")
+    s.ask(starved, 100)
+    s.preempt()
+    since = s.now
+
+    (warned, *_) = s.preempt(after_s=TIMEOUT_S)
+
+    assert isinstance(warned, PreemptContainer)
+    assert TIMEOUT_S <= warned.starved_s <= s.now - since
+
+
+def test_who_was_satisfied_meanwhile_waits_its_whole_timeout_again() -> None:
+    s, _ = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+    s.ask(starved, 1)
+    s.preempt()
+    s.preempt(after_s=TIMEOUT_S - 5)
+    s.ask(starved, 0)
+    s.preempt(after_s=1000.0)
+
+    s.ask(starved, 1)
+    first = s.preempt()
+
+    assert first == []
+    assert len(s.preempt(after_s=TIMEOUT_S)) == 1
+
+
+def test_a_checkpoint_counts_from_when_it_was_saved_and_never_from_earlier_than_the_one_before() -> None:
+    s, greedy = full_of_greedy(options=SchedulerOptions(victims=Victims.LEAST_WORK_LOST))
+    container = s.containers(greedy)[0].container_id
+    s.now += 100
+
+    saved_at = s.now - 10
+    s.handle(CheckpointSaved(container, saved_at))
+    s.handle(CheckpointSaved(container, saved_at - 50))
+
+    known = s.scheduler.books.container(container)
+    assert known is not None
+    assert known.unsaved_since == saved_at

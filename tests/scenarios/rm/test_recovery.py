@@ -64,6 +64,20 @@ async def test_what_runs_is_not_granted_a_second_time(lives: Lives) -> None:
     assert len(life.engine.running()) == 4
 
 
+async def test_the_scheduler_learns_since_when_that_has_run(lives: Lives) -> None:
+    life = await lives.begin()
+    app = await life.submit()
+    await life.settle()
+    (running,) = life.containers(app)
+    began_at = lives.clock.now()
+    await life.kill()
+    lives.clock.advance(100)
+    life = await lives.begin()
+    view = life.scheduler.container_view(ContainerId.parse(running))
+    assert view is not None
+    assert view.started_at == began_at
+
+
 async def test_what_ended_meanwhile_is_told_once(lives: Lives) -> None:
     life = await lives.begin()
     app = await life.submit(tasks(count=2))
