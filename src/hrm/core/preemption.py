@@ -177,9 +177,7 @@ def _serve(
     return commands
 
 
-def _warn(
-    victim: Container, beneficiary: App, why: Starvation, starved_s: float, kill_at: float
-) -> PreemptContainer:
+def _warn(victim: Container, beneficiary: App, why: Starvation, starved_s: float, kill_at: float) -> PreemptContainer:
     app = victim.app
     return PreemptContainer(
         container_id=victim.container_id,
