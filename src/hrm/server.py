@@ -32,6 +32,7 @@ from hrm.api.tokens import TokenAuthority
 from hrm.config import HrmConfig, load_config, sockets
 from hrm.config.documents import BadDocument, Document
 from hrm.config.home import Home, HomeLock
+from hrm.config.plain import changed_keys
 from hrm.core.scheduler import Scheduler
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.errors import ClusterError, Conflict, HrmError
@@ -56,6 +57,8 @@ log = structlog.get_logger(__name__)
 #: How long the engine may take to name its first node before the server opens its door without one.
 FIRST_NODE_S = 5.0
 IDLE_LOOK_S = 1.0
+#: Keys of the section that `hrm queues reload` does not take.
+_FIXED_SCHEDULER_KEYS = ("scheduler.master_timeout",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +92,7 @@ async def serve(options: Options) -> None:
     home.create()
     home.check_filesystem()
     config_path = options.config or (home.config_file if home.config_file.exists() else None)
-    config = load_config(config_path)
-    if options.virtual_gpus is not None:
-        config = replace(config, node=replace(config.node, virtual_gpus=options.virtual_gpus))
-    if options.isolation is not None:
-        settings = replace(config.node.isolation, mode=options.isolation)
-        config = replace(config, node=replace(config.node, isolation=settings))
+    config = _read(config_path, options)
     with home.lock() as lock:
         listening = _listen(config, options.port)
         try:
@@ -107,6 +105,17 @@ async def serve(options: Options) -> None:
                 await store.close()
         finally:
             listening.close()
+
+
+def _read(path: Path | None, options: Options) -> HrmConfig:
+    """The configuration, as the command line wants it. Raises InvalidInput, BadDocument with every finding."""
+    config = load_config(path)
+    if options.virtual_gpus is not None:
+        config = replace(config, node=replace(config.node, virtual_gpus=options.virtual_gpus))
+    if options.isolation is not None:
+        settings = replace(config.node.isolation, mode=options.isolation)
+        config = replace(config, node=replace(config.node, isolation=settings))
+    return config
 
 
 async def _serve(
@@ -123,7 +132,7 @@ async def _serve(
     loaded = await store.load()
     engine = await looking
     events = EventLog(cluster_timestamp=store.cluster_timestamp, next_seq=loaded.next_event_seq, read=store.events)
-    scheduler = Scheduler(config.queues, epoch=store.epoch)
+    scheduler = Scheduler(config.queues, epoch=store.epoch, options=config.scheduler.options)
     stopping = asyncio.Event()
     tokens = TokenAuthority(home.ensure_secret())
 
@@ -158,9 +167,24 @@ async def _serve(
         retention=retention,
     )
 
+    in_force = config
+
     async def reload() -> ReloadReport:
+        nonlocal in_force
         # Parsed in a thread: a large file must not hold the loop.
-        return await service.reload_queues((await asyncio.to_thread(load_config, config_path)).queues)
+        wanted = await asyncio.to_thread(_read, config_path, options)
+        scheduler = wanted.scheduler
+        report = await service.reload_queues(
+            wanted.queues, options=scheduler.options, default_queue=scheduler.default_queue
+        )
+        changed = changed_keys(in_force, wanted)
+        waiting = [key for key in changed if not key.startswith("scheduler.") or key in _FIXED_SCHEDULER_KEYS]
+        in_force = replace(
+            in_force,
+            queues=wanted.queues,
+            scheduler=replace(scheduler, master_timeout_s=in_force.scheduler.master_timeout_s),
+        )
+        return replace(report, options=[key for key in changed if key not in waiting], after_restart=waiting)
 
     restore(manager, listener, loaded, default_queue=config.scheduler.default_queue)
     manager.open()

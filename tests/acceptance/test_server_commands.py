@@ -84,12 +84,18 @@ def test_a_bad_file_does_not_change_queues_and_a_good_one_does(hrm: Hrm) -> None
     hrm.configure("server: {port: 0}\nqueues: {research: {weight: 5}, batch: {weight: 1}, late: {}}\n")
     good = hrm("queues", "reload", "-o", "json")
     after = {queue["name"]: queue["weight"] for queue in hrm("queues", "-o", "json").json}
+    hrm.configure(
+        "scheduler: {max_assign: 3, master_timeout: 9s}\nserver: {port: 0}\nqueues: {late: {max_share: 50%}}\n"
+    )
+    told = hrm("queues", "reload").out
 
     assert bad.code == 2
     assert "did you mean 'weight'?" in bad.err
     assert [queue["name"] for queue in unchanged] == [queue["name"] for queue in before]
     assert (good.json["added"], good.json["changed"]) == (["late"], ["research"])
     assert after == {"root": 1.0, "default": 1.0, "research": 5.0, "batch": 1.0, "late": 1.0}
+    assert "removed: batch, research\nchanged: late, scheduler.max_assign\n" in told
+    assert "changed, but only a restart of the server takes it: scheduler.master_timeout" in told
 
 
 def test_down_leaves_containers_running_and_the_next_up_adopts_them(hrm: Hrm) -> None:

@@ -53,7 +53,7 @@ def queues(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
 
 @queues_app.command("reload")
 def reload(output: OutputOption = Output.TABLE) -> None:
-    """Take the queues of hrm.yaml without a restart; a bad file changes nothing."""
+    """Take queues and scheduler options of hrm.yaml without a restart; a bad file changes nothing."""
     from hrm.cli.connect import client
 
     with client() as server:
@@ -61,10 +61,16 @@ def reload(output: OutputOption = Output.TABLE) -> None:
     if output is not Output.TABLE:
         show(report, output)
         return
-    for word, paths in (("added", report.added), ("removed", report.removed), ("changed", report.changed)):
-        if paths:
-            print(f"{word}: {', '.join(paths)}")
-    if not (report.added or report.removed or report.changed):
+    told = (
+        ("added", report.added),
+        ("removed", report.removed),
+        ("changed", [*report.changed, *report.options]),
+        ("changed, but only a restart of the server takes it", report.after_restart),
+    )
+    for word, names in told:
+        if names:
+            print(f"{word}: {', '.join(names)}")
+    if not any(names for _, names in told):
         note("nothing has changed")
 
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hrm.cli.output import Output, OutputOption, note, show
 from hrm.model.errors import ClusterError, Conflict
-from hrm.model.queues import QueueSpec
-
-if TYPE_CHECKING:
-    from hrm.config import HrmConfig
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -70,8 +66,9 @@ def show_config(
       hrm config show -o json | jq .node
     """
     from hrm.config import load_config
+    from hrm.config.plain import plain_config
 
-    plain = _plain(load_config(_file(file)))
+    plain = plain_config(load_config(_file(file)))
     show(plain, Output.YAML if output is Output.TABLE else output)
 
 
@@ -100,61 +97,3 @@ def _file(file: Path | None) -> Path | None:
         return file
     default = home_directory().config_file
     return default if default.exists() else None
-
-
-def _plain(config: HrmConfig) -> dict[str, Any]:
-    """In the keys of the file."""
-    node, server, kept = config.node, config.server, config.retention
-    held = node.isolation
-    return {
-        "scheduler": {"policy": str(config.scheduler.policy), "default_queue": config.scheduler.default_queue},
-        "queues": {child.name: _plain_queue(child) for child in config.queues.children},
-        "node": {
-            "node_id": node.node_id,
-            "vcores": node.total.vcores_milli / 1000,
-            "memory": f"{node.total.memory_mib}M",
-            # "all" is what leaving the key out means; there is no value for it.
-            **({} if node.gpu_devices is None else {"gpu_devices": list(node.gpu_devices)}),
-            "virtual_gpus": node.virtual_gpus,
-            "log_limit": f"{node.log_limit_bytes >> 20}M",
-            "isolation": str(held.mode),
-            "strict_cpus": held.strict_cpus,
-            "max_processes": held.max_processes,
-            **({} if held.disk_quota_mib is None else {"disk_quota": f"{held.disk_quota_mib}M"}),
-            "umask": f"{held.umask:03o}",
-        },
-        "server": {
-            "host": server.host,
-            "port": server.port,
-            "allowed_hosts": list(server.allowed_hosts),
-            "allowed_origins": list(server.allowed_origins),
-            "check_socket_owner": server.check_socket_owner,
-            "max_body": f"{server.max_body_bytes >> 20}M",
-            "requests_per_s": server.requests_per_s,
-            "idle_exit": f"{server.idle_exit_s:g}s",
-        },
-        "retention": {
-            "applications_age": f"{kept.applications_age_s:.15g}s",
-            "applications": kept.applications,
-            "events": kept.events,
-            "logs_age": f"{kept.logs_age_s:.15g}s",
-            "logs_size": f"{kept.logs_bytes >> 20}M",
-            "scratch_age": f"{kept.scratch_age_s:.15g}s",
-            "scratch_size": f"{kept.scratch_bytes >> 20}M",
-        },
-    }
-
-
-def _plain_queue(queue: QueueSpec) -> dict[str, Any]:
-    from hrm.config.fields import show_share
-
-    plain: dict[str, Any] = {"weight": queue.weight, "policy": str(queue.policy)}
-    if queue.min_share:
-        plain["min_share"] = show_share(queue.min_share)
-    if queue.max_share is not None:
-        plain["max_share"] = show_share(queue.max_share)
-    if queue.max_running_apps is not None:
-        plain["max_running_apps"] = queue.max_running_apps
-    if queue.children:
-        plain["queues"] = {child.name: _plain_queue(child) for child in queue.children}
-    return plain

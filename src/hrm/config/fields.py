@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from hrm.config.shares import GivenShare, parse_amounts, parse_share
 from hrm.model.errors import InvalidInput
-from hrm.model.resources import BUILT_IN, GPUS, MEMORY, VCORES, Resources
-from hrm.model.units import LARGEST, format_milli, parse_age_s, parse_duration_s, parse_memory_mib, parse_milli
+from hrm.model.resources import Resources
+from hrm.model.units import parse_age_s, parse_duration_s, parse_memory_mib, parse_milli
 
-_SHARE_KEYS = {
-    "cpus": (VCORES, parse_milli),
-    "memory": (MEMORY, parse_memory_mib),
-    "gpus": (GPUS, parse_milli),
-}
-_SHARE_WORDS = {
-    **dict.fromkeys(("vcore", "vcores", "cpu", "cpus", "core", "cores"), "cpus"),
-    **dict.fromkeys(("gpu", "gpus"), "gpus"),
-}
-_SHARE_EXAMPLE = "write for example '4 vcores, 8G' or {cpus: 4, memory: 8G, gpus: 1}"
+NEVER = "never"
+#: As which ``none`` is read for a share of masters (YARN's -1).
+NO_LIMIT = -1.0
 
 
 class Strict(BaseModel):
@@ -43,52 +38,6 @@ def reader(parse: Callable[[Any], Any]) -> PlainValidator:
     return PlainValidator(read)
 
 
-def parse_share(value: Any) -> dict[str, int]:
-    """Amounts by name from ``"4 vcores, 8G"`` or ``{cpus:, memory:, gpus:}``: only what was named.
-
-    Raises InvalidInput naming the part that is wrong.
-    """
-    if isinstance(value, str):
-        value = _split_share(value)
-    if not isinstance(value, dict) or not value:
-        raise InvalidInput("not a share", next_step=_SHARE_EXAMPLE)
-    amounts: dict[str, int] = {}
-    for key, amount in value.items():
-        if key not in _SHARE_KEYS:
-            raise InvalidInput(f"unknown resource {key!r}", next_step=_SHARE_EXAMPLE)
-        name, parse = _SHARE_KEYS[key]
-        amounts[name] = parse(amount, field=key)
-    return amounts
-
-
-def least(amounts: dict[str, int] | None) -> Resources:
-    """A minimum: what was not named is not guaranteed."""
-    return Resources.of(amounts or {})
-
-
-def most(amounts: dict[str, int] | None) -> Resources | None:
-    """A maximum: what was not named is not limited (as YARN's maxResources)."""
-    return None if amounts is None else Resources.of({**dict.fromkeys(BUILT_IN, LARGEST), **amounts})
-
-
-def show_share(share: Resources) -> dict[str, str]:
-    """As `parse_share` reads it; what is not limited is left out."""
-    shown = {"cpus": format_milli(share.vcores_milli), "memory": f"{share.memory_mib}M"}
-    shown["gpus"] = format_milli(share.gpus_milli)
-    return {key: text for key, text in shown.items() if share.get(_SHARE_KEYS[key][0]) < LARGEST}
-
-
-def _split_share(text: str) -> dict[str, str]:
-    parts: dict[str, str] = {}
-    for part in text.split(","):
-        number, _, word = part.strip().partition(" ")
-        key = _SHARE_WORDS.get(word.strip().lower(), "memory")
-        if key in parts:
-            raise InvalidInput(f"names {key} twice: {text!r}", next_step=_SHARE_EXAMPLE)
-        parts[key] = part.strip() if key == "memory" else number
-    return parts
-
-
 def _scalar(value: Any) -> Any:
     if value is None or isinstance(value, (dict, list)):
         raise InvalidInput("must be a single value", next_step="quote it if it is text")
@@ -105,6 +54,20 @@ def _umask(value: Any) -> int:
     if isinstance(value, bool) or not 1 <= len(text) <= 4 or not set(text) <= set("01234567") or int(text, 8) > 0o777:
         raise InvalidInput(f"not a umask: {value!r:.40}", next_step="write octal digits, for example 022 or 077")
     return int(text, 8)
+
+
+def _waiting(value: Any) -> float:
+    """Seconds, or infinity for ``never``."""
+    return math.inf if value == NEVER else parse_age_s(value, field="")
+
+
+def _am_share(value: Any) -> float:
+    """0 to 1, or NO_LIMIT."""
+    if value == "none":
+        return NO_LIMIT
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise InvalidInput(f"neither from 0 to 1 nor 'none': {value!r:.40}", next_step="write 'none' for no limit")
+    return float(value)
 
 
 def _gpu_device(value: Any) -> int | str:
@@ -126,6 +89,11 @@ Seconds = Annotated[float, reader(lambda value: parse_duration_s(value, field=""
 Age = Annotated[float, reader(lambda value: parse_age_s(value, field=""))]
 Umask = Annotated[int, reader(_umask)]
 GpuDevice = Annotated[int | str, reader(_gpu_device)]
-Share = Annotated[dict[str, int], reader(parse_share)]
+Share = Annotated[GivenShare, reader(parse_share)]
+#: A share that is no percentage.
+AmountsOf = Annotated[Resources, reader(parse_amounts)]
+#: How long to wait before something happens that may never: infinity then.
+Waiting = Annotated[float, reader(_waiting)]
+AmShare = Annotated[float, reader(_am_share)]
 #: Text, number or truth value; what was written counts (`Document.text`).
 Scalar = Annotated[Any, reader(_scalar)]

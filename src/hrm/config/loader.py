@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from hrm.config.documents import Document
-from hrm.config.fields import least, most
+from hrm.config.fields import NO_LIMIT
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
 from hrm.config.rules import check_rules
-from hrm.config.schema import ConfigShape, NodeShape, QueueShape, RetentionShape, SchedulerShape, ServerShape
+from hrm.config.schema import (
+    ConfigShape,
+    LimitsShape,
+    NodeShape,
+    QueueShape,
+    RetentionShape,
+    SchedulerShape,
+    ServerShape,
+)
 from hrm.config.values import HrmConfig, NodeConfig, SchedulerConfig, ServerConfig
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
 from hrm.model.isolation import IsolationSettings
-from hrm.model.queues import DEFAULT_QUEUE, ROOT, Policy, QueueSpec, canonical_path
+from hrm.model.queues import DEFAULT_QUEUE, ROOT, Order, Policy, QueueSpec, ShareOfCluster, canonical_path
 from hrm.model.resources import Resources
+from hrm.model.scheduling import SchedulerOptions
 
 
 def load_config(path: Path | None = None) -> HrmConfig:
@@ -37,10 +46,9 @@ def parse_config(document: Document) -> HrmConfig:
         check_rules(document, shape)
     document.raise_findings()
     assert shape is not None, "a shape that does not fit has findings"
-    scheduler = _scheduler(shape.scheduler or SchedulerShape())
     return HrmConfig(
-        scheduler=scheduler,
-        queues=_root(shape, scheduler.policy),
+        scheduler=_scheduler(shape.scheduler or SchedulerShape()),
+        queues=_root(shape),
         node=_node(shape.node or NodeShape()),
         server=_server(shape.server or ServerShape()),
         retention=_retention(shape.retention or RetentionShape()),
@@ -52,11 +60,18 @@ def default_text() -> str:
     return files("hrm.config").joinpath("default.yaml").read_text(encoding="utf-8")
 
 
-def _root(shape: ConfigShape, policy: Policy) -> QueueSpec:
+def _root(shape: ConfigShape) -> QueueSpec:
+    scheduler = shape.scheduler or SchedulerShape()
     children = _children(shape.queues)
     if not any(child.name == DEFAULT_QUEUE for child in children):
         children = (QueueSpec(name=DEFAULT_QUEUE), *children)
-    return QueueSpec(name=ROOT, policy=policy, children=children)
+    return QueueSpec(
+        name=ROOT,
+        policy=scheduler.policy or Policy.DRF,
+        order=scheduler.order or Order.RATIO,
+        children=children,
+        **_limits(scheduler.root or LimitsShape()),
+    )
 
 
 def _children(queues: dict[str, QueueShape | None] | None) -> tuple[QueueSpec, ...]:
@@ -64,24 +79,52 @@ def _children(queues: dict[str, QueueShape | None] | None) -> tuple[QueueSpec, .
 
 
 def _queue(name: str, shape: QueueShape) -> QueueSpec:
+    given = _limits(shape)
+    if shape.weight is not None:
+        given["weight"] = shape.weight
+    if shape.min_share is not None:
+        given |= _share("min_share", shape.min_share.least())
+    if shape.max_am_share is not None:
+        given["max_am_share"] = None if shape.max_am_share == NO_LIMIT else shape.max_am_share
     return QueueSpec(
         name=name,
-        weight=1.0 if shape.weight is None else shape.weight,
-        min_share=least(shape.min_share),
-        max_share=most(shape.max_share),
-        max_running_apps=shape.max_running_apps,
         policy=shape.policy or Policy.FAIR,
+        order=shape.order or Order.RATIO,
         children=_children(shape.queues),
+        **given,
     )
 
 
+def _limits(shape: LimitsShape) -> dict[str, Any]:
+    """What is written of those keys that all queues and the root have, by fields of QueueSpec."""
+    given = {name: value for name in LimitsShape.model_fields if (value := getattr(shape, name)) is not None}
+    if shape.max_share is not None:
+        del given["max_share"]
+        given |= _share("max_share", shape.max_share.most())
+    if shape.max_running_apps_of_users is not None:
+        given["max_running_apps_of_users"] = tuple(sorted(shape.max_running_apps_of_users.items()))
+    return _in_seconds(given, QueueSpec)
+
+
+def _share(name: str, share: Resources | ShareOfCluster) -> dict[str, Any]:
+    return {f"{name}_of_cluster" if isinstance(share, ShareOfCluster) else name: share}
+
+
+def _in_seconds(given: dict[str, Any], kind: type[QueueSpec] | type[SchedulerOptions]) -> dict[str, Any]:
+    """Keys have no units in their names, since their values have; fields of the model do."""
+    names = {field.name for field in fields(kind)}
+    return {f"{key}_s" if f"{key}_s" in names else key: value for key, value in given.items()}
+
+
 def _scheduler(shape: SchedulerShape) -> SchedulerConfig:
-    given = _given(shape)
+    given = _in_seconds(_given(shape), SchedulerOptions)
+    options = {field.name: given[field.name] for field in fields(SchedulerOptions) if field.name in given}
+    config = SchedulerConfig(options=SchedulerOptions(**options))
     if shape.default_queue is not None:
-        given["default_queue"] = canonical_path(shape.default_queue)
-    if "master_timeout" in given:
-        given["master_timeout_s"] = given.pop("master_timeout")
-    return SchedulerConfig(**given)
+        config = replace(config, default_queue=canonical_path(shape.default_queue))
+    if shape.master_timeout is not None:
+        config = replace(config, master_timeout_s=shape.master_timeout)
+    return config
 
 
 def _node(shape: NodeShape) -> NodeConfig:

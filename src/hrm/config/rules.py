@@ -9,12 +9,11 @@ import ipaddress
 from collections.abc import Iterator
 
 from hrm.config.documents import Document
-from hrm.config.fields import least, most
 from hrm.config.keys import KeyPath, nearest
 from hrm.config.schema import ConfigShape, NodeShape, QueueShape
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
-from hrm.model.queues import DEFAULT_QUEUE, MAX_DEPTH, Policy, QueueSpec, canonical_path
+from hrm.model.queues import DEFAULT_QUEUE, MAX_DEPTH, Order, Policy, QueueSpec, above, canonical_path
 
 
 def check_rules(document: Document, shape: ConfigShape) -> None:
@@ -24,6 +23,7 @@ def check_rules(document: Document, shape: ConfigShape) -> None:
         check_depth(document, path)
         check_min_below_max(document, path, queue)
         check_fifo_has_no_queues(document, path, queue)
+        check_fifo_has_one_order(document, path, queue)
         check_drf_not_below_fair(document, path, queue)
     check_root_policy(document, shape)
     check_default_queue(document, shape)
@@ -69,9 +69,15 @@ def check_depth(document: Document, path: KeyPath) -> None:
 
 
 def check_min_below_max(document: Document, path: KeyPath, queue: QueueShape) -> None:
-    maximum = most(queue.max_share)
-    if maximum is not None and (over := least(queue.min_share).exceeding(maximum)):
+    if queue.min_share is None or queue.max_share is None:
+        return
+    if over := above(queue.min_share.least(), queue.max_share.most()):
         document.add((*path, "min_share"), f"above max_share in {', '.join(over)}", next_step="lower it")
+
+
+def check_fifo_has_one_order(document: Document, path: KeyPath, queue: QueueShape) -> None:
+    if queue.policy is Policy.FIFO and queue.order is Order.DEFICIT:
+        document.add((*path, "order"), "fifo has an order of its own", next_step="leave `order` out")
 
 
 def check_fifo_has_no_queues(document: Document, path: KeyPath, queue: QueueShape) -> None:

@@ -10,35 +10,106 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hrm.config.fields import Age, GpuDevice, MemoryMib, Milli, Seconds, Share, Strict, Umask
+from hrm.config.fields import (
+    Age,
+    AmountsOf,
+    AmShare,
+    GpuDevice,
+    MemoryMib,
+    Milli,
+    Seconds,
+    Share,
+    Strict,
+    Umask,
+    Waiting,
+)
 from hrm.config.values import MAX_VIRTUAL_GPUS
 from hrm.model.isolation import IsolationMode
-from hrm.model.queues import Policy
+from hrm.model.queues import Order, Policy
+from hrm.model.scheduling import Victims
 
 PolicyField = Annotated[Policy, Field(strict=False)]
+OrderField = Annotated[Order, Field(strict=False)]
+VictimsField = Annotated[Victims, Field(strict=False)]
 ModeField = Annotated[IsolationMode, Field(strict=False)]
+
+
+class LimitsShape(Strict):
+    """What may be said of any queue, the root too."""
+
+    max_share: Share | None = Field(default=None, description="Never more than this; what is not named is not limited.")
+    max_running_apps: int | None = Field(
+        default=None, ge=0, description="Applications that run at once, those below included."
+    )
+    max_running_apps_per_user: int | None = Field(
+        default=None, ge=0, description="Applications of one user that run at once."
+    )
+    max_running_apps_of_users: dict[str, Annotated[int, Field(ge=0)]] | None = Field(
+        default=None, description="The same for single users, by name."
+    )
+    preemptable: bool | None = Field(default=None, description="False: nothing here and below ends for others.")
+    fair_share_preemption_timeout: Waiting | None = Field(
+        default=None, description="How long it bears less than its part of its fair share."
+    )
+    fair_share_preemption_threshold: float | None = Field(
+        default=None, ge=0, le=1, description="Which part of its fair share that is."
+    )
+    min_share_preemption_timeout: Waiting | None = Field(
+        default=None, description="How long it bears less than its minimum share."
+    )
+    min_run_before_preemption: Age | None = Field(
+        default=None, description="How long a container runs at least before it ends for others."
+    )
 
 
 class SchedulerShape(Strict):
     """The section `scheduler` of ``hrm.yaml``."""
 
     policy: PolicyField | None = Field(default=None, description="How the root orders its queues: drf or fair.")
+    order: OrderField | None = Field(default=None, description="What the root compares: ratio or deficit.")
     default_queue: str | None = Field(default=None, description="Queue of a job that names none.")
     master_timeout: Seconds | None = Field(
         default=None, description="A master of its own that is silent for so long is ended."
     )
+    root: LimitsShape | None = Field(default=None, description="Limits of all queues together.")
+    assign_multiple: bool | None = Field(default=None, description="One visit of a node may place several containers.")
+    dynamic_max_assign: bool | None = Field(
+        default=None, description="A visit ends when more than half is assigned of what was free."
+    )
+    max_assign: int | None = Field(default=None, ge=1, description="Containers that one visit places at most.")
+    node_locality_threshold: float | None = Field(
+        default=None, le=1, description="Part of the nodes that are passed by before a request leaves its nodes."
+    )
+    rack_locality_threshold: float | None = Field(
+        default=None, le=1, description="The same before it leaves its racks."
+    )
+    continuous_scheduling: bool | None = Field(default=None, description="Time counts instead of nodes passed by.")
+    node_locality_delay: Age | None = Field(default=None, description="How long then before it leaves its nodes.")
+    rack_locality_delay: Age | None = Field(default=None, description="The same before it leaves its racks.")
+    reservable_nodes: float | None = Field(
+        default=None, ge=0, le=1, description="Part of the nodes that one application may reserve."
+    )
+    reservation_threshold: AmountsOf | None = Field(
+        default=None, description="A request of less than this reserves nothing."
+    )
+    preemption: bool | None = Field(default=None, description="False: nothing ends for others, whatever queues say.")
+    preemption_utilization_threshold: float | None = Field(
+        default=None, ge=0, le=1, description="Nothing ends for others while no more than this part is used."
+    )
+    wait_before_kill: Age | None = Field(default=None, description="From the warning to the end of a victim.")
+    victims: VictimsField | None = Field(default=None, description="Where containers end: first_node, least_work_lost.")
 
 
-class QueueShape(Strict):
+class QueueShape(LimitsShape):
     """One queue, and those below it."""
 
     weight: float | None = Field(default=None, ge=0, description="Share relative to the queues beside it.")
     min_share: Share | None = Field(default=None, description="Served first while the queue holds less than this.")
-    max_share: Share | None = Field(default=None, description="Never more than this; what is not named is not limited.")
-    max_running_apps: int | None = Field(
-        default=None, ge=0, description="Applications that run at once, those below included."
+    max_am_share: AmShare | None = Field(
+        default=None, description="Part of its fair share that masters in containers may use together."
     )
     policy: PolicyField | None = Field(default=None, description="How it orders what is below it: fair, fifo or drf.")
+    order: OrderField | None = Field(default=None, description="What it compares: ratio or deficit.")
     queues: dict[str, QueueShape | None] | None = Field(default=None, description="Queues below this one, by name.")
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.isolation import IsolationSettings
-from hrm.model.queues import DEFAULT_QUEUE, Policy, QueueSpec
+from hrm.model.queues import DEFAULT_QUEUE, QueueSpec
 from hrm.model.resources import Resources
+from hrm.model.scheduling import SchedulerOptions
 
 DEFAULT_PORT = 8765
 #: Enough for a node of any make; a larger number is a slip of the pen.
@@ -16,10 +17,9 @@ MAX_VIRTUAL_GPUS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerConfig:
-    """How the cluster as a whole is shared."""
+    """How the cluster as a whole is shared; what concerns the root queue is in `HrmConfig.queues`."""
 
-    #: Of the root: how it orders the queues below it.
-    policy: Policy = Policy.DRF
+    options: SchedulerOptions = field(default_factory=SchedulerOptions)
     #: Path of the queue that takes a job that names none; a leaf.
     default_queue: str = DEFAULT_QUEUE
     #: After how many silent seconds a master in a container of its own is ended.

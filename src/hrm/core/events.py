@@ -12,6 +12,7 @@ from hrm.model.nodes import NodeSpec
 from hrm.model.queues import QueueSpec
 from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
+from hrm.model.scheduling import SchedulerOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,13 @@ class QueuesChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class OptionsChanged:
+    """Visits and preemption go by these from now on. What is reserved or promised already stays."""
+
+    options: SchedulerOptions
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateShares:
     """Work fair shares out anew (YARN's update thread, every half second there)."""
 
@@ -203,6 +211,7 @@ Event = (
     | PriorityChanged
     | BlacklistChanged
     | QueuesChanged
+    | OptionsChanged
     | UpdateShares
     | Preempt
     | CheckpointSaved

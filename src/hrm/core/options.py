@@ -8,18 +8,23 @@ from hrm.model.scheduling import SchedulerOptions
 class Visit:
     """One object serves all visits: `begin` starts the next."""
 
-    __slots__ = ("delays", "heartbeat", "nodes", "now", "number", "options", "reserving")
+    __slots__ = ("assigns_all", "delays", "heartbeat", "nodes", "now", "number", "options", "reserving")
 
     def __init__(self, options: SchedulerOptions) -> None:
-        self.options = options
-        self.delays = options.delays
-        self.reserving = options.reservable_nodes > 0
+        self.go_by(options)
         self.number = 0
         #: Nodes of the cluster.
         self.nodes = 0
         self.now = 0.0
         #: True iff missed opportunities count.
         self.heartbeat = True
+
+    def go_by(self, options: SchedulerOptions) -> None:
+        """Take other options. The number goes on: what was noted in earlier visits is told by it."""
+        self.options = options
+        self.assigns_all = options.assigns_all
+        self.delays = options.delays
+        self.reserving = options.reservable_nodes > 0
 
     def begin(self, nodes: int, now: float, *, heartbeat: bool) -> None:
         self.number += 1

@@ -40,11 +40,7 @@ class Scheduler:
     def __init__(self, root: QueueSpec, *, epoch: int, options: SchedulerOptions | None = None) -> None:
         """``epoch`` goes into container ids and must be larger than at any earlier start. Raises InvalidInput."""
         self._books = Books(root, epoch)
-        self._options = options or SchedulerOptions()
-        # Without limits a visit need not count what it assigns.
-        chosen = self._options
-        self._assign_all = chosen.assign_multiple and not chosen.dynamic_max_assign and chosen.max_assign is None
-        self._visit = Visit(chosen)
+        self._visit = Visit(options or SchedulerOptions())
         self._handlers: dict[type[Any], Callable[[Any, float], list[Command]]] = {
             ev.NodeUpdate: self._on_node_update,
             ev.RequestsUpdated: self._on_requests_updated,
@@ -64,6 +60,7 @@ class Scheduler:
             ev.PriorityChanged: self._on_priority_changed,
             ev.BlacklistChanged: self._on_blacklist_changed,
             ev.QueuesChanged: self._on_queues_changed,
+            ev.OptionsChanged: self._on_options_changed,
             ev.UpdateShares: self._on_update_shares,
             ev.Preempt: self._on_preempt,
             ev.CheckpointSaved: self._on_checkpoint_saved,
@@ -102,7 +99,7 @@ class Scheduler:
             return []
         visit.begin(len(books.nodes), now, heartbeat=heartbeat)
         commands: list[Command] = []
-        assignment = None if self._assign_all else Assignment(self._options, node)
+        assignment = None if visit.assigns_all else Assignment(visit.options, node)
         while len(commands) != most and (ask := find_ask(root, node, visit)) is not None:
             shape = ask.shape
             if visit.reserving and not node.fits(shape):
@@ -333,6 +330,10 @@ class Scheduler:
         self._books.tree.update_shares()
         return self._activate_waiting()
 
+    def _on_options_changed(self, event: ev.OptionsChanged, now: float) -> list[Command]:
+        self._visit.go_by(event.options)
+        return []
+
     def _on_update_shares(self, event: ev.UpdateShares, now: float) -> list[Command]:
         self._books.tree.update_shares()
         return []
@@ -340,7 +341,7 @@ class Scheduler:
     # ---- preemption
 
     def _on_preempt(self, event: ev.Preempt, now: float) -> list[Command]:
-        return [*preempt(self._books, self._options, now)]
+        return [*preempt(self._books, self._visit.options, now)]
 
     def _on_checkpoint_saved(self, event: ev.CheckpointSaved, now: float) -> list[Command]:
         if container := self._books.container(event.container_id):
@@ -354,6 +355,11 @@ class Scheduler:
     def books(self) -> Books:
         """The live state: whoever changes it breaks the books."""
         return self._books
+
+    @property
+    def options(self) -> SchedulerOptions:
+        """What visits and preemption go by now."""
+        return self._visit.options
 
     # ---- for the pacer
 

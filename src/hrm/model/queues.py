@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hrm.model.errors import InvalidInput
-from hrm.model.resources import ZERO, Resources
+from hrm.model.resources import BUILT_IN, ZERO, Resources
 
 ROOT = "root"
 DEFAULT_QUEUE = "default"
@@ -118,7 +118,8 @@ class QueueSpec:
             raise InvalidInput("given as amounts and as a part of the cluster", field="min_share")
         if self.max_share is not None and self.max_share_of_cluster:
             raise InvalidInput("given as amounts and as a part of the cluster", field="max_share")
-        if self.max_share is not None and (over := self.min_share.exceeding(self.max_share)):
+        maximum = self.max_share_of_cluster or self.max_share
+        if maximum is not None and (over := above(self.min_share_of_cluster or self.min_share, maximum)):
             raise InvalidInput(f"above max_share in {', '.join(over)}", field="min_share")
         if self.children and self.policy is Policy.FIFO:
             # As YARN: FIFO orders applications, it says nothing about queues (SchedulingPolicy.isChildPolicyAllowed).
@@ -152,6 +153,17 @@ class QueueSpec:
         yield here, self
         for child in self.children:
             yield from child.walk(child.name if here == ROOT else f"{here}.{child.name}")
+
+
+def above(minimum: Resources | ShareOfCluster, maximum: Resources | ShareOfCluster) -> tuple[str, ...]:
+    """Names of the resources of which the minimum is more, where that does not depend on the cluster's size."""
+    if isinstance(minimum, Resources) and isinstance(maximum, Resources):
+        return minimum.exceeding(maximum)
+    if isinstance(minimum, ShareOfCluster) and isinstance(maximum, ShareOfCluster):
+        lower, upper = dict(minimum.parts), dict(maximum.parts)
+        names = dict.fromkeys((*BUILT_IN, *lower, *upper))
+        return tuple(n for n in names if lower.get(n, minimum.default) > upper.get(n, maximum.default))
+    return ()
 
 
 def canonical_path(text: str) -> str:

@@ -269,8 +269,11 @@ class CleanReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadReport:
-    """What `hrm queues reload` did: paths of queues."""
+    """What `hrm queues reload` did: paths of queues, and keys of the configuration outside of `queues`."""
 
     added: list[str]
     removed: list[str]
     changed: list[str]
+    #: Keys whose new value counts from now on, and those where it waits for a restart.
+    options: list[str] = field(default_factory=list)
+    after_restart: list[str] = field(default_factory=list)

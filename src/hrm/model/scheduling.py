@@ -52,6 +52,11 @@ class SchedulerOptions:
     victims: Victims = Victims.FIRST_NODE
 
     @property
+    def assigns_all(self) -> bool:
+        """True iff a visit places whatever it can: it need not count."""
+        return self.assign_multiple and not self.dynamic_max_assign and self.max_assign is None
+
+    @property
     def delays(self) -> bool:
         """True iff asks wait for places they would like."""
         if self.continuous_scheduling:

@@ -29,6 +29,7 @@ from hrm.model.reports import (
     TaskReport,
 )
 from hrm.model.requests import ResourceRequest
+from hrm.model.scheduling import SchedulerOptions
 
 
 class Masters(Protocol):
@@ -153,8 +154,11 @@ class Facade(Protocol):
 
     def detach(self, application_id: str) -> None: ...
 
-    async def reload_queues(self, root: QueueSpec) -> ReloadReport:
-        """Take a new, validated tree. Raises InvalidInput and changes nothing if it cannot be."""
+    async def reload_queues(
+        self, root: QueueSpec, *, options: SchedulerOptions | None = None, default_queue: str | None = None
+    ) -> ReloadReport:
+        """Take a new, validated tree, and what else is named. Raises InvalidInput, with nothing changed, if what runs
+        cannot live in it."""
 
     def request_shutdown(self) -> None:
         """Begin an orderly end of the server; containers go on."""

@@ -6,11 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 import hrm
-from hrm.core.events import QueuesChanged, UpdateShares
+from hrm.core.events import OptionsChanged, QueuesChanged, UpdateShares
 from hrm.model.cleaning import Cleanable, RetentionPolicy
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import InvalidInput, NotFound
@@ -33,6 +34,7 @@ from hrm.model.reports import (
     TaskReport,
 )
 from hrm.model.requests import ResourceRequest
+from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState
 from hrm.rm import reporting
 from hrm.rm.applications import LiveApplication
@@ -349,19 +351,24 @@ class Service:
         assert node is not None, "nodes are never forgotten while the server lives"
         return reporting.node(node, self._manager.scheduler)
 
-    async def reload_queues(self, root: QueueSpec) -> ReloadReport:
+    async def reload_queues(
+        self, root: QueueSpec, *, options: SchedulerOptions | None = None, default_queue: str | None = None
+    ) -> ReloadReport:
         before = {view.path: view.spec for view in self._manager.scheduler.queue_views() if not view.draining}
         after = dict(root.walk())
-        await self._manager.turns.ask(self._reload, root, len(after))
+        await self._manager.turns.ask(self._reload, root, options, default_queue)
         return ReloadReport(
             added=sorted(after.keys() - before.keys()),
             removed=sorted(before.keys() - after.keys() - {ROOT}),
             changed=sorted(path for path in after.keys() & before.keys() if _own(after[path]) != _own(before[path])),
         )
 
-    def _reload(self, turn: Turn, root: QueueSpec, queues: int) -> None:
+    def _reload(self, turn: Turn, root: QueueSpec, options: SchedulerOptions | None, default_queue: str | None) -> None:
         self._manager.tell(turn, QueuesChanged(root))
-        self._manager.record(turn, "queues_reloaded", queues=queues)
+        if options is not None:
+            self._manager.tell(turn, OptionsChanged(options))
+        self._default_queue = default_queue or self._default_queue
+        self._manager.record(turn, "queues_reloaded", queues=sum(1 for _ in root.walk()))
         self._manager.pacer.demand()
 
     def events(self, *, after_seq: int, application_id: str | None = None) -> AsyncIterator[EventReport]:
@@ -440,6 +447,6 @@ def _state(text: str) -> ApplicationState:
         ) from None
 
 
-def _own(spec: QueueSpec) -> tuple[object, ...]:
+def _own(spec: QueueSpec) -> QueueSpec:
     """What is declared for the queue itself, its children left out."""
-    return spec.weight, spec.min_share, spec.max_share, spec.max_running_apps, spec.policy
+    return replace(spec, children=())

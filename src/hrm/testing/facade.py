@@ -30,6 +30,7 @@ from hrm.model.reports import (
     TaskReport,
 )
 from hrm.model.resources import ZERO
+from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState, ContainerState, NodeState, TaskState
 from hrm.testing.fake_masters import FakeMasters
 
@@ -405,7 +406,9 @@ class FakeFacade:
     def detach(self, application_id: str) -> None:
         self._app(application_id).attachments -= 1
 
-    async def reload_queues(self, root: QueueSpec) -> ReloadReport:
+    async def reload_queues(
+        self, root: QueueSpec, *, options: SchedulerOptions | None = None, default_queue: str | None = None
+    ) -> ReloadReport:
         self.reloaded.append(root)
         return ReloadReport(added=[], removed=[], changed=[])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hrm.core.events import OptionsChanged
 from hrm.model.scheduling import SchedulerOptions
 from hrm.testing.builders import Scenario, queue, queues
 
@@ -36,6 +37,15 @@ def test_the_dynamic_rule_goes_on_until_more_than_half_of_what_was_free_is_assig
     s = busy(SchedulerOptions(dynamic_max_assign=True))
 
     assert [len(s.visit("n1")) for _ in range(4)] == [5, 2, 1, 0]
+
+
+def test_other_options_count_from_the_next_visit_on() -> None:
+    s = busy(SchedulerOptions(assign_multiple=False))
+    s.visit("n1")
+
+    s.handle(OptionsChanged(SchedulerOptions(max_assign=3)))
+
+    assert [len(s.visit("n1")) for _ in range(3)] == [3, 3, 1]
 
 
 def test_a_small_request_is_placed_though_a_larger_one_before_it_does_not_fit() -> None:

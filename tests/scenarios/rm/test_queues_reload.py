@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hrm.model.errors import InvalidInput
+from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState
 from hrm.testing.builders import amounts, node, queue, queues
 from hrm.testing.lives import Lives, tasks
@@ -37,6 +38,16 @@ async def test_a_tree_that_what_runs_cannot_live_in_changes_nothing(lives: Lives
     assert not life.broken
     kinds = [event.kind for event in await life.store.events()]
     assert "queues_reloaded" not in kinds
+
+
+async def test_options_of_the_scheduler_and_the_default_queue_are_taken_with_the_tree(tmp_path: Path) -> None:
+    root = queues(queue("default"), queue("research"))
+    async with Lives(tmp_path, [node("n1", cpus=8)], root=root) as lives:
+        life = await lives.begin()
+        await life.service.reload_queues(root, options=SchedulerOptions(max_assign=1), default_queue="research")
+        app = await life.submit(tasks(count=4))
+        assert (await life.service.application(app)).queue == "research"
+        assert life.manager.scheduler.options.max_assign == 1
 
 
 async def test_what_a_larger_limit_lets_in_begins_at_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from hrm.api.tokens import TokenAuthority
+from hrm.config import load_config
 from hrm.config.home import Home
 from hrm.config.loader import default_text
 
@@ -70,15 +71,21 @@ def test_what_show_prints_means_the_same_again(hrm, home: Home, tmp_path: Path) 
     path = tmp_path / "hrm.yaml"
     path.write_text(
         "queues: {a: {weight: 0.5, min_share: 1 vcores, max_share: {memory: 8G, gpus: 0.5}, policy: drf, "
-        "max_running_apps: 3, queues: {b: {policy: fifo}}}}\n"
+        "max_running_apps: 3, queues: {b: {policy: fifo}}},\n"
+        "  p: {min_share: 12.5%, max_share: {memory: 33.3%}, max_am_share: none, max_running_apps_of_users: {ada: 2},\n"
+        "    order: deficit, preemptable: false, min_share_preemption_timeout: never, min_run_before_preemption: 90}}\n"
+        "scheduler: {order: deficit, root: {max_share: 50%}, wait_before_kill: 1.5s, reservation_threshold: 1G,\n"
+        "  rack_locality_delay: 0, max_assign: 2, master_timeout: 5m}\n"
         "node: {vcores: 2.5, memory: 5G}\nserver: {idle_exit: 90s}\n"
     )
 
+    meant = load_config(path)
     shown = hrm("config", "show", path).out
     path.write_text(shown)
     again = hrm("config", "show", "-o", "json", path).out
 
     assert yaml.safe_load(shown) == json.loads(again)
+    assert meant == load_config(path)
     assert json.loads(again)["queues"]["a"]["max_share"] == {"memory": "8192M", "gpus": "0.5"}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 from pathlib import Path
 
@@ -11,11 +13,13 @@ from hrm.config import load_config
 from hrm.config.documents import BadDocument, Document, walk_keys
 from hrm.config.loader import default_text, parse_config
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
-from hrm.config.schema import ConfigShape
+from hrm.config.plain import changed_keys
+from hrm.config.schema import ConfigShape, SchedulerShape
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.isolation import IsolationMode, IsolationSettings
-from hrm.model.queues import MAX_DEPTH, Policy
-from hrm.model.resources import Resources
+from hrm.model.queues import MAX_DEPTH, Order, Policy, QueueSpec, ShareOfCluster
+from hrm.model.resources import MEMORY, VCORES, Resources
+from hrm.model.scheduling import SchedulerOptions, Victims
 from hrm.model.units import LARGEST
 
 DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
@@ -98,6 +102,103 @@ def test_a_max_share_does_not_limit_what_it_does_not_name() -> None:
     queue = config("queues: {a: {max_share: 8G}}").queues.children[1]
 
     assert queue.max_share == Resources(memory_mib=8192, vcores_milli=LARGEST, gpus_milli=LARGEST)
+
+
+@pytest.mark.parametrize(
+    ("share", "part"),
+    [
+        ("50%", ShareOfCluster(default=0.5)),
+        ("{cpus: 20%, memory: 33.3%}", ShareOfCluster(default=1.0, parts=((MEMORY, 0.333), (VCORES, 0.2)))),
+        ("'20% cpus, 50% memory'", ShareOfCluster(default=1.0, parts=((MEMORY, 0.5), (VCORES, 0.2)))),
+    ],
+)
+def test_a_share_may_be_a_part_of_the_cluster(share: str, part: ShareOfCluster) -> None:
+    queue = config(f"queues: {{a: {{max_share: {share}}}}}").queues.children[1]
+
+    assert (queue.max_share, queue.max_share_of_cluster) == (None, part)
+
+
+def test_what_a_minimum_in_percent_does_not_name_is_not_guaranteed() -> None:
+    queue = config("queues: {a: {min_share: {memory: 10%}}}").queues.children[1]
+
+    assert queue.min_share_of_cluster == ShareOfCluster(default=0.0, parts=((MEMORY, 0.1),))
+
+
+def test_a_queue_has_every_key_that_yarn_has_for_one() -> None:
+    text = """\
+queues:
+  a:
+    max_running_apps_per_user: 2
+    max_running_apps_of_users: {eve: 0, ada: 5}
+    max_am_share: none
+    policy: drf
+    order: deficit
+    preemptable: false
+    fair_share_preemption_timeout: 30s
+    fair_share_preemption_threshold: 0.8
+    min_share_preemption_timeout: never
+    min_run_before_preemption: 0
+"""
+
+    assert config(text).queues.children[1] == QueueSpec(
+        name="a",
+        max_running_apps_per_user=2,
+        max_running_apps_of_users=(("ada", 5), ("eve", 0)),
+        max_am_share=None,
+        policy=Policy.DRF,
+        order=Order.DEFICIT,
+        preemptable=False,
+        fair_share_preemption_timeout_s=30.0,
+        fair_share_preemption_threshold=0.8,
+        min_share_preemption_timeout_s=math.inf,
+        min_run_before_preemption_s=0.0,
+    )
+
+
+def test_the_root_has_limits_and_an_order_of_its_own() -> None:
+    root = config("scheduler: {order: deficit, root: {max_share: 50%, max_running_apps_per_user: 3}}").queues
+
+    assert (root.order, root.max_share_of_cluster) == (Order.DEFICIT, ShareOfCluster(default=0.5))
+    assert root.max_running_apps_per_user == 3
+
+
+def test_options_of_the_scheduler_come_in_their_units() -> None:
+    text = """\
+scheduler:
+  assign_multiple: false
+  max_assign: 4
+  node_locality_threshold: 0.5
+  continuous_scheduling: true
+  rack_locality_delay: 1m
+  reservable_nodes: 0.05
+  reservation_threshold: 4 vcores, 1G
+  wait_before_kill: 0
+  victims: least_work_lost
+"""
+
+    assert config(text).scheduler.options == SchedulerOptions(
+        assign_multiple=False,
+        max_assign=4,
+        node_locality_threshold=0.5,
+        continuous_scheduling=True,
+        rack_locality_delay_s=60.0,
+        reservable_nodes=0.05,
+        reservation_threshold=Resources(memory_mib=1024, vcores_milli=4000),
+        wait_before_kill_s=0.0,
+        victims=Victims.LEAST_WORK_LOST,
+    )
+
+
+def test_every_option_of_the_scheduler_has_its_key() -> None:
+    keys = {field.name.removesuffix("_s") for field in dataclasses.fields(SchedulerOptions)}
+
+    assert keys - SchedulerShape.model_fields.keys() == set()
+
+
+def test_keys_that_differ_are_named() -> None:
+    before, after = config(""), config("scheduler: {victims: least_work_lost}\nnode: {memory: 1G}\nqueues: {a: }")
+
+    assert changed_keys(before, after) == ["scheduler.victims", "node.memory"]
 
 
 def test_a_node_lends_what_the_file_says() -> None:
@@ -188,6 +289,17 @@ def test_the_message_is_the_findings_one_per_line() -> None:
         ("queues: {a: {weight: true}}", "queues.a.weight: must be a number, not True"),
         ("queues: {a: {min_share: 4 vcores and 8G}}", "a.min_share: memory: not an amount of memory: '4 vcores and"),
         ("queues: {a: {min_share: '1G, 2G'}}", "queues.a.min_share: names memory twice: '1G, 2G'"),
+        ("queues: {a: {min_share: 101%}}", "a.min_share: not a percentage from 0% to 100%: '101%'"),
+        ("queues: {a: {max_share: {cpus: -1%}}}", "a.max_share: cpus: not a percentage from 0% to 100%: '-1%'"),
+        ("queues: {a: {max_share: {cpus: 50%, memory: 1G}}}", "a.max_share: mixes amounts and percentages"),
+        ("queues: {a: {max_am_share: 2}}", "a.max_am_share: neither from 0 to 1 nor 'none': 2"),
+        ("queues: {a: {order: age}}", "a.order: not known: 'age' (one of ratio, deficit)"),
+        ("queues: {a: {fair_share_preemption_threshold: 2}}", "must be at most 1.0, not 2"),
+        ("queues: {a: {fair_share_preemption_timeout: ever}}", "not a duration: 'ever'"),
+        ("queues: {a: {max_running_apps_of_users: {ada: -1}}}", "max_running_apps_of_users.ada: must be at least 0"),
+        ("scheduler: {root: {weight: 2}}", "scheduler.root.weight: unknown key"),
+        ("scheduler: {reservation_threshold: 10%}", "scheduler.reservation_threshold: cannot be a percentage"),
+        ("scheduler: {max_assign: 0}", "scheduler.max_assign: must be at least 1, not 0"),
         ("queues: {a: {max_share: {gpu: 1}}}", "queues.a.max_share: unknown resource 'gpu'"),
         ("queues: {a: {max_share: -1G}}", "queues.a.max_share: memory: not an amount of memory: '-1G'"),
         ("queues: {a: {policy: 3}}", "queues.a.policy: not known: 3 (one of fifo, fair, drf)"),
@@ -222,6 +334,8 @@ def test_a_wrong_value_is_named_with_what_was_wanted(text: str, problem: str) ->
         ("queues: {a: {policy: fifo, queues: {b: }}}", "queues.a.policy: fifo orders applications"),
         ("queues: {a: {queues: {b: {policy: drf}}}}", "queues.a.queues.b.policy: drf is not allowed below a"),
         ("scheduler: {policy: fair}\nqueues: {a: {policy: drf}}", "queues.a.policy: drf is not allowed below the root"),
+        ("queues: {a: {policy: fifo, order: deficit}}", "queues.a.order: fifo has an order of its own"),
+        ("queues: {a: {min_share: 50%, max_share: {cpus: 20%}}}", "queues.a.min_share: above max_share in vcores"),
         ("scheduler: {policy: fifo}", "scheduler.policy: fifo orders applications"),
         ("scheduler: {default_queue: batsch}\nqueues: {batch: }", "no such queue: 'batsch' (did you mean 'batch'?)"),
         ("queues: {default: {queues: {a: }}}", "queues.default: default has queues below it"),

@@ -1,0 +1,124 @@
+"""A configuration in the keys of its file: what `hrm config show` prints, and by which two are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from hrm.config.shares import show_share
+from hrm.config.values import HrmConfig
+from hrm.model.queues import QueueSpec, ShareOfCluster
+from hrm.model.resources import Resources
+from hrm.model.scheduling import SchedulerOptions
+
+#: What the root has by keys of the section `scheduler`, or not at all.
+_NOT_OF_ROOT = ("name", "weight", "policy", "order", "children")
+
+
+def plain_config(config: HrmConfig) -> dict[str, Any]:
+    """In the keys of the file."""
+    node, server, kept = config.node, config.server, config.retention
+    held = node.isolation
+    return {
+        "scheduler": _scheduler(config),
+        "queues": {child.name: _queue(child) for child in config.queues.children},
+        "node": {
+            "node_id": node.node_id,
+            "vcores": node.total.vcores_milli / 1000,
+            "memory": f"{node.total.memory_mib}M",
+            # "all" is what leaving the key out means; there is no value for it.
+            **({} if node.gpu_devices is None else {"gpu_devices": list(node.gpu_devices)}),
+            "virtual_gpus": node.virtual_gpus,
+            "log_limit": f"{node.log_limit_bytes >> 20}M",
+            "isolation": str(held.mode),
+            "strict_cpus": held.strict_cpus,
+            "max_processes": held.max_processes,
+            **({} if held.disk_quota_mib is None else {"disk_quota": f"{held.disk_quota_mib}M"}),
+            "umask": f"{held.umask:03o}",
+        },
+        "server": {
+            "host": server.host,
+            "port": server.port,
+            "allowed_hosts": list(server.allowed_hosts),
+            "allowed_origins": list(server.allowed_origins),
+            "check_socket_owner": server.check_socket_owner,
+            "max_body": f"{server.max_body_bytes >> 20}M",
+            "requests_per_s": server.requests_per_s,
+            "idle_exit": f"{server.idle_exit_s:g}s",
+        },
+        "retention": {
+            "applications_age": f"{kept.applications_age_s:.15g}s",
+            "applications": kept.applications,
+            "events": kept.events,
+            "logs_age": f"{kept.logs_age_s:.15g}s",
+            "logs_size": f"{kept.logs_bytes >> 20}M",
+            "scratch_age": f"{kept.scratch_age_s:.15g}s",
+            "scratch_size": f"{kept.scratch_bytes >> 20}M",
+        },
+    }
+
+
+def changed_keys(before: HrmConfig, after: HrmConfig) -> list[str]:
+    """Keys outside of `queues` whose values differ: ``scheduler.victims``, ``node.memory``."""
+    old, new = dict(_flat(plain_config(before))), dict(_flat(plain_config(after)))
+    return [key for key in {**old, **new} if old.get(key) != new.get(key)]
+
+
+def _flat(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for section, keys in plain.items():
+        if section != "queues":
+            yield from ((f"{section}.{key}", value) for key, value in keys.items())
+
+
+def _scheduler(config: HrmConfig) -> dict[str, Any]:
+    scheduler, root, options = config.scheduler, config.queues, config.scheduler.options
+    limits = _differing(root, without=_NOT_OF_ROOT)
+    return {
+        "policy": str(root.policy),
+        "order": str(root.order),
+        "default_queue": scheduler.default_queue,
+        "master_timeout": f"{scheduler.master_timeout_s:.15g}s",
+        **({"root": limits} if limits else {}),
+        # Where a value says "none" or "off", the key is left out.
+        **{
+            _key(field.name): _value(field.name, value)
+            for field in fields(SchedulerOptions)
+            if (value := getattr(options, field.name)) is not None and not (field.name.endswith("_s") and value < 0)
+        },
+    }
+
+
+def _queue(queue: QueueSpec) -> dict[str, Any]:
+    plain: dict[str, Any] = {"weight": queue.weight, "policy": str(queue.policy)}
+    plain |= _differing(queue, without=("name", "weight", "policy", "children"))
+    if queue.children:
+        plain["queues"] = {child.name: _queue(child) for child in queue.children}
+    return plain
+
+
+def _differing(queue: QueueSpec, *, without: tuple[str, ...]) -> dict[str, Any]:
+    """What is not as it is by default, by keys."""
+    default = QueueSpec(name=queue.name)
+    return {
+        _key(field.name): _value(field.name, value)
+        for field in fields(QueueSpec)
+        if field.name not in without and (value := getattr(queue, field.name)) != getattr(default, field.name)
+    }
+
+
+def _key(name: str) -> str:
+    return name.removesuffix("_s").removesuffix("_of_cluster")
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "max_am_share":
+        return "none" if value is None else value
+    if name == "max_running_apps_of_users":
+        return dict(value)
+    if name.endswith("_s"):
+        return "never" if value == math.inf else f"{value:.15g}s"
+    if isinstance(value, Resources | ShareOfCluster):
+        return show_share(value)
+    return value if isinstance(value, bool | int | float) else str(value)
