@@ -24,7 +24,13 @@ pytestmark = pytest.mark.real
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     pytest.importorskip("psycopg")
-    if not shutil.which("initdb") or not shutil.which("postgres"):
+    # Debian keeps the programs of each version apart, off the PATH.
+    places = [
+        *os.environ["PATH"].split(":"),
+        *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),
+    ]
+    programs = {name: shutil.which(name, path=":".join(places)) for name in ("initdb", "postgres")}
+    if not all(programs.values()):
         pytest.skip("no PostgreSQL here")
     # It refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else None
@@ -34,13 +40,13 @@ def url() -> Iterator[str]:
             shutil.chown(directory, user)
         data = directory / "data"
         subprocess.run(
-            ["initdb", "--no-sync", "-A", "trust", "-U", "hrm", "-D", str(data)],
+            [programs["initdb"], "--no-sync", "-A", "trust", "-U", "hrm", "-D", str(data)],
             check=True,
             capture_output=True,
             user=user,
             cwd=directory,
         )
-        command = ["postgres", "-D", str(data), "-k", str(directory), "-c", "listen_addresses="]
+        command = [programs["postgres"], "-D", str(data), "-k", str(directory), "-c", "listen_addresses="]
         with subprocess.Popen(command, user=user, cwd=directory, stderr=subprocess.PIPE, text=True) as server:
             assert server.stderr is not None
             said = ""
