@@ -152,8 +152,7 @@ class Books:
         app.queue.charge(app, shape, 1)
         if ask.for_master:
             container.is_master = True
-            app.am_usage.add(shape)
-            app.queue.am_usage.add(shape)
+            self._count_master(container)
         return container
 
     def take_in(self, container: Container) -> None:
@@ -168,6 +167,12 @@ class Books:
         app.demand.add(shape)
         app.queue.change_demand(shape, 1)
         app.queue.charge(app, shape, 1)
+        if container.is_master and app.attempt is not None and app.attempt.number == key[0]:
+            self._count_master(container)
+
+    def _count_master(self, container: Container) -> None:
+        container.app.am_usage.add(container.shape)
+        container.app.queue.am_usage.add(container.shape)
 
     def forget(self, container: Container) -> None:
         """It has ended: what it held is free."""

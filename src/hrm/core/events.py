@@ -133,6 +133,8 @@ class ContainerRecovered:
     priority: int = 0
     #: Epoch seconds; None iff nobody knows: then it counts as new.
     started_at: float | None = None
+    #: True iff its application's own master runs in it.
+    for_master: bool = False
 
 
 @dataclass(frozen=True, slots=True)

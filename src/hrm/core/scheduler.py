@@ -286,6 +286,7 @@ class Scheduler:
         shape = Shape.make(event.resources, None)
         container = Container(event.container_id, app, node, shape, event.device_ids, event.priority)
         container.started_at = container.unsaved_since = now if event.started_at is None else event.started_at
+        container.is_master = event.for_master
         self._books.take_in(container)
         # What runs, runs, whatever the limits on running applications say now.
         return [] if app.runnable else self._activate(app)

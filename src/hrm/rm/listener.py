@@ -112,10 +112,17 @@ class Listener:
     def _recover(self, turn: Turn, container: LiveContainer, started_at: float | None) -> None:
         row = container.row
         if self.recovering.pop(row.container_id, None) is not None:
+            app = self._manager.applications.get(container.id.attempt.application)
             self._manager.tell(
                 turn,
                 ContainerRecovered(
-                    container.id, row.node_id, row.resources, row.device_ids, row.priority, started_at or row.started_at
+                    container.id,
+                    row.node_id,
+                    row.resources,
+                    row.device_ids,
+                    row.priority,
+                    started_at=started_at or row.started_at,
+                    for_master=app is not None and app.job.master is not None and row.task_index == 0,
                 ),
             )
         if row.state is ContainerState.STOPPING:

@@ -284,6 +284,22 @@ def test_what_runs_after_a_restart_makes_its_application_run_whatever_the_limit(
     assert s.activated_after(s.end(second)) == [third.application]
 
 
+def test_a_master_in_a_container_is_one_after_a_restart_too() -> None:
+    s = Scenario(queues(queue("all", max_am_share=0.25)))
+    s.add_node("n1", cpus=4, memory="4G")
+    first, second = s.submit("all"), s.submit("all")
+    s.update_shares()
+
+    s.handle(ContainerRecovered(ContainerId(first, 0, 1), "n1", amounts(1, "1G"), started_at=7.0, for_master=True))
+    s.ask(second, for_master=True)
+
+    view = s.scheduler.container_view(ContainerId(first, 0, 1))
+    assert view is not None
+    assert (view.for_master, view.started_at) == (True, 7.0)
+    assert s.visit("n1") == []
+    assert s.reason(second) == "queue_am_share"
+
+
 def test_more_may_be_recovered_than_the_node_has_and_then_nothing_is_added() -> None:
     s = one_queue()
     s.add_node("n1", cpus=1, memory="1G")

@@ -300,6 +300,24 @@ async def test_after_a_killed_server_a_master_registers_again_and_is_given_what_
     assert (await life.ended(master.application_id)).state is ApplicationState.FINISHED
 
 
+async def test_after_a_killed_server_its_container_still_counts_as_that_of_a_master(lives: Lives) -> None:
+    life = await lives.begin()
+    master = await begun(life)
+    name = (await life.service.tasks(master.application_id))[0].container_id
+    assert name is not None
+    began = life.scheduler.container_view(ContainerId.parse(name))
+    await life.kill()
+    lives.clock.advance(1000)
+
+    life = await lives.begin()
+
+    view = life.scheduler.container_view(ContainerId.parse(name))
+    assert began is not None
+    assert view is not None
+    assert view.for_master
+    assert view.started_at == pytest.approx(began.started_at, abs=10)
+
+
 async def test_a_last_word_stands_though_the_server_was_killed_after_it(lives: Lives) -> None:
     life = await lives.begin()
     master = await begun(life)
