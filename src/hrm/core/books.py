@@ -102,6 +102,9 @@ class Books:
             app.fair_since = None
         if app.runnable:
             app.queue.remove_waiting(app, ask)
+        if not app.asks:
+            # It has all that it wants: its next want is a new one.
+            app.fair_since = None
         shape.uses -= 1
         if not shape.uses:
             del self._shapes[shape.resources, shape.gpu_model]
@@ -182,9 +185,7 @@ class Books:
             container.killed = False
             self._unmark(container)
         container.node.give_back(container)
-        for hold in container.node.holds:
-            hold.top_up()
-        self.index.update(container.node)
+        self.top_up(container.node)
         app.demand.subtract(shape)
         app.queue.change_demand(shape, -1)
         app.queue.charge(app, shape, -1)
@@ -205,15 +206,26 @@ class Books:
 
     def drop_hold(self, hold: Hold) -> None:
         """Let the space go. Victims that were not killed yet are spared; the others stay marked until they end."""
+        self.fulfil(hold)
+        self.top_up(hold.node)
+
+    def fulfil(self, hold: Hold) -> None:
+        """Let the space go for the grant that it was kept for. Then comes `top_up`: others get what is left."""
         del self.holds[hold]
         del hold.ask.app.holds[hold]
         hold.node.holds.remove(hold)
         for victim in list(hold.victims):
             self._unmark(victim)
         hold.let_go()
-        for other in hold.node.holds:
-            other.top_up()
-        self.index.update(hold.node)
+
+    def top_up(self, node: Node) -> None:
+        """Keep more of what is free here, first come first; who is not needed to end any more is spared."""
+        for hold in node.holds:
+            hold.top_up()
+            if hold.complete:
+                for victim in list(hold.victims):
+                    self._unmark(victim)
+        self.index.update(node)
 
     def _unmark(self, victim: Container) -> None:
         if victim.hold is not None:

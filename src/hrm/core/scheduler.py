@@ -135,12 +135,13 @@ class Scheduler:
         for hold in list(node.holds):
             # One that goes may take others of the same ask with it.
             if hold in self._books.holds:
-                wanted = still_wants(hold.ask, node)
-                if hold.complete or not wanted:
+                if not still_wants(hold.ask, node):
                     self._books.drop_hold(hold)
-                    if wanted and node.fits(hold.ask.shape):
+                elif hold.complete:
+                    self._books.fulfil(hold)
+                    if node.fits(hold.ask.shape):
                         commands.append(self._grant(hold.ask, node, now, Way.PREEMPTION))
-        self._books.index.update(node)
+                    self._books.top_up(node)
         return commands
 
     def _serve_reservation(self, ask: Ask, node: Node, now: float) -> list[Command]:

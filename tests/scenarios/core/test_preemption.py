@@ -2,51 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from hrm.core.commands import KillContainer, PreemptContainer, Starvation
-from hrm.core.events import CheckpointSaved, NodeSchedulable
-from hrm.model.ids import AttemptId
+from hrm.core.events import CheckpointSaved, ContainerReleased, NodeSchedulable
 from hrm.model.queues import QueueSpec
 from hrm.model.scheduling import SchedulerOptions, Victims
 from hrm.testing.builders import Scenario, amounts, queue, queues
-
-TIMEOUT_S = 30.0
-WAIT_S = 15.0
-
-
-def hungry(name: str, **more: Any) -> QueueSpec:
-    """A queue that bears less than its whole fair share for half a minute."""
-    return queue(name, **{"fair_share_preemption_timeout_s": TIMEOUT_S, "fair_share_preemption_threshold": 1.0, **more})
-
-
-def full_of_greedy(
-    *others: QueueSpec, greedy: QueueSpec | None = None, options: SchedulerOptions | None = None, nodes: int = 1
-) -> tuple[Scenario, AttemptId]:
-    """Nodes of 8 vcores and 8 GiB, all taken by an application of queue "greedy" that wants more."""
-    s = Scenario(queues(greedy or queue("greedy"), *others), options=options)
-    for number in range(1, nodes + 1):
-        s.add_node(f"n{number}", cpus=8, memory="8G")
-    app = s.submit("greedy")
-    s.ask(app, 100)
-    s.settle()
-    return s, app
-
-
-def starve(s: Scenario, app: AttemptId, count: int = 100, **what: Any) -> list[PreemptContainer | KillContainer]:
-    """It asks, and waits for its timeout; returns what then happens."""
-    s.ask(app, count, **what)
-    s.preempt()
-    return s.preempt(after_s=TIMEOUT_S)
-
-
-def kill_and_place(s: Scenario) -> None:
-    for command in s.preempt(after_s=WAIT_S):
-        if isinstance(command, KillContainer):
-            s.finish(command.container_id)
-    s.settle()
+from tests.scenarios.core.situations import TIMEOUT_S, WAIT_S, full_of_greedy, hungry, kill_and_place, starve
 
 
 def test_a_starved_application_gets_its_fair_share_after_its_timeout_and_the_wait_before_killing() -> None:
@@ -119,12 +82,6 @@ def _preemption_of(spec: QueueSpec) -> dict[str, float | None]:
     return {name: getattr(spec, name) for name in names}
 
 
-def test_with_a_threshold_of_a_half_only_half_of_the_fair_share_is_taken() -> None:
-    s, _ = full_of_greedy(hungry("starved", fair_share_preemption_threshold=0.5))
-
-    assert len(starve(s, s.submit("starved"))) == 2
-
-
 def test_no_more_is_taken_than_is_asked_for() -> None:
     s, _ = full_of_greedy(hungry("starved"))
 
@@ -149,15 +106,6 @@ def test_a_queue_below_its_minimum_share_gets_it_after_its_own_timeout() -> None
     assert (s.running(greedy), s.running(app)) == (6, 2)
 
 
-def test_all_victims_for_one_request_run_on_one_node() -> None:
-    s, _ = full_of_greedy(hungry("starved"), nodes=2)
-
-    warned = starve(s, s.submit("starved"), count=1, cpus=4, memory="4G")
-
-    assert len(warned) == 4
-    assert len({one.node_id for one in warned}) == 1
-
-
 def test_what_is_free_on_the_node_already_is_not_freed_again() -> None:
     s, greedy = full_of_greedy(hungry("starved"))
     s.ask(greedy, 0)
@@ -175,32 +123,6 @@ def test_the_youngest_containers_of_a_node_end_first() -> None:
     youngest = s.containers(greedy)[-1]
 
     assert [one.container_id for one in starve(s, s.submit("starved"), count=1)] == [youngest.container_id]
-
-
-def test_no_application_falls_below_its_fair_share_even_by_one_container() -> None:
-    # Three containers of 3 GiB on 9: fair shares are 4.5, so one may go (6 are left) and a second may not.
-    s = Scenario(queues(queue("greedy"), hungry("starved")))
-    s.add_node("n1", cpus=9, memory="9G")
-    greedy = s.submit("greedy")
-    s.ask(greedy, 3, cpus=3, memory="3G")
-    s.settle()
-
-    warned = starve(s, s.submit("starved"), cpus=1, memory="1G")
-
-    assert len({one.container_id for one in warned}) == 1
-
-
-def test_under_drf_the_dominant_share_says_who_is_starved() -> None:
-    s = Scenario(queues(queue("greedy", policy="drf"), hungry("starved", policy="drf"), policy="drf"))
-    s.add_node("n1", cpus=8, memory="64G", gpus=4)
-    greedy = s.submit("greedy")
-    s.ask(greedy, 4, gpus=1)
-    s.settle()
-
-    warned = starve(s, s.submit("starved"), gpus=1)
-
-    # Half of the GPUs; of vcores and memory there is enough.
-    assert len(warned) == 2
 
 
 def test_a_container_that_holds_nothing_of_what_is_lacking_is_spared() -> None:
@@ -306,6 +228,50 @@ def test_freed_devices_are_kept_too() -> None:
         assert not any(grant.container_id.attempt == greedy for grant in s.visit("n1"))
 
     assert s.running(starved) == 1
+
+
+def test_what_is_complete_for_one_is_not_taken_by_another_who_still_waits_for_victims() -> None:
+    s, _ = full_of_greedy(hungry("first"), hungry("second"))
+    first, second = s.submit("first"), s.submit("second")
+    s.ask(second, 1, cpus=2, memory="2G")
+    for_first = starve(s, first, count=1, cpus=2, memory="2G")
+    ready = [one for one in for_first if one.beneficiary == first.application]
+    assert len(for_first) > len(ready) == 2
+
+    s.finish(*(one.container_id for one in ready))
+    s.visit("n1")
+
+    assert (s.running(first), s.running(second)) == (1, 0)
+
+
+def test_who_is_not_needed_any_more_because_the_master_gave_others_back_is_spared() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+    warned = starve(s, starved, count=1, cpus=2, memory="2G")
+    marked = {one.container_id for one in warned}
+    others = [one for one in s.containers(greedy) if one.container_id not in marked]
+
+    for one in others[:2]:
+        s.handle(ContainerReleased(one.container_id))
+
+    assert s.preempt(after_s=WAIT_S) == []
+    s.settle()
+    assert (s.running(greedy), s.running(starved)) == (6, 1)
+
+
+def test_who_had_all_that_it_wanted_waits_the_whole_timeout_when_it_wants_more() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+    s.ask(starved, 1)
+    s.preempt()
+    s.finish(s.containers(greedy)[0])
+    s.settle()
+    s.now += 1000
+
+    s.ask(starved, 3)
+
+    assert s.preempt() == []
+    assert len(s.preempt(after_s=TIMEOUT_S)) == 3
 
 
 def test_space_is_let_go_when_it_is_no_longer_asked_for_and_the_warned_are_spared() -> None:
