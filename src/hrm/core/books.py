@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from hrm.core.amounts import Amounts
@@ -30,6 +31,7 @@ class Books:
         self.tree = QueueTree(root, self.cluster)
         #: In the order they joined.
         self.nodes: dict[str, Node] = {}
+        self.nodes_of_rack: Counter[str] = Counter()
         self.index = NodeIndex()
         #: In the order they were submitted.
         self.apps: dict[ApplicationId, App] = {}
@@ -102,9 +104,6 @@ class Books:
             app.fair_since = None
         if app.runnable:
             app.queue.remove_waiting(app, ask)
-        if not app.asks:
-            # It has all that it wants: its next want is a new one.
-            app.fair_since = None
         shape.uses -= 1
         if not shape.uses:
             del self._shapes[shape.resources, shape.gpu_model]
@@ -256,6 +255,7 @@ class Books:
 
     def add_node(self, spec: NodeSpec) -> None:
         node = self.nodes[spec.node_id] = Node(spec)
+        self.nodes_of_rack[node.rack] += 1
         self.cluster.total.add(node.total)
         self.tree.follow_cluster()
         self.index.update(node)
@@ -264,6 +264,7 @@ class Books:
         """It is not there any more; its containers are still to be forgotten."""
         self.release(node)
         del self.nodes[node.node_id]
+        self.nodes_of_rack[node.rack] -= 1
         node.schedulable = False
         self.index.remove(node)
         self.cluster.total.subtract(node.total)
@@ -278,7 +279,9 @@ class Books:
     def resize_node(self, node: Node, spec: NodeSpec) -> None:
         self.release(node)
         self.cluster.total.subtract(node.total)
+        self.nodes_of_rack[node.rack] -= 1
         node.set_spec(spec)
+        self.nodes_of_rack[node.rack] += 1
         self.cluster.total.add(node.total)
         self.tree.follow_cluster()
         self.index.update(node)

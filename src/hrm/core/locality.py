@@ -25,10 +25,11 @@ class Level(IntEnum):
 class Delay:
     """How far one ask may go now."""
 
-    __slots__ = ("_counted_in", "level", "missed", "since")
+    __slots__ = ("_counted_in", "_looked", "level", "missed", "since")
 
     def __init__(self, now: float) -> None:
         self.level = Level.NODE
+        self._looked = False
         #: Opportunities since the level was last relaxed.
         self.missed = 0
         #: When that was, or it was first looked at; epoch seconds.
@@ -36,10 +37,13 @@ class Delay:
         self._counted_in = 0
 
     def look(self, visit: Visit) -> Level:
-        """The level allowed in this visit. The counter rises before it is compared."""
+        """The level allowed in this visit: at the first look its nodes. The counter rises before it is compared."""
         if visit.heartbeat and self._counted_in != visit.number:
             self._counted_in = visit.number
             self.missed += 1
+        if not self._looked:
+            self._looked = True
+            return self.level
         options, first = visit.options, self.level is Level.NODE
         if options.continuous_scheduling:
             delay_s = options.node_locality_delay_s if first else options.rack_locality_delay_s

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hrm.model.scheduling import SchedulerOptions
 
 
 class Visit:
     """One object serves all visits: `begin` starts the next."""
 
-    __slots__ = ("assigns_all", "delays", "heartbeat", "nodes", "now", "number", "options", "reserving")
+    __slots__ = (
+        "assigns_all",
+        "delays",
+        "heartbeat",
+        "nodes",
+        "nodes_of_rack",
+        "now",
+        "number",
+        "options",
+        "reserving",
+    )
 
-    def __init__(self, options: SchedulerOptions) -> None:
+    def __init__(self, options: SchedulerOptions, nodes_of_rack: Mapping[str, int]) -> None:
         self.go_by(options)
+        #: How many nodes each rack has.
+        self.nodes_of_rack = nodes_of_rack
         self.number = 0
         #: Nodes of the cluster.
         self.nodes = 0

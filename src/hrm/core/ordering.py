@@ -67,13 +67,14 @@ def fair_key(one: Schedulable, total: Amounts) -> Key:
     weight = one.weight
     by_weight = used / weight if weight > 0 else INFINITE
     by_usage = 0 if weight > 0 else used
-    demand = one.demand.memory
+    demand = one.demand
     minimum = one.min_share.memory
-    if minimum > demand:
-        minimum = demand
+    if minimum > demand.memory:
+        minimum = demand.memory
     if used < minimum:
         return (NEEDY, used / minimum, by_weight, by_usage, one.start, one.name, one)
-    return (CONTENT if demand > 0 else WITHOUT_DEMAND, 0.0, by_weight, by_usage, one.start, one.name, one)
+    wants = demand.memory or demand.vcores or demand.gpus or demand.others
+    return (CONTENT if wants else WITHOUT_DEMAND, 0.0, by_weight, by_usage, one.start, one.name, one)
 
 
 def drf_key(one: Schedulable, total: Amounts) -> Key:

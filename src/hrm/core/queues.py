@@ -152,7 +152,8 @@ class Queue:
         minimum = spec.min_share if spec.min_share_of_cluster is None else spec.min_share_of_cluster.of(total)
         maximum = spec.max_share if spec.max_share_of_cluster is None else spec.max_share_of_cluster.of(total)
         self.min_share = Amounts.of(minimum) if minimum else NOTHING
-        self.max_share = None if maximum is None else Amounts.of(maximum)
+        # A part of a small cluster may be less than the minimum: then that is the limit (YARN's FSQueue.getMaxShare).
+        self.max_share = None if maximum is None else Amounts.of(maximum.largest(minimum))
         self.demand = self.asked if self.max_share is None else self.asked.smallest(self.max_share)
 
     def set_limited(self) -> None:

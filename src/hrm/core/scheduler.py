@@ -40,7 +40,7 @@ class Scheduler:
     def __init__(self, root: QueueSpec, *, epoch: int, options: SchedulerOptions | None = None) -> None:
         """``epoch`` goes into container ids and must be larger than at any earlier start. Raises InvalidInput."""
         self._books = Books(root, epoch)
-        self._visit = Visit(options or SchedulerOptions())
+        self._visit = Visit(options or SchedulerOptions(), self._books.nodes_of_rack)
         self._handlers: dict[type[Any], Callable[[Any, float], list[Command]]] = {
             ev.NodeUpdate: self._on_node_update,
             ev.RequestsUpdated: self._on_requests_updated,

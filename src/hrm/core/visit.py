@@ -174,10 +174,14 @@ def _may_reserve(ask: Ask, node: Node, visit: Visit) -> bool:
         return False
     if not is_starved(app) or not _reaches(ask.shape, options.reservation_threshold, app.queue):
         return False
-    level = ask.level_at(node) if not ask.plain else Level.ANYWHERE
-    if level is Level.NODE and ask.places.keys() != {ANY}:
+    level = Level.ANYWHERE if ask.places.keys() == {ANY} else ask.level_at(node)
+    if level is Level.NODE:
         return True
-    return len(app.reserved) < math.ceil(visit.nodes * options.reservable_nodes)
+    # A request for racks is held to its part of the rack.
+    in_rack = level is Level.RACK
+    reserved = sum(one.rack == node.rack for one in app.reserved) if in_rack else len(app.reserved)
+    nodes = visit.nodes_of_rack[node.rack] if in_rack else visit.nodes
+    return reserved < math.ceil(nodes * options.reservable_nodes)
 
 
 def _reaches(shape: Shape, threshold: Resources, queue: Queue) -> bool:

@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 from hrm.core.events import NodeUpdate
-from hrm.model.ids import AttemptId
 from hrm.model.scheduling import SchedulerOptions
-from hrm.testing.builders import Scenario, queue, queues, request
-
-#: Strictly above 4 nodes × 0.5: two opportunities may pass, the third relaxes.
-PATIENT = SchedulerOptions(node_locality_threshold=0.5, rack_locality_threshold=0.5)
-
-
-def wishes_for_n1(options: SchedulerOptions, count: int = 1) -> tuple[Scenario, AttemptId]:
-    """Four nodes in two racks, and an application that would like n1, then its rack, then anything."""
-    s = Scenario(queues(queue("all")), options=options)
-    for node_id, rack in (("n1", "/r1"), ("n2", "/r1"), ("n3", "/r2"), ("n4", "/r2")):
-        s.add_node(node_id, rack=rack)
-    app = s.submit("all")
-    s.request(app, *(request(count, where=where) for where in ("n1", "/r1", "*")))
-    return s, app
-
-
-def visits_until_placed(s: Scenario, node_id: str) -> int:
-    return next(number for number in range(1, 100) if s.visit(node_id))
+from hrm.testing.builders import request
+from tests.scenarios.core.situations import PATIENT, visits_until_placed, wishes_for_n1
 
 
 def test_the_node_that_was_asked_for_is_taken_at_once() -> None:
@@ -31,36 +14,10 @@ def test_the_node_that_was_asked_for_is_taken_at_once() -> None:
     assert len(s.visit("n1")) == 1
 
 
-def test_the_rack_is_taken_when_strictly_more_than_the_threshold_have_passed() -> None:
-    s, _ = wishes_for_n1(PATIENT)
-
-    # The third visit raises the counter to 3, which is above 4 × 0.5, before it is compared.
-    assert visits_until_placed(s, "n2") == 3
-
-
-def test_any_node_is_taken_after_the_counter_began_anew_for_the_rack() -> None:
-    s, _ = wishes_for_n1(PATIENT)
-
-    assert visits_until_placed(s, "n3") == 6
-
-
 def test_a_threshold_above_one_counts_as_one() -> None:
     s, _ = wishes_for_n1(SchedulerOptions(node_locality_threshold=7, rack_locality_threshold=7))
 
     assert visits_until_placed(s, "n2") == 5
-
-
-def test_a_negative_threshold_means_that_nothing_waits() -> None:
-    s, _ = wishes_for_n1(SchedulerOptions(node_locality_threshold=0.5, rack_locality_threshold=-1))
-
-    assert visits_until_placed(s, "n4") == 1
-
-
-def test_a_request_for_anywhere_never_waits() -> None:
-    s, app = wishes_for_n1(PATIENT, count=0)
-    s.ask(app)
-
-    assert visits_until_placed(s, "n4") == 1
 
 
 def test_visits_that_are_no_heartbeat_do_not_count_as_opportunities() -> None:

@@ -104,44 +104,6 @@ def test_applications_of_a_fair_leaf_get_equal_parts() -> None:
     assert [s.running(app) for app in apps] == [4, 4, 4]
 
 
-def test_a_queue_below_its_minimum_share_comes_before_heavier_ones() -> None:
-    s = Scenario(queues(queue("heavy", weight=100), queue("promised", weight=1, min_share=amounts(2, "2G"))))
-    s.add_node("n1", cpus=4, memory="4G")
-    heavy, promised = s.submit("heavy"), s.submit("promised")
-    s.ask(heavy, 100)
-    s.ask(promised, 100)
-
-    s.settle()
-
-    assert (s.running(heavy), s.running(promised)) == (2, 2)
-
-
-def test_under_drf_neediness_looks_only_at_the_dominant_resource() -> None:
-    # What "promised" lacks of its minimum of memory does not count: its dominant resource is vcores.
-    promised_min = amounts(1, "8G")
-    s = Scenario(queues(queue("other"), queue("promised", min_share=promised_min), policy="drf"))
-    s.add_node("n1", cpus=4, memory="16G")
-    other, promised = s.submit("other"), s.submit("promised")
-    s.ask(other, 100)
-    s.ask(promised, 100)
-
-    s.settle()
-
-    assert (s.running(other), s.running(promised)) == (2, 2)
-
-
-def test_queues_that_are_level_take_turns_by_name() -> None:
-    s = Scenario(queues(queue("b"), queue("a")))
-    s.add_node("n1", cpus=1, memory="1G")
-    in_b, in_a = s.submit("b"), s.submit("a")
-    s.ask(in_b)
-    s.ask(in_a)
-
-    s.settle()
-
-    assert (s.running(in_a), s.running(in_b)) == (1, 0)
-
-
 def test_fifo_runs_the_oldest_first_and_fills_up_with_the_next() -> None:
     s = Scenario(queues(queue("line", policy="fifo")))
     s.add_node("n1", cpus=4, memory="4G")
@@ -188,31 +150,6 @@ def test_weight_zero_gets_only_what_others_leave() -> None:
     s.settle()
 
     assert (s.running(normal), s.running(scraps)) == (3, 1)
-
-
-def test_three_equal_claimants_of_10240_get_3414_each() -> None:
-    s = Scenario(queues(queue("a"), queue("b"), queue("c")))
-    s.add_node("n1", memory="10240M")
-    for path in ("a", "b", "c"):
-        s.submit(path)
-
-    s.update_shares()
-
-    shares = {view.path: view.fair_share.memory_mib for view in s.scheduler.queue_views()}
-    assert (shares["a"], shares["b"], shares["c"]) == (3414, 3414, 3414)
-
-
-def test_fair_shares_are_for_queues_with_applications_and_steady_ones_for_all() -> None:
-    s = Scenario(queues(queue("busy"), queue("idle")))
-    s.add_node("n1", memory="8G", cpus=8)
-    s.submit("busy")
-
-    s.update_shares()
-
-    views = {view.path: view for view in s.scheduler.queue_views()}
-    assert views["busy"].fair_share == amounts(8, "8G")
-    assert views["idle"].fair_share == amounts()
-    assert views["busy"].steady_fair_share == views["idle"].steady_fair_share == amounts(4, "4G")
 
 
 def test_a_larger_cluster_changes_who_is_dominant_where() -> None:

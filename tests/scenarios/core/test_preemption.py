@@ -259,21 +259,6 @@ def test_who_is_not_needed_any_more_because_the_master_gave_others_back_is_spare
     assert (s.running(greedy), s.running(starved)) == (6, 1)
 
 
-def test_who_had_all_that_it_wanted_waits_the_whole_timeout_when_it_wants_more() -> None:
-    s, greedy = full_of_greedy(hungry("starved"))
-    starved = s.submit("starved")
-    s.ask(starved, 1)
-    s.preempt()
-    s.finish(s.containers(greedy)[0])
-    s.settle()
-    s.now += 1000
-
-    s.ask(starved, 3)
-
-    assert s.preempt() == []
-    assert len(s.preempt(after_s=TIMEOUT_S)) == 3
-
-
 def test_space_is_let_go_when_it_is_no_longer_asked_for_and_the_warned_are_spared() -> None:
     s, greedy = full_of_greedy(hungry("starved"))
     starved = s.submit("starved")

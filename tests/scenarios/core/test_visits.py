@@ -1,10 +1,13 @@
-"""How much one visit of a node places."""
+"""One visit of a node: what comes first, and how much is placed."""
 
 from __future__ import annotations
 
-from hrm.core.events import OptionsChanged
+from hrm.core.commands import ContainerEnded, EndCause
+from hrm.core.events import ContainerRecovered, OptionsChanged
+from hrm.model.ids import AttemptId, ContainerId
 from hrm.model.scheduling import SchedulerOptions
-from hrm.testing.builders import Scenario, queue, queues
+from hrm.testing.builders import Scenario, amounts, queue, queues
+from tests.scenarios.core.situations import RESERVING, full_of_greedy, hungry, reserved, starve
 
 
 def busy(options: SchedulerOptions) -> Scenario:
@@ -32,11 +35,49 @@ def test_a_visit_places_at_most_what_is_configured() -> None:
     assert [len(s.visit("n1")) for _ in range(4)] == [3, 3, 2, 0]
 
 
-def test_the_dynamic_rule_goes_on_until_more_than_half_of_what_was_free_is_assigned() -> None:
-    # Checked after assigning: of 8 free 5, of the 3 left 2, then the last.
-    s = busy(SchedulerOptions(dynamic_max_assign=True))
+def test_what_has_ended_makes_room_for_the_visit_that_follows() -> None:
+    s = busy(SchedulerOptions())
+    ended = s.visit("n1")[:3]
 
-    assert [len(s.visit("n1")) for _ in range(4)] == [5, 2, 1, 0]
+    s.finish(*ended)
+
+    assert len(s.visit("n1")) == 3
+
+
+def test_what_runs_on_a_node_is_on_the_books_before_anything_is_placed_there() -> None:
+    s = busy(SchedulerOptions())
+    app = next(iter(s.scheduler.books.apps))
+    s.add_node("n2", cpus=8, memory="8G")
+
+    for number in range(1, 7):
+        s.handle(ContainerRecovered(ContainerId(AttemptId(app, 1), 0, number), "n2", amounts(1, "1G")))
+
+    assert len(s.visit("n2")) == 2
+
+
+def test_what_a_visit_granted_is_lost_with_a_node_that_goes_before_it_is_launched() -> None:
+    s = busy(SchedulerOptions())
+    granted = s.visit("n1")
+
+    commands = s.remove_node("n1")
+
+    assert commands == [ContainerEnded(one.container_id, "n1", EndCause.NODE_LOST) for one in granted]
+    assert s.visit("n1") == []
+
+
+def test_a_visit_serves_preempted_space_then_the_reservation_and_nobody_else() -> None:
+    s, greedy = full_of_greedy(hungry("starved"), queue("large"), options=RESERVING)
+    starved, large = s.submit("starved"), s.submit("large")
+    s.ask(large, 1, cpus=3, memory="3G")
+    starve(s, starved, count=1, cpus=2, memory="2G")
+    s.visit("n1")
+    assert reserved(s) == ["n1"]
+    s.finish(*s.containers(greedy)[1:])
+
+    order = [[one.container_id.attempt for one in s.visit("n1")] for _ in range(2)]
+
+    # Of 7 free 2 and 3 are taken. The 2 that are left wait for the next visit.
+    assert order == [[starved, large], [greedy, greedy]]
 
 
 def test_other_options_count_from_the_next_visit_on() -> None:
