@@ -13,28 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, KillContainer, PreemptContainer
-from hrm.core.events import (
-    AppAdded,
-    AppRemoved,
-    AttemptAdded,
-    AttemptRemoved,
-    ContainerFinished,
-    Event,
-    NodeAdded,
-    NodeRemoved,
-    NodeUpdate,
-    Preempt,
-    QueuesChanged,
-    RequestsUpdated,
-    UpdateShares,
-)
+from hrm.core.commands import Allocate, AppActivated, Command, KillContainer, PreemptContainer
+from hrm.core.driver import Driver
+from hrm.core.events import Event
 from hrm.core.invariants import check_invariants
-from hrm.core.scheduler import Scheduler
-from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.nodes import DEFAULT_RACK, DeviceSpec, NodeSpec
 from hrm.model.queues import ROOT, Policy, QueueSpec
-from hrm.model.reports import Explanation
 from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
@@ -121,111 +106,65 @@ def request(
     )
 
 
-class Scenario:
-    """A scheduler with a clock that moves one second with each event; the books are checked after every one."""
+class Scenario(Driver):
+    """A driver whose clock moves one second with each event; the books are checked after every one."""
 
     def __init__(self, root: QueueSpec, *, options: SchedulerOptions | None = None) -> None:
+        super().__init__(root, options=options)
+        self._cluster_timestamp = CLUSTER_TIMESTAMP
         self.root = root
-        self.scheduler = Scheduler(root, epoch=1, options=options)
-        self.now = 0.0
         #: Every event handled so far, so that a failure can be played again.
         self.events: list[Event] = []
-        #: What was granted and not ended since.
-        self.granted: dict[ContainerId, Allocate] = {}
         self.activated: list[ApplicationId] = []
-        self._next_seq = 1
 
     def handle(self, event: Event) -> list[Command]:
-        self.now += 1.0
+        self.advance(1.0)
         self.events.append(event)
-        commands = self.scheduler.handle(event, self.now)
+        commands = super().handle(event)
         check_invariants(self.scheduler)
-        for command in commands:
-            match command:
-                case Allocate():
-                    self.granted[command.container_id] = command
-                case ContainerEnded():
-                    self.granted.pop(command.container_id, None)
-                case AppActivated():
-                    self.activated.append(command.application_id)
-        if isinstance(event, ContainerFinished):
-            self.granted.pop(event.container_id, None)
+        self.activated += self.activated_after(commands)
         return commands
 
     # ---- given
 
     def add_node(self, node_id: str = "n1", **size: object) -> None:
-        self.handle(NodeAdded(node(node_id, **size)))  # type: ignore[arg-type]
+        self.join(node(node_id, **size))  # type: ignore[arg-type]
 
-    def submit(self, queue_path: str, *, user: str = "ada", priority: int = 0, at: float | None = None) -> AttemptId:
-        """An application with a live master; returns its attempt, by which the rest names it."""
-        application_id = ApplicationId(CLUSTER_TIMESTAMP, self._next_seq)
-        self._next_seq += 1
-        submitted_at = self.now if at is None else at
-        self.handle(AppAdded(application_id, queue_path, user, submitted_at, priority))
-        attempt = AttemptId(application_id, 1)
-        self.handle(AttemptAdded(attempt))
-        return attempt
+    def submit(
+        self, queue: str, *, user: str = "ada", priority: int = 0, submitted_at: float | None = None
+    ) -> AttemptId:
+        return super().submit(queue, user=user, priority=priority, submitted_at=submitted_at)
 
     def ask(self, app: AttemptId, count: int = 1, **what: object) -> None:
         self.request(app, request(count, **what))  # type: ignore[arg-type]
-
-    def request(self, app: AttemptId, *requests: ResourceRequest) -> None:
-        self.handle(RequestsUpdated(app, requests))
 
     # ---- when
 
     def visit(self, *node_ids: str) -> list[Allocate]:
         """One visit of each node, in this order."""
-        return [
-            command
-            for node_id in node_ids
-            for command in self.handle(NodeUpdate(node_id))
-            if isinstance(command, Allocate)
-        ]
+        return [granted for node_id in node_ids for granted in self.update_node(node_id)]
 
     def settle(self) -> list[Allocate]:
         """Visit all nodes, in the order they joined, until nothing more is placed."""
-        granted: list[Allocate] = []
-        while more := self.visit(*self.node_ids()):
-            granted += more
-        return granted
-
-    def finish(self, *containers: Allocate | ContainerId) -> None:
-        for container in containers:
-            container_id = container.container_id if isinstance(container, Allocate) else container
-            self.handle(ContainerFinished(container_id))
-
-    def end(self, app: AttemptId) -> list[Command]:
-        """The application's master is done and it leaves."""
-        return [*self.handle(AttemptRemoved(app)), *self.handle(AppRemoved(app.application))]
+        return self.update_nodes()
 
     def remove_node(self, node_id: str) -> list[Command]:
-        return self.handle(NodeRemoved(node_id))
+        return self.leave(node_id)
 
     def reload(self, root: QueueSpec) -> list[Command]:
-        commands = self.handle(QueuesChanged(root))
+        commands = super().reload(root)
         self.root = root
         return commands
 
     def preempt(self, after_s: float = 0.0) -> list[PreemptContainer | KillContainer]:
         """After so much more time: shares are worked out, and it is looked who is starved."""
-        self.now += after_s
-        self.update_shares()
-        commands = self.handle(Preempt())
-        return [one for one in commands if isinstance(one, PreemptContainer | KillContainer)]
-
-    def update_shares(self) -> None:
-        self.handle(UpdateShares())
+        self.advance(after_s)
+        return super().preempt()
 
     # ---- then
 
     def node_ids(self) -> list[str]:
-        return [view.node_id for view in self.scheduler.node_views()]
-
-    def containers(self, app: AttemptId) -> list[Allocate]:
-        """What the application holds, in the order it was granted."""
-        return [one for one in self.granted.values() if one.container_id.attempt.application == app.application]
+        return [view.node_id for view in self.nodes()]
 
     def running(self, app: AttemptId) -> int:
         return len(self.containers(app))
@@ -235,14 +174,11 @@ class Scenario:
         return 0 if view is None else view.pending
 
     def used(self, queue_path: str) -> Resources:
-        return next(view.used for view in self.scheduler.queue_views() if view.path == queue_path)
+        return self.queue(queue_path).used
 
     def fair_share(self, app: AttemptId) -> Resources:
         view = self.scheduler.application_view(app.application)
         return Resources() if view is None else view.fair_share
-
-    def explain(self, app: AttemptId) -> Explanation:
-        return self.scheduler.explain(app.application)
 
     def reason(self, app: AttemptId) -> str:
         return self.explain(app).reason

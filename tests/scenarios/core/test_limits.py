@@ -113,8 +113,8 @@ def test_an_application_over_the_limit_waits_until_another_ends() -> None:
 
 def test_the_oldest_waiting_application_runs_next_wherever_it_waits() -> None:
     s = Scenario(queues(queue("a"), queue("b"), max_running_apps=1))
-    first = s.submit("a", at=1)
-    younger, older = s.submit("a", at=3), s.submit("b", at=2)
+    first = s.submit("a", submitted_at=1)
+    younger, older = s.submit("a", submitted_at=3), s.submit("b", submitted_at=2)
 
     ended_first = s.activated_after(s.end(first))
     ended_second = s.activated_after(s.end(older))
@@ -125,8 +125,8 @@ def test_the_oldest_waiting_application_runs_next_wherever_it_waits() -> None:
 
 def test_a_limit_below_holds_one_back_and_lets_a_younger_one_pass() -> None:
     s = Scenario(queues(queue("narrow", max_running_apps=1), queue("wide"), max_running_apps=2))
-    in_narrow, in_wide = s.submit("narrow", at=1), s.submit("wide", at=2)
-    waits_in_narrow, waits_in_wide = s.submit("narrow", at=3), s.submit("wide", at=4)
+    in_narrow, in_wide = s.submit("narrow", submitted_at=1), s.submit("wide", submitted_at=2)
+    waits_in_narrow, waits_in_wide = s.submit("narrow", submitted_at=3), s.submit("wide", submitted_at=4)
 
     activated = s.activated_after(s.end(in_wide))
 

@@ -167,7 +167,7 @@ def test_2_then_used_over_weight_decides() -> None:
 def test_2_applications_that_are_level_are_served_by_age_and_queues_by_name() -> None:
     s = Scenario(queues(queue("b"), queue("a")))
     s.add_node("n1", cpus=4, memory="4G")
-    first_of_b, of_a, second_of_b = s.submit("b"), s.submit("a"), s.submit("b", at=0.0)
+    first_of_b, of_a, second_of_b = s.submit("b"), s.submit("a"), s.submit("b", submitted_at=0.0)
     for app in (first_of_b, of_a, second_of_b):
         s.ask(app)
 
