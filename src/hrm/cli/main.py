@@ -39,6 +39,7 @@ COMMANDS = (
     Entry("config", "Server", "Write, show or check the configuration.", "hrm.cli.config:app"),
     Entry("token", "Server", "Make tokens for users.", "hrm.cli.token:app"),
     Entry("demo", "Try", "Show what HRM does.", "hrm.cli.demo:demo"),
+    Entry("simulate", "Try", "Try queues, work and machines out under virtual time.", "hrm.cli.simulate:app"),
     Entry("bench", "Try", "Measure throughput and latency.", "hrm.cli.bench:app"),
     Entry("completion", "Server", "Print a completion script for a shell.", "hrm.cli.completion:completion"),
 )

@@ -42,15 +42,13 @@ from hrm.rm.applications import LiveApplication, LiveAttempt, LiveContainer
 from hrm.rm.event_log import EventLog
 from hrm.rm.loop import TurnLoop
 from hrm.rm.nodes import Nodes
-from hrm.rm.pacer import Pacer
+from hrm.rm.pacer import TICK_S, Pacer
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow
 from hrm.rm.store import Store
 from hrm.rm.turn import Turn
 
 #: TERM, then this long, then KILL (Slurm's KillWait).
 STOP_GRACE_S = 30.0
-#: Housekeeping: fair shares worked out anew, starts written, deadlines looked at.
-TICK_S = 0.5
 #: How long an attached job may be without its client.
 ABANDONED_GRACE_S = 10.0
 #: Containers that one visit places before it is looked whether the turn's time is over.

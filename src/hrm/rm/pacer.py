@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+#: Housekeeping: fair shares worked out anew, starts written, deadlines looked at.
+TICK_S = 0.5
+
 
 class Pacer:
     """Collects reasons for visits; hands each node out once. ``nodes_with_room`` names those worth a visit."""

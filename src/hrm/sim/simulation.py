@@ -1,0 +1,452 @@
+"""One simulation: the production scheduler and pacer, with machines, users and time played.
+
+What the ResourceManager does around the scheduler is done here in its order: what happened is told, then the pacer's
+nodes are visited until it has none left. Heartbeats, updates of shares and rounds of preemption are made only while
+they can change something; what is left out would have decided nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hrm.core.commands import (
+    Allocate,
+    AppActivated,
+    Command,
+    ContainerEnded,
+    EndCause,
+    KillContainer,
+    NodeReserved,
+    NodeUnreserved,
+    PreemptContainer,
+)
+from hrm.core.events import (
+    AppAdded,
+    AppRemoved,
+    AttemptAdded,
+    AttemptRemoved,
+    CheckpointSaved,
+    ContainerFinished,
+    ContainerRecovered,
+    ContainerReleased,
+    Event,
+    NodeAdded,
+    NodeRemoved,
+    NodeUpdate,
+    Preempt,
+    RequestsUpdated,
+    UpdateShares,
+)
+from hrm.core.scheduler import Scheduler
+from hrm.model.ids import ContainerId
+from hrm.model.queues import Order
+from hrm.model.requests import ResourceRequest
+from hrm.model.scheduling import Victims
+from hrm.model.states import ApplicationState
+from hrm.rm.pacer import TICK_S, Pacer
+from hrm.sim.applications import App, Run
+from hrm.sim.clock import EventQueue
+from hrm.sim.recorder import Recorder
+from hrm.sim.workload import Fault, Job, Workload
+
+_PROGRESS_EVERY = 500
+#: Of container ids.
+_EPOCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a simulation has come."""
+
+    now: float
+    #: Jobs that are over, and all.
+    over: int
+    jobs: int
+    granted: int
+    tasks: int
+
+
+class Simulation:
+    """Runs one workload once. ``watch`` sees every event with its commands, after they were obeyed."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        *,
+        until_s: float = math.inf,
+        watch: Callable[[Event, list[Command], float], None] | None = None,
+    ) -> None:
+        """Raises InvalidInput where the core does not take the queues."""
+        self.workload = workload
+        self.scheduler = Scheduler(workload.root, epoch=_EPOCH, options=workload.options)
+        self.pacer = Pacer(self.scheduler.nodes_with_room)
+        self.recorder = Recorder(workload, self.scheduler)
+        #: Those that were submitted, in their order.
+        self.apps: list[App] = []
+        #: Jobs with a request that no node could hold were it empty: refused, as the ResourceManager does.
+        self.refused: list[Job] = []
+        self.over = 0
+        #: Containers that were warned, killed or given back for others, lost with their nodes.
+        self.warned = self.killed = self.lost = 0
+        self.visits = 0
+        #: True iff it was broken off; what is recorded until then holds.
+        self.interrupted = False
+        self.now = 0.0
+        self._until_s = until_s
+        self._watch = watch
+        self._events = EventQueue()
+        self._nodes = {node.node_id: node for node in workload.nodes}
+        self._down_until: dict[str, float] = {}
+        self._warned_now = 0
+        self._tasks = sum(job.tasks for job in workload.jobs)
+        options, queues = workload.options, [spec for _, spec in workload.root.walk()]
+        self._shares_matter = (
+            workload.preempt_every_s is not None
+            or options.reservable_nodes > 0
+            or any(spec.order is Order.DEFICIT for spec in queues)
+        )
+        self._shares_stale = True
+        self._tick_is_put = self._round_is_put = self._beat_is_put = False
+        self._last_round = -math.inf
+        #: Beats, ticks and rounds that wait: without anything else it is over after a time without change.
+        self._periodic = 0
+        self._changed_at = 0.0
+        self._patience_s = self._longest_wait()
+        self._obeyers: dict[type, Callable[[object, float], None]] = {
+            Allocate: self._on_allocate,
+            AppActivated: self._on_activated,
+            ContainerEnded: self._on_ended,
+            PreemptContainer: self._on_preempt,
+            KillContainer: self._on_kill,
+            NodeReserved: self._on_reservation,
+            NodeUnreserved: self._on_reservation,
+        }
+
+    # ---- the loop
+
+    def load(self) -> None:
+        """Take nodes, jobs and faults. Apart from `run`, so that it can be timed apart."""
+        for node in self.workload.nodes:
+            self._tell(NodeAdded(node), 0.0)
+        fits: dict[tuple[object, object], bool] = {}
+        accepted: list[Job] = []
+        for job in self.workload.jobs:
+            for group in job.groups:
+                shape = (group.resources, group.gpu_model)
+                if shape not in fits:
+                    request = ResourceRequest(resources=group.resources, count=1, gpu_model=group.gpu_model)
+                    fits[shape] = self.scheduler.fits_some_node(request)
+            whole = all(fits[group.resources, group.gpu_model] for group in job.groups)
+            (accepted if whole else self.refused).append(job)
+        self.apps = [App(job, index) for index, job in enumerate(accepted)]
+        self._events.put_all(
+            [(app.job.submit_s, self._arrive, app) for app in self.apps]
+            + [(fault.at_s, self._fail, fault) for fault in self.workload.faults]
+        )
+
+    def run(self, progress: Callable[[Progress], None] = lambda _: None) -> None:
+        """To the end: nothing happens any more, or ``until_s`` is over. Ctrl-C ends it with what there is."""
+        if not self.apps and not self.refused:
+            self.load()
+        steps = 0
+        try:
+            while self._step():
+                steps += 1
+                if not steps % _PROGRESS_EVERY:
+                    progress(self.progress)
+            if self._shares_stale:
+                self._update_shares(self.now)
+            self.recorder.sample()
+        except KeyboardInterrupt:
+            self.interrupted = True
+        progress(self.progress)
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(self.now, self.over, len(self.apps), len(self.recorder.grants), self._tasks)
+
+    def _step(self) -> bool:
+        """All that happens at the next moment, and the visits that follow. False iff it is over."""
+        events = self._events
+        if self.over == len(self.apps):
+            return False
+        now = events.next_at
+        if now > self._until_s or math.isinf(now):
+            if now > self._until_s > self.now:
+                self._advance(self._until_s)
+            return False
+        if len(events) == self._periodic and now - self._changed_at > self._patience_s:
+            return False
+        if now > self.now:
+            self._advance(now)
+        while events.next_at == now:
+            handler, what = events.pop()
+            handler(what, now)
+        self._visit(now)
+        self._put_periodic(now)
+        return True
+
+    def _advance(self, now: float) -> None:
+        recorder = self.recorder
+        if recorder.sample_is_due:
+            if self._shares_stale:
+                self._update_shares(self.now)
+            recorder.sample()
+        recorder.advance(now)
+        self.now = now
+
+    def _visit(self, now: float) -> None:
+        take, handle = self.pacer.take, self.scheduler.handle
+        while (visit := take()) is not None:
+            event = NodeUpdate(*visit)
+            commands = handle(event, now)
+            self.visits += 1
+            if commands:
+                self._obey(commands, now)
+            if self._watch is not None:
+                self._watch(event, commands, now)
+
+    def _tell(self, event: Event, now: float) -> None:
+        commands = self.scheduler.handle(event, now)
+        if commands:
+            self._obey(commands, now)
+        if self._watch is not None:
+            self._watch(event, commands, now)
+
+    def _obey(self, commands: list[Command], now: float) -> None:
+        self._changed_at = now
+        obeyers = self._obeyers
+        for command in commands:
+            obeyers[type(command)](command, now)
+
+    # ---- the life of jobs
+
+    def _arrive(self, app: App, now: float) -> None:
+        job = app.job
+        self._changed_at = now
+        self._demand(now)
+        self.recorder.arrived(app)
+        app.enter(ApplicationState.ACCEPTED)
+        self._tell(AppAdded(app.application_id, job.queue, job.user, now, job.priority), now)
+        self._tell(AttemptAdded(app.attempt_id), now)
+        for number, running in enumerate(job.running, 1):
+            container_id = ContainerId(app.attempt_id, _EPOCH, number)
+            resources = job.groups[running.group].resources
+            self._tell(
+                ContainerRecovered(
+                    container_id, running.node_id, resources, running.device_ids, started_at=now - running.ran_s
+                ),
+                now,
+            )
+            self._begin(app.found(running, container_id, now), now)
+        self._tell(RequestsUpdated(app.attempt_id, app.requests(range(len(job.groups)), self._nodes)), now)
+        self._shares_stale = True
+
+    def _on_activated(self, command: object, now: float) -> None:
+        self.pacer.demand()
+        self._shares_stale = True
+
+    def _on_allocate(self, command: object, now: float) -> None:
+        assert isinstance(command, Allocate)
+        app = self.apps[command.container_id.attempt.application.seq - 1]
+        self._begin(app.start(command, now), now)
+
+    def _begin(self, run: Run, now: float) -> None:
+        self.recorder.granted(run)
+        if run.left_s != math.inf:
+            self._events.put(now + run.left_s, self._finish, run)
+        every_s = run.app.job.checkpoint_s
+        if every_s is not None and self.workload.options.victims is Victims.LEAST_WORK_LOST:
+            self._put_checkpoint(run, now)
+
+    def _finish(self, run: Run, now: float) -> None:
+        """A task's work is done."""
+        if not run.alive:
+            return
+        self._changed_at = now
+        app = run.app
+        last = app.finish(run)
+        self.recorder.ended(run, now)
+        self._not_warned(run)
+        self._tell(ContainerFinished(run.container_id), now)
+        self.pacer.room(run.node_id)
+        if last:
+            app.enter(ApplicationState.FINISHED)
+            app.ended_at = now
+            self.over += 1
+            self.recorder.left(app)
+            self._tell(AttemptRemoved(app.attempt_id), now)
+            self._tell(AppRemoved(app.application_id), now)
+            self._shares_stale = True
+
+    def _interrupt(self, run: Run, now: float, *, saved: bool = False) -> None:
+        """A container is gone before its work was done: its task asks again."""
+        app = run.app
+        app.interrupt(run, now, saved=saved)
+        self.recorder.ended(run, now)
+        self._not_warned(run)
+        self._demand(now)
+        self._tell(RequestsUpdated(app.attempt_id, app.requests([run.group], self._nodes)), now)
+
+    def _put_checkpoint(self, run: Run, now: float) -> None:
+        every_s = run.app.job.checkpoint_s or math.inf
+        if now + every_s < run.started_at + run.left_s:
+            self._events.put(now + every_s, self._save, run)
+
+    def _save(self, run: Run, now: float) -> None:
+        if run.alive:
+            self._tell(CheckpointSaved(run.container_id), now)
+            self._put_checkpoint(run, now)
+
+    # ---- preemption
+
+    def _run_of(self, container_id: ContainerId) -> Run:
+        return self.apps[container_id.attempt.application.seq - 1].runs[container_id.seq]
+
+    def _on_preempt(self, command: object, now: float) -> None:
+        """Warned: a job that checkpoints saves its work and gives the container back, others go on."""
+        assert isinstance(command, PreemptContainer)
+        run = self._run_of(command.container_id)
+        run.warned = True
+        self.warned += 1
+        self._warned_now += 1
+        if run.app.job.checkpoint_s is not None:
+            self._events.put(now, self._give_back, run)
+
+    def _give_back(self, run: Run, now: float) -> None:
+        if run.alive:
+            self.killed += 1
+            run.app.preempted += 1
+            self._tell(CheckpointSaved(run.container_id), now)
+            self._tell(ContainerReleased(run.container_id), now)
+            self._interrupt(run, now, saved=True)
+            self.pacer.room(run.node_id)
+
+    def _on_kill(self, command: object, now: float) -> None:
+        assert isinstance(command, KillContainer)
+        self._events.put(now, self._end_for_others, self._run_of(command.container_id))
+
+    def _end_for_others(self, run: Run, now: float) -> None:
+        if run.alive:
+            self.killed += 1
+            run.app.preempted += 1
+            self._tell(ContainerFinished(run.container_id), now)
+            self._interrupt(run, now)
+            self.pacer.room(run.node_id)
+
+    def _not_warned(self, run: Run) -> None:
+        if run.warned:
+            run.warned = False
+            self._warned_now -= 1
+
+    def _on_reservation(self, command: object, now: float) -> None:
+        """Told for people to see."""
+
+    # ---- machines
+
+    def _fail(self, fault: Fault, now: float) -> None:
+        node_id = fault.node_id
+        back_at = now + fault.down_s
+        self._events.put(back_at, self._repair, node_id)
+        was_up = node_id not in self._down_until
+        self._down_until[node_id] = max(self._down_until.get(node_id, 0.0), back_at)
+        if was_up:
+            self.pacer.forget(node_id)
+            self._tell(NodeRemoved(node_id), now)
+            self._shares_stale = True
+
+    def _repair(self, node_id: str, now: float) -> None:
+        if self._down_until.get(node_id, math.inf) <= now:
+            del self._down_until[node_id]
+            self._changed_at = now
+            self._tell(NodeAdded(self._nodes[node_id]), now)
+            self.pacer.room(node_id)
+            self._shares_stale = True
+
+    def _on_ended(self, command: object, now: float) -> None:
+        """The scheduler counts a container as ended: its node is lost. What was given back is known here already."""
+        assert isinstance(command, ContainerEnded)
+        if command.cause is EndCause.NODE_LOST:
+            run = self._run_of(command.container_id)
+            run.app.lost += 1
+            self.lost += 1
+            self._interrupt(run, now)
+
+    # ---- what is done again and again
+
+    def _demand(self, now: float) -> None:
+        """Before somebody asks for something."""
+        self.pacer.demand()
+        every_s = self.workload.preempt_every_s
+        if every_s is not None and not self._round_is_put and not self.scheduler.has_demand():
+            # Rounds without demand were left out. The last of them is made up for: from it on time limits count.
+            last = math.floor(now / every_s) * every_s
+            if last > self._last_round:
+                self._last_round = last
+                self._tell(Preempt(), last)
+
+    def _put_periodic(self, now: float) -> None:
+        """Have done at the next even moment what could change something then."""
+        waits = self.scheduler.has_demand()
+        if self._shares_stale and self._shares_matter and not self._tick_is_put:
+            self._tick_is_put = True
+            self._put_at_next(now, TICK_S, self._tick)
+        every_s = self.workload.preempt_every_s
+        if every_s is not None and not self._round_is_put and (waits or self._warned_now):
+            self._round_is_put = True
+            self._put_at_next(now, every_s, self._round)
+        if waits and self.workload.options.delays and not self._beat_is_put:
+            self._beat_is_put = True
+            self._put_at_next(now, self.workload.heartbeat_s, self._beat)
+
+    def _put_at_next(self, now: float, every_s: float, handler: Callable[[object, float], None]) -> None:
+        self._periodic += 1
+        self._events.put((math.floor(now / every_s) + 1) * every_s, handler)
+
+    def _update_shares(self, now: float) -> None:
+        self._shares_stale = False
+        self._tell(UpdateShares(), now)
+
+    def _tick(self, _: object, now: float) -> None:
+        self._periodic -= 1
+        self._tick_is_put = False
+        if self._shares_stale:
+            self._update_shares(now)
+
+    def _round(self, _: object, now: float) -> None:
+        self._periodic -= 1
+        self._round_is_put = False
+        self._last_round = now
+        if self._shares_stale:
+            self._update_shares(now)
+        self._tell(Preempt(), now)
+
+    def _beat(self, _: object, now: float) -> None:
+        self._periodic -= 1
+        self._beat_is_put = False
+        with_room = set(self.scheduler.nodes_with_room())
+        for node_id in self._nodes:
+            if node_id in with_room:
+                self.pacer.heartbeat(node_id)
+
+    def _longest_wait(self) -> float:
+        """After how many seconds without change nothing more can come of beats, ticks and rounds alone."""
+        options, workload = self.workload.options, self.workload
+        timeouts = [
+            wait_s
+            for _, spec in workload.root.walk()
+            for wait_s in (
+                spec.fair_share_preemption_timeout_s,
+                spec.min_share_preemption_timeout_s,
+                spec.min_run_before_preemption_s,
+            )
+            if wait_s is not None and math.isfinite(wait_s)
+        ]
+        longest_s = max(timeouts, default=0.0) + options.wait_before_kill_s + 4 * (workload.preempt_every_s or 0.0)
+        if options.continuous_scheduling:
+            longest_s += max(options.node_locality_delay_s, 0.0) + max(options.rack_locality_delay_s, 0.0)
+        elif options.delays:
+            longest_s += (2 * len(workload.nodes) + 4) * workload.heartbeat_s
+        return longest_s + 2 * TICK_S

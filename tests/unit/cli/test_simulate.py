@@ -1,0 +1,41 @@
+"""`hrm simulate generate`: what it prints, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+from tests.unit.cli.conftest import Run
+
+SMALL = ("simulate", "generate", "--nodes", "5", "--queues", "3", "--apps", "10", "--containers", "40")
+
+
+def test_the_seed_is_said_first(hrm: Run) -> None:
+    result = hrm(*SMALL, "--seed", "7")
+    assert result.err.startswith("seed 7\n")
+    assert result.out.splitlines()[0].split() == ["seed", "7"]
+
+
+def test_figures_come_as_json(hrm: Run) -> None:
+    result = hrm(*SMALL, "-o", "json", "--calibrate")
+    figures = json.loads(result.out)
+    assert next(iter(figures)) == "seed"
+    assert figures["allocations"] == 40
+    assert figures["allocations_per_s"] > 0
+    assert figures["wall_s"] >= 0
+    assert figures["peak_rss_mib"] > 10
+    assert figures["of_bare_heap"] > 0
+
+
+def test_without_timing_equal_seeds_print_equal_bytes(hrm: Run) -> None:
+    arguments = (*SMALL, "--run-time", "exponential:60s", "--no-timing", "-o", "json")
+    assert hrm(*arguments).out == hrm(*arguments).out
+
+
+def test_times_that_make_no_sense_are_refused(hrm: Run) -> None:
+    result = hrm(*SMALL, "--run-time", "sometimes")
+    assert (result.code, result.out) == (2, "")
+    assert "--run-time" in result.err
+
+
+def test_fewer_containers_than_applications_are_refused(hrm: Run) -> None:
+    assert "each has at least one" in hrm("simulate", "generate", "--apps", "10", "--containers", "9").err
