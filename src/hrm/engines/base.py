@@ -18,6 +18,7 @@ from hrm.model.containers import (
     LogChunk,
     LogStream,
     NodeUsage,
+    PreemptionNotice,
     StartRecord,
 )
 from hrm.model.isolation import Isolation
@@ -76,6 +77,16 @@ class Engine(Protocol):
 
     def signal(self, node_id: str, container_id: str, signum: int) -> None:
         """Send one signal to the container's process group. No error if it has ended."""
+
+    def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
+        """It is to end by ``notice.kill_at``: the file that its `HRM_PREEMPTION_FILE` names says so from now on.
+
+        Then TERM goes to those processes of its group that have a handler for it; whoever has none goes on until it is
+        stopped. The same notice again does nothing. No error if the container has ended.
+        """
+
+    def spare(self, node_id: str, container_id: str) -> None:
+        """It need not end after all: the file is gone. No error if there was none, or the container has ended."""
 
     def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
         """The ends of these are safe in the store: the node may forget them (their logs stay)."""

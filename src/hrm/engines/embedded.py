@@ -14,6 +14,7 @@ from hrm.model.containers import (
     LogChunk,
     LogStream,
     NodeUsage,
+    PreemptionNotice,
     StartRecord,
 )
 from hrm.model.errors import NotFound
@@ -75,6 +76,12 @@ class EmbeddedEngine:
 
     def signal(self, node_id: str, container_id: str, signum: int) -> None:
         self._on(node_id).signal(container_id, signum)
+
+    def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
+        self._on(node_id).warn(container_id, notice)
+
+    def spare(self, node_id: str, container_id: str) -> None:
+        self._on(node_id).spare(container_id)
 
     def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
         self._on(node_id).acknowledge(container_ids)

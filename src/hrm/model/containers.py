@@ -33,6 +33,17 @@ class LaunchSpec:
     log_limit_bytes: int = 64 << 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreemptionNotice:
+    """What a container is told that is to end for somebody else: in the file that `HRM_PREEMPTION_FILE` names."""
+
+    #: Epoch seconds: if it has not ended by then, it is killed.
+    kill_at: float
+    reason: str
+    #: The application that it is to end for.
+    beneficiary: str
+
+
 class ExitReason(StrEnum):
     """By what a container came to its end."""
 
@@ -81,6 +92,8 @@ class ContainerUsage:
     disk_mib: int
     #: 0 to 1 as the task reports by `HRM_PROGRESS_FILE`; None where it reports none.
     progress: float | None = None
+    #: When the task said last that it saved its work, by touching `HRM_CHECKPOINT_FILE` (epoch seconds); None: never.
+    saved_at: float | None = None
     #: Processes, not counting those that ended.
     processes: int = 0
 

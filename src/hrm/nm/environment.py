@@ -46,6 +46,8 @@ def container_environment(
         "HRM_CONTAINER_ID": spec.container_id,
         "HRM_CONTAINER_DIR": work_dir,
         "HRM_PROGRESS_FILE": f"{work_dir}/{records.PROGRESS}",
+        "HRM_PREEMPTION_FILE": f"{work_dir}/{records.PREEMPTION}",
+        "HRM_CHECKPOINT_FILE": f"{work_dir}/{records.CHECKPOINT}",
         # Set and empty where no device was granted: a program that finds the variable unset takes every GPU.
         "CUDA_VISIBLE_DEVICES": visible_devices,
         "HRM_GPUS": _granted(spec),

@@ -11,7 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from hrm.model.containers import (
     LogChunk,
     LogStream,
     NodeUsage,
+    PreemptionNotice,
     StartRecord,
 )
 from hrm.model.errors import ClusterError, InvalidInput, NotFound
@@ -275,6 +276,13 @@ class NodeManager:
 
     def signal(self, container_id: str, signum: int) -> None:
         self._in_turn(lambda: self._client.send({"op": "signal", "id": container_id, "signum": signum}))
+
+    def warn(self, container_id: str, notice: PreemptionNotice) -> None:
+        message = {"op": "warn", "id": container_id, "notice": asdict(notice)}
+        self._in_turn(lambda: self._client.send(message))
+
+    def spare(self, container_id: str) -> None:
+        self._in_turn(lambda: self._client.send({"op": "spare", "id": container_id}))
 
     def acknowledge(self, container_ids: Sequence[str]) -> None:
         faults.point("node.acknowledge")

@@ -112,6 +112,7 @@ class UsageSampler:
             written_bytes=written_bytes,
             disk_mib=disk_mib,
             progress=read_progress(work_dir / records.PROGRESS),
+            saved_at=last_change(work_dir / records.CHECKPOINT),
         )
         self._samples[container.container_id] = _Sample(usage, now, cpu_ticks, disk_at)
         return walk
@@ -142,6 +143,15 @@ def read_progress(path: Path) -> float | None:
     finally:
         os.close(fd)
     return number if 0.0 <= number <= 1.0 else None
+
+
+def last_change(path: Path) -> float | None:
+    """When the task last wrote or touched its file (epoch seconds); None where there is none, or it is a link."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_mtime if stat.S_ISREG(found.st_mode) else None
 
 
 def disk_use_mib(folder: Path) -> int:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import getpass
 import itertools
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from hrm.model.containers import (
     LaunchSpec,
     LogStream,
     NodeUsage,
+    PreemptionNotice,
     StartRecord,
 )
 from hrm.model.errors import NotFound
@@ -263,6 +265,38 @@ async def check_signal(maker: EngineMaker) -> None:
         assert (record.reason, record.exit_code) == (ExitReason.EXITED, 128 + signal.SIGUSR1)
 
 
+async def check_who_handles_terminate_is_warned_and_reads_why(maker: EngineMaker) -> None:
+    async with started(maker("warned")) as run:
+        script = "trap 'exec cat $HRM_PREEMPTION_FILE' TERM; echo ready; sleep 1000 & wait"
+        container_id = run.launch("sh", "-c", script)
+        await run.printed(container_id, "ready")
+        notice = PreemptionNotice(kill_at=1e10, reason="others are due", beneficiary="application_1_0002")
+        run.engine.warn(run.node_id, container_id, notice)
+        run.engine.warn(run.node_id, container_id, notice)
+        record = await run.ended(container_id)
+        assert (record.reason, record.exit_code) == (ExitReason.EXITED, 0)
+        said = json.loads((await run.log(container_id)).partition("\n")[2])
+        assert said == {"kill_at": 1e10, "reason": "others are due", "beneficiary": "application_1_0002"}
+
+
+async def check_who_has_no_handler_goes_on_though_warned_until_it_is_stopped(maker: EngineMaker) -> None:
+    async with started(maker("unwarned")) as run:
+        plain = run.launch("sh", "-c", "echo ready; sleep 1000")
+        stubborn = run.launch("sh", "-c", "trap '' TERM; echo ready; sleep 1000")
+        notice = PreemptionNotice(kill_at=1e10, reason="others are due", beneficiary="application_1_0002")
+        for container_id in (plain, stubborn):
+            await run.printed(container_id, "ready")
+            run.engine.warn(run.node_id, container_id, notice)
+        # What is asked for after the warning has been done.
+        await run.ended(run.launch("true"))
+        for container_id in (plain, stubborn):
+            run.engine.spare(run.node_id, container_id)
+            run.engine.spare(run.node_id, container_id)
+            run.stop(container_id, grace_s=0)
+            record = await run.ended(container_id)
+            assert (record.reason, record.exit_code) == (ExitReason.STOPPED, 137), "not by the warning's TERM"
+
+
 async def check_input(maker: EngineMaker) -> None:
     async with started(maker("input")) as run:
         container_id = run.launch("cat", stdin=True)
@@ -285,6 +319,8 @@ async def check_unknown_and_ended_containers_are_no_error(maker: EngineMaker) ->
         for container_id in (ended, "container_e01_1_0001_01_999999"):
             run.stop(container_id)
             run.engine.signal(run.node_id, container_id, signal.SIGTERM)
+            run.engine.warn(run.node_id, container_id, PreemptionNotice(kill_at=0.0, reason="", beneficiary=""))
+            run.engine.spare(run.node_id, container_id)
             run.engine.close_stdin(run.node_id, container_id)
             run.engine.resize_terminal(run.node_id, container_id, 24, 80)
             run.engine.acknowledge(run.node_id, [container_id, container_id])
@@ -401,6 +437,8 @@ ENGINE_CHECKS: tuple[EngineCheck, ...] = (
     check_stop_kills_what_ignores_terminate,
     check_the_whole_tree_ends,
     check_signal,
+    check_who_handles_terminate_is_warned_and_reads_why,
+    check_who_has_no_handler_goes_on_though_warned_until_it_is_stopped,
     check_input,
     check_unknown_and_ended_containers_are_no_error,
     check_what_ran_meanwhile_is_adopted,

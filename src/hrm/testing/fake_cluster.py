@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hrm.engines.base import EngineListener
 from hrm.model.cleaning import CleanPolicy, Freed
-from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, StartRecord
+from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, PreemptionNotice, StartRecord
 from hrm.model.errors import NotFound
 from hrm.model.ids import ContainerId
 from hrm.model.isolation import Guard, Isolation, Means
@@ -37,6 +38,10 @@ class FakeContainer:
     acknowledged: bool = False
     stopping: bool = False
     input_closed: bool = False
+    #: What is written in its `HRM_PREEMPTION_FILE`; None iff there is none.
+    notice: PreemptionNotice | None = None
+    #: When its task said last that it saved its work.
+    saved_at: float | None = None
 
     @property
     def running(self) -> bool:
@@ -114,6 +119,22 @@ class FakeCluster:
             self._signal(container, signal.SIGKILL)
 
         self._spawn(stop())
+
+    def warn(self, container: FakeContainer, notice: PreemptionNotice) -> None:
+        """The file appears, and TERM goes to a program that has a handler for it. Once for each notice."""
+
+        async def warn() -> None:
+            await container.begun.wait()
+            if container.program and container.notice is notice:
+                container.program.warn(json.dumps(asdict(notice)))
+
+        if container.notice != notice and container.ended is None:
+            container.notice = notice
+            self._spawn(warn())
+
+    def spare(self, container: FakeContainer) -> None:
+        """The file is gone."""
+        container.notice = None
 
     def end_input(self, container: FakeContainer) -> None:
         """No more input will come."""

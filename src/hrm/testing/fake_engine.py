@@ -11,12 +11,20 @@ from collections.abc import Collection, Mapping, Sequence
 
 from hrm.engines.base import EngineListener
 from hrm.model.cleaning import CleanPolicy, Freed
-from hrm.model.containers import ContainerUsage, ExitReason, LaunchSpec, LogChunk, LogStream, NodeUsage
+from hrm.model.containers import (
+    ContainerUsage,
+    ExitReason,
+    LaunchSpec,
+    LogChunk,
+    LogStream,
+    NodeUsage,
+    PreemptionNotice,
+)
 from hrm.model.errors import NotFound
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
 from hrm.testing.clock import ManualClock
-from hrm.testing.fake_cluster import FakeCluster, FakeNode, Report
+from hrm.testing.fake_cluster import FakeCluster, FakeContainer, FakeNode, Report
 
 
 class FakeEngine:
@@ -82,6 +90,14 @@ class FakeEngine:
         if container and container.program:
             container.program.signal(signum)
 
+    def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
+        if container := self.cluster.node(node_id).containers.get(container_id):
+            self.cluster.warn(container, notice)
+
+    def spare(self, node_id: str, container_id: str) -> None:
+        if container := self.cluster.node(node_id).containers.get(container_id):
+            self.cluster.spare(container)
+
     def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
         self.acknowledged += container_ids
         for container_id in container_ids:
@@ -132,6 +148,20 @@ class FakeEngine:
         """Ids of the containers that run, on all nodes."""
         nodes = self.cluster.nodes.values()
         return [key for node in nodes for key, container in node.containers.items() if container.running]
+
+    def notice_of(self, container_id: str) -> PreemptionNotice | None:
+        """What the container is told of its end for others; None iff nothing. Raises NotFound."""
+        return self._container(container_id).notice
+
+    def save(self, container_id: str) -> None:
+        """The task says that it saved its work just now. Raises NotFound."""
+        self._container(container_id).saved_at = self.cluster.now()
+
+    def _container(self, container_id: str) -> FakeContainer:
+        for node in self.cluster.nodes.values():
+            if container := node.containers.get(container_id):
+                return container
+        raise NotFound(f"no container {container_id}")
 
     def finish(self, container_id: str, exit_code: int = 0, *, reason: ExitReason = ExitReason.EXITED) -> None:
         """End a container so; LOST ends it without a code. Raises NotFound."""
@@ -186,11 +216,19 @@ class FakeEngine:
 
     def beat(self, node_id: str) -> None:
         """One heartbeat of a node, now."""
-        running = [key for key, container in self.cluster.node(node_id).containers.items() if container.running]
+        running = [one for one in self.cluster.node(node_id).containers.values() if one.running]
         usage = NodeUsage(memory_used_mib=0, cpu_milli=0, disk_free_mib=1 << 20)
         containers = [
-            ContainerUsage(container_id=key, memory_mib=0, cpu_milli=0, read_bytes=0, written_bytes=0, disk_mib=0)
-            for key in running
+            ContainerUsage(
+                container_id=container.spec.container_id,
+                memory_mib=0,
+                cpu_milli=0,
+                read_bytes=0,
+                written_bytes=0,
+                disk_mib=0,
+                saved_at=container.saved_at,
+            )
+            for container in running
         ]
         self._tell(lambda listener: listener.heartbeat(node_id, usage, containers))
 

@@ -2,7 +2,7 @@
 
 `true`, `false`, `sleep SECONDS`, `cat`, and ``sh -c`` with statements separated by ``;``: ``exit N``, ``echo WORDS``
 (``>&2``; ``$NAME``, ``$!`` and ``$PWD``), ``sleep S`` (``&``), ``cat``, ``kill -SIGNAL $$``, ``kill -0 PID``, ``trap ''
-TERM``, ``wait``.
+TERM``, ``trap 'exit N' TERM``, ``trap 'exec cat $HRM_PREEMPTION_FILE' TERM``, ``wait``.
 """
 
 from __future__ import annotations
@@ -60,6 +60,9 @@ class Program:
         self._sleep = sleep
         self._write = write
         self._ignored: set[int] = set()
+        #: What is run at a signal, in words.
+        self._handlers: dict[int, list[str]] = {}
+        self._notice = ""
         self._input: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._task: asyncio.Task[int] | None = None
         self._fatal = int(signal.SIGKILL)
@@ -75,7 +78,7 @@ class Program:
 
         def ended(task: asyncio.Task[int]) -> None:
             self._bury()
-            on_end(128 + self._fatal if task.cancelled() else task.result())
+            on_end(self._code_after(self._fatal) if task.cancelled() else task.result())
 
         self._task.add_done_callback(ended)
 
@@ -85,9 +88,26 @@ class Program:
             self._fatal = signum
             self._task.cancel()
 
+    def warn(self, notice: str) -> None:
+        """What a program reads in `HRM_PREEMPTION_FILE`; TERM if it has a handler for that."""
+        self._notice = notice
+        if signal.SIGTERM in self._handlers:
+            self.signal(signal.SIGTERM)
+
     def feed(self, data: bytes | None) -> None:
         """Input; None is its end."""
         self._input.put_nowait(data)
+
+    def _code_after(self, signum: int) -> int:
+        """The exit code that a handler gives, or else the signal."""
+        match self._handlers.get(signum):
+            case ["exit", code]:
+                return int(code)
+            case ["exec", "cat", *_]:
+                self._write("stdout", f"{self._notice}\n".encode())
+                return 0
+            case _:
+                return 128 + signum
 
     def _bury(self) -> None:
         self._processes.alive -= self._tree
@@ -115,6 +135,8 @@ class Program:
         match words:
             case ["trap", "", name]:
                 self._ignored.add(signal.Signals[f"SIG{name}"])
+            case ["trap", handler, name]:
+                self._handlers[signal.Signals[f"SIG{name}"]] = shlex.split(handler)
             case ["wait"]:
                 await asyncio.get_running_loop().create_future()
             case ["exit", code]:

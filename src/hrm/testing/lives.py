@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm.core.scheduler import Scheduler
-from hrm.model.containers import LaunchSpec
+from hrm.model.containers import LaunchSpec, PreemptionNotice
 from hrm.model.errors import StoreError
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.nodes import NodeSpec
@@ -110,6 +110,14 @@ class _Hands(FakeEngine):
     def stop_containers(self, node_id: str, container_ids: Sequence[str], *, grace_s: float) -> None:
         if not self.dead:
             super().stop_containers(node_id, container_ids, grace_s=grace_s)
+
+    def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
+        if not self.dead:
+            super().warn(node_id, container_id, notice)
+
+    def spare(self, node_id: str, container_id: str) -> None:
+        if not self.dead:
+            super().spare(node_id, container_id)
 
     def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
         if not self.dead:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hrm.engines.embedded import EmbeddedEngine
-from hrm.model.containers import ExitReason, LogStream
+from hrm.model.containers import ExitReason, LogStream, PreemptionNotice
 from hrm.model.isolation import IsolationMode, IsolationSettings
 from hrm.model.jobs import TerminalSize
 from hrm.model.nodes import NodeSpec
@@ -234,3 +234,13 @@ async def test_a_directory_service_that_is_slow_holds_up_its_users_alone_and_los
     assert waits not in {end.container_id for end in run.heard.ends}
     answers.set()
     assert (await run.ended(waits)).reason is ExitReason.STOPPED
+
+
+async def test_the_notice_of_preemption_is_the_users_own(run: EngineHarness) -> None:
+    script = "trap 'exec stat -c %U:%a $HRM_PREEMPTION_FILE' TERM; echo ready; sleep 1000 & wait"
+    container_id = run.launch("sh", "-c", script, user=USER)
+    await run.printed(container_id, "ready")
+    notice = PreemptionNotice(kill_at=2e9, reason="others are due", beneficiary="application_1_0002")
+    run.engine.warn(run.node_id, container_id, notice)
+    await run.ended(container_id)
+    assert await run.log(container_id) == f"ready\n{USER}:600\n"

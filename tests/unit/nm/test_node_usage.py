@@ -9,7 +9,7 @@ from hrm.model.containers import LogStream
 from hrm.model.errors import ClusterError, NotFound
 from hrm.nm.logs import read_log
 from hrm.nm.shepherd import processes, records
-from hrm.nm.usage import disk_use_mib, proportional_memory_mib, read_progress
+from hrm.nm.usage import disk_use_mib, last_change, proportional_memory_mib, read_progress
 
 
 @pytest.mark.parametrize(("text", "progress"), [("0.5", 0.5), ("1\n", 1.0), ("0", 0.0), ("  .25  \n", 0.25)])
@@ -22,6 +22,13 @@ def test_progress_is_the_number_in_the_file(tmp_path: Path, text: str, progress:
 def test_what_is_no_progress_is_none(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "progress").write_bytes(data)
     assert read_progress(tmp_path / "progress") is None
+
+
+def test_a_checkpoint_is_as_old_as_its_file_and_a_link_is_none(tmp_path: Path) -> None:
+    (tmp_path / "saved").touch()
+    os.utime(tmp_path / "saved", (1000.0, 1234.5))
+    (tmp_path / "link").symlink_to(tmp_path / "saved")
+    assert [last_change(tmp_path / name) for name in ("saved", "link", "missing")] == [1234.5, None, None]
 
 
 def test_a_fifo_a_link_or_a_folder_in_place_of_the_progress_is_ignored_and_blocks_nobody(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ class Container:
         "id",
         "keeper_fd",
         "limits",
+        "notice",
         "pid",
         "pidfd",
         "record_fd",
@@ -50,6 +51,8 @@ class Container:
         self.slot: Slot | None = None
         #: Why it was killed, if not by somebody's wish: that is how it ended then, whatever its exit code.
         self.verdict = ""
+        #: Why it is to end for others, and when, as it was told; None iff it is not, or nobody here said so.
+        self.notice: dict[str, Any] | None = None
         #: True iff it was told to end.
         self.stopped = False
         #: True iff the count of what was dropped is about to be told.

@@ -12,19 +12,21 @@ from typing import Any
 
 from hrm.nm.shepherd import faults, processes, records
 from hrm.nm.shepherd.container import Container
+from hrm.nm.shepherd.ends import Ends
+from hrm.nm.shepherd.homes import Homes, put_notice, take_notice
 from hrm.nm.shepherd.isolation import Isolation
 from hrm.nm.shepherd.journal import log, log_bug
 from hrm.nm.shepherd.lock import StateLock
-from hrm.nm.shepherd.loop import EDGE, READABLE, Loop
-from hrm.nm.shepherd.pump import REST_S, Stream
+from hrm.nm.shepherd.loop import READABLE, Loop
+from hrm.nm.shepherd.processes import Process
 from hrm.nm.shepherd.spawn import DEFAULT_UMASK, Program, Spawner, SpawnError
-from hrm.nm.shepherd.terminal import Terminal
+from hrm.nm.shepherd.streams import Streams, explain
 from hrm.nm.shepherd.trees import Trees
 
 #: A killed tree is looked at again: a process that was just being made may have slipped through.
 _KILL_AGAIN_S = 1.0
 _REAPED_PER_TURN = 256
-_TELL_DROPPED_S = 1.0
+_LOOK_FOR_HANDLERS_S = 1.0
 #: What a shell would give for a program that KILL ended.
 _KILLED = 137
 #: A full or failing disk holds back what is to begin: it is tried again this often.
@@ -46,7 +48,9 @@ class Herd:
             container.id, self.isolation.explain(container, _KILLED, "out of memory")
         )
         self._trees = Trees(self._by_pid, self.isolation)
-        self._admits_others = False
+        self._homes = Homes()
+        self._streams = Streams(loop, self._null_fd, self._lives)
+        self.ends = Ends()
         self.boot_id = records.boot_id()
         #: Specs of those that are about to be started.
         self.waiting: deque[dict[str, Any]] = deque()
@@ -56,12 +60,8 @@ class Herd:
         self.dispossessed = False
         #: Those that run.
         self.live: dict[str, Container] = {}
-        #: How those ended whose end is not acknowledged.
-        self.ended: dict[str, dict[str, Any]] = {}
-        #: What happened since it was last taken.
+        #: What began since it was last taken.
         self._news_started: list[dict[str, Any]] = []
-        self._news_ended: list[dict[str, Any]] = []
-        self._news_dropped: dict[str, list[int]] = {}
         records.make_folders()
         #: Of what we know about claims; what another incarnation knew is forgotten.
         self.incarnation = records.incarnation()
@@ -69,17 +69,17 @@ class Herd:
     @property
     def only_starts(self) -> bool:
         """True iff all that is new is that containers began."""
-        return bool(self._news_started) and not self._news_ended and not self._news_dropped
+        return bool(self._news_started) and not self.ends.news and not self._streams.news
 
     def take_news(self) -> dict[str, Any]:
         """What began, ended or dropped output since the last call, as it goes over the wire; {} if nothing did."""
         news: dict[str, Any] = {}
         if self._news_started:
             news["started"], self._news_started = self._news_started, []
-        if self._news_ended:
-            news["ended"], self._news_ended = self._news_ended, []
-        if self._news_dropped:
-            news["dropped"], self._news_dropped = self._news_dropped, {}
+        if self.ends.news:
+            news["ended"], self.ends.news = self.ends.news, []
+        if self._streams.news:
+            news["dropped"], self._streams.news = self._streams.news, {}
         return news
 
     # Beginning
@@ -127,8 +127,8 @@ class Herd:
         except SpawnError as error:
             self._release(container)
             if error.program:
-                self._explain(container, error.message)
-                self.end(container, reason="exited", code=error.code, detail=error.message)
+                explain(container, error.message)
+                self.ends.write(container, reason="exited", code=error.code, detail=error.message)
             else:
                 self._not_started(container, error.code, error.message)
         except OSError as error:
@@ -141,14 +141,14 @@ class Herd:
             # A spec that is none, or a bug of ours: told as what it is, so that nobody waits for an end.
             log_bug()
             self._release(container)
-            self.end(container, reason="not_started", code=126, detail=f"cannot start it: {error!r}")
+            self.ends.write(container, reason="not_started", code=126, detail=f"cannot start it: {error!r}")
 
     def _not_started(self, container: Container, code: int, detail: str) -> None:
         """Its surroundings are at fault. Where they were deleted meanwhile, the task is not: it is lost."""
         if self._lock.holds:
-            self.end(container, reason="not_started", code=code, detail=detail)
+            self.ends.write(container, reason="not_started", code=code, detail=detail)
         else:
-            self.end(container, reason="lost", code=None, detail="the state of its node was deleted")
+            self.ends.write(container, reason="lost", code=None, detail="the state of its node was deleted")
 
     def _claim(self, container: Container) -> bool:
         """True iff nobody ever started a container of this id here. Else what became of it is told again.
@@ -158,15 +158,7 @@ class Herd:
         container_id = container.id
         if earlier := self.live.get(container_id):
             self._news_started.append(earlier.report())
-        elif container_id in self.ended:
-            self._news_ended.append(self.ended[container_id])
-        elif os.path.exists(f"{records.EXITS}/{container_id}"):
-            _, record = records.read(f"{records.EXITS}/{container_id}")
-            if record:
-                self._news_ended.append(record)
-            else:
-                self.end(container, reason="lost", code=None, detail="its record was torn")
-        else:
+        elif not self.ends.tell_again(container_id):
             faults.point("shepherd.claim")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             container.record_fd = os.open(f"{records.RUNNING}/{container_id}", flags, 0o600)
@@ -213,15 +205,15 @@ class Herd:
         container.account = account = spec.get("account")
         if account and "refused" in account:
             raise SpawnError(account["refused"], code=126, program=False)
-        home = self._make_home(container)
+        home = self._homes.make(container)
         theirs: list[int] = []
         try:
             keyboard_fd = self._null_fd
             if spec["stdin"] or spec["terminal"]:
-                keyboard_fd = self._make_input(container)
+                keyboard_fd = self._streams.make_input(container)
                 theirs.append(keyboard_fd)
             if spec["terminal"]:
-                self._make_terminal(container, spec, keyboard_fd)
+                self._streams.make_terminal(container, spec, keyboard_fd)
                 # The terminal's from now on.
                 theirs.remove(keyboard_fd)
             else:
@@ -232,7 +224,7 @@ class Herd:
                         # `echo > /dev/stderr` opens the pipe anew.
                         os.fchown(write_fd, *container.owner)
                     os.set_blocking(fd, False)
-                    self._add_stream(container, fd, name, spec)
+                    self._streams.add(container, fd, name, spec)
             terminal = container.terminal
             first_tick = processes.ticks_since_boot()
             program = Program(
@@ -279,98 +271,57 @@ class Herd:
         except OSError as error:
             log(f"{container.id}: cannot mend its run record: {error}")
 
-    def _make_home(self, container: Container) -> str:
-        """The container's own directory: for its user alone. What is above it admits others, and shows them nothing."""
-        home = f"{records.CONTAINERS}/{container.id}"
-        os.mkdir(home, 0o700)
-        if container.owner is None:
-            return home
-        if not self._admits_others:
-            os.chmod(".", 0o711)
-            os.chmod(records.CONTAINERS, 0o711)
-            self._admits_others = True
-        # Nobody but us can put anything in its place, so that this follows no link.
-        os.chown(home, *container.owner, follow_symlinks=False)
-        return os.path.abspath(home)
-
-    def _make_input(self, container: Container) -> int:
-        """Make the FIFO; the end that the container (or its terminal) reads."""
-        path = f"{records.INPUTS}/{container.id}"
-        os.mkfifo(path, 0o600)
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        if container.owner:
-            os.fchown(fd, *container.owner)
-        container.keeper_fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.set_blocking(fd, True)
-        return fd
-
-    def _make_terminal(self, container: Container, spec: dict[str, Any], keyboard_fd: int) -> None:
-        rows, columns = spec["terminal"]
-        os.set_blocking(keyboard_fd, False)
-        terminal = container.terminal = Terminal(rows, columns, keyboard_fd, owner=container.owner)
-        self._loop.watch(keyboard_fd, READABLE | EDGE, lambda _events: self._type(container, terminal))
-        self._add_stream(container, terminal.master_fd, "stdout", spec)
-
-    def _explain(self, container: Container, message: str) -> None:
-        """Say in the container's own stderr why its program did not run, as a shell would."""
-        try:
-            with open(f"{records.LOGS}/{container.id}.stderr", "x", encoding="utf-8", errors="replace") as file:
-                file.write(f"hrm: {message}\n")
-                if container.owner:
-                    os.fchown(file.fileno(), *container.owner)
-        except OSError as error:
-            log(f"{container.id}: cannot write its stderr: {error}")
-
-    # Output and input
-
-    def _add_stream(self, container: Container, fd: int, name: str, spec: dict[str, Any]) -> None:
-        path = f"{records.LOGS}/{container.id}.{name}"
-        limit_bytes = spec["log_limit_bytes"]
-        stream = Stream(
-            fd,
-            path,
-            limit_bytes,
-            self._null_fd,
-            is_terminal=container.terminal is not None,
-            owner=container.owner,
-        )
-        container.streams.append(stream)
-
-        def look(events: int) -> None:
-            # Only a hang-up: there is nothing to move, and the end of the container follows at once or much later.
-            if events & READABLE and not stream.resting:
-                self._pump(container, stream)
-
-        self._loop.watch(fd, READABLE | EDGE, look)
-
-    def _pump(self, container: Container, stream: Stream) -> None:
-        stream.resting = False
-        if self._lives(container) and stream.pump():
-            # Not until it is found empty will the loop tell of it again (EDGE).
-            stream.resting = True
-            self._loop.call_later(REST_S, partial(self._pump, container, stream))
-            if stream.dropped_bytes and not container.telling_dropped:
-                container.telling_dropped = True
-                self._loop.call_later(_TELL_DROPPED_S, partial(self._tell_dropped, container))
-
-    def _tell_dropped(self, container: Container) -> None:
-        container.telling_dropped = False
-        if self._lives(container):
-            self._news_dropped[container.id] = container.dropped
-
-    def _type(self, container: Container, terminal: Terminal) -> None:
-        if self._lives(container) and terminal.type():
-            self._loop.call_later(REST_S, partial(self._type, container, terminal))
-
     def close_input(self, container_id: str) -> None:
         """No more input will come."""
         if container := self._running(container_id):
-            self._close_keeper(container)
+            self._streams.close_input(container)
 
     def resize(self, container_id: str, rows: int, columns: int) -> None:
         container = self._running(container_id)
         if container and container.terminal:
             container.terminal.resize(rows, columns)
+
+    # Warning
+
+    def warn(self, container_id: str, notice: dict[str, Any]) -> None:
+        """Put the notice where the container looks for it, and TERM to those who have a handler for that.
+
+        Once for each notice. Whoever has none goes on as if nothing was: it could only die of it. A process that is
+        there now and makes itself a handler later gets its TERM then.
+        """
+        container = self._running(container_id)
+        if container is None or container.notice == notice:
+            return
+        container.notice = notice
+        try:
+            put_notice(container_id, notice)
+        except OSError as error:
+            # The signal says enough to go by.
+            log(f"{container_id}: cannot write its notice: {error}")
+        present = [process for process in self._trees.members(container) if process.pgrp == container.pid]
+        self._terminate_handlers(container, notice, present)
+
+    def _terminate_handlers(self, container: Container, notice: dict[str, Any], present: list[Process]) -> None:
+        if not self._lives(container) or container.notice is not notice:
+            return
+        left = []
+        for process in present:
+            if not processes.handles(process.pid, signal.SIGTERM):
+                left.append(process)
+            elif processes.send_signal(process, signal.SIGTERM):
+                # One that was halted takes it when it goes on.
+                processes.send_signal(process, signal.SIGCONT)
+        if left:
+            self._loop.call_later(_LOOK_FOR_HANDLERS_S, partial(self._terminate_handlers, container, notice, left))
+
+    def spare(self, container_id: str) -> None:
+        """It need not end after all: the notice goes."""
+        if container := self._running(container_id):
+            container.notice = None
+            try:
+                take_notice(container_id)
+            except OSError as error:
+                log(f"{container_id}: cannot take its notice away: {error}")
 
     # Ending
 
@@ -385,7 +336,8 @@ class Herd:
         """TERM to the whole tree, and KILL to what is left of it after ``grace_s``."""
         container = self._running(container_id)
         if self.held_back.pop(container_id, None):
-            self.end(Container(container_id), reason="not_started", code=None, detail="stopped before it could begin")
+            why = "stopped before it could begin"
+            self.ends.write(Container(container_id), reason="not_started", code=None, detail=why)
         if container is None:
             return
         container.stopped = True
@@ -439,7 +391,7 @@ class Herd:
         if code and not container.verdict:
             detail = self.isolation.explain(container, code, detail)
         self._release(container)
-        self.end(
+        self.ends.write(
             container,
             reason="stopped" if container.stopped and not container.verdict else "exited",
             code=_KILLED if container.verdict else code if code >= 0 else 128 - code,
@@ -451,75 +403,10 @@ class Herd:
     def _release(self, container: Container) -> None:
         """Let go of what the shepherd holds for it, but its record."""
         self.isolation.give_back(container)
-        for stream in container.streams:
-            self._loop.forget(stream.fd)
-            stream.close()
-        if container.terminal:
-            self._loop.forget(container.terminal.keyboard_fd)
-            os.close(container.terminal.keyboard_fd)
+        self._streams.close(container)
         if container.pidfd >= 0:
             self._loop.forget(container.pidfd)
             os.close(container.pidfd)
-        self._close_keeper(container)
-
-    def _close_keeper(self, container: Container) -> None:
-        """Once nobody else writes, the container reads the end of input. The FIFO's name goes: none opens it again."""
-        if container.keeper_fd >= 0:
-            os.close(container.keeper_fd)
-            container.keeper_fd = -1
-            _unlink(f"{records.INPUTS}/{container.id}")
-
-    def end(
-        self,
-        container: Container,
-        *,
-        reason: str,
-        code: int | None,
-        detail: str,
-        cpu_s: float | None = None,
-        max_rss_mib: int | None = None,
-    ) -> None:
-        """Write down how it ended, then tell it."""
-        record = {
-            "id": container.id,
-            "reason": reason,
-            "code": code,
-            "started_at": container.started_at or None,
-            "ended_at": time.time(),
-            "detail": detail,
-            "cpu_s": cpu_s,
-            "max_rss_mib": max_rss_mib,
-            "dropped": container.dropped,
-        }
-        path = f"{records.RUNNING}/{container.id}"
-        try:
-            faults.point("shepherd.exited")
-            if container.record_fd < 0:
-                container.record_fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            records.append(container.record_fd, record)
-            faults.point("shepherd.exit_written")
-            os.rename(path, f"{records.ENDED}/{container.id}")
-            faults.point("shepherd.exit_recorded")
-        except OSError as error:
-            # Kept in memory until acknowledged; a successor would have to call it lost.
-            log(f"{container.id}: cannot write how it ended: {error}")
-        if container.record_fd >= 0:
-            os.close(container.record_fd)
-        self.ended[container.id] = record
-        self._news_ended.append(record)
-
-    def acknowledge(self, container_ids: list[str]) -> None:
-        """The ends of these are safe elsewhere."""
-        for container_id in container_ids:
-            if self.ended.pop(container_id, None) is not None:
-                try:
-                    faults.point("shepherd.acknowledge")
-                    os.rename(f"{records.ENDED}/{container_id}", f"{records.EXITS}/{container_id}")
-                    faults.point("shepherd.acknowledged")
-                except OSError as error:
-                    # Its end could not be written: no successor may call it lost now.
-                    log(f"{container_id}: cannot keep how it ended: {error}")
-                    _unlink(f"{records.RUNNING}/{container_id}")
 
     # After another shepherd
 
@@ -544,17 +431,12 @@ class Herd:
         self._trees.kill(container)
         del self.live[container.id]
         self._release(container)
-        self.end(container, reason="lost", code=None, detail="its shepherd had died: nobody could see how it ended")
+        self.ends.write(
+            container, reason="lost", code=None, detail="its shepherd had died: nobody could see how it ended"
+        )
 
     def _lives(self, container: Container) -> bool:
         return self.live.get(container.id) is container
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _signal_name(signum: int) -> str:

@@ -81,6 +81,14 @@ def container_of(pid: int) -> str:
     return variable_of(pid, "HRM_CONTAINER_ID")
 
 
+def handles(pid: int, signum: int) -> bool:
+    """True iff the process has a handler for the signal; False if it is gone."""
+    for line in (read_file(f"/proc/{pid}/status", 1 << 16) or b"").split(b"\n"):
+        if line.startswith(b"SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (signum - 1) & 1)
+    return False
+
+
 def children(pid: int) -> list[int]:
     """Direct children, those of every thread of it."""
     try:

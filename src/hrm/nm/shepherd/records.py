@@ -42,6 +42,10 @@ FOLDERS = (CONTAINERS, RUNNING, ENDED, EXITS, LOGS, INPUTS)
 STREAMS = ("stdout", "stderr")
 #: In the container's own directory: the task writes a number from 0 to 1 there.
 PROGRESS = ".hrm-progress"
+#: The same: it writes or touches this one when it has saved its work.
+CHECKPOINT = ".hrm-checkpoint"
+#: The same, the other way round: there iff the container is to end for others, as JSON.
+PREEMPTION = ".hrm-preemption"
 #: The longest record that is believed.
 MAX_RECORD_BYTES = 64 << 10
 # Made once: `json.dumps` with separators of one's own makes a new encoder for each call.
@@ -75,6 +79,14 @@ def boot_id() -> str:
     """The kernel's name for this boot. A pid means nothing in another."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
+
+
+def unlink(path: str) -> None:
+    """Remove the file, if it is there. Raises OSError."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def encode_line(record: dict[str, Any]) -> bytes:

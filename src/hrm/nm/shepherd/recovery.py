@@ -16,7 +16,7 @@ def recover(herd: Herd) -> None:
     for container_id in sorted(os.listdir(records.ENDED)):
         _, record = records.read(f"{records.ENDED}/{container_id}")
         if record:
-            herd.ended[container_id] = record
+            herd.ends.kept[container_id] = record
         else:
             # Torn by a loss of power. Moved back, it is told as what it is.
             os.rename(f"{records.ENDED}/{container_id}", f"{records.RUNNING}/{container_id}")
@@ -34,7 +34,7 @@ def _take_over(herd: Herd, container_id: str) -> None:
     if record:
         # Written whole, and not yet moved.
         os.rename(path, f"{records.ENDED}/{container_id}")
-        herd.ended[container_id] = record
+        herd.ends.kept[container_id] = record
         return
     container = Container(container_id)
     if identity is None:
@@ -53,7 +53,7 @@ def _take_over(herd: Herd, container_id: str) -> None:
             return
         else:
             detail = "it ended while no shepherd was there"
-    herd.end(container, reason="lost", code=None, detail=detail)
+    herd.ends.write(container, reason="lost", code=None, detail=detail)
 
 
 def _find(herd: Herd, container_id: str) -> dict[str, Any] | None:

@@ -41,10 +41,12 @@ class Server:
             "launch": lambda m: herd.launch(m["specs"]),
             "stop": self._stop,
             "signal": lambda m: herd.signal(m["id"], int(m["signum"])),
+            "warn": lambda m: herd.warn(m["id"], dict(m["notice"])),
+            "spare": lambda m: herd.spare(m["id"]),
             "close_input": lambda m: herd.close_input(m["id"]),
             "resize": lambda m: herd.resize(m["id"], int(m["rows"]), int(m["columns"])),
             "fail": lambda m: herd.fail(m["id"], str(m["why"])),
-            "ack": lambda m: herd.acknowledge(m["ids"]),
+            "ack": lambda m: herd.ends.acknowledge(m["ids"]),
             "leave": lambda m: self.leave(),
         }
 
@@ -154,7 +156,7 @@ class Server:
                         },
                         "isolation": isolation,
                         "running": [container.report() for container in self._herd.live.values()],
-                        "ended": list(self._herd.ended.values()),
+                        "ended": list(self._herd.ends.kept.values()),
                     }
                 )
             )
