@@ -16,8 +16,9 @@ from hrm.api.settings import PREFIX
 from hrm.api.streams import StreamGate
 from hrm.api.wire import MAX_MESSAGE_CHARS, json_list_response, json_response, read_object, text_in
 from hrm.model.errors import InvalidInput
+from hrm.model.explanations import Explanation
 from hrm.model.job_codec import job_from_dict
-from hrm.model.reports import ApplicationReport, Explanation, SubmitReport, TaskReport
+from hrm.model.reports import ApplicationReport, SubmitReport, TaskReport
 from hrm.model.states import ApplicationState
 from hrm.rm.facade import Facade
 

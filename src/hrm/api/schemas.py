@@ -8,7 +8,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from hrm.model import masters, reports
+from hrm.model import explanations, masters, reports
 from hrm.model.cleaning import Cleanable
 from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS
 
@@ -21,7 +21,7 @@ _REPORTS = (
     reports.QueueReport,
     reports.NodeReport,
     reports.ContainerReport,
-    reports.Explanation,
+    explanations.Explanation,
     reports.EventReport,
     reports.SubmitReport,
     reports.ReloadReport,

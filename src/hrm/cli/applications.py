@@ -20,8 +20,9 @@ from hrm.cli.output import (
     show_time,
 )
 from hrm.cli.selectors import ACTIVE, AppArgument, me, select, select_one
+from hrm.model.explanations import Explanation
 from hrm.model.nodes import is_virtual
-from hrm.model.reports import ApplicationReport, Explanation, TaskAttemptReport
+from hrm.model.reports import ApplicationReport, TaskAttemptReport
 from hrm.model.states import ApplicationState
 
 if TYPE_CHECKING:

@@ -13,15 +13,18 @@ events stand below it, for whatever it has no method for (see `Driver.handle`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hrm.core import events as ev
 from hrm.core.commands import Allocate, Command, ContainerEnded, KillContainer, PreemptContainer
+from hrm.core.explain.finding import ExpectedEnd, nobody_knows
 from hrm.core.scheduler import Scheduler
 from hrm.core.views import AppView, ContainerView, NodeView, QueueView
 from hrm.model.errors import InvalidInput, NotFound
+from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.nodes import NodeSpec
 from hrm.model.queues import QueueSpec, canonical_path
-from hrm.model.reports import Explanation
 from hrm.model.requests import ResourceRequest
 from hrm.model.scheduling import SchedulerOptions
 
@@ -173,6 +176,15 @@ class Driver:
             raise NotFound(f"no such container: {container_id}")
         return view
 
-    def explain(self, app: AttemptId) -> Explanation:
-        """Why it waits, with its numbers. Raises NotFound."""
-        return self.scheduler.explain(app.application)
+    def explain(
+        self,
+        app: AttemptId,
+        *,
+        expected_end: Callable[[ContainerId], ExpectedEnd | None] = nobody_knows,
+        nodes: int = 0,
+    ) -> Explanation:
+        """Why it waits, with its numbers; ``nodes``: how many of them are told one by one. Raises NotFound.
+
+        When there will be room is foretold from ``expected_end``: when a container ends, as far as that is known.
+        """
+        return self.scheduler.explain(app.application, now=self.now, expected_end=expected_end, nodes=nodes)

@@ -19,16 +19,18 @@ from hrm.core import events as ev
 from hrm.core.applications import App, Ask, Container, Shape, Way, container_key
 from hrm.core.books import Books
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause, NodeReserved, NodeUnreserved
-from hrm.core.explain import explain, kept_reason
+from hrm.core.explain.application import explain
+from hrm.core.explain.finding import ExpectedEnd, Look, nobody_knows
+from hrm.core.explain.kept import kept_reason
 from hrm.core.nodes import Node, size
 from hrm.core.options import Visit
 from hrm.core.preemption import preempt
 from hrm.core.views import AppView, ContainerView, NodeView, QueueView, view_app, view_container, view_node, view_queues
 from hrm.core.visit import Assignment, find_ask, still_wants
 from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
+from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, ContainerId
 from hrm.model.queues import QueueSpec, canonical_path
-from hrm.model.reports import Explanation
 from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import ZERO, Resources
 from hrm.model.scheduling import SchedulerOptions
@@ -422,12 +424,21 @@ class Scheduler:
         container = self._books.container(container_id)
         return None if container is None else view_container(container)
 
-    def explain(self, application_id: ApplicationId) -> Explanation:
+    def explain(
+        self,
+        application_id: ApplicationId,
+        *,
+        now: float | None = None,
+        expected_end: Callable[[ContainerId], ExpectedEnd | None] = nobody_knows,
+        nodes: int = 0,
+    ) -> Explanation:
         """Why it waits, with numbers, evidence and what would change it: a dry run over all nodes.
 
-        Raises NotFound.
+        ``now`` (epoch seconds) and ``expected_end`` (when a container ends, as far as that is known) are what a
+        forecast is made from; ``nodes``: how many are told one by one. Raises NotFound.
         """
         app = self._books.apps.get(application_id)
         if app is None:
             raise NotFound(f"the scheduler does not know {application_id}")
-        return explain(self._books, app)
+        look = Look(books=self._books, options=self.options, now=now, expected_end=expected_end)
+        return explain(look, app, nodes=nodes)

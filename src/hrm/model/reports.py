@@ -211,21 +211,6 @@ class ContainerReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """Why an application waits (or does not): one dominant reason, and the evidence behind it."""
-
-    application_id: str
-    #: Stable code, see `hrm.core.reasons`.
-    reason: str
-    #: One plain sentence with its numbers.
-    message: str
-    #: Typed facts behind the sentence; counted over nodes, worst first.
-    evidence: list[dict[str, Any]]
-    #: What would change it, in words; empty where nothing but time would.
-    remedies: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EventReport:
     """One line of the event log (accounting and audit; not what recovery reads)."""
 

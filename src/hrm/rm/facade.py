@@ -11,6 +11,7 @@ from typing import Protocol
 
 from hrm.model.cleaning import Cleanable
 from hrm.model.containers import LogChunk, LogStream
+from hrm.model.explanations import Explanation
 from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
 from hrm.model.queues import QueueSpec
@@ -19,7 +20,6 @@ from hrm.model.reports import (
     CleanReport,
     ContainerReport,
     EventReport,
-    Explanation,
     NodeReport,
     QueueReport,
     ReloadReport,

@@ -10,13 +10,13 @@ from hrm.am.group_order import names, never_began
 from hrm.core.reasons import Reason
 from hrm.core.scheduler import Scheduler
 from hrm.model.devices import DeviceUsage
+from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import TaskGroupSpec
 from hrm.model.reports import (
     ApplicationReport,
     ContainerReport,
     DeviceReport,
-    Explanation,
     NodeReport,
     QueueReport,
     TaskAttemptReport,

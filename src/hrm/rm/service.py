@@ -15,6 +15,7 @@ from hrm.core.events import OptionsChanged, QueuesChanged, UpdateShares
 from hrm.model.cleaning import Cleanable, RetentionPolicy
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import InvalidInput, NotFound
+from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId
 from hrm.model.job_codec import job_from_dict, job_to_dict
 from hrm.model.jobs import JobSpec
@@ -24,7 +25,6 @@ from hrm.model.reports import (
     CleanReport,
     ContainerReport,
     EventReport,
-    Explanation,
     NodeReport,
     QueueReport,
     ReloadReport,

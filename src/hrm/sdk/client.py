@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hrm.model.cleaning import Cleanable
 from hrm.model.error_codec import error_from_dict
 from hrm.model.errors import ClusterError, NoServer, Unauthenticated
+from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.model.job_codec import job_to_dict
 from hrm.model.jobs import JobSpec
@@ -31,7 +32,6 @@ from hrm.model.reports import (
     CleanReport,
     ContainerReport,
     EventReport,
-    Explanation,
     NodeReport,
     QueueReport,
     ReloadReport,

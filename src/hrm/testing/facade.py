@@ -12,6 +12,7 @@ from typing import Any
 from hrm.model.cleaning import Cleanable
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import Conflict, InvalidInput, NotFound
+from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec
 from hrm.model.queues import QueueSpec
@@ -20,7 +21,6 @@ from hrm.model.reports import (
     CleanReport,
     ContainerReport,
     EventReport,
-    Explanation,
     NodeReport,
     QueueReport,
     ReloadReport,

@@ -60,9 +60,10 @@ def test_too_little_memory_now_says_how_much_there_is() -> None:
 
     assert explanation.reason == "insufficient_memory"
     assert explanation.message == (
-        "waits for 1 vcores, 2G: 2 of 2 nodes that could hold it have too little memory free now, at most 1G"
+        "waits for 1 vcore, 2G: 14G of 16G memory is in use on the 2 nodes that could hold it; the 2G free is on 2"
+        " nodes, and it needs 2G on one; would start now with 1G per task"
     )
-    assert "would start now with 1G" in explanation.remedies
+    assert "would start now with 1G per task" in explanation.remedies
     assert {"kind": "nodes", "reason": "insufficient_memory", "count": 2, "nodes": ["n1", "n2"]} in explanation.evidence
 
 
@@ -75,7 +76,7 @@ def test_too_few_vcores_now() -> None:
     s.ask(app)
 
     assert s.reason(app) == "insufficient_vcores"
-    assert "the only node that could, n1, has too little vcores free now" in s.explain(app).message
+    assert "2 of 2 vcores are in use on n1, the only node that could hold it; none is free" in s.explain(app).message
 
 
 def test_too_few_gpus_now() -> None:
@@ -87,7 +88,7 @@ def test_too_few_gpus_now() -> None:
     s.ask(app, 1, gpus=2)
 
     assert s.reason(app) == "insufficient_gpus"
-    assert "would start now with 1 GPUs" in s.explain(app).remedies
+    assert "would start now with 1 GPU per task" in s.explain(app).remedies
 
 
 def test_a_fragmented_gpu_names_the_largest_piece() -> None:
@@ -102,8 +103,8 @@ def test_a_fragmented_gpu_names_the_largest_piece() -> None:
     explanation = s.explain(app)
 
     assert explanation.reason == "gpu_fragmented"
-    assert "n1 has 0.8 free on 2 devices, at most 0.4 on one" in explanation.message
-    assert "would start now with 0.4 GPUs" in explanation.remedies
+    assert "n1 has 0.8 on 2 devices, at most 0.4 on one" in explanation.message
+    assert "would start now with 0.4 GPUs per task" in explanation.remedies
 
 
 def test_pieces_that_together_are_less_than_the_request_are_simply_too_few() -> None:
@@ -129,7 +130,7 @@ def test_too_few_whole_devices_say_how_many_there_are() -> None:
     explanation = s.explain(app)
 
     assert explanation.reason == "gpu_fragmented"
-    assert explanation.remedies[-1] == "would start now with 2 GPUs"
+    assert explanation.remedies[0] == "would start now with 2 GPUs per task"
 
 
 def test_too_little_of_another_resource_now() -> None:
@@ -141,7 +142,7 @@ def test_too_little_of_another_resource_now() -> None:
     s.ask(app, 1, others={"licences": 2})
 
     assert s.reason(app) == "insufficient_other"
-    assert "at most 1 licences" in s.explain(app).message
+    assert "1 is free" in s.explain(app).message
 
 
 def test_an_unknown_gpu_model_lists_those_there_are() -> None:
@@ -168,7 +169,10 @@ def test_a_model_on_too_few_devices_never_fits() -> None:
 
     assert explanation.reason == "never_fits"
     assert explanation.evidence[0]["too_much"] == ["gpus_milli"]
-    assert explanation.remedies == ["ask for at most 1 vcores, 1G, 2 GPUs of model V100"]
+    assert explanation.remedies == [
+        "would start now with GPUs of any model",
+        "ask for at most 1 vcore, 1G, 2 GPUs of model V100",
+    ]
 
 
 def test_a_place_that_is_not_in_the_cluster() -> None:
@@ -230,9 +234,7 @@ def test_a_queue_at_its_max_share_is_named_even_if_it_is_an_ancestor() -> None:
     explanation = s.explain(b)
 
     assert explanation.reason == "queue_max_share"
-    assert explanation.message == (
-        "queue parent uses 2 vcores of its max share of 2 vcores; 1 vcores more would pass it"
-    )
+    assert explanation.message == ("queue parent uses 2 of 2 vcores of its max share; 1 vcore more would pass it")
     assert explanation.evidence[0]["queue"] == "parent"
 
 

@@ -56,7 +56,7 @@ async def test_half_free_here_and_half_there_is_not_a_gpu(life: Life) -> None:
     assert await devices_of(life, whole) == []
     explanation = life.service.explain(whole)
     assert explanation.reason == "gpu_fragmented"
-    assert "box has 0.8 free on 2 devices, at most 0.4 on one" in explanation.message
+    assert "box has 0.8 on 2 devices, at most 0.4 on one" in explanation.message
 
 
 @pytest.mark.parametrize("group", [on_gpus(3), on_gpus(1, gpu_model="H100*")])

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hrm.model.errors import NotFound
+from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import (
     ApplicationReport,
     CleanReport,
     ContainerReport,
-    Explanation,
     NodeReport,
     QueueReport,
     ReloadReport,

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hrm.cli.output import fitted
-from hrm.model.reports import Explanation
+from hrm.model.explanations import Explanation
 from hrm.model.states import ApplicationState
 from hrm.model.units import LARGEST
 from tests.unit.cli.cli_fakes import FakeClient, app_id, application, attempt, queue_report

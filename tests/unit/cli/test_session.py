@@ -17,8 +17,9 @@ from hrm.cli.terminal import RawMode, in_background, terminal_size
 from hrm.cli.writer import LineWriter, Writer
 from hrm.model.containers import LogStream
 from hrm.model.errors import NoServer
+from hrm.model.explanations import Explanation
 from hrm.model.jobs import TerminalSize
-from hrm.model.reports import ApplicationReport, Explanation
+from hrm.model.reports import ApplicationReport
 from hrm.model.states import ApplicationState
 from hrm.sdk.attachment import Ended, Output
 from hrm.testing import eventually

@@ -1,0 +1,218 @@
+"""When there is room: from what is known of the ends of containers, never from a guess.
+
+Containers of which nothing is known count as running for ever. That others who come first may take the room is said,
+not worked out: what they will do with it is not known either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from hrm.core.amounts import Amounts
+from hrm.core.applications import App, Ask, Container
+from hrm.core.explain.finding import ExpectedEnd, Look
+from hrm.core.explain.funnel import Funnel
+from hrm.core.explain.limits import running_beside, waiting_before
+from hrm.core.explain.standing import MAX_CONTAINERS, end_of
+from hrm.core.nodes import Node, pick_devices
+from hrm.core.reasons import Reason
+from hrm.core.wording import say_apps, say_in
+from hrm.model.explanations import EndBasis, Forecast
+
+#: Containers that are looked at in search of room: enough for hundreds of nodes, and over in milliseconds.
+MAX_LOOKED_AT = 5000
+
+_BASIS = {
+    EndBasis.TIME_LIMIT: "by its time limit at the latest",
+    EndBasis.PROGRESS: "by its progress",
+    EndBasis.EARLIER_TASKS: "by how long tasks like it took",
+    EndBasis.KILL: "when what was told to end is killed at the latest",
+}
+NOT_KNOWN = "not known: nothing that would have to end has a time limit, tells its progress, or has run before"
+#: What only somebody's action, not an end, would change.
+_NOT_BY_TIME = {
+    Reason.NO_NODES: "not until a node joins",
+    Reason.NEVER_FITS: "never, as it is asked for",
+    Reason.NO_SUCH_GPU_MODEL: "never, unless such a GPU joins",
+    Reason.PLACE_NOT_FOUND: "never, unless the place joins",
+    Reason.WRONG_PLACE: "not while it insists on the place",
+    Reason.NODES_NOT_SCHEDULABLE: "not until a node takes new containers again",
+    Reason.BLACKLISTED: "not while the nodes are blacklisted",
+    Reason.NOT_YET_SCHEDULED: "at the next visit of a node, within a second or so",
+    Reason.BEHIND_OTHERS: "there is room; when it is its turn is not known",
+    Reason.WAITS_FOR_LOCALITY: "when it has waited long enough, if the room stays",
+    Reason.RESERVED_FOR_OTHERS: "not known: when the reservation ends, nobody can tell",
+    Reason.KEPT_FOR_OTHERS: "not known: the room is promised to others",
+}
+
+
+def forecast_ask(look: Look, reason: Reason, funnel: Funnel) -> Forecast:
+    """When there is room for the ask, or its queue may use more."""
+    if reason in _NOT_BY_TIME:
+        return _said(_NOT_BY_TIME[reason])
+    ask = funnel.ask
+    if look.now is None:
+        return _said(NOT_KNOWN)
+    if reason is Reason.QUEUE_MAX_SHARE:
+        return _under_max_share(look, ask)
+    if reason is Reason.QUEUE_AM_SHARE:
+        masters = [app for app in ask.app.queue.apps if app.am_usage.frozen()]
+        return _first_to_end(look, masters, 1)
+    return _room(look, funnel)
+
+
+def forecast_run(look: Look, app: App) -> Forecast:
+    """When limits on running applications let it run."""
+    if look.now is None:
+        return _said(NOT_KNOWN)
+    return _first_to_end(look, running_beside(app), len(waiting_before(app)) + 1)
+
+
+def _said(text: str) -> Forecast:
+    return Forecast(at=None, in_s=None, node_id=None, waits_for=[], basis=[], text=text)
+
+
+def _foretold(
+    look: Look, at: float, apps: Iterable[App], basis: Iterable[EndBasis], *, node: Node | None, what: str
+) -> Forecast:
+    assert look.now is not None
+    waits_for = list(dict.fromkeys(apps))
+    bases = sorted(set(basis))
+    in_s = max(at - look.now, 0.0)
+    how = " and ".join(_BASIS[one] for one in bases)
+    end = "something of " if node is not None else ""
+    verb = "ends" if end or len(waits_for) == 1 else "end"
+    return Forecast(
+        at=at,
+        in_s=in_s,
+        node_id=None if node is None else node.node_id,
+        waits_for=[str(app.application_id) for app in waits_for],
+        basis=bases,
+        text=f"{what} {say_in(in_s)}, when {end}{say_apps(waits_for)} {verb} ({how})",
+    )
+
+
+# ---- room on a node
+
+
+def _room(look: Look, funnel: Funnel) -> Forecast:
+    best: tuple[float, Node, list[tuple[Container, ExpectedEnd]]] | None = None
+    looked_at = 0
+    for node in funnel.open_nodes:
+        looked_at += len(node.containers)
+        found = _node_ready(look, funnel.ask, node)
+        if found is not None and (best is None or found[-1][1].at < best[0]):
+            best = found[-1][1].at, node, found
+        if looked_at > MAX_LOOKED_AT:
+            break
+    if best is None:
+        return _said(NOT_KNOWN)
+    at, node, ends = best
+    apps = [container.app for container, _ in ends]
+    return _foretold(look, at, apps, (end.basis for _, end in ends), node=node, what=f"room on {node.node_id}")
+
+
+def _known_ends(look: Look, containers: Iterable[Container], ask: Ask) -> list[tuple[Container, ExpectedEnd]]:
+    """Those that end at a time that is known, the first first. What is freed for others is left out."""
+    found = []
+    for container in containers:
+        hold = container.hold
+        if hold is not None:
+            if hold.ask is ask:
+                found.append((container, ExpectedEnd(container.kill_at, EndBasis.KILL)))
+        elif (end := look.expected_end(container.container_id)) is not None:
+            found.append((container, end))
+    return sorted(found, key=lambda one: one[1].at)
+
+
+def _node_ready(look: Look, ask: Ask, node: Node) -> list[tuple[Container, ExpectedEnd]] | None:
+    """Containers whose ends make room for the ask here, in their order; None iff known ends do not."""
+    shape = ask.shape
+    free, device_free = node.free.copy(), list(node.device_free)
+    for hold in node.holds:
+        if hold.ask is ask:
+            free.add(hold.got)
+            for position, milli in hold.device_milli.items():
+                device_free[position] += milli
+    ended: list[tuple[Container, ExpectedEnd]] = []
+    for container, end in _known_ends(look, node.containers, ask):
+        ended.append((container, end))
+        free.add(container.shape)
+        for device_id in container.device_ids:
+            if (at := node.positions.get(device_id)) is not None:
+                device_free[at] += container.milli_per_device
+        if shape.fits_in(free) and (
+            not shape.gpus or pick_devices(shape.gpus, device_free, node.allowed_positions(shape))
+        ):
+            return _needed(node, ask, ended)
+    return None
+
+
+def _needed(node: Node, ask: Ask, ended: list[tuple[Container, ExpectedEnd]]) -> list[tuple[Container, ExpectedEnd]]:
+    """Only those that hold something of what is short."""
+    shape = ask.shape
+    allowed = {node.devices[i].device_id for i in node.allowed_positions(shape)} if shape.gpus else set()
+    short = [name for name, amount in shape.items() if name != "gpus_milli" and amount > node.free.frozen().get(name)]
+    helpful = [
+        (container, end)
+        for container, end in ended
+        if allowed.intersection(container.device_ids) or any(container.shape.frozen().get(name) for name in short)
+    ]
+    # The last one is what made it enough, whatever it holds.
+    return helpful if helpful and helpful[-1] is ended[-1] else [*helpful, ended[-1]]
+
+
+# ---- limits
+
+
+def _under_max_share(look: Look, ask: Ask) -> Forecast:
+    queue = ask.app.queue.over_max_with(ask.shape)
+    if queue is None or queue.max_share is None:
+        return _said(NOT_KNOWN)
+    if not ask.shape.resources.fits_in(queue.max_share.frozen()):
+        return _said("never, as it is asked for")
+    usage = queue.usage.copy()
+    limit = queue.max_share
+
+    def enough(freed: Amounts) -> bool:
+        usage.subtract(freed)
+        return usage.stays_within(ask.shape, limit)
+
+    containers = [one for leaf in queue.walk() for app in leaf.apps for one in app.containers.values()]
+    ended = _until(_known_ends(look, containers[:MAX_LOOKED_AT], ask), enough)
+    if not ended:
+        return _said(NOT_KNOWN)
+    return _foretold(
+        look,
+        ended[-1][1].at,
+        (container.app for container, _ in ended),
+        (end.basis for _, end in ended),
+        node=None,
+        what=f"queue {queue.path} may use as much more",
+    )
+
+
+def _until(
+    ends: Sequence[tuple[Container, ExpectedEnd]], enough: Callable[[Amounts], bool]
+) -> list[tuple[Container, ExpectedEnd]]:
+    """The first of them that are enough; none iff all are not."""
+    for count, (container, _) in enumerate(ends, 1):
+        if enough(container.shape):
+            return list(ends[:count])
+    return []
+
+
+def _first_to_end(look: Look, apps: Sequence[App], count: int) -> Forecast:
+    """When so many of the applications have ended."""
+    ends = sorted(
+        ((at, app) for app in apps if (at := end_of(look, app)) is not None), key=lambda one: (one[0], one[1].age)
+    )[:count]
+    if len(ends) < count:
+        return _said(NOT_KNOWN)
+    basis = [
+        end.basis
+        for _, app in ends[:MAX_CONTAINERS]
+        for one in app.containers.values()
+        if (end := look.expected_end(one.container_id)) is not None
+    ]
+    return _foretold(look, ends[-1][0], (app for _, app in ends), basis, node=None, what="its turn comes")

@@ -1,0 +1,259 @@
+"""The funnel: the conditions that a node must meet for an ask, in the order in which they could be lifted.
+
+What never fits comes first, then where the ask insists to be, then what is free now, and at last for whom it is kept.
+A node's verdict is the first condition that it does not meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from hrm.core.amounts import Amounts
+from hrm.core.applications import Ask, Shape
+from hrm.core.locality import Level
+from hrm.core.nodes import WHOLE, Node, pick_devices
+from hrm.core.reasons import Reason
+from hrm.core.wording import MAX_NAMES, say_amount, say_model, say_names, say_shape
+from hrm.model.evidence import NodesFact
+from hrm.model.explanations import Condition, NodeVerdict
+from hrm.model.requests import ANY
+from hrm.model.resources import GPUS, MEMORY, VCORES
+from hrm.model.scheduling import SchedulerOptions
+
+#: Verdicts of nodes that could take the ask if there were room.
+ROOM = frozenset(
+    {
+        None,
+        Reason.WAITS_FOR_LOCALITY,
+        Reason.RESERVED_FOR_OTHERS,
+        Reason.INSUFFICIENT_MEMORY,
+        Reason.INSUFFICIENT_VCORES,
+        Reason.INSUFFICIENT_GPUS,
+        Reason.INSUFFICIENT_OTHER,
+        Reason.GPU_FRAGMENTED,
+        Reason.KEPT_FOR_OTHERS,
+    }
+)
+
+
+class Test(NamedTuple):
+    """One condition: why a node that does not meet it is out."""
+
+    reason: Reason
+    code: str
+    text: str
+    passes: Callable[[Node], bool]
+
+
+class Funnel:
+    """All nodes, each with its verdict on one ask."""
+
+    def __init__(self, ask: Ask, nodes: Sequence[Node], options: SchedulerOptions) -> None:
+        self.ask = ask
+        self.nodes = nodes
+        self.tests = tests_of(ask, options)
+        #: Nodes by verdict; None: it would take the ask.
+        self.by_reason: dict[Reason | None, list[Node]] = {}
+        for node in nodes:
+            self.by_reason.setdefault(verdict(node, self.tests), []).append(node)
+
+    def found(self, reason: Reason | None) -> list[Node]:
+        """Nodes with this verdict, in the order they joined."""
+        return self.by_reason.get(reason, [])
+
+    @property
+    def open_nodes(self) -> list[Node]:
+        """Those that could take the ask if there were room."""
+        return [node for reason, nodes in self.by_reason.items() if reason in ROOM for node in nodes]
+
+    def facts(self) -> list[NodesFact]:
+        """How many nodes say what, the worst first."""
+        order = sorted(self.by_reason, key=lambda one: -1 if one is None else int(one), reverse=True)
+        return [
+            NodesFact(
+                reason=_code(reason),
+                count=len(self.by_reason[reason]),
+                nodes=[node.node_id for node in self.by_reason[reason][:MAX_NAMES]],
+            )
+            for reason in order
+        ]
+
+    def conditions(self) -> list[Condition]:
+        """Each with the number of nodes that meet it, and those that meet all up to it."""
+        left = len(self.nodes)
+        steps = [Condition(number=1, code="cluster", text="is in the cluster", passing=left, remaining=left)]
+        for number, test in enumerate(self.tests, 2):
+            # Reasons are told apart by at most one test of each.
+            left -= len(self.found(test.reason))
+            passing = sum(map(test.passes, self.nodes))
+            steps.append(Condition(number=number, code=test.code, text=test.text, passing=passing, remaining=left))
+        return steps
+
+    def table(self, most: int) -> list[NodeVerdict]:
+        """Node by node, at most so many: those nearest to taking the ask first, then as they joined."""
+        order = {test.reason: -number for number, test in enumerate(self.tests)}
+        rows: list[NodeVerdict] = []
+        for reason in sorted(self.by_reason, key=lambda one: -len(order) if one is None else order[one]):
+            for node in self.by_reason[reason][: most - len(rows)]:
+                pieces = node.pieces(self.ask.shape) if self.ask.shape.gpus else []
+                rows.append(
+                    NodeVerdict(
+                        node_id=node.node_id,
+                        rack=node.rack,
+                        verdict=_code(reason),
+                        free=node.free.frozen().as_dict(),
+                        total=node.spec.total.as_dict(),
+                        device_free_milli=list(pieces),
+                    )
+                )
+        return rows
+
+
+def _code(reason: Reason | None) -> str:
+    return "fits" if reason is None else str(reason)
+
+
+def verdict(node: Node, tests: Sequence[Test]) -> Reason | None:
+    """Why the node does not take the ask now; None iff it would."""
+    for test in tests:
+        if not test.passes(node):
+            return test.reason
+    return None
+
+
+def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
+    """The conditions of an ask; those that cannot matter to it are left out."""
+    app, shape = ask.app, ask.shape
+    tests: list[Test] = []
+    if shape.gpus and (model := shape.gpu_model) is not None:
+        tests.append(
+            Test(
+                Reason.NO_SUCH_GPU_MODEL,
+                "model",
+                f"has a GPU{say_model(model)}",
+                lambda node: bool(node.positions_of_model(model)),
+            )
+        )
+    tests.append(
+        Test(Reason.NEVER_FITS, "size", f"is large enough for {say_shape(shape)}", lambda node: node.could_hold(shape))
+    )
+    if strict := ask.strict_places():
+        tests.append(Test(Reason.WRONG_PLACE, "place", f"is in {say_names(strict)}", ask.accepts))
+    if blacklist := app.blacklist:
+        tests.append(
+            Test(
+                Reason.BLACKLISTED,
+                "blacklist",
+                "is not blacklisted by the application",
+                lambda node: node.node_id not in blacklist,
+            )
+        )
+    tests.append(
+        Test(
+            Reason.NODES_NOT_SCHEDULABLE,
+            "open",
+            "takes new containers (it is healthy, and not drained)",
+            lambda node: node.schedulable,
+        )
+    )
+    tests += _tests_of_room(shape)
+    tests.append(
+        Test(
+            Reason.KEPT_FOR_OTHERS,
+            "kept",
+            "keeps none of that for others",
+            lambda node: not node.holds or node.fits(shape),
+        )
+    )
+    allowed = allowed_level(ask, options)
+    if allowed is not Level.ANYWHERE:
+        tests.append(
+            Test(
+                Reason.WAITS_FOR_LOCALITY,
+                "locality",
+                "is where it waits for" if allowed is Level.NODE else "is in a rack where it waits for",
+                lambda node: ask.level_at(node) <= allowed,
+            )
+        )
+    tests.append(
+        Test(
+            Reason.RESERVED_FOR_OTHERS,
+            "reservation",
+            "is not reserved for others",
+            lambda node: node.reservation is None or node.reservation.app is app,
+        )
+    )
+    return tests
+
+
+def _tests_of_room(shape: Shape) -> list[Test]:
+    """What is free, or kept for somebody, in the order of `Node.why_not`."""
+    tests: list[Test] = []
+    gpus, memory, vcores = shape.gpus, shape.memory, shape.vcores
+    if gpus:
+        words = f"has {say_amount(GPUS, gpus)}{say_model(shape.gpu_model)} free"
+        tests.append(Test(Reason.INSUFFICIENT_GPUS, "gpus", words, lambda node: _gpus_left(node, shape) >= gpus))
+    if memory:
+        words = f"has {say_amount(MEMORY, memory)} of memory free"
+        tests.append(Test(Reason.INSUFFICIENT_MEMORY, "memory", words, lambda node: left_on(node).memory >= memory))
+    if vcores:
+        words = f"has {say_amount(VCORES, vcores)} free"
+        tests.append(Test(Reason.INSUFFICIENT_VCORES, "vcores", words, lambda node: left_on(node).vcores >= vcores))
+    if others := shape.others:
+        words = f"has {', '.join(f'{amount} {name}' for name, amount in others.items())} free"
+        tests.append(
+            Test(
+                Reason.INSUFFICIENT_OTHER,
+                "others",
+                words,
+                lambda node: all(left_on(node).other(name) >= amount for name, amount in others.items()),
+            )
+        )
+    if gpus:
+        words = "has that much free on one device" if gpus <= WHOLE else "has whole devices free for it"
+        tests.append(
+            Test(
+                Reason.GPU_FRAGMENTED,
+                "devices",
+                words,
+                lambda node: bool(pick_devices(gpus, devices_left_on(node), node.allowed_positions(shape))),
+            )
+        )
+    return tests
+
+
+def allowed_level(ask: Ask, options: SchedulerOptions) -> Level:
+    """How far it may go now; one that no visit has looked at begins with its nodes."""
+    if ask.delay is not None:
+        return ask.delay.level
+    wishes = options.delays and not ask.plain and ask.places.keys() != {ANY}
+    return Level.NODE if wishes else Level.ANYWHERE
+
+
+def left_on(node: Node) -> Amounts:
+    """What nobody uses: free, or kept for somebody."""
+    if not node.holds:
+        return node.free
+    left = node.free.copy()
+    for hold in node.holds:
+        left.add(hold.got)
+    return left
+
+
+def devices_left_on(node: Node) -> Sequence[int]:
+    """The same by device."""
+    if not node.holds:
+        return node.device_free
+    left = list(node.device_free)
+    for hold in node.holds:
+        for position, milli in hold.device_milli.items():
+            left[position] += milli
+    return left
+
+
+def _gpus_left(node: Node, shape: Shape) -> int:
+    devices = devices_left_on(node)
+    if shape.gpu_model is None:
+        return min(sum(devices), left_on(node).gpus)
+    return min(sum(devices[i] for i in node.positions_of_model(shape.gpu_model)), left_on(node).gpus)

@@ -1,0 +1,139 @@
+"""Limits of queues that make an ask or an application wait: max share, masters' share, running applications."""
+
+from __future__ import annotations
+
+from hrm.core.applications import App, Ask
+from hrm.core.explain.finding import Finding, has_to
+from hrm.core.queues import Queue
+from hrm.core.reasons import Reason
+from hrm.core.visit import is_over_am_share
+from hrm.core.wording import MAX_NAMES, say_amount, say_count, say_of, say_resources
+from hrm.model.errors import InvariantBroken
+from hrm.model.evidence import QueueAmShareFact, QueueMaxRunningAppsFact, QueueMaxShareFact, UserMaxRunningAppsFact
+
+
+def at_max_share(ask: Ask) -> Finding | None:
+    """The queue, or one above it, would pass its max share."""
+    shape = ask.shape
+    queue = ask.app.queue.over_max_with(shape)
+    if queue is None or queue.max_share is None:
+        return None
+    used, limit = queue.usage.frozen(), queue.max_share.frozen()
+    alone = shape.resources.exceeding(limit)
+    over = alone or (used + shape.resources).exceeding(limit)
+    name = over[0]
+    message = (
+        f"asks for {say_amount(name, shape.resources.get(name))}, more than the max share of queue {queue.path}"
+        f" ({say_amount(name, limit.get(name))})"
+        if alone
+        else f"queue {queue.path} uses {say_of(name, used.get(name), limit.get(name))} of its max share;"
+        f" {say_amount(name, shape.resources.get(name))} more would pass it"
+    )
+    ends = [] if alone else [has_to("end_something", f"something in queue {queue.path} has to end")]
+    larger = say_resources((used + shape.resources).largest(limit))
+    return Finding(
+        Reason.QUEUE_MAX_SHARE,
+        message,
+        [
+            QueueMaxShareFact(
+                queue=queue.path,
+                used=used.as_dict(),
+                max_share=limit.as_dict(),
+                asked=shape.resources.as_dict(),
+                over=list(over),
+            )
+        ],
+        [*ends, has_to("raise_limit", f"raise max_share of {queue.path} to at least {larger}")],
+    )
+
+
+def at_am_share(ask: Ask) -> Finding | None:
+    """Masters in containers would use more of the queue than they may."""
+    queue = ask.app.queue
+    limit = queue.max_am_usage()
+    if not ask.for_master or limit is None or not is_over_am_share(ask):
+        return None
+    used, asked = queue.am_usage.frozen(), ask.shape.resources
+    name = (used + asked).exceeding(limit)[0]
+    return Finding(
+        Reason.QUEUE_AM_SHARE,
+        f"masters in queue {queue.path} use {say_amount(name, used.get(name))} and may use"
+        f" {say_amount(name, limit.get(name))}; this one asks for {say_amount(name, asked.get(name))}",
+        [QueueAmShareFact(queue=queue.path, used=used.as_dict(), limit=limit.as_dict(), asked=asked.as_dict())],
+        [
+            has_to("end_something", f"an application in queue {queue.path} has to end"),
+            has_to("raise_limit", f"raise max_am_share of {queue.path}"),
+        ],
+    )
+
+
+def limiting_queue(app: App) -> Queue:
+    """The queue whose limit on running applications makes it wait. Only for one that may not run."""
+    queue = app.queue.full_of_apps() or app.queue.full_of_apps_of(app.user)
+    if queue is None:
+        raise InvariantBroken(f"{app.application_id} waits to run, and no limit of a queue says why")
+    return queue
+
+
+def by_user(app: App) -> bool:
+    """True iff the limit is that of its user."""
+    return app.queue.full_of_apps() is None
+
+
+def running_beside(app: App) -> list[App]:
+    """Those that run under the limit that makes it wait."""
+    queue, of_user = limiting_queue(app), by_user(app)
+    return [one for leaf in queue.walk() for one in leaf.apps if one.runnable and (not of_user or one.user == app.user)]
+
+
+def waiting_before(app: App) -> list[App]:
+    """Older ones that wait for the same limit."""
+    queue, of_user = limiting_queue(app), by_user(app)
+    return [
+        one
+        for leaf in queue.walk()
+        for one in leaf.waiting_apps
+        if one.age < app.age and (not of_user or one.user == app.user)
+    ]
+
+
+def not_runnable(app: App) -> Finding:
+    """As many applications run as may: in a queue, or of its user in one."""
+    queue = limiting_queue(app)
+    running, older = running_beside(app), waiting_before(app)
+    names = [str(one.application_id) for one in running[:MAX_NAMES]]
+    waits = f"{len(older)} {'waits' if len(older) == 1 else 'wait'} before this one"
+    ends = has_to("end_something", f"{len(older) + 1} of them {'has' if not older else 'have'} to end")
+    if by_user(app):
+        limit = queue.max_running_apps_of(app.user)
+        return Finding(
+            Reason.USER_MAX_RUNNING_APPS,
+            f"{app.user} runs {say_count(len(running), 'application')} in queue {queue.path} and may run {limit};"
+            f" {waits}",
+            [
+                UserMaxRunningAppsFact(
+                    user=app.user,
+                    queue=queue.path,
+                    running=len(running),
+                    limit=limit,
+                    ahead=len(older),
+                    running_applications=names,
+                )
+            ],
+            [ends, has_to("raise_limit", f"raise max_running_apps_per_user of {queue.path}")],
+        )
+    limit = queue.spec.max_running_apps
+    return Finding(
+        Reason.QUEUE_MAX_RUNNING_APPS,
+        f"queue {queue.path} runs {say_count(len(running), 'application')} and may run {limit}; {waits}",
+        [
+            QueueMaxRunningAppsFact(
+                queue=queue.path,
+                running=len(running),
+                limit=limit,
+                ahead=len(older),
+                running_applications=names,
+            )
+        ],
+        [ends, has_to("raise_limit", f"raise max_running_apps of {queue.path}")],
+    )

@@ -1,0 +1,246 @@
+"""Want of room: what is in use of how much, where the rest lies, and who holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from hrm.core.applications import App, Shape
+from hrm.core.explain.finding import SHORT_OF, Finding, has_to
+from hrm.core.explain.funnel import Funnel
+from hrm.core.nodes import WHOLE, Node, size
+from hrm.core.reasons import Reason
+from hrm.core.wording import LABELS, MAX_NAMES, say_count, say_model, say_number, say_of, say_resources, say_shape
+from hrm.model.evidence import BestNodeFact, Fact, HolderFact, LargestNodeFact, RoomFact
+from hrm.model.explanations import GpuUse
+from hrm.model.resources import GPUS, MEMORY, Resources
+
+
+def no_room(funnel: Funnel) -> Finding:
+    """Nodes could take it, all are too full: the reason that most of them have, and how near the best is."""
+    ask = funnel.ask
+    shape = ask.shape
+    short = {reason: nodes for reason, nodes in funnel.by_reason.items() if reason in _SHORT}
+    reason = max(short, key=lambda one: (len(short[one]), one or 0))
+    assert reason is not None
+    name = SHORT_OF.get(reason) or _short_other(shape, short[reason])
+    # The nodes that lack something else are counted, too: they may have what this one lacks.
+    nodes = [node for some in short.values() for node in some]
+    room = _room(name, shape, nodes)
+    best = max(short[reason], key=lambda node: (_piece(node, name, shape), _free(node, name, shape)))
+    pieces = best.pieces(shape) if shape.gpus else []
+    facts: list[Fact] = [
+        room,
+        BestNodeFact(
+            node_id=best.node_id, free=best.free.frozen().as_dict(), short_of=name, device_free_milli=list(pieces)
+        ),
+        *_holders(ask.app, name, shape, nodes),
+    ]
+    message = f"waits for {say_shape(shape)}: {_in_use(room, nodes)}; {_what_is_left(room, reason, best, pieces)}"
+    where = "on the node" if len(nodes) == 1 else "on one of these nodes"
+    return Finding(reason, message, facts, [has_to("end_something", f"a container {where} has to end")])
+
+
+_SHORT = frozenset((*SHORT_OF, Reason.INSUFFICIENT_OTHER))
+
+
+def _in_use(room: RoomFact, nodes: Sequence[Node]) -> str:
+    name = room.resource
+    where = f"on {nodes[0].node_id}, the only node" if len(nodes) == 1 else f"on the {len(nodes)} nodes"
+    verb = "is" if _is_one(name, room.used) else "are"
+    return f"{say_of(name, room.used, room.total)}{say_model(room.gpu_model)} {verb} in use {where} that could hold it"
+
+
+def _what_is_left(room: RoomFact, reason: Reason, best: Node, pieces: Sequence[int]) -> str:
+    """Where the free rest lies, and why it is not enough."""
+    name, free, asked, nodes = room.resource, room.free, room.asked, room.nodes_with_some
+    if not free:
+        return "none is free"
+    if reason is Reason.GPU_FRAGMENTED:
+        on_devices = say_count(sum(piece > 0 for piece in pieces), "device")
+        at_once = (
+            f"at most {say_number(name, max(pieces))} on one"
+            if asked <= WHOLE
+            else f"{say_number(name, pieces.count(WHOLE) * WHOLE)} of it in whole devices"
+        )
+        found = f"{best.node_id} has {say_number(name, sum(pieces))} on {on_devices}"
+        return f"enough is free, but in pieces: {found}, {at_once}"
+    largest = say_number(name, room.largest_piece)
+    if free < asked:
+        return f"{_are_free(name, free)}" + (f", at most {largest} on one" if nodes > 1 else "")
+    if nodes > 1:
+        verb = "is" if _is_one(name, free) else "are"
+        most = "" if room.largest_piece * nodes == free else f", at most {largest} on one"
+        needs = f"it needs {say_number(name, asked)} on one"
+        return f"the {say_number(name, free)} free {verb} on {nodes} nodes{most}, and {needs}"
+    return f"{_are_free(name, free)} on {best.node_id}, which lacks something else"
+
+
+def _is_one(name: str, amount: int) -> bool:
+    return name == MEMORY or amount == (1 if name not in LABELS else WHOLE)
+
+
+def _are_free(name: str, amount: int) -> str:
+    return f"{say_number(name, amount)} {'is' if _is_one(name, amount) else 'are'} free"
+
+
+def _room(name: str, shape: Shape, nodes: Sequence[Node]) -> RoomFact:
+    frees = [max(_free(node, name, shape), 0) for node in nodes]
+    total = sum(_total(node, name, shape) for node in nodes)
+    return RoomFact(
+        resource=name,
+        gpu_model=shape.gpu_model if name == GPUS else None,
+        total=total,
+        used=total - sum(frees),
+        free=sum(frees),
+        nodes_with_some=sum(free > 0 for free in frees),
+        nodes=len(nodes),
+        largest_piece=max(_piece(node, name, shape) for node in nodes),
+        asked=shape.resources.get(name),
+    )
+
+
+def _holders(app: App, name: str, shape: Shape, nodes: Sequence[Node]) -> list[HolderFact]:
+    """Those who hold most of it on these nodes; of GPUs only such devices as would serve the shape."""
+    held: dict[App, int] = {}
+    for node in nodes:
+        allowed = None if name != GPUS or shape.gpu_model is None else set(node.positions_of_model(shape.gpu_model))
+        for container in node.containers:
+            if allowed is None:
+                amount = _amount(container.shape, name)
+            else:
+                serving = sum(node.positions.get(one, -1) in allowed for one in container.device_ids)
+                amount = serving * container.milli_per_device
+            if amount:
+                held[container.app] = held.get(container.app, 0) + amount
+    most = sorted(held, key=lambda one: (-held[one], one.application_id.seq))
+    return [
+        HolderFact(
+            application=str(one.application_id),
+            user=one.user,
+            queue=one.queue.path,
+            resource=name,
+            amount=held[one],
+        )
+        for one in most[:MAX_NAMES]
+    ]
+
+
+def _amount(amounts: object, name: str) -> int:
+    """Of `Amounts`, without making a value of them: this is asked of every container."""
+    attribute = _ATTRIBUTES.get(name)
+    if attribute is not None:
+        return int(getattr(amounts, attribute))
+    return int(amounts.other(name))  # type: ignore[attr-defined]
+
+
+_ATTRIBUTES = {"memory_mib": "memory", "vcores_milli": "vcores", "gpus_milli": "gpus"}
+
+
+def _short_other(shape: Shape, nodes: Sequence[Node]) -> str:
+    return next(name for name, amount in (shape.others or {}).items() if amount > nodes[0].free.other(name))
+
+
+def _free(node: Node, name: str, shape: Shape) -> int:
+    """Free of the resource; of GPUs what counts for the model asked for."""
+    return sum(node.pieces(shape)) if name == GPUS else _amount(node.free, name)
+
+
+def _total(node: Node, name: str, shape: Shape) -> int:
+    return len(node.pieces(shape)) * WHOLE if name == GPUS else _amount(node.total, name)
+
+
+def _piece(node: Node, name: str, shape: Shape) -> int:
+    """The most of it that one container can get here now."""
+    if name != GPUS:
+        return max(_amount(node.free, name), 0)
+    return gpus_at_once(node.pieces(shape))
+
+
+def gpus_at_once(pieces: Sequence[int]) -> int:
+    """The most GPU milli that one container can get of these devices: all whole ones, else the largest piece."""
+    return pieces.count(WHOLE) * WHOLE or max((*pieces, 0))
+
+
+def gpu_use(nodes: Iterable[Node], app: App) -> list[GpuUse]:
+    """Every model of the cluster, by name."""
+    sums: dict[str, list[int]] = {}
+    for node in nodes:
+        away = not node.schedulable or (node.reservation is not None and node.reservation.app is not app)
+        for position, (device, free) in enumerate(zip(node.devices, node.device_free, strict=True)):
+            of_model = sums.setdefault(device.model, [0, 0, 0])
+            kept = sum(hold.device_milli.get(position, 0) for hold in node.holds) if node.holds else 0
+            left = max(free, 0) + kept
+            of_model[0] += 1
+            of_model[1] += left
+            of_model[2] += left if away else kept
+    return [
+        GpuUse(
+            model=model,
+            total_milli=devices * WHOLE,
+            used_milli=devices * WHOLE - free,
+            free_milli=free,
+            unavailable_milli=unavailable,
+        )
+        for model, (devices, free, unavailable) in sorted(sums.items())
+    ]
+
+
+# ---- what would not fit an empty node
+
+
+def too_large(shape: Shape, nodes: Sequence[Node]) -> Finding:
+    """No node would hold it empty: names the one that comes nearest."""
+    nearest = max(nodes, key=lambda node: (_part_there(node, shape), size(node.spec.total)))
+    there = _size_for(nearest, shape)
+    model = shape.gpu_model if shape.gpus else None
+    has = say_resources(there, model) if model else say_resources(nearest.spec.total)
+    most = shape.resources.smallest(there)
+    return Finding(
+        Reason.NEVER_FITS,
+        f"asks for {say_shape(shape)}; the largest node, {nearest.node_id}, has {has}",
+        [
+            LargestNodeFact(
+                node_id=nearest.node_id,
+                total=nearest.spec.total.as_dict(),
+                asked=shape.resources.as_dict(),
+                too_much=list(shape.resources.exceeding(there)),
+            )
+        ],
+        [has_to("less", f"ask for at most {say_resources(most, model)}")],
+    )
+
+
+def _size_for(node: Node, shape: Shape) -> Resources:
+    """Its size, with only those GPUs that may serve the shape."""
+    return replace(node.spec.total, gpus_milli=len(node.pieces(shape)) * WHOLE)
+
+
+def _part_there(node: Node, shape: Shape) -> float:
+    """How much of the ask it has of what it has least of: 1 would be enough."""
+    there = _size_for(node, shape)
+    return min(there.get(name) / amount for name, amount in shape.resources.items() if amount)
+
+
+def most_at_once(name: str, shape: Shape, nodes: Sequence[Node]) -> int:
+    """The most of one resource that one container could get now on one of the nodes, the rest as asked for."""
+    asked = shape.resources.get(name)
+    # Who asks for several whole devices has no use for a part of one.
+    least = WHOLE if name == GPUS and asked > WHOLE else 1
+    best = 0
+    with_rest: dict[int, Shape] = {}
+    for node in nodes:
+        piece = min(_piece(node, name, shape), asked)
+        if piece > best and piece >= least:
+            smaller = with_rest.get(piece)
+            if smaller is None:
+                rest = shape.resources - only(name, asked - piece)
+                smaller = with_rest[piece] = Shape.make(rest, shape.gpu_model)
+            if node.fits(smaller):
+                best = piece
+    return best
+
+
+def only(name: str, amount: int) -> Resources:
+    """A vector of one resource."""
+    return Resources.of({name: amount})

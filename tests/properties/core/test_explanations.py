@@ -1,0 +1,135 @@
+"""Explanations promise nothing that does not come true, whatever has happened before."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import invariant
+
+from hrm.core.applications import Ask
+from hrm.core.commands import Allocate
+from hrm.core.events import AppAdded, AttemptAdded, NodeUpdate, RequestsUpdated
+from hrm.core.explain.finding import ExpectedEnd
+from hrm.core.reasons import Reason
+from hrm.core.scheduler import Scheduler
+from hrm.model.explanations import Change, EndBasis, Explanation
+from hrm.model.ids import ApplicationId, AttemptId
+from hrm.model.requests import ANY, ResourceRequest
+from hrm.model.resources import Resources
+from tests.properties.core.test_state_machine import NODE_IDS, CoreMachine
+
+
+def requests_of(ask: Ask, resources: Resources, change: Change) -> list[ResourceRequest]:
+    """The ask for one container, made anew with the change."""
+    one = ResourceRequest(
+        resources=resources,
+        count=1,
+        priority=ask.priority,
+        allocation_request_id=ask.allocation_request_id,
+        gpu_model=None if change.kind == "any_model" else ask.shape.gpu_model,
+        for_master=ask.for_master,
+    )
+    if change.kind == "other_place":
+        return [one]
+    return [
+        replace(one, resource_name=name, relax_locality=place.relax)
+        for name, place in sorted(ask.places.items(), key=lambda item: item[0] == ANY)
+    ]
+
+
+def withdrawal(ask: Ask) -> list[ResourceRequest]:
+    return [
+        ResourceRequest(
+            resources=ask.shape.resources,
+            count=0,
+            priority=ask.priority,
+            resource_name=name,
+            allocation_request_id=ask.allocation_request_id,
+            gpu_model=ask.shape.gpu_model,
+            for_master=ask.for_master,
+        )
+        for name in (*ask.places, *(() if ANY in ask.places or not ask.counted_by_any else (ANY,)))
+    ]
+
+
+def granted(scheduler: Scheduler, attempt: AttemptId, resources: Resources, now: float) -> bool:
+    """True iff after visits of all nodes something of this size was placed for the attempt."""
+    for _ in range(20):
+        commands = [one for node_id in NODE_IDS for one in scheduler.handle(NodeUpdate(node_id), now)]
+        grants = [one for one in commands if isinstance(one, Allocate)]
+        if any(one.container_id.attempt == attempt and one.resources == resources for one in grants):
+            return True
+        if not grants:
+            return False
+    return False
+
+
+class ExplainingMachine(CoreMachine):
+    """Tries on a copy what explanations say would start now."""
+
+    def explained(self, attempt: AttemptId) -> Explanation:
+        return self.scheduler.explain(
+            attempt.application,
+            now=self.now,
+            expected_end=lambda one: ExpectedEnd(self.now + one.seq, EndBasis.PROGRESS) if one.seq % 3 else None,
+            nodes=10,
+        )
+
+    @invariant()
+    def what_would_start_now_does(self) -> None:
+        for attempt in self.attempts:
+            explanation = self.explained(attempt)
+            for change in explanation.changes:
+                if change.starts_now:
+                    self.try_on_a_copy(attempt, explanation, change)
+
+    def try_on_a_copy(self, attempt: AttemptId, explanation: Explanation, change: Change) -> None:
+        scheduler: Scheduler = deepcopy(self.scheduler)
+        app = scheduler.books.apps[attempt.application]
+        asked = explanation.requests[0]
+        ask = next(
+            one
+            for one in app.asks
+            if one.shape.resources.as_dict() == asked.asked
+            and one.shape.gpu_model == asked.gpu_model
+            and [name for name in one.places if name != ANY] == asked.places
+            and one.priority == asked.priority
+        )
+        resources = ask.shape.resources if change.asked is None else Resources.of(change.asked)
+        asks = requests_of(ask, resources, change)
+        if change.queue is None:
+            scheduler.handle(RequestsUpdated(attempt, tuple(withdrawal(ask))), self.now)
+            scheduler.handle(RequestsUpdated(attempt, tuple(asks)), self.now)
+        else:
+            attempt = AttemptId(ApplicationId(1, 10_000), 1)
+            scheduler.handle(AppAdded(attempt.application, change.queue, app.user, self.now), self.now)
+            scheduler.handle(AttemptAdded(attempt), self.now)
+            scheduler.handle(RequestsUpdated(attempt, tuple(asks)), self.now)
+        assert granted(scheduler, attempt, resources, self.now), (explanation, change)
+
+    @invariant()
+    def every_explanation_is_whole(self) -> None:
+        for attempt in self.attempts:
+            explanation = self.explained(attempt)
+            waits = explanation.reason != str(Reason.NOTHING_PENDING)
+            assert explanation.queue is not None
+            assert bool(explanation.requests) == (waits and bool(self.scheduler.books.apps[attempt.application].asks))
+            assert [step.number for step in explanation.conditions] == list(range(1, len(explanation.conditions) + 1))
+            remaining = [step.remaining for step in explanation.conditions]
+            assert remaining == sorted(remaining, reverse=True)
+            assert all(0 <= step.remaining <= step.passing for step in explanation.conditions)
+            if explanation.conditions:
+                fits = [one for one in explanation.evidence if one["kind"] == "nodes" and one["reason"] == "fits"]
+                assert remaining[-1] == sum(one["count"] for one in fits)
+                assert len(explanation.nodes) == explanation.conditions[0].remaining
+            if explanation.forecast is not None and explanation.forecast.at is not None:
+                assert explanation.forecast.waits_for
+                assert explanation.forecast.basis
+
+
+ExplainingMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestExplaining = ExplainingMachine.TestCase
