@@ -103,6 +103,27 @@ def test_a_reader_that_leaves_ends_it_without_a_word(up: Hrm) -> None:
     assert (done.stdout, done.stderr) == ("y\ny\n", "")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_are_no_hindrance(up: Hrm, closed: str) -> None:
+    script = f'"$0" run -- sh -c "echo out; echo err >&2; exit 3" {closed}'
+
+    done = subprocess.run(["sh", "-c", script, HRM], env=up.env, capture_output=True, text=True, timeout=DEADLINE_S)
+
+    assert done.returncode == 3
+    assert done.stdout == ("" if ">&-" in closed.split() else "out\n")
+    assert done.stderr == ("" if "2>&-" in closed else "err\n")
+
+
+def test_a_directory_that_was_deleted_under_the_caller_is_told(up: Hrm, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    script = f'mkdir {gone}; cd {gone}; rmdir {gone}; "$0" run -- true; echo $?; "$0" run --workdir / -- pwd'
+
+    done = subprocess.run(["sh", "-c", script, HRM], env=up.env, capture_output=True, text=True, timeout=DEADLINE_S)
+
+    assert done.stdout == "2\n/\n"
+    assert done.stderr.startswith("hrm: the directory you are in is gone")
+
+
 # --- signals
 
 

@@ -16,7 +16,9 @@ from hrm.model.resources import Resources
 if TYPE_CHECKING:
     from hrm.sdk.client import Client
 
-app = typer.Typer(no_args_is_help=True, help="Measure throughput and latency.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Measure throughput and latency.", rich_markup_mode=None
+)
 
 CountOption = Annotated[int, typer.Option("--count", "-n", min=1, max=100_000, help="How many.")]
 CpusOption = Annotated[str, typer.Option(help="CPUs that each task asks for: fewer means more at once.")]

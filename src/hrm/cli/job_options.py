@@ -98,6 +98,7 @@ _NOT_PASSED = (
     "HRM_TASK_COUNT",
     "HRM_QUEUE",
     "HRM_PROGRESS_FILE",
+    "HRM_END_TIME",
     "HRM_TOKEN",
     "HRM_AM_TOKEN",
     "HRM_ATTEMPT_ID",
@@ -182,9 +183,9 @@ class JobOptions:
         """With the caller's environment below each group's own and ``--env`` above it, and a directory to run in."""
         below = {} if self.clean_env else caller_environment()
         above = dict(_variable(word) for word in self.env or ())
-        here = os.getcwd()
         groups = tuple(
-            replace(group, env={**below, **group.env, **above}, workdir=group.workdir or here) for group in job.groups
+            replace(group, env={**below, **group.env, **above}, workdir=group.workdir or _current_directory())
+            for group in job.groups
         )
         return replace(job, groups=groups)
 
@@ -223,6 +224,16 @@ def caller_environment() -> dict[str, str]:
             next_step="pass --clean-env and what is needed with --env",
         )
     return environment
+
+
+def _current_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise InvalidInput(
+            f"the directory you are in is gone: {error.strerror}",
+            next_step="cd to one that is there, or name one with --workdir",
+        ) from None
 
 
 def _variable(word: str) -> tuple[str, str]:

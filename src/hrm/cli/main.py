@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import typer
 
 from hrm import __version__
 from hrm.cli.lazy import Entry, LazyGroup
-from hrm.model.errors import HrmError, NoServer
+from hrm.model.errors import ClusterError, HrmError, NoServer
 
 # Options end where the command begins, as with srun and ssh: `hrm run --cpus 2 python train.py --epochs 3`.
 _COMMAND_LINE = {"allow_interspersed_args": False}
@@ -97,6 +98,7 @@ def build() -> LazyGroup:
 
 def main() -> None:
     """Entry point of the console script. Ends the process; the exit codes are listed in ``docs/cli.md``."""
+    _open_missing_streams()
     try:
         build().main(args=sys.argv[1:] or ["--help"], prog_name="hrm")
     except HrmError as error:
@@ -110,8 +112,23 @@ def main() -> None:
         fail(
             NoServer(f"the connection to the server was lost: {error}", next_step="`hrm status` shows whether it is up")
         )
+    except OSError as error:  # the disk under our own output is full, or the directory we stand in is gone
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        fail(ClusterError(f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror or error}"))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def _open_missing_streams() -> None:
+    """Open what the caller closed (`hrm ps >&-`): else the next file or socket would take the number of stdout."""
+    for fd, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, so this one
+            setattr(sys, name, os.fdopen(fd, mode))
 
 
 def fail(error: HrmError, *, code: int | None = None) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hrm.cli.output import note
-from hrm.model.errors import NotFound
+from hrm.model.errors import Forbidden, NotFound
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -44,6 +44,11 @@ def create(
     from hrm.model.units import parse_duration_s
 
     home = home_directory()
+    if home.is_anothers:
+        raise Forbidden(
+            f"tokens of {home.path} are made by its owner",
+            next_step="ask them; on this machine you need none (`hrm ps` works as it is)",
+        )
     if not home.secret_file.exists():
         raise NotFound(f"{home.path} has no secret yet", next_step="`hrm up` makes it")
     authority = TokenAuthority(home.ensure_secret())

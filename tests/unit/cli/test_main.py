@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hrm.cli.completion import walk
 from hrm.cli.main import COMMANDS, build
 from hrm.model import errors
 from hrm.model.errors import HrmError
@@ -129,3 +130,19 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
 
     assert error == b""
     assert process.returncode != 0
+
+
+@pytest.mark.parametrize("command", [["completion", "bash"], ["--help"], ["config", "show"]])
+def test_a_full_disk_under_its_output_is_told_in_one_line(command: list[str]) -> None:
+    code = f"import sys; sys.argv[1:] = {command}; from hrm.cli.main import main; main()"
+
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+
+    assert (done.returncode, done.stderr) == (1, "hrm: No space left on device\n")
+
+
+def test_no_help_offers_what_typer_would_add() -> None:
+    offered = [" ".join(level.path) for level in walk(build()) if "--install-completion" in level.options]
+
+    assert offered == []

@@ -68,8 +68,8 @@ def test_the_callers_environment_is_passed_without_what_is_not_its_own(
     hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLOUR", "blue")
-    monkeypatch.setenv("HRM_TASK_INDEX", "7")
-    monkeypatch.setenv("HRM_TOKEN", "secret")
+    for name in ("HRM_TASK_INDEX", "HRM_END_TIME", "HRM_TOKEN"):
+        monkeypatch.setenv(name, "7")
     monkeypatch.setenv("1 bad name", "x")
     monkeypatch.setitem(os.environ, "NOT_TEXT", "\udcff")
 
@@ -77,7 +77,7 @@ def test_the_callers_environment_is_passed_without_what_is_not_its_own(
     env = only(server).groups[0].env
 
     assert env["COLOUR"] == "blue"
-    assert {"HRM_TASK_INDEX", "HRM_TOKEN", "1 bad name", "NOT_TEXT"} & set(env) == set()
+    assert {"HRM_TASK_INDEX", "HRM_END_TIME", "HRM_TOKEN", "1 bad name", "NOT_TEXT"} & set(env) == set()
 
 
 def test_a_clean_environment_has_only_what_is_named(hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from hrm.api.tokens import Identity, TokenAuthority
 from hrm.cli.token import app
 from hrm.config.home import Home
+from hrm.model.errors import Forbidden
 
 
 @pytest.fixture
@@ -52,8 +53,16 @@ def test_who_will_not_be_able_to_submit_is_told_when_it_is_made(
     monkeypatch.setattr(os, "geteuid", lambda: own_uid)
     # The file stays the tester's, whoever he is taken for.
     monkeypatch.setattr(Home, "ensure_secret", lambda self: secret)
+    monkeypatch.setattr(Home, "is_anothers", False)
 
     _, err = create(home, user)
 
     assert said in err
     assert bool(said) == bool(err)
+
+
+def test_in_a_home_of_another_users_none_is_made(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Home, "is_anothers", True)
+
+    with pytest.raises(Forbidden, match="made by its owner\n  next: ask them; on this machine you need none"):
+        create(home, "ada")
