@@ -157,7 +157,12 @@ class NodeManager:
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_over)
+
+    def _on_over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("a part of the node stopped working", error=str(error), exc_info=error)
 
     async def _register(self) -> None:
         await self._client.connect(self._on_greeting, self._on_news, self._on_lost)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401  (used by any connection over TCP; the other user may not be able to read it)
+# Python imports these when they are first needed, where the other user may not be able to read them: for any
+# connection over TCP, and for asyncio's worker threads.
+import concurrent.futures.thread  # noqa: F401
+import encodings.idna  # noqa: F401
 import os
 import pwd
 import signal

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.containers import ExitReason, LogStream
@@ -17,6 +18,7 @@ from hrm.model.jobs import TerminalSize
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
 from hrm.nm.shepherd import records
+from hrm.nm.usage import UsageSampler
 from hrm.testing import RecordingListener, eventually_async, kill_herd, shepherd_pid, started
 
 NODE = NodeSpec(node_id="node1", total=Resources(4096, 4000))
@@ -257,7 +259,10 @@ async def test_the_end_of_input_reaches_a_terminal_even_in_the_middle_of_a_line(
         assert (await run.ended(container_id)).exit_code == 0
 
 
-async def test_heartbeats_tell_what_containers_use_and_how_far_they_are(engine: EmbeddedEngine) -> None:
+async def test_heartbeats_tell_what_containers_use_and_how_far_they_are(
+    engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hrm.nm.usage._DISK_WALK_S", 0.1)
     async with started(engine) as run:
         script = "echo 0.25 > $HRM_PROGRESS_FILE; head -c 3000000 /dev/zero > data; while :; do :; done"
         container_id = run.launch("sh", "-c", script)
@@ -270,6 +275,8 @@ async def test_heartbeats_tell_what_containers_use_and_how_far_they_are(engine: 
                 and usage.progress == 0.25
                 and usage.cpu_milli > 100
                 and usage.memory_mib >= 1
+                and usage.disk_mib >= 2
+                and usage.written_bytes >= 2_000_000
                 and node.memory_used_mib > 0
                 and node.disk_free_mib > 0
             )
@@ -278,6 +285,21 @@ async def test_heartbeats_tell_what_containers_use_and_how_far_they_are(engine: 
         await eventually_async(told)
         run.stop(container_id, grace_s=0)
         await run.ended(container_id)
+
+
+async def test_that_a_bug_ended_the_heartbeats_is_in_the_log(
+    engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def bug(self: UsageSampler, running: object) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(UsageSampler, "sample", bug)
+
+    with capture_logs() as logs:
+        async with started(engine):
+            await eventually_async(lambda: any(line["log_level"] == "critical" for line in logs))
+
+    assert "a bug" in [line.get("error") for line in logs]
 
 
 async def test_a_state_directory_with_a_very_long_path_is_no_trouble(tmp_path: Path) -> None:

@@ -85,10 +85,13 @@ class Isolation:
         return slot
 
     def be_nice(self, container: Container) -> None:
-        """Where no cgroup weighs its share of the CPUs, at least the machine's own work goes first."""
+        """Where no cgroup weighs its share of the CPUs, at least the machine's own work goes first.
+
+        The whole group of processes, which bears the first one's number: by now that one may have started others.
+        """
         if container.limits is not None and not (self._found and "cpus" in self._found.held):
             try:
-                os.setpriority(os.PRIO_PROCESS, container.pid, _NICE)
+                os.setpriority(os.PRIO_PGRP, container.pid, _NICE)
             except OSError:
                 # It has ended already.
                 return
