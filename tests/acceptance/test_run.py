@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -20,6 +21,8 @@ import pytest
 
 from hrm.testing import eventually
 from tests.acceptance.conftest import DEADLINE_S, HRM, Hrm
+
+DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
 def test_it_prints_what_the_command_prints_and_exits_as_it_does(up: Hrm) -> None:
@@ -60,6 +63,16 @@ def test_it_runs_where_the_caller_is_with_the_callers_environment(up: Hrm, tmp_p
     result = up("run", "--env", "COLOUR=blue", "--", "./here.sh", "a b", cwd=tmp_path)
 
     assert result.out == f"blue a b {tmp_path.resolve()}\n"
+
+
+def test_every_variable_of_hrms_in_a_container_is_in_the_documentation(up: Hrm) -> None:
+    printed = up("run", "--clean-env", "--timeout", "1h", "--", "env").out
+    table = DOCS.read_text(encoding="utf-8").partition("| Variable | In a container |")[2].partition("\n\n")[0]
+
+    variables = {line.partition("=")[0] for line in printed.splitlines() if "HRM_" in line or "CUDA_" in line}
+
+    assert {"HRM_CONTAINER_ID", "HRM_END_TIME", "CUDA_VISIBLE_DEVICES"} <= variables
+    assert variables - set(re.findall(r"`([A-Z_]+)`", table)) == set()
 
 
 @pytest.mark.parametrize(

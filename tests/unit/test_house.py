@@ -229,6 +229,9 @@ def lines_with(pattern: re.Pattern[str]) -> list[str]:
 _DOTTED = re.compile(r"`(hrm(?:\.(?!(?:yaml|db|sock|service|slice)\b)[A-Za-z_]\w*)+)")
 _PATH = re.compile(r"`((?:src|tests|docs|benches|examples)/[\w./-]*)`")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+_HEADING = re.compile(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
+#: The bar that ends a cell of a table.
+_CELL = re.compile(r"(?<!\\)\|")
 
 
 def is_there(dotted: str) -> bool:
@@ -266,6 +269,34 @@ def test_paths_and_links_in_documents_point_at_what_is_there() -> None:
         if not (base / target).exists()
     ]
     assert lost == []
+
+
+def headings(document: Path) -> set[str]:
+    """What a link may name behind its ``#``, as GitHub makes it of each heading."""
+    titles = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_links_to_headings_lead_to_one() -> None:
+    lost = [
+        f"{place(document)} {target}#{heading}"
+        for document in documents()
+        for target, heading in _HEADING.findall(document.read_text(encoding="utf-8"))
+        if heading not in headings(document.parent / target if target else document)
+    ]
+    assert lost == []
+
+
+def test_rows_of_a_table_have_as_many_cells_as_its_head() -> None:
+    ragged = [
+        f"{place(document)} {rows[0]} … {row}"
+        for document in documents()
+        for table in re.findall(r"(?:^\|.*\n)+", document.read_text(encoding="utf-8"), re.M)
+        for rows in [table.splitlines()]
+        for row in rows[1:]
+        if len(_CELL.findall(row)) != len(_CELL.findall(rows[0]))
+    ]
+    assert ragged == []
 
 
 @pytest.fixture(scope="module")
