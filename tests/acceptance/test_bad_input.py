@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from hrm.testing import eventually
-from tests.acceptance.conftest import Hrm
+from tests.acceptance.conftest import DEADLINE_S, Hrm
 
 
 @pytest.mark.parametrize(
@@ -78,17 +80,29 @@ def test_a_100_mb_body_is_refused_and_the_server_goes_on(up: Hrm) -> None:
     assert up("status").code == 0
 
 
-def test_10_000_tasks_in_one_job_all_run(up: Hrm) -> None:
-    submitted = up("submit", "--tasks", 10_000, "--cpus", "0.1", "--memory", "1M", "-o", "json", "--", "true")
-    app = submitted.json["application_id"]
+def submit_10_000(hrm: Hrm) -> str:
+    options = ("--tasks", 10_000, "--cpus", "0.1", "--memory", "1M")
+    return hrm("submit", *options, "--", "true").out.strip()
+
+
+def test_10_000_tasks_in_one_job_are_taken_and_can_be_ended_half_way(up: Hrm) -> None:
+    app = submit_10_000(up)
     eventually(lambda: up.apps(app)[0]["tasks_succeeded"] > 100, timeout_s=60)
-    # All of them take a while; what counts here is that the server takes them, goes on answering, and can end them.
     assert up.apps(app)[0]["tasks_total"] == 10_000
     assert up("kill", app).code == 0
     assert up("wait", app).code != 0
     report = up.apps(app)[0]
     assert report["state"] == "KILLED"
     assert report["tasks_succeeded"] + report["tasks_failed"] + report["tasks_killed"] == 10_000
+
+
+@pytest.mark.real  # half a minute
+def test_10_000_tasks_in_one_job_all_run_once(up: Hrm) -> None:
+    app = submit_10_000(up)
+    eventually(lambda: up.state(app) == "FINISHED", timeout_s=300)
+    attempts = up("history", app, "-o", "json").json
+    assert sorted(attempt["task_index"] for attempt in attempts) == list(range(10_000))
+    assert {(attempt["state"], attempt["exit_code"]) for attempt in attempts} == {("SUCCEEDED", 0)}
 
 
 def test_1_gb_of_output_fills_no_disk_and_is_told(up: Hrm) -> None:
@@ -106,6 +120,24 @@ def test_a_corrupt_database_is_left_alone_and_named(hrm: Hrm) -> None:
     assert refused.code != 0
     assert "hrm.db" in refused.err and "corrupt" in refused.err
     assert (hrm.home / "hrm.db").read_bytes() == before
+
+
+def test_a_home_on_a_network_filesystem_is_refused_with_a_local_one_to_use(hrm: Hrm, tmp_path: Path) -> None:
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(
+        f"21 1 8:1 / / rw - ext4 /dev/sda1 rw\n40 21 0:40 / {hrm.home} rw - nfs4 server:/export rw,vers=4\n"
+    )
+    # No test can mount an NFS; the kernel's table of mounts says that the home is one.
+    program = (
+        "import sys; from pathlib import Path; from hrm.config import mounts;"
+        f"mounts.MOUNTINFO = Path({str(mountinfo)!r});"
+        f"from hrm.server import main; sys.exit(main(['--home', {str(hrm.home)!r}]))"
+    )
+    refused = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert refused.returncode == 2
+    assert f"{hrm.home} is on a network filesystem (nfs4 at {hrm.home})" in refused.stderr
+    assert "next: export HRM_HOME=/" in refused.stderr
+    assert not (hrm.home / "hrm.db").exists()
 
 
 def test_a_database_of_a_newer_hrm_is_left_alone(hrm: Hrm) -> None:
