@@ -34,8 +34,9 @@ from hrm.config.documents import BadDocument, Document
 from hrm.config.home import Home, HomeLock
 from hrm.config.plain import changed_keys
 from hrm.core.scheduler import Scheduler
+from hrm.core.tree import QueuesInUse
 from hrm.engines.embedded import EmbeddedEngine
-from hrm.model.errors import ClusterError, Conflict, HrmError
+from hrm.model.errors import ClusterError, Conflict, HrmError, InvalidInput
 from hrm.model.ids import AttemptId
 from hrm.model.isolation import IsolationMode
 from hrm.model.nodes import NodeSpec
@@ -47,6 +48,7 @@ from hrm.nm.shepherd.notify import tell_service_manager
 from hrm.rm.event_log import EventLog
 from hrm.rm.listener import PATIENCE_S, Listener
 from hrm.rm.manager import ResourceManager
+from hrm.rm.queues import Queues
 from hrm.rm.recovery import restore
 from hrm.rm.retention import Retention
 from hrm.rm.service import Service
@@ -153,6 +155,7 @@ async def _serve(
         credentials=credentials,
         log_limit_bytes=config.node.log_limit_bytes,
         master_expiry_s=config.scheduler.master_timeout_s,
+        queues=Queues(scheduler, config.scheduler.placement),
     )
     listener = Listener(manager)
     retention = Retention(manager, config.retention)
@@ -163,7 +166,6 @@ async def _serve(
         next_application_seq=loaded.next_application_seq,
         ephemeral=options.ephemeral,
         on_shutdown=stopping.set,
-        default_queue=config.scheduler.default_queue,
         retention=retention,
     )
 
@@ -174,9 +176,12 @@ async def _serve(
         # Parsed in a thread: a large file must not hold the loop.
         wanted = await asyncio.to_thread(_read, config_path, options)
         scheduler = wanted.scheduler
-        report = await service.reload_queues(
-            wanted.queues, options=scheduler.options, default_queue=scheduler.default_queue
-        )
+        try:
+            report = await service.reload_queues(
+                wanted.queues, options=scheduler.options, placement=scheduler.placement
+            )
+        except QueuesInUse as in_use:
+            raise await asyncio.to_thread(_at_their_lines, in_use, config_path) from None
         changed = changed_keys(in_force, wanted)
         waiting = [key for key in changed if not key.startswith("scheduler.") or key in _FIXED_SCHEDULER_KEYS]
         in_force = replace(
@@ -186,7 +191,7 @@ async def _serve(
         )
         return replace(report, options=[key for key in changed if key not in waiting], after_restart=waiting)
 
-    restore(manager, listener, loaded, default_queue=config.scheduler.default_queue)
+    restore(manager, listener, loaded)
     manager.open()
     await engine.start(listener)
     try:
@@ -224,6 +229,19 @@ async def _serve(
             next_step="start it again: it goes on from what is on disk, and containers run on meanwhile; "
             "if this comes back, report it with the log above",
         )
+
+
+def _at_their_lines(in_use: QueuesInUse, path: Path | None) -> InvalidInput:
+    """The same error as findings in the file, if there is one."""
+    if path is None:
+        return in_use
+    # It reads YAML, which most starts of a server need not.
+    from hrm.config.queue_rules import key_of
+
+    document = Document.load(path)
+    for queue, problem in in_use.problems:
+        document.add(key_of(queue), problem, next_step=in_use.next_step)
+    return BadDocument(document.findings)
 
 
 async def _engine(

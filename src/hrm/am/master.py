@@ -148,6 +148,9 @@ class Master(Protocol):
     def expire(self, now: float) -> Actions:
         """Do what is due by now."""
 
+    def moved(self, queue: str) -> None:
+        """Its application is in another queue now: what begins later is told so."""
+
     def kill(self, message: str) -> Actions:
         """End it all: nothing new begins, what runs is stopped."""
 

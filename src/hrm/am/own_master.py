@@ -189,6 +189,9 @@ class OwnMaster:
             self._stop(self._master, f"timed out after {format_duration(timeout_s)}", actions)
         return actions
 
+    def moved(self, queue: str) -> None:
+        self._queue = queue
+
     def kill(self, message: str) -> Actions:
         return self._wind_up(FinalStatus.KILLED, message)
 

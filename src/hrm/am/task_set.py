@@ -109,7 +109,7 @@ class TaskSetMaster:
         self._stale_groups = {
             position for position, waiting in enumerate(self._waiting) if waiting and self._order.may_begin(position)
         }
-        self._environments = [self._group_environment(group, queue) for group in job.groups]
+        self.moved(queue)
 
     @property
     def task_count(self) -> int:
@@ -216,6 +216,9 @@ class TaskSetMaster:
                 timeout_s = self._job.groups[task.group].timeout_s or 0.0
                 self._stop(task, f"timed out after {format_duration(timeout_s)}", actions)
         return actions
+
+    def moved(self, queue: str) -> None:
+        self._environments = [self._group_environment(group, queue) for group in self._job.groups]
 
     def kill(self, message: str) -> Actions:
         """End it all: nothing new begins, what runs is stopped."""

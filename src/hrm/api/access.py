@@ -1,7 +1,8 @@
 """Who may do what. As with squeue, everybody sees what is queued and runs; what is inside is its owner's.
 
 Others see an application's name, user, queue, state, resources and places. Its output, its messages (they quote
-paths and commands), the details of its events, and anything that changes it are the owner's and an admin's.
+paths and commands), the details of its events, and anything that changes it are the owner's and an admin's. Whom the
+admin ACL of a queue names may end, move and put before others what is in it, and sees no more of it than others do.
 """
 
 from __future__ import annotations
@@ -71,6 +72,17 @@ async def check_owner(facade: Facade, identity: Identity, application_id: str) -
     report = await facade.application(application_id)
     if not owns(identity, report.user):
         raise Forbidden(f"{application_id} belongs to {report.user}", next_step="ask them, or an admin")
+    return report
+
+
+async def check_changer(facade: Facade, identity: Identity, application_id: str) -> ApplicationReport:
+    """As `check_owner`, but whom an admin ACL of its queue names may, too: they end, move and change what is there."""
+    report = await facade.application(application_id)
+    if not owns(identity, report.user) and not await facade.administers(report.queue, user=identity.user):
+        raise Forbidden(
+            f"{application_id} belongs to {report.user}, and {identity.user} does not administer {report.queue}",
+            next_step="ask them, or an admin (`hrm queues access` names those of the queue)",
+        )
     return report
 
 

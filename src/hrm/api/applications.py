@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 
-from hrm.api.access import ApplicationPath, Caller, check_owner, seen_by, tasks_seen_by
+from hrm.api.access import ApplicationPath, Caller, check_changer, check_owner, seen_by, tasks_seen_by
 from hrm.api.accounts import Accounts
 from hrm.api.attach import serve_attached
-from hrm.api.schemas import KILL_BODY, SIGNAL_BODY, SUBMIT_BODY, returns
+from hrm.api.schemas import KILL_BODY, MOVE_BODY, PLACE_BODY, PRIORITY_BODY, SIGNAL_BODY, SUBMIT_BODY, returns
 from hrm.api.settings import PREFIX
 from hrm.api.streams import StreamGate
 from hrm.api.wire import MAX_MESSAGE_CHARS, json_list_response, json_response, read_object, text_in
 from hrm.model.errors import InvalidInput
 from hrm.model.explanations import Explanation
 from hrm.model.job_codec import job_from_dict
-from hrm.model.reports import ApplicationReport, SubmitReport, TaskReport
+from hrm.model.jobs import JobSpec
+from hrm.model.reports import ApplicationReport, PlacementReport, SubmitReport, TaskReport
 from hrm.model.states import ApplicationState
 from hrm.rm.facade import Facade
 
@@ -42,17 +44,32 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
         await accounts.check_submitter(caller.user)
         body = await read_object(request, ("job", "submit_id"))
         submit_id = text_in(body, "submit_id", _MAX_SUBMIT_ID_CHARS)
+        job = await read_job(request, body)
+        report = await facade.submit(job, user=caller.user, submit_id=submit_id, admin=caller.admin)
+        return json_response(report, _CREATED if report.created else _OK)
+
+    @app.post(
+        f"{_ALL}/placement",
+        tags=_TAGS,
+        summary="Where a job would go",
+        responses=returns(PlacementReport),
+        openapi_extra=PLACE_BODY,
+    )
+    async def place(request: Request, caller: Caller) -> Response:
+        """Refuses what a submission would, and submits nothing."""
+        await accounts.check_submitter(caller.user)
+        job = await read_job(request, await read_object(request, ("job",)))
+        return json_response(await facade.place(job, user=caller.user, admin=caller.admin))
+
+    async def read_job(request: Request, body: Mapping[str, Any]) -> JobSpec:
         if "job" not in body:
             raise InvalidInput("is missing", field="job", next_step='send {"job": {"groups": [{"command": […]}]}}')
         try:
             if len(await request.body()) > _LARGE_BODY_BYTES:
-                job = await asyncio.to_thread(job_from_dict, body["job"])  # seconds of work must not hold the loop
-            else:
-                job = job_from_dict(body["job"])
+                return await asyncio.to_thread(job_from_dict, body["job"])  # seconds of work must not hold the loop
+            return job_from_dict(body["job"])
         except InvalidInput as error:
             raise error.within("job") from None
-        report = await facade.submit(job, user=caller.user, submit_id=submit_id)
-        return json_response(report, _CREATED if report.created else _OK)
 
     @app.get(_ALL, tags=_TAGS, summary="Applications, newest first", responses=returns(list[ApplicationReport]))
     async def applications(
@@ -74,10 +91,42 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
     async def kill(request: Request, caller: Caller, application_id: ApplicationPath) -> Response:
         """Answers once that is safe in the store. No error if it has ended."""
         body = await read_object(request, ("message",))
-        await check_owner(facade, caller, application_id)
+        await check_changer(facade, caller, application_id)
         message = text_in(body, "message", MAX_MESSAGE_CHARS) or ""
         await facade.kill(application_id, by=caller.user, message=message)
         return Response(status_code=_NO_CONTENT)
+
+    @app.post(
+        f"{_ONE}/move",
+        tags=_TAGS,
+        summary="Move it to another queue",
+        responses=returns(ApplicationReport),
+        openapi_extra=MOVE_BODY,
+    )
+    async def move(request: Request, caller: Caller, application_id: ApplicationPath) -> Response:
+        """With all that it runs and asks for; answers once that is safe in the store. Where a limit forbids it, 422."""
+        body = await read_object(request, ("queue",))
+        await check_changer(facade, caller, application_id)
+        queue = text_in(body, "queue", MAX_MESSAGE_CHARS)
+        if not queue:
+            raise InvalidInput("is missing", field="queue", next_step="name the queue, as `GET /queues` does")
+        return json_response(await facade.move(application_id, queue, by=caller.user, admin=caller.admin))
+
+    @app.post(
+        f"{_ONE}/priority",
+        tags=_TAGS,
+        summary="Change its priority",
+        responses=returns(ApplicationReport),
+        openapi_extra=PRIORITY_BODY,
+    )
+    async def set_priority(request: Request, caller: Caller, application_id: ApplicationPath) -> Response:
+        """Its place among its like in a fifo queue: higher runs first."""
+        body = await read_object(request, ("priority",))
+        await check_changer(facade, caller, application_id)
+        priority = body.get("priority")
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise InvalidInput(f"not a whole number: {priority!r:.40}", field="priority")
+        return json_response(await facade.set_priority(application_id, priority, by=caller.user))
 
     @app.get(f"{_ONE}/wait", tags=_TAGS, summary="Wait for its end", responses=returns(ApplicationReport))
     async def wait(

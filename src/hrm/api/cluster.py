@@ -22,6 +22,7 @@ from hrm.model.reports import (
     ContainerReport,
     EventReport,
     NodeReport,
+    QueueAccessReport,
     QueueReport,
     ReloadReport,
     ServerReport,
@@ -118,6 +119,15 @@ def add_cluster_routes(
     @app.get(f"{PREFIX}/queues", tags=_TAGS, summary="Queues, parents first", responses=returns(list[QueueReport]))
     async def queues(caller: Caller) -> Response:
         return await json_list_response(facade.queues())
+
+    @app.get(
+        f"{PREFIX}/queues/access",
+        tags=_TAGS,
+        summary="Who may use which queue",
+        responses=returns(list[QueueAccessReport]),
+    )
+    async def queue_access(caller: Caller) -> Response:
+        return await json_list_response(await facade.queue_access(user=caller.user, admin=caller.admin))
 
     @app.post(
         f"{PREFIX}/queues/reload", tags=_TAGS, summary="Read hrm.yaml's queues anew", responses=returns(ReloadReport)

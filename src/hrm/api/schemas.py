@@ -24,6 +24,8 @@ _REPORTS = (
     explanations.Explanation,
     reports.EventReport,
     reports.SubmitReport,
+    reports.PlacementReport,
+    reports.QueueAccessReport,
     reports.ReloadReport,
     masters.Registration,
     masters.Heartbeat,
@@ -121,6 +123,12 @@ SUBMIT_BODY = _body(
         },
         ["job"],
     ),
+    required=True,
+)
+PLACE_BODY = _body(_object({"job": {"$ref": "#/components/schemas/Job"}}, ["job"]), required=True)
+MOVE_BODY = _body(_object({"queue": _TEXT}, ["queue"]), required=True)
+PRIORITY_BODY = _body(
+    _object({"priority": {"type": "integer", "description": "higher runs first in a fifo queue"}}, ["priority"]),
     required=True,
 )
 KILL_BODY = _body(_object({"message": _TEXT}), required=False)

@@ -1,4 +1,4 @@
-"""`hrm queues` and `hrm nodes`."""
+"""`hrm nodes`."""
 
 from __future__ import annotations
 
@@ -13,65 +13,20 @@ from hrm.cli.output import (
     Output,
     OutputOption,
     clean,
-    note,
     show,
-    show_amounts,
     show_list,
     show_time,
     show_used,
 )
-from hrm.model.reports import NodeReport, QueueReport
+from hrm.model.reports import NodeReport
 from hrm.model.resources import GPUS, MEMORY, VCORES
 
 if TYPE_CHECKING:
     from hrm.sdk.client import Client
 
 NodesArgument = Annotated[list[str], typer.Argument(metavar="NODE", help="As `hrm nodes` names them.")]
-queues_app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 nodes_app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 nodes_app.command("gpus")(gpus)
-
-
-@queues_app.callback()
-def queues(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """List queues with their shares, or reload them.
-
-    \b
-    Examples:
-      hrm queues
-      hrm queues -o json
-      hrm queues reload                           take the queues of hrm.yaml without a restart
-    """
-    from hrm.cli.connect import client
-
-    if context.invoked_subcommand is not None:
-        return
-    with client() as server:
-        reports = server.queues()
-    show_list(reports, _queue_columns(reports), output)
-
-
-@queues_app.command("reload")
-def reload(output: OutputOption = Output.TABLE) -> None:
-    """Take queues and scheduler options of hrm.yaml without a restart; a bad file changes nothing."""
-    from hrm.cli.connect import client
-
-    with client() as server:
-        report = server.reload_queues()
-    if output is not Output.TABLE:
-        show(report, output)
-        return
-    told = (
-        ("added", report.added),
-        ("removed", report.removed),
-        ("changed", [*report.changed, *report.options]),
-        ("changed, but only a restart of the server takes it", report.after_restart),
-    )
-    for word, names in told:
-        if names:
-            print(f"{word}: {', '.join(names)}")
-    if not any(names for _, names in told):
-        note("nothing has changed")
 
 
 @nodes_app.callback()
@@ -133,31 +88,6 @@ def _change_nodes(change: Callable[[Client, str], NodeReport], names: Sequence[s
         return
     for report in reports:
         print(clean(f"{report.node_id} is {report.state}" + (f": {_drained(report)}" if report.drained_at else "")))
-
-
-def _queue_columns(reports: Sequence[QueueReport]) -> list[Column]:
-    columns = [
-        Column("QUEUE", _indented),
-        Column("POLICY", lambda r: r.policy),
-        Column("WEIGHT", lambda r: f"{r.weight:g}", right=True),
-        Column("USED", lambda r: show_amounts(r.used), shrinks=True),
-        Column("DEMAND", lambda r: show_amounts(r.demand), shrinks=True),
-        Column("FAIR SHARE", lambda r: show_amounts(r.fair_share), shrinks=True),
-    ]
-    # Most trees set neither.
-    if any(amount for report in reports for amount in report.min_share.values()):
-        columns.append(Column("MIN", lambda r: show_amounts(r.min_share), shrinks=True))
-    if any(report.max_share is not None for report in reports):
-        columns.append(Column("MAX", lambda r: show_amounts(r.max_share), shrinks=True))
-    columns.append(Column("RUN", lambda r: str(r.applications_running), right=True))
-    columns.append(Column("WAIT", lambda r: str(r.applications_pending), right=True))
-    return columns
-
-
-def _indented(report: QueueReport) -> str:
-    if report.parent is None:
-        return report.name
-    return "  " * (report.name.count(".") + 1) + report.name.rpartition(".")[2]
 
 
 def _gpus(report: NodeReport) -> str:

@@ -69,13 +69,16 @@ def submit(
     priority: PriorityOption = None,
     master: MasterOption = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until it has ended; exit with its code.")] = False,
+    test_only: Annotated[
+        bool, typer.Option("--test-only", help="Say which queue it would go to, and submit nothing.")
+    ] = False,
     output: OutputOption = Output.TABLE,
     error_code: ErrorCodeOption = None,
 ) -> None:
     """Submit a command or a job file and return.
 
-    Prints the application's id. With a job file the options win over what it says. Ctrl-C while waiting leaves the
-    job running.
+    Prints the application's id, and on stderr which queue it went to and why. With a job file the options win over what
+    it says. Ctrl-C while waiting leaves the job running.
 
     \b
     Examples:
@@ -83,6 +86,7 @@ def submit(
       hrm submit --tasks 100 --cpus 0.5 --wait -- ./simulate
       hrm submit --queue research -o json job.yaml
       hrm submit --master -- python my_master.py
+      hrm submit --test-only --queue research -- ./simulate
     """
     options = JobOptions(
         queue=queue,
@@ -102,7 +106,8 @@ def submit(
         master=master,
     )
     try:
-        code = _submit(_job(command, options), wait=wait, output=output)
+        job = _job(command, options)
+        code = _place(job, output) if test_only else _submit(job, wait=wait, output=output)
     except HrmError as error:
         fail(error, code=error_code)
     raise typer.Exit(code)
@@ -146,12 +151,27 @@ def _job(command: list[str], options: JobOptions) -> JobSpec:
     return options.over(load_job(Path(command[0])))
 
 
+def _place(job: JobSpec, output: Output) -> int:
+    from hrm.cli.connect import client
+
+    with client() as server:
+        report = server.place(job)
+    if output is not Output.TABLE:
+        show(report, output)
+        return 0
+    made = f"; it would be made: {', '.join(report.makes)}" if report.makes else ""
+    print(clean(f"it would go to {report.queue} (rule {report.rule}){made}"))
+    return 0
+
+
 def _submit(job: JobSpec, *, wait: bool, output: Output) -> int:
     from hrm.cli.connect import client_or_ephemeral
 
     submit_id = str(uuid.uuid4())
     with client_or_ephemeral() as connection:
         submitted = connection.call(lambda client: client.submit(job, submit_id=submit_id), start=True)
+        if submitted.rule and output is Output.TABLE:
+            note(clean(f"hrm: goes to queue {submitted.queue} (rule {submitted.rule})"))
         if not wait:
             if output is Output.TABLE:
                 print(submitted.application_id)

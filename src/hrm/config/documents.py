@@ -82,6 +82,8 @@ class Document:
         self._key_lines: dict[KeyPath, int] = {(): 1}
         self._texts: dict[KeyPath, str] = {}
         self._nodes_read = 0
+        #: Identities of the nodes that are being read, from the whole to the part.
+        self._within: set[int] = set()
         root = self._compose(text)
         #: None for an empty file.
         self.data: Any = None if root is None else self._read(root, ())
@@ -174,16 +176,23 @@ class Document:
         if self._nodes_read > MAX_NODES or len(path) > MAX_DEPTH:
             problem = f"more than {MAX_NODES} values or {MAX_DEPTH} levels, aliases followed"
             raise BadDocument([Finding(self.source, node.start_mark.line + 1, show_path(path[:8]), problem)])
-        if isinstance(node, yaml.MappingNode):
-            return self._read_mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            items = []
-            for index, item in enumerate(node.value):
-                self._key_lines[(*path, index)] = item.start_mark.line + 1
-                items.append(self._read(item, (*path, index)))
-            return items
-        self._texts[path] = node.value
-        return self._scalar(node, path)
+        if isinstance(node, yaml.ScalarNode):
+            self._texts[path] = node.value
+            return self._scalar(node, path)
+        if id(node) in self._within:
+            problem, step = "an alias of what it stands in, which would never end", "write out what is meant"
+            raise BadDocument([Finding(self.source, self.line_of(path), show_path(path), problem, step)])
+        self._within.add(id(node))
+        read = self._read_mapping(node, path) if isinstance(node, yaml.MappingNode) else self._read_list(node, path)
+        self._within.remove(id(node))
+        return read
+
+    def _read_list(self, node: yaml.Node, path: KeyPath) -> list[Any]:
+        items = []
+        for index, item in enumerate(node.value):
+            self._key_lines[(*path, index)] = item.start_mark.line + 1
+            items.append(self._read(item, (*path, index)))
+        return items
 
     def _read_mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         import yaml

@@ -9,12 +9,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from hrm.config.shares import GivenShare, parse_amounts, parse_share
+from hrm.config.shares import GivenShare, parse_amounts, parse_limit, parse_share
+from hrm.model.access import EVERYBODY, AccessList
 from hrm.model.errors import InvalidInput
 from hrm.model.resources import Resources
 from hrm.model.units import parse_age_s, parse_duration_s, parse_memory_mib, parse_milli
 
 NEVER = "never"
+_ACCESS_EXAMPLE = "write {users: [ada], groups: [staff]}, {} for nobody or '*' for everybody"
 #: As which ``none`` is read for a share of masters (YARN's -1).
 NO_LIMIT = -1.0
 
@@ -70,6 +72,18 @@ def _am_share(value: Any) -> float:
     return float(value)
 
 
+def _access(value: Any) -> AccessList:
+    if value == "*":
+        return EVERYBODY
+    lists = value if isinstance(value, dict) else None
+    if lists is None or lists.keys() - {"users", "groups"}:
+        raise InvalidInput("names neither users nor groups", next_step=_ACCESS_EXAMPLE)
+    for key, names in lists.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            raise InvalidInput("must be a list of names", field=key, next_step=_ACCESS_EXAMPLE)
+    return AccessList(users=tuple(lists.get("users", ())), groups=tuple(lists.get("groups", ())))
+
+
 def _gpu_device(value: Any) -> int | str:
     """An index, or the UUID of a GPU or the beginning of one."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -92,6 +106,9 @@ GpuDevice = Annotated[int | str, reader(_gpu_device)]
 Share = Annotated[GivenShare, reader(parse_share)]
 #: A share that is no percentage.
 AmountsOf = Annotated[Resources, reader(parse_amounts)]
+#: The same as a limit: what is not named is not limited.
+AmountsLimit = Annotated[Resources, reader(parse_limit)]
+Access = Annotated[AccessList, reader(_access)]
 #: How long to wait before something happens that may never: infinity then.
 Waiting = Annotated[float, reader(_waiting)]
 AmShare = Annotated[float, reader(_am_share)]

@@ -9,24 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from hrm.config.documents import Document
-from hrm.config.fields import NO_LIMIT
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
 from hrm.config.rules import check_rules
 from hrm.config.schema import (
     ConfigShape,
-    LimitsShape,
     NodeShape,
-    QueueShape,
     RetentionShape,
     SchedulerShape,
     ServerShape,
 )
+from hrm.config.trees import in_seconds, placement_policy, root_of
 from hrm.config.values import HrmConfig, NodeConfig, SchedulerConfig, ServerConfig
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
 from hrm.model.isolation import IsolationSettings
-from hrm.model.queues import DEFAULT_QUEUE, ROOT, Order, Policy, QueueSpec, ShareOfCluster, canonical_path
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 
@@ -46,9 +43,10 @@ def parse_config(document: Document) -> HrmConfig:
         check_rules(document, shape)
     document.raise_findings()
     assert shape is not None, "a shape that does not fit has findings"
+    scheduler = _scheduler(shape.scheduler or SchedulerShape())
     return HrmConfig(
-        scheduler=_scheduler(shape.scheduler or SchedulerShape()),
-        queues=_root(shape),
+        scheduler=scheduler,
+        queues=root_of(shape, scheduler.placement.defaults),
         node=_node(shape.node or NodeShape()),
         server=_server(shape.server or ServerShape()),
         retention=_retention(shape.retention or RetentionShape()),
@@ -60,71 +58,11 @@ def default_text() -> str:
     return files("hrm.config").joinpath("default.yaml").read_text(encoding="utf-8")
 
 
-def _root(shape: ConfigShape) -> QueueSpec:
-    scheduler = shape.scheduler or SchedulerShape()
-    children = _children(shape.queues)
-    if not any(child.name == DEFAULT_QUEUE for child in children):
-        children = (QueueSpec(name=DEFAULT_QUEUE), *children)
-    return QueueSpec(
-        name=ROOT,
-        policy=scheduler.policy or Policy.DRF,
-        order=scheduler.order or Order.RATIO,
-        children=children,
-        **_limits(scheduler.root or LimitsShape()),
-    )
-
-
-def _children(queues: dict[str, QueueShape | None] | None) -> tuple[QueueSpec, ...]:
-    return tuple(_queue(name, queue or QueueShape()) for name, queue in (queues or {}).items())
-
-
-def _queue(name: str, shape: QueueShape) -> QueueSpec:
-    given = _limits(shape)
-    if shape.weight is not None:
-        given["weight"] = shape.weight
-    if shape.min_share is not None:
-        given |= _share("min_share", shape.min_share.least())
-    if shape.max_am_share is not None:
-        given["max_am_share"] = None if shape.max_am_share == NO_LIMIT else shape.max_am_share
-    return QueueSpec(
-        name=name,
-        policy=shape.policy or Policy.FAIR,
-        order=shape.order or Order.RATIO,
-        children=_children(shape.queues),
-        **given,
-    )
-
-
-def _limits(shape: LimitsShape) -> dict[str, Any]:
-    """What is written of those keys that all queues and the root have, by fields of QueueSpec."""
-    given = {name: value for name in LimitsShape.model_fields if (value := getattr(shape, name)) is not None}
-    if shape.max_share is not None:
-        del given["max_share"]
-        given |= _share("max_share", shape.max_share.most())
-    if shape.max_running_apps_of_users is not None:
-        given["max_running_apps_of_users"] = tuple(sorted(shape.max_running_apps_of_users.items()))
-    return _in_seconds(given, QueueSpec)
-
-
-def _share(name: str, share: Resources | ShareOfCluster) -> dict[str, Any]:
-    return {f"{name}_of_cluster" if isinstance(share, ShareOfCluster) else name: share}
-
-
-def _in_seconds(given: dict[str, Any], kind: type[QueueSpec] | type[SchedulerOptions]) -> dict[str, Any]:
-    """Keys have no units in their names, since their values have; fields of the model do."""
-    names = {field.name for field in fields(kind)}
-    return {f"{key}_s" if f"{key}_s" in names else key: value for key, value in given.items()}
-
-
 def _scheduler(shape: SchedulerShape) -> SchedulerConfig:
-    given = _in_seconds(_given(shape), SchedulerOptions)
+    given = in_seconds(_given(shape), SchedulerOptions)
     options = {field.name: given[field.name] for field in fields(SchedulerOptions) if field.name in given}
-    config = SchedulerConfig(options=SchedulerOptions(**options))
-    if shape.default_queue is not None:
-        config = replace(config, default_queue=canonical_path(shape.default_queue))
-    if shape.master_timeout is not None:
-        config = replace(config, master_timeout_s=shape.master_timeout)
-    return config
+    config = SchedulerConfig(options=SchedulerOptions(**options), placement=placement_policy(shape))
+    return config if shape.master_timeout is None else replace(config, master_timeout_s=shape.master_timeout)
 
 
 def _node(shape: NodeShape) -> NodeConfig:

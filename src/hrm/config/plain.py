@@ -9,7 +9,9 @@ from typing import Any
 
 from hrm.config.shares import show_share
 from hrm.config.values import HrmConfig
-from hrm.model.queues import QueueSpec, ShareOfCluster
+from hrm.model.access import AccessList
+from hrm.model.placement import PlacementRule
+from hrm.model.queues import QueueDefaults, QueueSpec, ShareOfCluster
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 
@@ -23,7 +25,7 @@ def plain_config(config: HrmConfig) -> dict[str, Any]:
     held = node.isolation
     return {
         "scheduler": _scheduler(config),
-        "queues": {child.name: _queue(child) for child in config.queues.children},
+        "queues": _queues(config.queues, config.scheduler.placement.defaults),
         "node": {
             "node_id": node.node_id,
             "vcores": node.total.vcores_milli / 1000,
@@ -74,11 +76,15 @@ def _flat(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _scheduler(config: HrmConfig) -> dict[str, Any]:
     scheduler, root, options = config.scheduler, config.queues, config.scheduler.options
-    limits = _differing(root, without=_NOT_OF_ROOT)
+    placement, limits = scheduler.placement, _differing(root, QueueSpec(name=root.name), without=_NOT_OF_ROOT)
+    defaults = _differing(placement.defaults, QueueDefaults(), without=())
     return {
         "policy": str(root.policy),
         "order": str(root.order),
-        "default_queue": scheduler.default_queue,
+        "default_queue": placement.default_queue,
+        "undeclared_queues": placement.undeclared_queues,
+        **({} if placement.rules is None else {"placement": [_rule(rule) for rule in placement.rules]}),
+        **({"queue_defaults": defaults} if defaults else {}),
         "master_timeout": f"{scheduler.master_timeout_s:.15g}s",
         **({"root": limits} if limits else {}),
         # Where a value says "none" or "off", the key is left out.
@@ -90,21 +96,44 @@ def _scheduler(config: HrmConfig) -> dict[str, Any]:
     }
 
 
-def _queue(queue: QueueSpec) -> dict[str, Any]:
+def _queues(parent: QueueSpec, defaults: QueueDefaults) -> dict[str, Any]:
+    return {queue.name: _queue(queue, defaults) for queue in parent.children}
+
+
+def _queue(queue: QueueSpec, defaults: QueueDefaults) -> dict[str, Any]:
     plain: dict[str, Any] = {"weight": queue.weight, "policy": str(queue.policy)}
-    plain |= _differing(queue, without=("name", "weight", "policy", "children"))
+    default = QueueSpec(
+        name=queue.name,
+        max_running_apps=defaults.max_running_apps,
+        max_share=defaults.max_share,
+        max_share_of_cluster=defaults.max_share_of_cluster,
+        max_am_share=defaults.max_am_share,
+    )
+    plain |= _differing(queue, default, without=("name", "weight", "policy", "children"))
     if queue.children:
-        plain["queues"] = {child.name: _queue(child) for child in queue.children}
+        plain["queues"] = _queues(queue, defaults)
     return plain
 
 
-def _differing(queue: QueueSpec, *, without: tuple[str, ...]) -> dict[str, Any]:
-    """What is not as it is by default, by keys."""
-    default = QueueSpec(name=queue.name)
+def _rule(rule: PlacementRule) -> dict[str, Any]:
+    plain: dict[str, Any] = {"rule": str(rule.rule), "create": rule.create}
+    if rule.queue is not None:
+        plain["queue"] = rule.queue
+    if rule.parent is not None:
+        plain["parent"] = _rule(rule.parent)
+    return plain
+
+
+def _differing(
+    declared: QueueSpec | QueueDefaults, default: QueueSpec | QueueDefaults, *, without: tuple[str, ...]
+) -> dict[str, Any]:
+    """What is not as it is by default, by keys. A share has two fields, of which one is None."""
     return {
         _key(field.name): _value(field.name, value)
-        for field in fields(QueueSpec)
-        if field.name not in without and (value := getattr(queue, field.name)) != getattr(default, field.name)
+        for field in fields(declared)
+        if field.name not in without
+        and (value := getattr(declared, field.name)) != getattr(default, field.name)
+        and (value is not None or field.name == "max_am_share")
     }
 
 
@@ -121,4 +150,6 @@ def _value(name: str, value: Any) -> Any:
         return "never" if value == math.inf else f"{value:.15g}s"
     if isinstance(value, Resources | ShareOfCluster):
         return show_share(value)
+    if isinstance(value, AccessList):
+        return "*" if value.everybody else {"users": list(value.users), "groups": list(value.groups)}
     return value if isinstance(value, bool | int | float) else str(value)

@@ -11,7 +11,9 @@ from typing import Annotated
 from pydantic import Field
 
 from hrm.config.fields import (
+    Access,
     Age,
+    AmountsLimit,
     AmountsOf,
     AmShare,
     GpuDevice,
@@ -25,10 +27,13 @@ from hrm.config.fields import (
 )
 from hrm.config.values import MAX_VIRTUAL_GPUS
 from hrm.model.isolation import IsolationMode
-from hrm.model.queues import Order, Policy
+from hrm.model.placement import Rule
+from hrm.model.queues import Order, Policy, QueueType
 from hrm.model.scheduling import Victims
 
 PolicyField = Annotated[Policy, Field(strict=False)]
+TypeField = Annotated[QueueType, Field(strict=False)]
+RuleField = Annotated[Rule, Field(strict=False)]
 OrderField = Annotated[Order, Field(strict=False)]
 VictimsField = Annotated[Victims, Field(strict=False)]
 ModeField = Annotated[IsolationMode, Field(strict=False)]
@@ -47,6 +52,10 @@ class LimitsShape(Strict):
     max_running_apps_of_users: dict[str, Annotated[int, Field(ge=0)]] | None = Field(
         default=None, description="The same for single users, by name."
     )
+    max_child_share: Share | None = Field(default=None, description="Of queues below that nobody declared.")
+    max_container: AmountsLimit | None = Field(default=None, description="No request may be larger than this.")
+    submit_acl: Access | None = Field(default=None, description="Who may submit, besides whom queues above name.")
+    admin_acl: Access | None = Field(default=None, description="Who may also end, move and change what is there.")
     preemptable: bool | None = Field(default=None, description="False: nothing here and below ends for others.")
     fair_share_preemption_timeout: Waiting | None = Field(
         default=None, description="How long it bears less than its part of its fair share."
@@ -62,6 +71,24 @@ class LimitsShape(Strict):
     )
 
 
+class PlacementShape(Strict):
+    """One rule of `scheduler.placement`."""
+
+    rule: RuleField = Field(description="What it goes by.")
+    create: bool | None = Field(default=None, description="False: only a declared queue will do.")
+    queue: str | None = Field(default=None, description="Of `default`: the queue.")
+    parent: PlacementShape | None = Field(default=None, description="The rule that gives the queue above.")
+
+
+class DefaultsShape(Strict):
+    """`scheduler.queue_defaults`."""
+
+    max_running_apps: int | None = Field(default=None, ge=0, description="Applications that run at once.")
+    max_share: Share | None = Field(default=None, description="Never more than this.")
+    max_am_share: AmShare | None = Field(default=None, description="Part of the fair share that masters may use.")
+    policy: PolicyField | None = Field(default=None, description="How a queue orders what is below it: fair or drf.")
+
+
 class SchedulerShape(Strict):
     """The section `scheduler` of ``hrm.yaml``."""
 
@@ -71,6 +98,9 @@ class SchedulerShape(Strict):
     master_timeout: Seconds | None = Field(
         default=None, description="A master of its own that is silent for so long is ended."
     )
+    undeclared_queues: bool | None = Field(default=None, description="Rules may make queues that nobody declared.")
+    placement: list[PlacementShape] | None = Field(default=None, description="Which queue a job goes into: rules.")
+    queue_defaults: DefaultsShape | None = Field(default=None, description="What holds for queues that do not say it.")
     root: LimitsShape | None = Field(default=None, description="Limits of all queues together.")
     assign_multiple: bool | None = Field(default=None, description="One visit of a node may place several containers.")
     dynamic_max_assign: bool | None = Field(
@@ -110,6 +140,7 @@ class QueueShape(LimitsShape):
     )
     policy: PolicyField | None = Field(default=None, description="How it orders what is below it: fair, fifo or drf.")
     order: OrderField | None = Field(default=None, description="What it compares: ratio or deficit.")
+    type: TypeField | None = Field(default=None, description="leaf or parent, where that is not plain.")
     queues: dict[str, QueueShape | None] | None = Field(default=None, description="Queues below this one, by name.")
 
 

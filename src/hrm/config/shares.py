@@ -78,10 +78,21 @@ def parse_share(value: Any) -> GivenShare:
 
 def parse_amounts(value: Any) -> Resources:
     """A share that cannot be a part of the cluster: what was not named is 0. Raises InvalidInput."""
+    return Resources.of(_no_part(value).amounts)
+
+
+def parse_limit(value: Any) -> Resources:
+    """A maximum that cannot be a part of the cluster: what was not named is not limited. Raises InvalidInput."""
+    most = _no_part(value).most()
+    assert isinstance(most, Resources), "it is no part"
+    return most
+
+
+def _no_part(value: Any) -> GivenShare:
     share = parse_share(value)
     if share.is_part:
         raise InvalidInput("cannot be a percentage", next_step="write for example '4 vcores, 8G'")
-    return Resources.of(share.amounts)
+    return share
 
 
 def show_share(share: Resources | ShareOfCluster) -> dict[str, str] | str:

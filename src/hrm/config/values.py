@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.isolation import IsolationSettings
-from hrm.model.queues import DEFAULT_QUEUE, QueueSpec
+from hrm.model.placement import PlacementPolicy
+from hrm.model.queues import QueueSpec
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 
@@ -20,8 +21,8 @@ class SchedulerConfig:
     """How the cluster as a whole is shared; what concerns the root queue is in `HrmConfig.queues`."""
 
     options: SchedulerOptions = field(default_factory=SchedulerOptions)
-    #: Path of the queue that takes a job that names none; a leaf.
-    default_queue: str = DEFAULT_QUEUE
+    #: Which queue a job goes into; its default queue is a leaf.
+    placement: PlacementPolicy = field(default_factory=PlacementPolicy)
     #: After how many silent seconds a master in a container of its own is ended.
     master_timeout_s: float = 60.0
 

@@ -69,6 +69,8 @@ class AppAdded:
     submitted_at: float
     #: Higher runs first within a fifo queue.
     priority: int = 0
+    #: True iff it was there before a restart: a queue that is being removed takes it back.
+    recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,18 @@ class QueuesChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueAdded:
+    """A queue that is in no file, directly below ``parent``, with all below it; it goes with its last application.
+
+    With ``draining`` nothing new enters: it left the file while in use, and the server began anew meanwhile.
+    """
+
+    parent: str
+    queue: QueueSpec
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OptionsChanged:
     """Visits and preemption go by these from now on. What is reserved or promised already stays."""
 
@@ -213,6 +227,7 @@ Event = (
     | PriorityChanged
     | BlacklistChanged
     | QueuesChanged
+    | QueueAdded
     | OptionsChanged
     | UpdateShares
     | Preempt

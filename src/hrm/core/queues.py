@@ -163,7 +163,12 @@ class Queue:
 
     @property
     def is_leaf(self) -> bool:
-        return not self.children
+        return not self.children and not self.spec.is_parent
+
+    @property
+    def goes_when_empty(self) -> bool:
+        """True iff it is in no file, or not any more."""
+        return self.draining or self.spec.undeclared
 
     def inherited(self, field: str, default: float) -> float:
         """What the queue nearest from here up declares for ``field`` of QueueSpec."""

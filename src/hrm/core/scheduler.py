@@ -25,6 +25,7 @@ from hrm.core.explain.kept import kept_reason
 from hrm.core.nodes import Node, size
 from hrm.core.options import Visit
 from hrm.core.preemption import preempt
+from hrm.core.tree import check_move
 from hrm.core.views import AppView, ContainerView, NodeView, QueueView, view_app, view_container, view_node, view_queues
 from hrm.core.visit import Assignment, find_ask, still_wants
 from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
@@ -62,6 +63,7 @@ class Scheduler:
             ev.PriorityChanged: self._on_priority_changed,
             ev.BlacklistChanged: self._on_blacklist_changed,
             ev.QueuesChanged: self._on_queues_changed,
+            ev.QueueAdded: self._on_queue_added,
             ev.OptionsChanged: self._on_options_changed,
             ev.UpdateShares: self._on_update_shares,
             ev.Preempt: self._on_preempt,
@@ -176,7 +178,7 @@ class Scheduler:
     def _on_app_added(self, event: ev.AppAdded, now: float) -> list[Command]:
         if event.application_id in self._books.apps:
             raise InvariantBroken(f"{event.application_id} was added already")
-        queue = self._books.tree.open_leaf(event.queue)
+        queue = self._books.tree.open_leaf(event.queue, recovered=event.recovered)
         app = App(event.application_id, event.user, event.submitted_at, event.priority)
         self._books.apps[event.application_id] = app
         queue.admit(app)
@@ -230,20 +232,12 @@ class Scheduler:
         source = app.queue
         if target is source:
             return []
-        entered = [queue for queue in target.lineage if queue not in source.lineage]
-        for queue in entered:
-            limit, max_share = queue.spec.max_running_apps, queue.max_share
-            if app.runnable and limit is not None and queue.running_apps >= limit:
-                raise InvalidInput(f"{queue.path} runs as many applications as it may ({limit})", field="queue")
-            of_user = queue.max_running_apps_of(app.user)
-            if app.runnable and of_user is not None and queue.running_of_user.get(app.user, 0) >= of_user:
-                raise InvalidInput(
-                    f"{queue.path} runs as many applications of {app.user} as it may ({of_user})", field="queue"
-                )
-            if max_share is not None and not queue.usage.stays_within(app.usage, max_share):
-                raise InvalidInput(
-                    f"{queue.path} would pass its max share ({max_share.frozen()}) with what it holds", field="queue"
-                )
+        try:
+            check_move(app, target)
+        except InvalidInput:
+            # It may have been made for this application.
+            self._books.tree.drop_if_drained(target)
+            raise
         running = app.runnable
         source.dismiss(app)
         target.admit(app)
@@ -334,6 +328,10 @@ class Scheduler:
         self._books.tree.update_shares()
         return self._activate_waiting()
 
+    def _on_queue_added(self, event: ev.QueueAdded, now: float) -> list[Command]:
+        self._books.tree.add(event.parent, event.queue, draining=event.draining)
+        return []
+
     def _on_options_changed(self, event: ev.OptionsChanged, now: float) -> list[Command]:
         self._visit.go_by(event.options)
         return []
@@ -385,6 +383,11 @@ class Scheduler:
     def accepts(self, queue: str) -> bool:
         """True iff applications may enter the queue: it is a leaf, and not being removed."""
         return any(leaf.path == canonical_path(queue) for leaf in self._books.tree.open_leaves())
+
+    def queue_spec(self, path: str, *, draining: bool = False) -> QueueSpec | None:
+        """As declared or made; None iff it is not there, or drains and such do not count."""
+        queue = self._books.tree.by_path.get(path)
+        return None if queue is None or (queue.draining and not draining) else queue.spec
 
     def leaf_paths(self) -> list[str]:
         """Queues that applications may enter."""

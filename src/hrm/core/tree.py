@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hrm.core.applications import App
 from hrm.core.queues import Cluster, Queue
 from hrm.core.shares import Claim, compute_shares
 from hrm.model.errors import InvalidInput
 from hrm.model.queues import ROOT, Order, QueueSpec, canonical_path
 from hrm.model.resources import Resources
+
+
+class QueuesInUse(InvalidInput):
+    """A new tree has no place for what runs. ``problems`` has the path of each queue, and what is wrong with it."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__(
+            "; ".join(f"{path} {problem}" for path, problem in problems),
+            field="queues",
+            next_step="let them end first, or move them (`hrm move`)",
+        )
+        self.problems = tuple(problems)
 
 
 class QueueTree:
@@ -20,15 +34,15 @@ class QueueTree:
         self.by_path: dict[str, Queue] = {}
         self._take(spec)
 
-    def open_leaf(self, path: str) -> Queue:
-        """The leaf queue that an application may enter. Raises InvalidInput."""
+    def open_leaf(self, path: str, *, recovered: bool = False) -> Queue:
+        """The leaf queue that an application may enter, or one ``recovered`` may. Raises InvalidInput."""
         queue = self.by_path.get(canonical_path(path))
-        if queue is None or queue.draining:
+        if queue is None or (queue.draining and not recovered):
             what = "no such queue" if queue is None else "being removed, it takes nothing new"
             leaves = ", ".join(leaf.path for leaf in self.open_leaves())
             raise InvalidInput(f"{what}: {path!r}", field="queue", next_step=f"use one of: {leaves}")
         if not queue.is_leaf:
-            below = ", ".join(sorted(child.path for child in queue.children.values()))
+            below = ", ".join(sorted(child.path for child in queue.children.values())) or "none yet"
             raise InvalidInput(
                 f"applications run in leaf queues, {path!r} has queues below it",
                 field="queue",
@@ -50,19 +64,23 @@ class QueueTree:
         its last one. A leaf in use cannot get queues below it, nor a parent in use become a leaf.
         """
         _check_root(spec)
+        problems = []
         for path, wanted in spec.walk():
             queue = self.by_path.get(path)
-            if queue is None or not _in_use(queue) or queue.is_leaf == (not wanted.children):
-                continue
-            change = "get queues below it" if queue.is_leaf else "lose the queues below it"
-            raise InvalidInput(
-                f"{path} cannot {change} while applications are in it", field="queues", next_step="let them end first"
-            )
+            if queue is not None and _in_use(queue) and queue.is_leaf is wanted.is_parent:
+                change = "become a parent of queues" if queue.is_leaf else "lose the queues below it"
+                problems.append((path, f"cannot {change} while applications are in it"))
+        if problems:
+            raise QueuesInUse(problems)
         self._take(spec)
 
     def _take(self, spec: QueueSpec) -> None:
         self._match(self.root, spec)
         self.by_path = {queue.path: queue for queue in self.root.walk()}
+        self._settle()
+
+    def _settle(self) -> None:
+        """After specs of queues in use changed: work out anew what depends on them."""
         self.cluster.epoch += 1
         for queue in self.by_path.values():
             queue.set_limited()
@@ -86,9 +104,31 @@ class QueueTree:
                 queue.children[name] = child
                 _drain(child)
 
+    def add(self, parent: str, spec: QueueSpec, *, draining: bool) -> None:
+        """Take a queue that is in no file, and those below it. One that drains is opened unless it is to go on so.
+
+        Raises InvalidInput, with nothing changed, where the parent is none.
+        """
+        above = self.by_path.get(canonical_path(parent))
+        if above is None or above.is_leaf:
+            what = "no such queue" if above is None else "applications run there, no queue can lie below it"
+            raise InvalidInput(f"{what}: {parent!r}", field="queue")
+        queue = above.children.get(spec.name)
+        if queue is None:
+            queue = above.children[spec.name] = Queue(spec, above.child_path(spec.name), above, self.cluster)
+            self.by_path[queue.path] = queue
+            queue.draining = draining
+            queue.set_limited()
+        elif queue.draining and not draining:
+            queue.draining = False
+            queue.set_spec(spec)
+            self._settle()
+        for child in spec.children:
+            self.add(queue.path, child, draining=draining)
+
     def drop_if_drained(self, queue: Queue) -> None:
-        """After the last application left: forget a queue that only waited for that, and parents alike."""
-        while queue.draining and queue.parent is not None and not queue.apps and not queue.children:
+        """After the last application left: forget a queue that is in no file (any more), and parents alike."""
+        while queue.goes_when_empty and queue.parent is not None and not queue.apps and not queue.children:
             del queue.parent.children[queue.spec.name]
             del self.by_path[queue.path]
             queue = queue.parent
@@ -127,6 +167,24 @@ class QueueTree:
             if parent.spec.order is Order.DEFICIT:
                 # Its keys are made from shares.
                 parent.order_epoch = 0
+
+
+def check_move(app: App, target: Queue) -> None:
+    """Raises InvalidInput where a queue that the application would enter has no room for what it runs and holds."""
+    entered = [queue for queue in target.lineage if queue not in app.queue.lineage]
+    for queue in entered:
+        limit, max_share = queue.spec.max_running_apps, queue.max_share
+        if app.runnable and limit is not None and queue.running_apps >= limit:
+            raise InvalidInput(f"{queue.path} runs as many applications as it may ({limit})", field="queue")
+        of_user = queue.max_running_apps_of(app.user)
+        if app.runnable and of_user is not None and queue.running_of_user.get(app.user, 0) >= of_user:
+            raise InvalidInput(
+                f"{queue.path} runs as many applications of {app.user} as it may ({of_user})", field="queue"
+            )
+        if max_share is not None and not queue.usage.stays_within(app.usage, max_share):
+            raise InvalidInput(
+                f"{queue.path} would pass its max share ({max_share.frozen()}) with what it holds", field="queue"
+            )
 
 
 def _check_root(spec: QueueSpec) -> None:

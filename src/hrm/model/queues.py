@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+from hrm.model.access import EVERYBODY, NOBODY, AccessList
 from hrm.model.errors import InvalidInput
 from hrm.model.resources import BUILT_IN, ZERO, Resources
 
@@ -23,6 +25,13 @@ class Policy(StrEnum):
     FIFO = "fifo"  #: by priority, then submission time
     FAIR = "fair"  #: max-min fair in memory
     DRF = "drf"  #: dominant resource fairness
+
+
+class QueueType(StrEnum):
+    """What a queue is for, where that is not plain from its children."""
+
+    LEAF = "leaf"  #: applications
+    PARENT = "parent"  #: queues, though it may have none yet
 
 
 class Order(StrEnum):
@@ -82,8 +91,21 @@ class QueueSpec:
     min_run_before_preemption_s: float | None = None
     #: False iff nothing here and below ends for others.
     preemptable: bool = True
+    #: Of queues below that nobody declared (YARN's maxChildResources); None of both: as QueueDefaults says.
+    max_child_share: Resources | None = None
+    max_child_share_of_cluster: ShareOfCluster | None = None
+    #: No request may be larger than this; None iff as the queue above, at the top not limited.
+    max_container: Resources | None = None
+    #: Who may submit here and below, and who may also end, move and change what is here and below. None: nobody besides
+    #: those that a queue above names; see `access_to`.
+    submit_acl: AccessList | None = None
+    admin_acl: AccessList | None = None
     policy: Policy = Policy.FAIR
     order: Order = Order.RATIO
+    #: None iff plain from the children.
+    type: QueueType | None = None
+    #: True iff it is in no file: a rule made it for an application, and it goes with the last one.
+    undeclared: bool = False
     children: tuple[QueueSpec, ...] = ()
 
     def __post_init__(self) -> None:
@@ -95,7 +117,12 @@ class QueueSpec:
             raise InvalidInput(f"must be zero or more: {self.weight}", field="weight")
         if self.max_running_apps is not None and self.max_running_apps < 0:
             raise InvalidInput(f"must be zero or more: {self.max_running_apps}", field="max_running_apps")
-        for field, share in (("min_share", self.min_share), ("max_share", self.max_share)):
+        for field, share in (
+            ("min_share", self.min_share),
+            ("max_share", self.max_share),
+            ("max_child_share", self.max_child_share),
+            ("max_container", self.max_container),
+        ):
             if share is not None and (below := ZERO.exceeding(share)):
                 raise InvalidInput(f"cannot be negative: {', '.join(below)}", field=field)
         for user, most in (("", self.max_running_apps_per_user), *self.max_running_apps_of_users):
@@ -118,10 +145,14 @@ class QueueSpec:
             raise InvalidInput("given as amounts and as a part of the cluster", field="min_share")
         if self.max_share is not None and self.max_share_of_cluster:
             raise InvalidInput("given as amounts and as a part of the cluster", field="max_share")
+        if self.max_child_share is not None and self.max_child_share_of_cluster:
+            raise InvalidInput("given as amounts and as a part of the cluster", field="max_child_share")
         maximum = self.max_share_of_cluster or self.max_share
         if maximum is not None and (over := above(self.min_share_of_cluster or self.min_share, maximum)):
             raise InvalidInput(f"above max_share in {', '.join(over)}", field="min_share")
-        if self.children and self.policy is Policy.FIFO:
+        if self.children and self.type is QueueType.LEAF:
+            raise InvalidInput("a leaf has no queues below it", field="type", next_step="leave `type` out")
+        if self.is_parent and self.policy is Policy.FIFO:
             # As YARN: FIFO orders applications, it says nothing about queues (SchedulingPolicy.isChildPolicyAllowed).
             raise InvalidInput("fifo orders applications; a queue with children is fair or drf", field="policy")
         if self.policy is Policy.FIFO and self.order is not Order.RATIO:
@@ -143,6 +174,11 @@ class QueueSpec:
             seen.add(child.name)
 
     @property
+    def is_parent(self) -> bool:
+        """True iff it is for queues, not for applications."""
+        return bool(self.children) or self.type is QueueType.PARENT
+
+    @property
     def depth(self) -> int:
         """Levels of queues from this one down, itself included."""
         return 1 + max((child.depth for child in self.children), default=0)
@@ -153,6 +189,58 @@ class QueueSpec:
         yield here, self
         for child in self.children:
             yield from child.walk(child.name if here == ROOT else f"{here}.{child.name}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDefaults:
+    """What holds for queues that do not say it themselves, undeclared ones too; not for the root."""
+
+    max_running_apps: int | None = None
+    max_share: Resources | None = None
+    max_share_of_cluster: ShareOfCluster | None = None
+    max_am_share: float | None = 0.5
+    #: Not fifo: it is no policy for queues that have queues below (YARN's defaultQueueSchedulingPolicy).
+    policy: Policy = Policy.FAIR
+
+    def undeclared(self, name: str, above: QueueSpec, *, children: tuple[QueueSpec, ...] = ()) -> QueueSpec:
+        """A queue that nobody declared, directly below ``above``.
+
+        Its maximum is ``above``'s for children, else the default; the policy gives way where it is not allowed there.
+        """
+        maximum: dict[str, Any] = {
+            "max_share": self.max_share,
+            "max_share_of_cluster": self.max_share_of_cluster,
+        }
+        if above.max_child_share is not None or above.max_child_share_of_cluster is not None:
+            maximum = {
+                "max_share": above.max_child_share,
+                "max_share_of_cluster": above.max_child_share_of_cluster,
+            }
+        return QueueSpec(
+            name=name,
+            max_running_apps=self.max_running_apps,
+            max_am_share=self.max_am_share,
+            policy=Policy.FAIR if above.policy is Policy.FAIR else self.policy,
+            undeclared=True,
+            children=children,
+            **maximum,
+        )
+
+
+def access_to(lineage: Iterable[QueueSpec], *, admin: bool) -> AccessList:
+    """Who may submit to a queue, or administer it: whom it or a queue above names (YARN's AllocationConfiguration).
+
+    Without a word everybody may submit, and nobody administers: YARN lets everybody do both, but only where its ACLs
+    are switched on, which here they always are.
+    """
+    lists = [spec.admin_acl if admin else spec.submit_acl for spec in lineage]
+    root = NOBODY if admin else EVERYBODY
+    named = [found for found in (*lists[:-1], lists[-1] if lists[-1] is not None else root) if found is not None]
+    return AccessList(
+        users=tuple(dict.fromkeys(user for found in named for user in found.users)),
+        groups=tuple(dict.fromkeys(group for found in named for group in found.groups)),
+        everybody=any(found.everybody for found in named),
+    )
 
 
 def above(minimum: Resources | ShareOfCluster, maximum: Resources | ShareOfCluster) -> tuple[str, ...]:

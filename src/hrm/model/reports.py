@@ -132,6 +132,20 @@ class QueueReport:
     applications_pending: int
     containers_running: int
     containers_pending: int
+    #: leaf or parent.
+    type: str = "leaf"
+    #: What it compares of those that have their minimum: ratio or deficit.
+    order: str = "ratio"
+    #: True iff it is in the configuration no more: what is in it goes on, nothing new enters.
+    draining: bool = False
+    #: True iff it never was: a placement rule made it, and it goes with its last application.
+    undeclared: bool = False
+    preemptable: bool = True
+    max_running_apps_per_user: int | None = None
+    #: Of a leaf's fair share, for masters in containers; None where unlimited.
+    max_am_share: float | None = None
+    #: No request may be larger; None where unlimited.
+    max_container: Amounts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +244,33 @@ class SubmitReport:
     application_id: str
     #: False iff this submit id had been seen before and nothing new was made.
     created: bool
+    #: Where it went, and by which rule of `scheduler.placement`; "" iff that is not known any more.
+    queue: str = ""
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementReport:
+    """Where a job would go (`hrm submit --test-only`)."""
+
+    queue: str
+    #: Of `scheduler.placement`.
+    rule: str
+    #: Queues that would be made for it, from above.
+    makes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueAccessReport:
+    """Who may use one queue: by its own ACLs and those of the queues above it (`hrm queues access`)."""
+
+    name: str
+    #: Of whoever asks.
+    may_submit: bool
+    administers: bool
+    #: In words: names, ``group …``, ``everybody``, ``nobody``. Who administers it may submit, too.
+    submitters: str
+    administrators: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from hrm.model.containers import LogChunk, LogStream
 from hrm.model.explanations import Explanation
 from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
+from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
     ApplicationReport,
@@ -21,6 +22,8 @@ from hrm.model.reports import (
     ContainerReport,
     EventReport,
     NodeReport,
+    PlacementReport,
+    QueueAccessReport,
     QueueReport,
     ReloadReport,
     ServerReport,
@@ -67,12 +70,34 @@ class Facade(Protocol):
 
     def server(self) -> ServerReport: ...
 
-    async def submit(self, job: JobSpec, *, user: str, submit_id: str | None = None) -> SubmitReport:
-        """Take a job. Returns after it is committed to the store.
+    async def submit(
+        self, job: JobSpec, *, user: str, submit_id: str | None = None, admin: bool = False
+    ) -> SubmitReport:
+        """Take a job into the queue that the placement rules give. Returns after it is committed to the store.
 
-        The same ``submit_id`` by the same user again returns the application made the first time.
-        Raises InvalidInput (unknown queue; a request larger than any node, naming the largest) and StoreError.
+        The same ``submit_id`` by the same user again returns the application made the first time. For an ``admin`` of
+        the server ACLs do not count. Raises InvalidInput (unknown queue; a request larger than any node, naming the
+        largest), Forbidden (the user may not submit there) and StoreError.
         """
+
+    async def place(self, job: JobSpec, *, user: str, admin: bool = False) -> PlacementReport:
+        """Where `submit` would have it go; raises what that would."""
+
+    async def move(self, application_id: str, queue: str, *, by: str, admin: bool = False) -> ApplicationReport:
+        """To another leaf queue, with all that it runs and asks for; returns when that is committed.
+
+        Raises Conflict (it is over), Forbidden (``by`` may not submit there) and InvalidInput (no such queue; it would
+        pass a limit there): nothing has changed then. Whether ``by`` may change the application the door knows.
+        """
+
+    async def set_priority(self, application_id: str, priority: int, *, by: str) -> ApplicationReport:
+        """Its place among its like in a fifo queue; returns when that is committed. Raises Conflict (it is over)."""
+
+    async def administers(self, queue: str, *, user: str) -> bool:
+        """True iff the queue's admin ACL, or one above it, names the user."""
+
+    async def queue_access(self, *, user: str, admin: bool = False) -> list[QueueAccessReport]:
+        """Who may use which queue; parents before children."""
 
     async def kill(self, application_id: str, *, by: str, message: str = "") -> None:
         """End it; returns when that is committed. No error if it has ended."""
@@ -155,7 +180,7 @@ class Facade(Protocol):
     def detach(self, application_id: str) -> None: ...
 
     async def reload_queues(
-        self, root: QueueSpec, *, options: SchedulerOptions | None = None, default_queue: str | None = None
+        self, root: QueueSpec, *, options: SchedulerOptions | None = None, placement: PlacementPolicy | None = None
     ) -> ReloadReport:
         """Take a new, validated tree, and what else is named. Raises InvalidInput, with nothing changed, if what runs
         cannot live in it."""

@@ -37,12 +37,14 @@ from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus
+from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, TaskState
 from hrm.rm.applications import LiveApplication, LiveAttempt, LiveContainer
 from hrm.rm.event_log import EventLog
 from hrm.rm.loop import TurnLoop
 from hrm.rm.nodes import Nodes
 from hrm.rm.pacer import TICK_S, Pacer
+from hrm.rm.queues import Queues
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow
 from hrm.rm.store import Store
 from hrm.rm.turn import Turn
@@ -78,6 +80,7 @@ class ResourceManager:
         log_limit_bytes: int = 64 << 20,
         master_expiry_s: float = EXPIRY_S,
         tick_s: float = TICK_S,
+        queues: Queues | None = None,
     ) -> None:
         """``on_broken`` is called when no further turn can be taken: see `hrm.rm.loop`.
 
@@ -89,6 +92,7 @@ class ResourceManager:
         self.engine = engine
         self.events = events
         self.clock = clock
+        self.queues = queues or Queues(scheduler)
         self.nodes = Nodes()
         self.pacer = Pacer(scheduler.nodes_with_room)
         self.applications: dict[ApplicationId, LiveApplication] = {}
@@ -357,11 +361,13 @@ class ResourceManager:
             expiry_s=self._master_expiry_s,
         )
 
-    def accept(self, turn: Turn, app: LiveApplication) -> None:
-        """Put it into its queue and start its master."""
+    def accept(self, turn: Turn, app: LiveApplication, recovered: bool = False) -> None:
+        """Put it into its queue, which may have to be made, and start its master."""
         row = app.row
         try:
-            self.tell(turn, AppAdded(app.id, row.queue, row.user, row.submitted_at, row.priority))
+            for event in self.queues.opened(row.queue, recovered=recovered):
+                self.tell(turn, event)
+            self.tell(turn, AppAdded(app.id, row.queue, row.user, row.submitted_at, row.priority, recovered))
         except InvalidInput as gone:
             # The queue was there when the submission was checked.
             self._refuse(turn, app, gone.message)
@@ -405,9 +411,14 @@ class ResourceManager:
             app.attempt.move(AttemptState.RUNNING)
         return RegisterResponse(
             queue=app.row.queue,
-            maximum_resources=self.scheduler.maximum_allocation(),
+            maximum_resources=self._maximum_resources(app.row.queue),
             running=tuple(_as_granted(app.containers[name].row) for name in app.master.running),
         )
+
+    def _maximum_resources(self, queue: str) -> Resources:
+        """The largest container that an application there can get, as far as one node and the queue are concerned."""
+        largest, limit = self.scheduler.maximum_allocation(), self.queues.max_container(queue)
+        return largest if limit is None else largest.smallest(limit)
 
     def allocate(self, attempt_id: AttemptId, request: AllocateRequest) -> AllocateResponse:
         app, turn = self._attempt(attempt_id), self._present

@@ -19,6 +19,7 @@ from hrm.model.requests import ResourceRequest
 from hrm.model.states import AttemptState
 from hrm.rm.applications import LiveApplication
 from hrm.rm.manager import ResourceManager
+from hrm.rm.reporting import limit as words
 from hrm.rm.turn import Turn
 
 #: Different asks of one master in one heartbeat.
@@ -64,9 +65,16 @@ class MasterCalls:
         """A heartbeat: asks with absolute counts, containers to give back. Raises InvalidInput for what never fits."""
         if len(asks) > MAX_ASKS:
             raise InvalidInput(f"more than {MAX_ASKS} at once: {len(asks)}", field="asks")
+        limit = self._manager.queues.max_container(self._live(AttemptId.parse(attempt_id))[0].row.queue)
         for number, ask in enumerate(asks):
             if not 0 <= ask.count <= MAX_TASKS or ask.allocation_request_id < 0:
                 raise InvalidInput("count or allocation_request_id is out of range", field=f"asks[{number}]")
+            if ask.count and limit is not None and not ask.resources.fits_in(limit):
+                raise InvalidInput(
+                    f"{ask.resources} is larger than any container in its queue may be ({words(limit)})",
+                    field=f"asks[{number}].resources",
+                    next_step="ask for less",
+                )
             if ask.count and len(self._manager.nodes) and not self._manager.scheduler.fits_some_node(ask):
                 raise InvalidInput(
                     f"{ask.resources} fits on no node",

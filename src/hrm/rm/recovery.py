@@ -25,17 +25,18 @@ from hrm.rm.turn import Turn
 log = structlog.get_logger(__name__)
 
 
-def restore(manager: ResourceManager, listener: Listener, loaded: Loaded, *, default_queue: str) -> None:
+def restore(manager: ResourceManager, listener: Listener, loaded: Loaded) -> None:
     """Make what ``loaded`` holds live again. Called once, before the manager opens and the engine starts.
 
-    Applications whose queue is gone go to ``default_queue``.
+    Applications whose queue is gone from the configuration go on in it, while it drains; where the new tree has no
+    place for it, in the queue that stands there.
     """
     manager.nodes.restore(loaded.nodes)
     for saved in loaded.applications:
         row = saved.row
-        if moved := not manager.scheduler.accepts(row.queue):
-            log.warning("queue is gone, application moves", application=row.seq, queue=row.queue, to=default_queue)
-            row = replace(row, queue=default_queue)
+        if moved := (home := manager.queues.home_after_restart(row.queue)) != row.queue:
+            log.warning("queue has no place, application moves", application=row.seq, queue=row.queue, to=home)
+            row = replace(row, queue=home)
         app = manager.admit(
             row,
             job_from_dict(saved.job.spec),
@@ -49,7 +50,7 @@ def restore(manager: ResourceManager, listener: Listener, loaded: Loaded, *, def
             app.master.recovered(known.container_id, started_at=known.started_at, stopping=stopping)
         if moved:
             manager.post(_moved, manager, app, saved.row.queue)
-        manager.post(manager.accept, app)
+        manager.post(manager.accept, app, True)
     # Those without an owner are on nobody's books, but their end must still be heard.
     for _ in _expect(manager, listener, loaded.orphans):
         pass

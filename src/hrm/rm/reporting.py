@@ -22,8 +22,9 @@ from hrm.model.reports import (
     TaskAttemptReport,
     TaskReport,
 )
-from hrm.model.resources import ZERO
+from hrm.model.resources import ZERO, Resources
 from hrm.model.states import ApplicationState, ContainerState, TaskState
+from hrm.model.units import LARGEST
 from hrm.rm.applications import LiveApplication, LiveContainer
 from hrm.rm.nodes import LiveNode
 from hrm.rm.records import ApplicationRow, ContainerRow, TaskRow
@@ -222,16 +223,29 @@ def queues(scheduler: Scheduler) -> list[QueueReport]:
             demand=view.demand.as_dict(),
             fair_share=view.fair_share.as_dict(),
             steady_fair_share=view.steady_fair_share.as_dict(),
-            min_share=view.spec.min_share.as_dict(),
-            max_share=view.spec.max_share.as_dict() if view.spec.max_share is not None else None,
+            min_share=view.min_share.as_dict(),
+            max_share=None if view.max_share is None else view.max_share.as_dict(),
             max_running_apps=view.spec.max_running_apps,
             applications_running=view.applications_running,
             applications_pending=view.applications_pending,
             containers_running=view.containers_running,
             containers_pending=view.containers_pending,
+            type="parent" if view.spec.is_parent else "leaf",
+            order=view.spec.order,
+            draining=view.draining,
+            undeclared=view.spec.undeclared,
+            preemptable=view.spec.preemptable,
+            max_running_apps_per_user=view.spec.max_running_apps_per_user,
+            max_am_share=view.spec.max_am_share,
+            max_container=None if view.spec.max_container is None else view.spec.max_container.as_dict(),
         )
         for view in scheduler.queue_views()
     ]
+
+
+def limit(most: Resources) -> str:
+    """A maximum in words: ``4 vcores, 8G``; what is not limited is left out."""
+    return str(Resources.of({name: amount for name, amount in most.items() if amount < LARGEST}))
 
 
 def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:

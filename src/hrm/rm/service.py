@@ -11,7 +11,6 @@ from functools import partial
 from typing import TypeVar
 
 import hrm
-from hrm.core.events import OptionsChanged, QueuesChanged, UpdateShares
 from hrm.model.cleaning import Cleanable, RetentionPolicy
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import InvalidInput, NotFound
@@ -19,13 +18,16 @@ from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId
 from hrm.model.job_codec import job_from_dict, job_to_dict
 from hrm.model.jobs import JobSpec
-from hrm.model.queues import DEFAULT_QUEUE, ROOT, QueueSpec, canonical_path
+from hrm.model.placement import PlacementPolicy
+from hrm.model.queues import QueueSpec, canonical_path
 from hrm.model.reports import (
     ApplicationReport,
     CleanReport,
     ContainerReport,
     EventReport,
     NodeReport,
+    PlacementReport,
+    QueueAccessReport,
     QueueReport,
     ReloadReport,
     ServerReport,
@@ -33,7 +35,6 @@ from hrm.model.reports import (
     TaskAttemptReport,
     TaskReport,
 )
-from hrm.model.requests import ResourceRequest
 from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState
 from hrm.rm import reporting
@@ -42,10 +43,10 @@ from hrm.rm.draining import Drains
 from hrm.rm.interaction import Interaction
 from hrm.rm.manager import ResourceManager
 from hrm.rm.masters import MasterCalls
+from hrm.rm.queue_calls import QueueCalls
 from hrm.rm.records import ApplicationRow, JobRow
 from hrm.rm.retention import Retention
 from hrm.rm.store import HistoryRow
-from hrm.rm.turn import Turn
 
 #: What ends a program by default; sent to a job that has not begun, it ends the job.
 _ENDING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
@@ -70,12 +71,12 @@ class Service:
         next_application_seq: int,
         ephemeral: bool,
         on_shutdown: Callable[[], None],
-        default_queue: str = DEFAULT_QUEUE,
         retention: Retention | None = None,
     ) -> None:
         self._manager = manager
         self.masters = MasterCalls(manager)
         self._interaction = Interaction(manager)
+        self._queues = QueueCalls(manager)
         self._drains = Drains(manager, on_empty=on_shutdown)
         self._retention = retention or Retention(manager, RetentionPolicy())
         self._home = home
@@ -83,7 +84,6 @@ class Service:
         self._next_application_seq = next_application_seq
         self._ephemeral = ephemeral
         self._on_shutdown = on_shutdown
-        self._default_queue = default_queue
         self._started_at = manager.clock()
         #: Submissions with an id on their way to the store: a repeat waits for the first.
         self._submitting: dict[tuple[str, str], asyncio.Future[SubmitReport]] = {}
@@ -131,34 +131,37 @@ class Service:
 
     # --- submit and kill
 
-    async def submit(self, job: JobSpec, *, user: str, submit_id: str | None = None) -> SubmitReport:
+    async def submit(
+        self, job: JobSpec, *, user: str, submit_id: str | None = None, admin: bool = False
+    ) -> SubmitReport:
         self.last_used_at = self._manager.clock()
         # A task of its own: a caller who goes away must not leave a job on disk that nobody here knows of.
         if submit_id is None:
-            return await asyncio.shield(asyncio.ensure_future(self._submit(job, user, None)))
+            return await asyncio.shield(asyncio.ensure_future(self._submit(job, user, None, admin)))
         key = (user, submit_id)
         if (first := self._submitting.get(key)) is None:
-            first = self._submitting[key] = asyncio.ensure_future(self._submit_once(job, user, submit_id))
+            first = self._submitting[key] = asyncio.ensure_future(self._submit_once(job, user, submit_id, admin))
             first.add_done_callback(lambda _: self._submitting.pop(key, None))
             return await asyncio.shield(first)
-        return SubmitReport(application_id=(await asyncio.shield(first)).application_id, created=False)
+        return replace(await asyncio.shield(first), created=False)
 
-    async def _submit_once(self, job: JobSpec, user: str, submit_id: str) -> SubmitReport:
+    async def _submit_once(self, job: JobSpec, user: str, submit_id: str, admin: bool) -> SubmitReport:
         known = await self._manager.store.find_submit_id(user, submit_id)
         if known is not None:
-            return SubmitReport(application_id=str(self._id(known.seq)), created=False)
-        return await self._submit(job, user, submit_id)
+            return SubmitReport(application_id=str(self._id(known.seq)), created=False, queue=known.queue)
+        return await self._submit(job, user, submit_id, admin)
 
-    async def _submit(self, job: JobSpec, user: str, submit_id: str | None) -> SubmitReport:
+    async def _submit(self, job: JobSpec, user: str, submit_id: str | None, admin: bool) -> SubmitReport:
         manager = self._manager
-        job = self._checked(job)
+        placed = await self._queues.check(job, user=user, admin=admin)
+        job = job.in_queue(placed.queue)
         seq = self._next_application_seq
         self._next_application_seq += 1
         row = ApplicationRow(
             seq=seq,
             user=user,
             name=job.display_name,
-            queue=job.queue or self._default_queue,
+            queue=placed.queue,
             state=ApplicationState.SUBMITTED,
             priority=job.priority,
             submitted_at=manager.clock(),
@@ -168,37 +171,10 @@ class Service:
         await manager.store.commit([row, JobRow(application_seq=seq, spec=job_to_dict(job))], must=False)
         app = manager.admit(row, job)
         manager.post(manager.accept, app)
-        return SubmitReport(application_id=str(app.id), created=True)
+        return SubmitReport(application_id=str(app.id), created=True, queue=placed.queue, rule=placed.rule)
 
-    def _checked(self, job: JobSpec) -> JobSpec:
-        """The job with its queue resolved. Raises InvalidInput for what could never run."""
-        scheduler = self._manager.scheduler
-        queue = canonical_path(job.queue or self._default_queue)
-        if not scheduler.accepts(queue):
-            open_queues = [path for path in scheduler.leaf_paths() if scheduler.accepts(path)]
-            raise InvalidInput(
-                f"no queue {queue!r} takes applications",
-                field="queue",
-                next_step=f"choose one of: {', '.join(open_queues)}",
-            )
-        for group in job.groups:
-            request = ResourceRequest(resources=group.resources, count=1, gpu_model=group.gpu_model)
-            if (
-                len(self._manager.nodes)
-                and not scheduler.fits_some_node(request)
-                and not self._manager.nodes.may_fit_a_lost_one(group.resources)
-            ):
-                largest = max(
-                    (node.spec for node in self._manager.nodes),
-                    key=lambda spec: (spec.total.memory_mib, spec.total.vcores_milli, spec.total.gpus_milli),
-                )
-                wanted = f"{group.resources}" + (f" of GPU model {group.gpu_model}" if group.gpu_model else "")
-                raise InvalidInput(
-                    f"a task of {wanted} fits on no node; the largest is {largest.node_id} with {largest.size}",
-                    field="resources",
-                    next_step="ask for less per task (`hrm nodes` shows what there is)",
-                )
-        return job.in_queue(queue)
+    async def place(self, job: JobSpec, *, user: str, admin: bool = False) -> PlacementReport:
+        return await self._queues.place(job, user=user, admin=admin)
 
     async def kill(self, application_id: str, *, by: str, message: str = "") -> None:
         app_id = ApplicationId.parse(application_id)
@@ -206,6 +182,19 @@ class Service:
             await self._row(app_id)
             return
         await self._manager.turns.ask(self._manager.kill, app_id, message or f"killed by {by}")
+
+    async def move(self, application_id: str, queue: str, *, by: str, admin: bool = False) -> ApplicationReport:
+        await self._queues.move(await self._known(application_id), queue, by=by, admin=admin)
+        return await self.application(application_id)
+
+    async def set_priority(self, application_id: str, priority: int, *, by: str) -> ApplicationReport:
+        await self._queues.set_priority(await self._known(application_id), priority, by=by)
+        return await self.application(application_id)
+
+    async def _known(self, application_id: str) -> ApplicationId:
+        """Raises NotFound for one that never was."""
+        self._live(application_id)
+        return ApplicationId.parse(application_id)
 
     # --- applications
 
@@ -327,8 +316,13 @@ class Service:
     # --- queues and nodes
 
     def queues(self) -> list[QueueReport]:
-        self._manager.scheduler.handle(UpdateShares(), self._manager.clock())
-        return reporting.queues(self._manager.scheduler)
+        return self._queues.queues()
+
+    async def queue_access(self, *, user: str, admin: bool = False) -> list[QueueAccessReport]:
+        return await self._queues.access(user=user, admin=admin)
+
+    async def administers(self, queue: str, *, user: str) -> bool:
+        return await self._manager.queues.administers(queue, user)
 
     def nodes(self) -> list[NodeReport]:
         return [reporting.node(node, self._manager.scheduler) for node in self._manager.nodes]
@@ -352,24 +346,9 @@ class Service:
         return reporting.node(node, self._manager.scheduler)
 
     async def reload_queues(
-        self, root: QueueSpec, *, options: SchedulerOptions | None = None, default_queue: str | None = None
+        self, root: QueueSpec, *, options: SchedulerOptions | None = None, placement: PlacementPolicy | None = None
     ) -> ReloadReport:
-        before = {view.path: view.spec for view in self._manager.scheduler.queue_views() if not view.draining}
-        after = dict(root.walk())
-        await self._manager.turns.ask(self._reload, root, options, default_queue)
-        return ReloadReport(
-            added=sorted(after.keys() - before.keys()),
-            removed=sorted(before.keys() - after.keys() - {ROOT}),
-            changed=sorted(path for path in after.keys() & before.keys() if _own(after[path]) != _own(before[path])),
-        )
-
-    def _reload(self, turn: Turn, root: QueueSpec, options: SchedulerOptions | None, default_queue: str | None) -> None:
-        self._manager.tell(turn, QueuesChanged(root))
-        if options is not None:
-            self._manager.tell(turn, OptionsChanged(options))
-        self._default_queue = default_queue or self._default_queue
-        self._manager.record(turn, "queues_reloaded", queues=sum(1 for _ in root.walk()))
-        self._manager.pacer.demand()
+        return await self._queues.reload(root, options=options, placement=placement)
 
     def events(self, *, after_seq: int, application_id: str | None = None) -> AsyncIterator[EventReport]:
         seq = None
@@ -445,8 +424,3 @@ def _state(text: str) -> ApplicationState:
         raise InvalidInput(
             f"no such state: {text!r:.40}", field="states", next_step=f"choose from {', '.join(ApplicationState)}"
         ) from None
-
-
-def _own(spec: QueueSpec) -> QueueSpec:
-    """What is declared for the queue itself, its children left out."""
-    return replace(spec, children=())

@@ -33,6 +33,8 @@ from hrm.model.reports import (
     ContainerReport,
     EventReport,
     NodeReport,
+    PlacementReport,
+    QueueAccessReport,
     QueueReport,
     ReloadReport,
     ServerReport,
@@ -120,11 +122,32 @@ class Client:
         application. Raises InvalidInput (with the field that is wrong) and TooLarge.
 
         >>> client.submit(JobSpec(groups=(TaskGroupSpec(command=("sleep", "1"), tasks=10),), queue="batch"))
-        SubmitReport(application_id='application_1763900000000_0001', created=True)
+        SubmitReport(application_id='application_1763900000000_0001', created=True, queue='batch', rule='specified')
         """
         body = {"job": job_to_dict(job), "submit_id": submit_id or os.urandom(16).hex()}
         data = self._transport.call("POST", "/applications", body=body, repeatable=True)
         return decoded(data, SubmitReport)
+
+    def place(self, job: JobSpec) -> PlacementReport:
+        """Where `submit` would have it go, and by which rule. Submits nothing; raises what that would."""
+        data = self._transport.call("POST", "/applications/placement", body={"job": job_to_dict(job)}, repeatable=True)
+        return decoded(data, PlacementReport)
+
+    def move(self, application_id: str, queue: str) -> ApplicationReport:
+        """To another queue, with all that it runs; safe on disk when this returns.
+
+        Raises InvalidInput (no such queue, or a limit there forbids it), Forbidden, Conflict (it is over).
+        """
+        data = self._transport.call("POST", _path(application_id, "move"), body={"queue": queue}, repeatable=True)
+        return decoded(data, ApplicationReport)
+
+    def set_priority(self, application_id: str, priority: int) -> ApplicationReport:
+        """Its place among its like in a fifo queue: higher runs first. Raises Forbidden and Conflict (it is over)."""
+        body = {"priority": priority}
+        return decoded(
+            self._transport.call("POST", _path(application_id, "priority"), body=body, repeatable=True),
+            ApplicationReport,
+        )
 
     def kill(self, application_id: str, message: str = "") -> None:
         """End it. No error if it has ended. Raises NotFound and Forbidden (it is another user's)."""
@@ -236,6 +259,10 @@ class Client:
     def queues(self) -> list[QueueReport]:
         """Queues with their shares, parents before children."""
         return self._get("/queues", list[QueueReport])
+
+    def queue_access(self) -> list[QueueAccessReport]:
+        """Who may use which queue, the caller among them; parents before children."""
+        return self._get("/queues/access", list[QueueAccessReport])
 
     def nodes(self) -> list[NodeReport]:
         """Nodes, and what is taken of them."""

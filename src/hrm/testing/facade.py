@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hrm.model.cleaning import Cleanable
@@ -15,6 +15,7 @@ from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec
+from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
     ApplicationReport,
@@ -22,6 +23,8 @@ from hrm.model.reports import (
     ContainerReport,
     EventReport,
     NodeReport,
+    PlacementReport,
+    QueueAccessReport,
     QueueReport,
     ReloadReport,
     ServerReport,
@@ -89,6 +92,8 @@ class FakeFacade:
         #: Who drains the server.
         self.drained_by = ""
         self.reloaded: list[QueueSpec] = []
+        #: Users who administer all queues.
+        self.administrators: list[str] = []
         self._submit_ids: dict[tuple[str, str], str] = {}
         self._news = asyncio.Condition()
 
@@ -153,7 +158,9 @@ class FakeFacade:
             drained_by=self.drained_by,
         )
 
-    async def submit(self, job: JobSpec, *, user: str, submit_id: str | None = None) -> SubmitReport:
+    async def submit(
+        self, job: JobSpec, *, user: str, submit_id: str | None = None, admin: bool = False
+    ) -> SubmitReport:
         if job.queue not in (None, "default"):
             raise InvalidInput(f"no queue {job.queue!r} takes applications", field="queue", next_step="choose: default")
         if submit_id is not None and (known := self._submit_ids.get((user, submit_id))):
@@ -163,7 +170,41 @@ class FakeFacade:
         self.apps[str(app_id)] = FakeApplication(id=app_id, job=job, user=user, tasks=tasks)
         if submit_id is not None:
             self._submit_ids[user, submit_id] = str(app_id)
-        return SubmitReport(application_id=str(app_id), created=True)
+        return SubmitReport(application_id=str(app_id), created=True, queue="default", rule="default")
+
+    async def place(self, job: JobSpec, *, user: str, admin: bool = False) -> PlacementReport:
+        return PlacementReport(queue="default", rule="default", makes=[])
+
+    async def move(self, application_id: str, queue: str, *, by: str, admin: bool = False) -> ApplicationReport:
+        app = self._open(application_id)
+        app.job = app.job.in_queue(queue)
+        return await self.application(application_id)
+
+    async def set_priority(self, application_id: str, priority: int, *, by: str) -> ApplicationReport:
+        app = self._open(application_id)
+        app.job = replace(app.job, priority=priority)
+        return await self.application(application_id)
+
+    def _open(self, application_id: str) -> FakeApplication:
+        app = self._app(application_id)
+        if app.state.final:
+            raise Conflict(f"{application_id} is over")
+        return app
+
+    async def administers(self, queue: str, *, user: str) -> bool:
+        return user in self.administrators
+
+    async def queue_access(self, *, user: str, admin: bool = False) -> list[QueueAccessReport]:
+        return [
+            QueueAccessReport(
+                name=name,
+                may_submit=True,
+                administers=admin or user in self.administrators,
+                submitters="everybody",
+                administrators=", ".join(self.administrators) or "nobody",
+            )
+            for name in ("root", "default")
+        ]
 
     async def kill(self, application_id: str, *, by: str, message: str = "") -> None:
         app = self._app(application_id)
@@ -407,7 +448,7 @@ class FakeFacade:
         self._app(application_id).attachments -= 1
 
     async def reload_queues(
-        self, root: QueueSpec, *, options: SchedulerOptions | None = None, default_queue: str | None = None
+        self, root: QueueSpec, *, options: SchedulerOptions | None = None, placement: PlacementPolicy | None = None
     ) -> ReloadReport:
         self.reloaded.append(root)
         return ReloadReport(added=[], removed=[], changed=[])

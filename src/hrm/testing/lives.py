@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ from hrm.model.containers import LaunchSpec, PreemptionNotice
 from hrm.model.errors import StoreError
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.nodes import NodeSpec
+from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import DEFAULT_QUEUE, QueueSpec
 from hrm.model.reports import ApplicationReport
 from hrm.model.resources import Resources
 from hrm.rm.event_log import EventLog
+from hrm.rm.groups import Groups
 from hrm.rm.listener import Listener
 from hrm.rm.manager import ResourceManager
+from hrm.rm.queues import Queues
 from hrm.rm.recovery import restore
 from hrm.rm.service import Service
 from hrm.rm.store import open_store
@@ -160,6 +163,7 @@ class Life:
             on_broken=self._on_broken,
             credentials=lambda attempt_id, user: {"HRM_ATTEMPT_ID": str(attempt_id)},
             tick_s=TICK_S,
+            queues=Queues(self.scheduler, self._lives.placement, Groups(lambda user: self._lives.groups.get(user, ()))),
         )
         self.listener = Listener(self.manager)
         self.service = Service(
@@ -170,7 +174,7 @@ class Life:
             ephemeral=False,
             on_shutdown=self._on_shutdown,
         )
-        restore(self.manager, self.listener, loaded, default_queue=DEFAULT_QUEUE)
+        restore(self.manager, self.listener, loaded)
         self.manager.open()
 
     def _on_broken(self) -> None:
@@ -272,8 +276,17 @@ class Lives:
     """What outlives a server: its database, the machines, the clock (which tests move)."""
 
     def __init__(
-        self, directory: Path, nodes: Sequence[NodeSpec] | None = None, *, root: QueueSpec | None = None
+        self,
+        directory: Path,
+        nodes: Sequence[NodeSpec] | None = None,
+        *,
+        root: QueueSpec | None = None,
+        placement: PlacementPolicy | None = None,
+        groups: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
+        """``groups`` by user: what the machine says."""
+        self.placement = placement
+        self.groups = dict(groups or {})
         self.database = directory / "hrm.db"
         self.clock = ManualClock()
         self.cluster = FakeCluster(nodes if nodes is not None else [node("n1", cpus=4, memory="8G")], clock=self.clock)

@@ -35,7 +35,12 @@ async def test_a_submitted_job_is_the_token_users_own(http: httpx.AsyncClient, f
     answer = await http.post(f"{V1}/applications", json={"job": JOB})
 
     assert answer.status_code == 201
-    assert answer.json() == {"application_id": "application_1763900000000_0001", "created": True}
+    assert answer.json() == {
+        "application_id": "application_1763900000000_0001",
+        "created": True,
+        "queue": "default",
+        "rule": "default",
+    }
     app = facade.apps["application_1763900000000_0001"]
     assert (app.user, app.job.groups[0].command) == ("ada", ("echo", "hi"))
 
@@ -45,7 +50,7 @@ async def test_the_same_submit_id_again_is_the_same_application(http: httpx.Asyn
     again = await http.post(f"{V1}/applications", json={"job": JOB, "submit_id": "mine-1"})
 
     assert again.status_code == 200
-    assert again.json() == {"application_id": first, "created": False}
+    assert (again.json()["application_id"], again.json()["created"]) == (first, False)
     assert len(facade.apps) == 1
 
 

@@ -31,6 +31,7 @@ PUBLIC = {
 #: Routes that any user may call although another user's application stands behind them, and why.
 OPEN_TO_EVERY_USER = {
     "POST /api/v1/applications": "submits as whoever calls",
+    "POST /api/v1/applications/placement": "places as whoever calls",
     "GET /api/v1/applications": "names, states and resources, as squeue shows them",
     "GET /api/v1/applications/{application_id}": "the same of one",
     "GET /api/v1/applications/{application_id}/wait": "the same, later",
@@ -40,6 +41,7 @@ OPEN_TO_EVERY_USER = {
     "GET /api/v1/history": "who held what where, when",
     "GET /api/v1/events": "what happened, without the details of others' applications",
     "GET /api/v1/queues": "shares concern everybody",
+    "GET /api/v1/queues/access": "who may use which queue",
     "GET /api/v1/nodes": "nodes concern everybody",
     "GET /api/v1/server": "version and load",
 }
@@ -150,6 +152,9 @@ class House:
             headers.append((b"authorization", f"Bearer {token}".encode()))
         bodies = {
             "signal": {"signum": 15},
+            "move": {"queue": "default"},
+            "priority": {"priority": 1},
+            "placement": {"job": {"groups": [{"command": ["true"]}]}},
             "clean": {"kinds": ["logs"]},
             "applications": {"job": {"groups": [{"command": ["true"]}]}},
         }

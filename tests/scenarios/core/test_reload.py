@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from hrm.core.events import AppAdded, AppRemoved, QueueAdded
+from hrm.core.tree import QueuesInUse
 from hrm.model.errors import InvalidInput
+from hrm.model.ids import ApplicationId
+from hrm.model.queues import QueueType
 from hrm.testing.builders import Scenario, amounts, queue, queues
 
 
@@ -147,6 +151,75 @@ def test_a_new_policy_orders_what_waits_already() -> None:
     s.settle()
 
     assert (s.running(first), s.running(second)) == (4, 0)
+
+
+def test_a_queue_that_is_in_no_file_goes_with_its_last_application_and_so_does_what_was_made_above_it() -> None:
+    s = Scenario(queues(queue("a")))
+    made = queue("team", queue("ada", undeclared=True), undeclared=True)
+    s.handle(QueueAdded("root", made))
+    first, second = s.submit("team.ada"), s.submit("team.ada")
+
+    s.end(first)
+    assert paths(s) == ["root", "a", "team", "team.ada"]
+    s.end(second)
+
+    assert paths(s) == ["root", "a"]
+
+
+def test_a_queue_that_is_in_no_file_takes_its_part_and_keeps_to_its_limit() -> None:
+    s = Scenario(queues(queue("a")))
+    s.add_node("n1", cpus=8, memory="8G")
+    s.handle(QueueAdded("root", queue("ada", undeclared=True, max_share=amounts(2, "2G"))))
+    made, declared = s.submit("ada"), s.submit("a")
+    s.ask(made, 8)
+    s.ask(declared, 8)
+
+    s.settle()
+
+    assert (s.running(made), s.running(declared)) == (2, 6)
+
+
+def test_no_queue_comes_into_being_below_a_leaf() -> None:
+    s = Scenario(queues(queue("a")))
+
+    with pytest.raises(InvalidInput, match="applications run there"):
+        s.handle(QueueAdded("a", queue("b", undeclared=True)))
+
+    assert paths(s) == ["root", "a"]
+
+
+def test_a_parent_without_queues_is_no_place_for_applications() -> None:
+    s = Scenario(queues(queue("a"), queue("users", type=QueueType.PARENT)))
+
+    with pytest.raises(InvalidInput, match="applications run in leaf queues"):
+        s.submit("users")
+
+    assert s.scheduler.leaf_paths() == ["a"]
+
+
+def test_a_draining_queue_takes_back_only_what_was_in_it_before_a_restart() -> None:
+    s = Scenario(queues(queue("a")))
+    # Until its application is back it is one that should be gone.
+    s.scheduler.handle(QueueAdded("root", queue("old", undeclared=True), draining=True), s.now)
+    app = ApplicationId(1, 99)
+
+    with pytest.raises(InvalidInput, match="being removed"):
+        s.submit("old")
+    s.handle(AppAdded(app, "old", "ada", 0.0, recovered=True))
+    s.handle(AppRemoved(app))
+
+    assert paths(s) == ["root", "a"]
+
+
+def test_all_queues_that_what_runs_cannot_live_in_are_told_at_once() -> None:
+    s = Scenario(queues(queue("a"), queue("b", queue("below"))))
+    s.submit("a")
+    s.submit("b.below")
+
+    with pytest.raises(QueuesInUse) as refused:
+        s.reload(queues(queue("a", queue("below")), queue("b")))
+
+    assert [path for path, _ in refused.value.problems] == ["a", "b"]
 
 
 def test_the_root_must_be_called_root() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hrm.model.errors import InvalidInput
+from hrm.model.placement import PlacementPolicy
 from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState
 from hrm.testing.builders import amounts, node, queue, queues
@@ -32,7 +33,7 @@ async def test_a_tree_that_what_runs_cannot_live_in_changes_nothing(lives: Lives
     await life.submit(queue="research")
     await life.settle()
     before = life.service.queues()
-    with pytest.raises(InvalidInput, match="cannot get queues below it"):
+    with pytest.raises(InvalidInput, match="research cannot become a parent of queues"):
         await life.service.reload_queues(queues(queue("default", weight=9), queue("research", queue("vision"))))
     assert life.service.queues() == before
     assert not life.broken
@@ -44,7 +45,9 @@ async def test_options_of_the_scheduler_and_the_default_queue_are_taken_with_the
     root = queues(queue("default"), queue("research"))
     async with Lives(tmp_path, [node("n1", cpus=8)], root=root) as lives:
         life = await lives.begin()
-        await life.service.reload_queues(root, options=SchedulerOptions(max_assign=1), default_queue="research")
+        await life.service.reload_queues(
+            root, options=SchedulerOptions(max_assign=1), placement=PlacementPolicy(default_queue="research")
+        )
         app = await life.submit(tasks(count=4))
         assert (await life.service.application(app)).queue == "research"
         assert life.manager.scheduler.options.max_assign == 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from hrm.model.errors import NotFound
+from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.ids import ContainerId
+from hrm.model.queues import QueueSpec
 from hrm.model.states import ApplicationState
 from hrm.testing.builders import queue, queues
 from hrm.testing.lives import Life, Lives, tasks
@@ -328,19 +331,45 @@ async def test_no_id_is_given_twice(lives: Lives) -> None:
     assert len(set(containers)) == len(containers) >= 3
 
 
-async def test_an_application_whose_queue_was_removed_meanwhile_moves_to_the_default_queue(lives: Lives) -> None:
+async def test_an_application_whose_queue_was_removed_meanwhile_goes_on_in_it_while_it_drains(lives: Lives) -> None:
     life = await lives.begin()
     app = await life.submit(tasks(count=2), queue="research")
     await life.settle()
     await life.kill()
     life = await lives.begin(root=queues(queue("default")))
-    assert (await life.service.application(app)).queue == "default"
-    assert [report.application_id for report in await life.service.applications(queue="default")] == [app]
-    (moved,) = [event for event in await life.store.events() if event.kind == "application_moved"]
-    assert moved.detail == {"queue": "default", "from_queue": "research"}
+    await life.settle()
+    assert (await life.service.application(app)).queue == "research"
+    (drained,) = [report for report in life.service.queues() if report.draining]
+    assert (drained.name, drained.applications_running) == ("research", 1)
+    with pytest.raises(InvalidInput):
+        await life.submit(queue="research")
     for name in life.containers(app):
         await life.finish(name)
     assert (await life.ended(app)).state is ApplicationState.FINISHED
+    assert [report.name for report in life.service.queues()] == ["root", "default"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "home"),
+    [
+        (queue("research", queue("vision")), queue("research"), "research"),
+        (queue("research"), queue("research", queue("vision")), "default"),
+    ],
+)
+async def test_where_the_new_tree_has_no_place_for_its_queue_an_application_moves(
+    tmp_path: Path, before: QueueSpec, after: QueueSpec, home: str
+) -> None:
+    async with Lives(tmp_path, root=queues(queue("default"), before)) as lives:
+        life = await lives.begin()
+        name = "research.vision" if before.children else "research"
+        app = await life.submit(queue=name)
+        await life.settle()
+        await life.kill()
+        life = await lives.begin(root=queues(queue("default"), after))
+        await life.settle()
+        assert [report.application_id for report in await life.service.applications(queue=home)] == [app]
+        (moved,) = [event for event in await life.store.events() if event.kind == "application_moved"]
+        assert moved.detail == {"queue": home, "from_queue": name}
 
 
 async def test_an_orderly_end_leaves_containers_running_for_the_next_life(lives: Lives) -> None:

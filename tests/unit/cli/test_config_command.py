@@ -73,9 +73,14 @@ def test_what_show_prints_means_the_same_again(hrm, home: Home, tmp_path: Path) 
         "queues: {a: {weight: 0.5, min_share: 1 vcores, max_share: {memory: 8G, gpus: 0.5}, policy: drf, "
         "max_running_apps: 3, queues: {b: {policy: fifo}}},\n"
         "  p: {min_share: 12.5%, max_share: {memory: 33.3%}, max_am_share: none, max_running_apps_of_users: {ada: 2},\n"
-        "    order: deficit, preemptable: false, min_share_preemption_timeout: never, min_run_before_preemption: 90}}\n"
-        "scheduler: {order: deficit, root: {max_share: 50%}, wait_before_kill: 1.5s, reservation_threshold: 1G,\n"
-        "  rack_locality_delay: 0, max_assign: 2, master_timeout: 5m}\n"
+        "    order: deficit, preemptable: false, min_share_preemption_timeout: never, min_run_before_preemption: 90},\n"
+        "  q: {type: parent, max_child_share: 10%, max_container: {cpus: 2},\n"
+        "    submit_acl: '*', admin_acl: {groups: [s]}}}\n"
+        "scheduler: {order: deficit, root: {max_share: 50%, submit_acl: {}},\n"
+        "  wait_before_kill: 1.5s, reservation_threshold: 1G,\n"
+        "  rack_locality_delay: 0, max_assign: 2, master_timeout: 5m, undeclared_queues: false,\n"
+        "  queue_defaults: {max_running_apps: 3, max_share: {cpus: 1}, max_am_share: none},\n"
+        "  placement: [{rule: nested, parent: {rule: default, queue: q}}, {rule: default, queue: p}]}\n"
         "node: {vcores: 2.5, memory: 5G}\nserver: {idle_exit: 90s}\n"
     )
 

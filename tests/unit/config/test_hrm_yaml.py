@@ -15,8 +15,10 @@ from hrm.config.loader import default_text, parse_config
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
 from hrm.config.plain import changed_keys
 from hrm.config.schema import ConfigShape, SchedulerShape
+from hrm.model.access import EVERYBODY, NOBODY, AccessList
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.isolation import IsolationMode, IsolationSettings
+from hrm.model.placement import PlacementPolicy, PlacementRule, Rule
 from hrm.model.queues import MAX_DEPTH, Order, Policy, QueueSpec, ShareOfCluster
 from hrm.model.resources import MEMORY, VCORES, Resources
 from hrm.model.scheduling import SchedulerOptions, Victims
@@ -61,7 +63,7 @@ def test_every_key_is_in_the_default_file_and_in_the_documentation() -> None:
     keys = {".".join(map(str, path)) for path, _ in walk_keys(ConfigShape)}
     default, docs = default_text(), DOCS.read_text(encoding="utf-8")
 
-    assert [key for key in keys if not re.search(rf"^\s*(# )?\s*{key.rpartition('.')[2]}:", default, re.M)] == []
+    assert [key for key in keys if not re.search(rf"^\s*(# )?\s*(- )?{key.rpartition('.')[2]}:", default, re.M)] == []
     assert [key for key in keys if f"`{key}`" not in docs] == []
 
 
@@ -153,6 +155,73 @@ queues:
         min_share_preemption_timeout_s=math.inf,
         min_run_before_preemption_s=0.0,
     )
+
+
+def test_acls_name_users_and_groups_or_everybody_or_nobody() -> None:
+    root = config(
+        "queues: {a: {submit_acl: {users: [ada], groups: [staff]}, admin_acl: '*'}, b: {submit_acl: {}}, c: }"
+    ).queues
+
+    assert [(queue.submit_acl, queue.admin_acl) for queue in root.children[1:]] == [
+        (AccessList(users=("ada",), groups=("staff",)), EVERYBODY),
+        (NOBODY, None),
+        (None, None),
+    ]
+
+
+def test_a_largest_container_does_not_limit_what_it_does_not_name() -> None:
+    queue = config("queues: {a: {max_container: {cpus: 2}}}").queues.children[1]
+
+    assert queue.max_container == Resources(memory_mib=LARGEST, vcores_milli=2000, gpus_milli=LARGEST)
+
+
+def test_defaults_hold_for_every_queue_that_says_nothing_and_not_for_the_root() -> None:
+    root = config(
+        "scheduler: {queue_defaults: {max_running_apps: 5, max_share: 50%, max_am_share: none, policy: drf}}\n"
+        "queues: {a: {max_running_apps: 9, max_share: 1G, max_am_share: 0.5, policy: fair}}"
+    ).queues
+    default, a = root.children
+
+    assert (root.max_running_apps, root.max_share_of_cluster) == (None, None)
+    assert (default.max_running_apps, default.max_am_share, default.policy) == (5, None, Policy.DRF)
+    assert default.max_share_of_cluster == ShareOfCluster(default=0.5)
+    assert (a.max_running_apps, a.max_share_of_cluster, a.max_am_share, a.policy) == (9, None, 0.5, Policy.FAIR)
+
+
+def test_placement_rules_come_in_order_with_their_parents() -> None:
+    text = """\
+scheduler:
+  default_queue: guests
+  placement:
+    - {rule: specified, create: false}
+    - {rule: nested, parent: {rule: primary_group, create: false}}
+    - rule: reject
+queues: {guests: }
+"""
+    policy = config(text).scheduler.placement
+
+    assert policy == PlacementPolicy(
+        rules=(
+            PlacementRule(rule=Rule.SPECIFIED, create=False),
+            PlacementRule(rule=Rule.NESTED, parent=PlacementRule(rule=Rule.PRIMARY_GROUP, create=False)),
+            PlacementRule(rule=Rule.REJECT),
+        ),
+        default_queue="guests",
+        undeclared_queues=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "may_make"),
+    [
+        ("{}", False),
+        ("{undeclared_queues: true}", True),
+        ("{placement: [{rule: user}]}", True),
+        ("{placement: [{rule: default}], undeclared_queues: false}", False),
+    ],
+)
+def test_queues_are_made_only_where_there_are_rules_unless_told_otherwise(scheduler: str, may_make: bool) -> None:
+    assert config(f"scheduler: {scheduler}").scheduler.placement.undeclared_queues is may_make
 
 
 def test_the_root_has_limits_and_an_order_of_its_own() -> None:
@@ -271,6 +340,42 @@ server: {port: 99999}
     ]
 
 
+def test_every_finding_about_queues_and_placement_comes_at_once_with_its_line() -> None:
+    text = """\
+scheduler:
+  policy: fair
+  default_queue: nowhere
+  placement:
+    - rule: reject
+    - {rule: primary_group, queue: a}
+queues:
+  a:
+    min_share: 60%
+    max_share: 50%
+    weight: -1
+    queues:
+      b: {policy: lifo}
+      b: {}
+  c:
+    policy: drf
+    submit_acl: [ada]
+"""
+
+    assert findings(text) == [
+        "hrm.yaml:3: scheduler.default_queue: no such queue: 'nowhere' (declare it)",
+        "hrm.yaml:6: scheduler.placement[1]: is never asked: reject before it places every job (leave it out, or move "
+        "it up)",
+        "hrm.yaml:6: scheduler.placement[1].queue: primary_group finds its queue by itself (leave it out)",
+        "hrm.yaml:9: queues.a.min_share: above max_share in memory_mib, vcores_milli, gpus_milli (lower it)",
+        "hrm.yaml:11: queues.a.weight: must be at least 0.0, not -1",
+        "hrm.yaml:13: queues.a.queues.b.policy: not known: 'lifo' (did you mean 'fifo'?)",
+        "hrm.yaml:14: queues.a.queues.b: given twice, first on line 13 (keep one)",
+        "hrm.yaml:16: queues.c.policy: drf is not allowed below the root, which is fair (set scheduler.policy: drf)",
+        "hrm.yaml:17: queues.c.submit_acl: names neither users nor groups (write {users: [ada], groups: [staff]}, {} "
+        "for nobody or '*' for everybody)",
+    ]
+
+
 def test_the_message_is_the_findings_one_per_line() -> None:
     with pytest.raises(BadDocument) as caught:
         config("a: 1\nb: 2")
@@ -297,6 +402,13 @@ def test_the_message_is_the_findings_one_per_line() -> None:
         ("queues: {a: {fair_share_preemption_threshold: 2}}", "must be at most 1.0, not 2"),
         ("queues: {a: {fair_share_preemption_timeout: ever}}", "not a duration: 'ever'"),
         ("queues: {a: {max_running_apps_of_users: {ada: -1}}}", "max_running_apps_of_users.ada: must be at least 0"),
+        ("queues: {a: {submit_acl: ada}}", "a.submit_acl: names neither users nor groups"),
+        ("queues: {a: {submit_acl: {user: [ada]}}}", "a.submit_acl: names neither users nor groups"),
+        ("queues: {a: {admin_acl: {users: ada}}}", "a.admin_acl: users: must be a list of names"),
+        ("queues: {a: {max_container: 50%}}", "a.max_container: cannot be a percentage"),
+        ("queues: {a: {type: branch}}", "a.type: not known: 'branch' (one of leaf, parent)"),
+        ("scheduler: {placement: [{create: true}]}", "scheduler.placement[0].rule: is missing"),
+        ("scheduler: {placement: [{rule: users}]}", "placement[0].rule: not known: 'users' (did you mean 'user'?)"),
         ("scheduler: {root: {weight: 2}}", "scheduler.root.weight: unknown key"),
         ("scheduler: {reservation_threshold: 10%}", "scheduler.reservation_threshold: cannot be a percentage"),
         ("scheduler: {max_assign: 0}", "scheduler.max_assign: must be at least 1, not 0"),
@@ -336,9 +448,44 @@ def test_a_wrong_value_is_named_with_what_was_wanted(text: str, problem: str) ->
         ("scheduler: {policy: fair}\nqueues: {a: {policy: drf}}", "queues.a.policy: drf is not allowed below the root"),
         ("queues: {a: {policy: fifo, order: deficit}}", "queues.a.order: fifo has an order of its own"),
         ("queues: {a: {min_share: 50%, max_share: {cpus: 20%}}}", "queues.a.min_share: above max_share in vcores"),
+        ("queues: {a: {type: leaf, queues: {b: }}}", "queues.a.type: a leaf has no queues below it"),
+        ("queues: {a: {type: parent, policy: fifo}}", "queues.a.policy: fifo orders applications"),
+        ("queues: {default: {type: parent}}", "queues.default: default is for queues below it"),
+        ("scheduler: {queue_defaults: {policy: fifo}}", "scheduler.queue_defaults.policy: fifo orders applications"),
+        (
+            "scheduler: {policy: fair, queue_defaults: {policy: drf}}\nqueues: {default: {policy: fair}, a: }",
+            "hrm.yaml:1: scheduler.queue_defaults.policy: a gets it: drf is not allowed below the root, which is fair",
+        ),
+        ("scheduler: {placement: []}", "scheduler.placement: has no rules"),
+        ("scheduler: {placement: [{rule: specified}]}", "placement[0]: a job for which specified finds nothing"),
+        ("scheduler: {placement: [{rule: user, create: false}]}", "placement[0]: a job for which user finds nothing"),
+        (
+            "scheduler: {undeclared_queues: false, placement: [{rule: user}]}",
+            "placement[0]: a job for which user finds nothing",
+        ),
+        (
+            "scheduler: {placement: [{rule: user}, {rule: default}]}",
+            "placement[1]: is never asked: user before it places every job",
+        ),
+        ("scheduler: {placement: [{rule: nested}, {rule: reject}]}", "placement[0]: nested needs a parent"),
+        (
+            "scheduler: {placement: [{rule: specified, parent: {rule: user}}, {rule: reject}]}",
+            "placement[0].parent: specified has no parent",
+        ),
+        (
+            "scheduler: {placement: [{rule: nested, parent: {rule: reject}}]}",
+            "placement[0].parent.rule: reject cannot be a parent",
+        ),
+        ("scheduler: {placement: [{rule: default, queue: defualt}]}", "placement[0].queue: no such queue: 'defualt'"),
+        ("scheduler: {placement: [{rule: user, queue: a}]}", "placement[0].queue: user finds its queue by itself"),
+        (
+            "scheduler: {placement: [{rule: nested, parent: {rule: default, queue: default}}]}",
+            "placement[0].parent.queue: default: jobs go into it; queues cannot lie below it",
+        ),
+        ("scheduler: {placement: [{rule: reject, create: true}]}", "placement[0].create: reject never makes a queue"),
         ("scheduler: {policy: fifo}", "scheduler.policy: fifo orders applications"),
         ("scheduler: {default_queue: batsch}\nqueues: {batch: }", "no such queue: 'batsch' (did you mean 'batch'?)"),
-        ("queues: {default: {queues: {a: }}}", "queues.default: default has queues below it"),
+        ("queues: {default: {queues: {a: }}}", "queues.default: default is for queues below it"),
         ("server: {host: 0.0.0.0}", "server.host: '0.0.0.0' is not a loopback address"),
         ("node: {gpu_devices: [0], virtual_gpus: 1}", "node.virtual_gpus: virtual GPUs stand in for the machine's own"),
         ("node: {gpu_devices: [1, 0, 1]}", "node.gpu_devices[2]: 1 is given twice"),
@@ -348,6 +495,12 @@ def test_a_rule_over_several_keys_is_found_at_its_key(text: str, problem: str) -
     (finding,) = findings(text)
 
     assert problem in finding
+
+
+def test_queues_that_are_below_themselves_are_found() -> None:
+    (finding,) = findings("queues: &all\n  a:\n    weight: 1\n    queues: *all\n")
+
+    assert finding.startswith("hrm.yaml:4: queues.a.queues: an alias of what it stands in, which would never end")
 
 
 def test_a_tree_that_is_too_deep_is_found_once() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hrm.model.access import EVERYBODY, NOBODY, AccessList
 from hrm.model.errors import InvalidInput
-from hrm.model.queues import MAX_DEPTH, Policy, QueueSpec, canonical_path
+from hrm.model.queues import MAX_DEPTH, Policy, QueueDefaults, QueueSpec, ShareOfCluster, access_to, canonical_path
 from hrm.model.resources import Resources
 
 
@@ -101,3 +102,49 @@ def test_a_tree_deeper_than_any_organisation_is_refused() -> None:
     assert queue.depth == MAX_DEPTH
     with pytest.raises(InvalidInput, match=rf"^queues: more than {MAX_DEPTH} levels"):
         tree(queue)
+
+
+@pytest.mark.parametrize(
+    ("lists", "submitters", "administrators"),
+    [
+        # From the queue up; the root last.
+        ([None, None, None], "everybody", "nobody"),
+        ([None, None, NOBODY], "nobody", "nobody"),
+        ([AccessList(users=("ada",)), NOBODY, NOBODY], "ada", "ada"),
+        (
+            [NOBODY, AccessList(users=("ada",), groups=("staff",)), AccessList(users=("eve",))],
+            "ada, eve, group staff",
+            "ada, eve, group staff",
+        ),
+        ([NOBODY, NOBODY, EVERYBODY], "everybody", "everybody"),
+    ],
+)
+def test_who_may_what_is_whom_the_queue_or_one_above_it_names(
+    lists: list[AccessList | None], submitters: str, administrators: str
+) -> None:
+    lineage = [QueueSpec(name="q", submit_acl=acl, admin_acl=acl) for acl in lists]
+
+    assert str(access_to(lineage, admin=False)) == submitters
+    assert str(access_to(lineage, admin=True)) == administrators
+
+
+def test_a_list_allows_whom_it_names_and_who_is_in_a_group_that_it_names() -> None:
+    acl = AccessList(users=("ada",), groups=("staff",))
+
+    assert acl.allows("ada", ())
+    assert acl.allows("bob", ("users", "staff"))
+    assert not acl.allows("staff", ("users",))
+
+
+def test_what_nobody_declared_has_the_maximum_for_children_or_the_default() -> None:
+    defaults = QueueDefaults(max_share=Resources(memory_mib=9), max_running_apps=3, policy=Policy.DRF)
+    half = ShareOfCluster(default=0.5)
+
+    plain = defaults.undeclared("ada", QueueSpec(name="above", policy=Policy.DRF))
+    held = defaults.undeclared("ada", QueueSpec(name="above", policy=Policy.DRF, max_child_share_of_cluster=half))
+
+    assert (plain.max_share, plain.max_share_of_cluster, plain.max_running_apps) == (Resources(memory_mib=9), None, 3)
+    assert (held.max_share, held.max_share_of_cluster) == (None, half)
+    assert plain.undeclared
+    assert plain.policy is Policy.DRF
+    assert defaults.undeclared("ada", QueueSpec(name="above")).policy is Policy.FAIR
