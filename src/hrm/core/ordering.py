@@ -135,8 +135,11 @@ def drf_deficit_key(one: Schedulable, total: Amounts) -> Key:
     key = drf_key(one, total)
     if key[0] == NEEDY:
         return key
-    cluster = total.frozen()
-    lacks = one.fair_share.dominant_share(cluster) - one.usage.frozen().dominant_share(cluster)
+    # The share is as old as the last update: of what left the cluster since then nobody is due, or has, anything.
+    cluster = [(name, amount) for name, amount in total.items() if amount]
+    due, used = one.fair_share, one.usage.frozen()
+    lacks = max((due.get(name) / amount for name, amount in cluster), default=0.0)
+    lacks -= max((used.get(name) / amount for name, amount in cluster), default=0.0)
     return (CONTENT, -lacks, 0.0, 0.0, (), one.start, one.name, one)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hrm.core.events import NodeResourceUpdate
 from hrm.model.errors import InvalidInput
 from hrm.model.queues import Order
-from hrm.testing.builders import Scenario, amounts, queue, queues
+from hrm.testing.builders import Scenario, amounts, node, queue, queues
 
 
 def heavy_and_light(order: Order, policy: str) -> tuple[int, int]:
@@ -72,3 +73,21 @@ def test_in_a_fifo_leaf_the_first_application_has_the_whole_share() -> None:
     s.update_shares()
 
     assert (s.fair_share(first), s.fair_share(second)) == (amounts(8, "8G"), amounts())
+
+
+def test_a_share_of_what_left_the_cluster_counts_for_nothing() -> None:
+    # Both use one of the two licences they were due. Without them they are level, and take turns.
+    s = Scenario(queues(queue("a", policy="drf"), queue("b", policy="drf"), policy="drf", order=Order.DEFICIT))
+    s.add_node("n1", cpus=4, memory="4G", others={"licences": 2})
+    a, b = s.submit("a"), s.submit("b")
+    s.ask(a, 1, others={"licences": 1})
+    s.ask(b, 1, others={"licences": 1})
+    s.settle()
+    s.update_shares()
+    s.ask(a, 5)
+    s.ask(b, 5)
+
+    s.handle(NodeResourceUpdate(node("n1", cpus=4, memory="4G")))
+    s.settle()
+
+    assert (s.running(a), s.running(b)) == (2, 2)
