@@ -70,6 +70,7 @@ class Books:
     def drop_asks(self, app: App) -> None:
         for ask in list(app.asks):
             self._change_pending(ask, -ask.pending)
+            ask.pending = 0
             self._drop(ask)
         app.queue.rekey_path(app)
 

@@ -184,7 +184,10 @@ class QueueAdded:
 
 @dataclass(frozen=True, slots=True)
 class OptionsChanged:
-    """Visits and preemption go by these from now on. What is reserved or promised already stays."""
+    """Visits and preemption go by these from now on. What is reserved stays.
+
+    Without preemption the space that was being freed for others is let go, and who was warned is spared.
+    """
 
     options: SchedulerOptions
 

@@ -153,7 +153,7 @@ def _serve(
     """Mark victims for as many of its requests as what it lacks is enough for.
 
     ``hopeless`` are shapes for which nothing was found in this round, wherever they may lie: nobody who may lose
-    something is starved, so that for another application nothing would be found either.
+    something is below its fair share, so that for another application nothing would be found either.
     """
     app, unmet, why, starved_s = starving
     commands: list[PreemptContainer] = []
@@ -166,7 +166,7 @@ def _serve(
             plan = None if ask.plain and ask.shape in hopeless else _best_plan(books, options, ask, now)
             if plan is None:
                 app.nothing_to_preempt = True
-                if ask.plain and not app.blacklist:
+                if ask.plain and not app.blacklist and why is Starvation.FAIR_SHARE:
                     hopeless.add(ask.shape)
                 break
             app.nothing_to_preempt = False

@@ -334,6 +334,9 @@ class Scheduler:
 
     def _on_options_changed(self, event: ev.OptionsChanged, now: float) -> list[Command]:
         self._visit.go_by(event.options)
+        if not event.options.preemption:
+            for hold in list(self._books.holds):
+                self._books.drop_hold(hold)
         return []
 
     def _on_update_shares(self, event: ev.UpdateShares, now: float) -> list[Command]:

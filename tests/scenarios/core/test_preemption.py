@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hrm.core.commands import KillContainer, PreemptContainer, Starvation
-from hrm.core.events import CheckpointSaved, ContainerReleased, NodeSchedulable
+from hrm.core.events import CheckpointSaved, ContainerReleased, NodeSchedulable, OptionsChanged
 from hrm.model.queues import QueueSpec
 from hrm.model.scheduling import SchedulerOptions, Victims
 from hrm.testing.builders import Scenario, amounts, queue, queues
@@ -272,6 +272,19 @@ def test_space_is_let_go_when_it_is_no_longer_asked_for_and_the_warned_are_spare
     assert s.preempt(after_s=WAIT_S) == []
 
 
+def test_space_of_an_application_that_ends_is_let_go_and_the_warned_are_spared() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+    warned = starve(s, starved)
+    s.finish(warned[0].container_id)
+
+    s.end(starved)
+    s.settle()
+
+    assert s.running(greedy) == 8
+    assert s.preempt(after_s=WAIT_S) == []
+
+
 def test_space_on_a_node_that_drains_is_let_go() -> None:
     s, _ = full_of_greedy(hungry("starved"))
     starve(s, s.submit("starved"))
@@ -314,6 +327,20 @@ def test_where_preemption_is_switched_off_nothing_happens_whatever_the_timeouts(
     s, _ = full_of_greedy(hungry("starved"), options=SchedulerOptions(preemption=False))
 
     assert starve(s, s.submit("starved")) == []
+
+
+def test_where_preemption_is_switched_off_meanwhile_the_warned_are_spared() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+    warned = starve(s, starved)
+    s.finish(warned[0].container_id)
+
+    s.handle(OptionsChanged(SchedulerOptions(preemption=False)))
+
+    assert s.preempt(after_s=WAIT_S) == []
+    assert s.reason(starved) != "waits_for_preemption"
+    s.settle()
+    assert s.running(greedy) + s.running(starved) == 8
 
 
 def test_nobody_is_warned_while_no_resource_is_used_beyond_the_threshold() -> None:
