@@ -1,22 +1,31 @@
-"""`hrm config`: write, show and check ``hrm.yaml``."""
+"""`hrm config`: write, import, show and check ``hrm.yaml``."""
 
 from __future__ import annotations
 
+import json
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hrm.cli.output import Output, OutputOption, note, show
+from hrm.cli.output import Output, OutputOption, clean, note, show
 from hrm.model.errors import ClusterError, Conflict
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
+class Report(StrEnum):
+    """How an import tells what became of each property."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @app.callback()
 def config() -> None:
-    """Write, show or check the configuration."""
+    """Write, import, show or check the configuration."""
 
 
 @app.command()
@@ -40,17 +49,64 @@ def init(
         home = home_directory()
         home.create()
         file = home.config_file
+    _write(file, default_text(), force=force)
+    print(file)
+
+
+@app.command("import")
+def import_yarn(
+    file: Annotated[Path, typer.Argument(metavar="FAIR_SCHEDULER_XML", help="YARN's allocation file.")],
+    yarn_site: Annotated[
+        Path | None, typer.Argument(metavar="[YARN_SITE_XML]", help="Its site file [default: YARN's defaults].")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout.")] = Path("-"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+    report: Annotated[
+        Report, typer.Option("--report", metavar="FORM", help="What became of each property: text or json.")
+    ] = Report.TEXT,
+) -> None:
+    """Translate YARN's Fair Scheduler files into an hrm.yaml that behaves alike.
+
+    What became of each property is told on stderr. A bad file writes nothing.
+
+    \b
+    Examples:
+      hrm config import fair-scheduler.xml > hrm.yaml
+      hrm config import fair-scheduler.xml yarn-site.xml -o hrm.yaml
+      hrm config import fair-scheduler.xml yarn-site.xml --report json 2> report.json
+    """
+    from hrm.config.yarn.importer import import_fair_scheduler
+
+    to_stdout = str(output) == "-"
+    if not to_stdout:
+        _refuse_to_replace(output, force=force)
+    made = import_fair_scheduler(file, yarn_site)
+    if to_stdout:
+        print(made.text, end="")
+    else:
+        _write(output, made.text, force=force)
+    if report is Report.JSON:
+        note(json.dumps(made.report.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        for line in made.report.lines():
+            note(clean(line))
+
+
+def _refuse_to_replace(file: Path, *, force: bool) -> None:
     if file.exists() and not force:
         raise Conflict(f"{file} exists", next_step="--force replaces it; `hrm config show` shows what it means")
-    # Written beside and moved: a full disk leaves the old file as it was.
+
+
+def _write(file: Path, text: str, *, force: bool) -> None:
+    """Beside it and then moved: a full disk leaves an old file as it was."""
+    _refuse_to_replace(file, force=force)
     beside = file.with_name(f"{file.name}.new")
     try:
-        beside.write_text(default_text(), encoding="utf-8")
+        beside.write_text(text, encoding="utf-8")
         os.replace(beside, file)
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise ClusterError(f"{file}: cannot be written: {error.strerror or error}") from error
-    print(file)
 
 
 @app.command("show")

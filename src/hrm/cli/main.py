@@ -39,7 +39,7 @@ COMMANDS = (
     Entry("clean", "Server", "Clear away what is over.", "hrm.cli.clean:clean"),
     Entry("status", "Server", "Show the server.", "hrm.cli.server:status"),
     Entry("service", "Server", "Have systemd run the server.", "hrm.cli.service:app"),
-    Entry("config", "Server", "Write, show or check the configuration.", "hrm.cli.config:app"),
+    Entry("config", "Server", "Write, import, show or check the configuration.", "hrm.cli.config:app"),
     Entry("token", "Server", "Make tokens for users.", "hrm.cli.token:app"),
     Entry("demo", "Try", "Show what HRM does.", "hrm.cli.demo:demo"),
     Entry("simulate", "Try", "Try queues, work and machines out under virtual time.", "hrm.cli.simulate:app"),
