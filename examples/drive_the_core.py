@@ -1,9 +1,10 @@
 """Drive the scheduler alone, in memory: no server, no processes, and a clock that this program moves.
 
-Shows: queues from YAML, nodes, applications that ask, visits, fair shares, preemption and the reasons why something
-waits. Leaves out: delay scheduling and reservations (keys of `scheduler:` in the YAML), faults of nodes.
+Shows: queues from YAML or YARN's XML, nodes, applications that ask, visits, fair shares, preemption (which YARN's files
+must switch on) and the reasons why something waits. Leaves out: delay scheduling and reservations (keys of `scheduler:`
+in the YAML), faults of nodes.
 
-    python examples/drive_the_core.py [hrm.yaml QUEUE QUEUE]
+    python examples/drive_the_core.py [hrm.yaml|fair-scheduler.xml QUEUE QUEUE]
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from pathlib import Path
 
 from hrm.config.documents import Document
 from hrm.config.loader import parse_config
+from hrm.config.yarn import read_fair_scheduler
 from hrm.core.commands import KillContainer, PreemptContainer
 from hrm.core.driver import Driver
 from hrm.model.ids import AttemptId
 from hrm.model.nodes import DeviceSpec, NodeSpec
+from hrm.model.queues import QueueSpec
 from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
+from hrm.model.scheduling import SchedulerOptions
 
 QUEUES = """
 queues:
@@ -43,10 +47,16 @@ def show(core: Driver, **apps: AttemptId) -> None:
             print(f"    {core.explain(app).message}")
 
 
+def read_queues(path: Path | None) -> tuple[QueueSpec, SchedulerOptions]:
+    if path is not None and path.suffix == ".xml":
+        return read_fair_scheduler(path)
+    config = parse_config(Document(QUEUES, "queues.yaml") if path is None else Document.load(path))
+    return config.queues, config.scheduler.options
+
+
 def main(arguments: list[str]) -> int:
-    document = Document.load(Path(arguments[0])) if arguments else Document(QUEUES, "queues.yaml")
-    config = parse_config(document)
-    core = Driver(config.queues, options=config.scheduler.options)
+    queues, options = read_queues(Path(arguments[0]) if arguments else None)
+    core = Driver(queues, options=options)
     batch_queue, research_queue = arguments[1:3] or ("batch", "research")
     for name in ("n1", "n2"):
         devices = tuple(DeviceSpec(device_id=f"{name}/{i}", index=i, model="RTX 2080 Ti") for i in range(2))

@@ -164,3 +164,16 @@ def test_the_example_reads_a_file_of_ones_own(capsys: pytest.CaptureFixture[str]
     assert runpy.run_path(str(EXAMPLE))["main"]([str(file), "night", "day"]) == 0
 
     assert "batch    runs 2" in capsys.readouterr().out.splitlines()[1]
+
+
+def test_the_example_reads_yarns_xml_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "fair-scheduler.xml"
+    file.write_text(
+        '<allocations><queue name="day"/><queue name="night">'
+        "<maxResources>vcores=3</maxResources></queue></allocations>",
+        encoding="utf-8",
+    )
+
+    assert runpy.run_path(str(EXAMPLE))["main"]([str(file), "night", "day"]) == 0
+
+    assert "batch    runs 3" in capsys.readouterr().out.splitlines()[1]
