@@ -10,7 +10,7 @@ from typing import Any
 from hrm.config.shares import show_share
 from hrm.config.values import HrmConfig
 from hrm.model.access import AccessList
-from hrm.model.placement import PlacementRule
+from hrm.model.placement import PlacementRule, Rule
 from hrm.model.queues import QueueDefaults, QueueSpec, ShareOfCluster
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
@@ -116,7 +116,9 @@ def _queue(queue: QueueSpec, defaults: QueueDefaults) -> dict[str, Any]:
 
 
 def _rule(rule: PlacementRule) -> dict[str, Any]:
-    plain: dict[str, Any] = {"rule": str(rule.rule), "create": rule.create}
+    plain: dict[str, Any] = {"rule": str(rule.rule)}
+    if rule.rule not in (Rule.REJECT, Rule.SECONDARY_GROUP):  # which never make a queue, and have no such key
+        plain["create"] = rule.create
     if rule.queue is not None:
         plain["queue"] = rule.queue
     if rule.parent is not None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.sax.saxutils import escape, quoteattr
 
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrm.config.documents import BadDocument, Document
 from hrm.config.loader import parse_config
+from hrm.config.plain import plain_config
 from hrm.config.yarn.importer import import_fair_scheduler
 from hrm.config.yarn.properties import Place, properties_of
 from hrm.model.queues import Policy, QueueSpec
@@ -105,6 +107,8 @@ def test_an_import_is_a_configuration_or_a_list_of_lines(allocations: str, site:
                 assert finding.line >= 1
         else:
             assert parse_config(Document(made.text, "hrm.yaml")) == made.config
+            shown = yaml.safe_dump(plain_config(made.config), sort_keys=False)
+            assert parse_config(Document(shown, "shown.yaml")) == made.config
 
 
 @st.composite
@@ -173,5 +177,7 @@ def test_every_queue_is_imported_with_what_was_said_of_it(tree: list[QueueSpec])
         path.write_text(element("allocations", {}, root))
         made = import_fair_scheduler(path)
 
+    shown = yaml.safe_dump(plain_config(made.config), sort_keys=False)
+    assert parse_config(Document(shown, "shown.yaml")) == made.config
     imported = {spec.name: spec for spec in made.config.queues.children if spec.name != "default"}
     assert imported == {spec.name: open_where_unnamed(spec) for spec in tree}

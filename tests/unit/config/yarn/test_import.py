@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hrm.config.documents import Document
+from hrm.config.loader import parse_config
+from hrm.config.plain import plain_config
 from hrm.config.yarn.importer import Imported, import_fair_scheduler
 from hrm.config.yarn.properties import PROPERTIES, Place
 from hrm.model.resources import Resources
@@ -26,6 +29,12 @@ def everything() -> Imported:
 
 def test_one_of_everything_becomes_the_text_that_was_looked_at_once(everything: Imported) -> None:
     assert everything.text == (SAMPLES / "hrm.yaml").read_text()
+
+
+def test_what_hrm_shows_of_it_reads_back_as_the_same(everything: Imported) -> None:
+    shown = yaml.safe_dump(plain_config(everything.config), sort_keys=False)
+
+    assert parse_config(Document(shown, "shown.yaml")) == everything.config
 
 
 def test_every_property_is_honoured_or_said_to_be_not_applicable(everything: Imported) -> None:
