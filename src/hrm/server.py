@@ -31,9 +31,11 @@ from hrm.api.settings import ApiSettings
 from hrm.api.tokens import TokenAuthority
 from hrm.config import HrmConfig, load_config, sockets
 from hrm.config.documents import BadDocument, Document
+from hrm.config.extensions import own_placement_strategy
 from hrm.config.home import Home, HomeLock
 from hrm.config.plain import changed_keys
 from hrm.core.scheduler import Scheduler
+from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.core.tree import QueuesInUse
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.errors import ClusterError, Conflict, HrmError, InvalidInput
@@ -120,6 +122,15 @@ def _read(path: Path | None, options: Options) -> HrmConfig:
     return config
 
 
+def _own_strategy(config: HrmConfig) -> Strategies:
+    """The placement strategy that is configured, if another package brings it. Raises InvalidInput."""
+    name = config.scheduler.options.placement_strategy
+    if name is None or name in BUILT_IN:
+        return {}
+    make = own_placement_strategy(name)
+    return {} if make is None else {name: make}
+
+
 async def _serve(
     options: Options,
     home: Home,
@@ -134,7 +145,8 @@ async def _serve(
     loaded = await store.load()
     engine = await looking
     events = EventLog(cluster_timestamp=store.cluster_timestamp, next_seq=loaded.next_event_seq, read=store.events)
-    scheduler = Scheduler(config.queues, epoch=store.epoch, options=config.scheduler.options)
+    strategies = {**BUILT_IN, **_own_strategy(config)}
+    scheduler = Scheduler(config.queues, epoch=store.epoch, options=config.scheduler.options, strategies=strategies)
     stopping = asyncio.Event()
     tokens = TokenAuthority(home.ensure_secret())
 
@@ -175,6 +187,7 @@ async def _serve(
         nonlocal in_force
         # Parsed in a thread: a large file must not hold the loop.
         wanted = await asyncio.to_thread(_read, config_path, options)
+        strategies.update(await asyncio.to_thread(_own_strategy, wanted))
         scheduler = wanted.scheduler
         try:
             report = await service.reload_queues(

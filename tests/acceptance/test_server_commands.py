@@ -98,6 +98,18 @@ def test_a_bad_file_does_not_change_queues_and_a_good_one_does(hrm: Hrm) -> None
     assert "changed, but only a restart of the server takes it: scheduler.master_timeout" in told
 
 
+def test_a_placement_strategy_places_and_is_exchanged_without_a_restart(hrm: Hrm) -> None:
+    hrm.configure("scheduler: {placement_strategy: fgd}\nserver: {port: 0}\n")
+    hrm("up", "--detach", "--virtual-gpus", "2")
+    first = hrm("run", "--gpus", "0.5", "--", "true")
+    hrm.configure("scheduler: {placement_strategy: spread}\nserver: {port: 0}\n")
+    told = hrm("queues", "reload").out
+    second = hrm("submit", "--wait", "--tasks", "5", "--", "true")
+
+    assert (first.code, second.code) == (0, 0)
+    assert "changed: scheduler.placement_strategy" in told
+
+
 def test_down_leaves_containers_running_and_the_next_up_adopts_them(hrm: Hrm) -> None:
     hrm("up", "--detach")
     hrm("submit", "--", "sh", "-c", f"while ! test -e {hrm.home}/go; do sleep 0.05; done; echo adopted; exit 6")

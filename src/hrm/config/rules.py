@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 
 from hrm.config.documents import Document
+from hrm.config.extensions import placement_strategies
+from hrm.config.keys import nearest
 from hrm.config.placement_rules import check_placement
 from hrm.config.queue_rules import check_queues
 from hrm.config.schema import ConfigShape, NodeShape
@@ -19,8 +21,20 @@ def check_rules(document: Document, shape: ConfigShape) -> None:
     """Add a finding for each rule that ``shape`` breaks."""
     check_queues(document, shape)
     check_placement(document, shape)
+    check_placement_strategy(document, shape)
     check_node(document, shape)
     check_bind(document, shape)
+
+
+def check_placement_strategy(document: Document, shape: ConfigShape) -> None:
+    wanted = shape.scheduler.placement_strategy if shape.scheduler else None
+    if wanted is not None and wanted not in (known := placement_strategies()):
+        near = nearest(wanted, known)
+        document.add(
+            ("scheduler", "placement_strategy"),
+            f"no such placement strategy: {wanted!r}",
+            next_step=f"did you mean {near!r}?" if near else f"one of {', '.join(known)}",
+        )
 
 
 def check_node(document: Document, shape: ConfigShape) -> None:

@@ -128,6 +128,7 @@ class SchedulerShape(Strict):
     )
     wait_before_kill: Age | None = Field(default=None, description="From the warning to the end of a victim.")
     victims: VictimsField | None = Field(default=None, description="Where containers end: first_node, least_work_lost.")
+    placement_strategy: str | None = Field(default=None, description="Who chooses the node for a container.")
 
 
 class QueueShape(LimitsShape):

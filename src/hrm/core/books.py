@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Container, Hold, Shape, container_key
@@ -33,6 +33,8 @@ class Books:
         self.nodes: dict[str, Node] = {}
         self.nodes_of_rack: Counter[str] = Counter()
         self.index = NodeIndex()
+        #: Told of what is asked for: amounts, model of GPU, how many more. None iff nobody wants to know.
+        self.watch_asks: Callable[[Amounts, str | None, int], None] | None = None
         #: In the order they were submitted.
         self.apps: dict[ApplicationId, App] = {}
         #: Space on nodes that is being freed for somebody, first come first.
@@ -93,6 +95,8 @@ class Books:
         return ask
 
     def _change_pending(self, ask: Ask, more: int) -> None:
+        if more > 0 and self.watch_asks is not None:
+            self.watch_asks(ask.shape, ask.shape.gpu_model, more)
         ask.app.demand.add_times(ask.shape, more)
         ask.app.queue.change_demand(ask.shape, more)
 
@@ -135,15 +139,19 @@ class Books:
 
     # ---- containers
 
-    def grant(self, ask: Ask, node: Node) -> Container:
-        """Answer one of what the ask waits for on ``node``, which has room. `NodeIndex` is left to the caller."""
+    def grant(self, ask: Ask, node: Node, positions: Sequence[int] | None = None) -> Container:
+        """Answer one of what the ask waits for on ``node``, which has room, on its devices at ``positions``.
+
+        `NodeIndex` is left to the caller.
+        """
         app, shape = ask.app, ask.shape
         attempt = app.attempt
         if attempt is None:
             raise InvariantBroken(f"{app.application_id} asks without a live attempt")
         seq = app.next_container
         app.next_container = seq + 1
-        container = Container(ContainerId(attempt, self.epoch, seq), app, node, shape, node.take(shape), ask.priority)
+        container_id = ContainerId(attempt, self.epoch, seq)
+        container = Container(container_id, app, node, shape, node.take(shape, positions), ask.priority)
         app.containers[attempt.number, self.epoch, seq] = container
         node.containers[container] = None
         ask.count_down(node)
@@ -167,6 +175,8 @@ class Books:
             app.next_container = max(app.next_container, key[2] + 1)
         container.node.occupy(container)
         self.index.update(container.node)
+        if self.watch_asks is not None:
+            self.watch_asks(shape, None, 1)
         app.demand.add(shape)
         app.queue.change_demand(shape, 1)
         app.queue.charge(app, shape, 1)
@@ -245,12 +255,14 @@ class Books:
     def reserve(self, ask: Ask, node: Node) -> None:
         node.reservation = ask
         ask.app.reserved[node] = None
+        self.index.update(node)
 
     def unreserve(self, node: Node) -> None:
         """Take the node's reservation away, if there is one."""
         if node.reservation is not None:
             del node.reservation.app.reserved[node]
             node.reservation = None
+            self.index.update(node)
 
     # ---- nodes
 
@@ -267,7 +279,7 @@ class Books:
         del self.nodes[node.node_id]
         self.nodes_of_rack[node.rack] -= 1
         node.schedulable = False
-        self.index.remove(node)
+        self.index.update(node)
         self.cluster.total.subtract(node.total)
         self.tree.follow_cluster()
 

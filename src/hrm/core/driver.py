@@ -19,6 +19,7 @@ from hrm.core import events as ev
 from hrm.core.commands import Allocate, Command, ContainerEnded, KillContainer, PreemptContainer
 from hrm.core.explain.finding import ExpectedEnd, nobody_knows
 from hrm.core.scheduler import Scheduler
+from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.core.views import AppView, ContainerView, NodeView, QueueView
 from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.explanations import Explanation
@@ -36,9 +37,19 @@ class Driver:
     nothing is placed between two of them. Same calls, same answers.
     """
 
-    def __init__(self, root: QueueSpec, *, options: SchedulerOptions | None = None, now: float = 0.0) -> None:
-        """``now``: epoch seconds. Raises InvalidInput."""
-        self.scheduler = Scheduler(root, epoch=1, options=options)
+    def __init__(
+        self,
+        root: QueueSpec,
+        *,
+        options: SchedulerOptions | None = None,
+        strategies: Strategies = BUILT_IN,
+        now: float = 0.0,
+    ) -> None:
+        """``now``: epoch seconds; ``strategies``: those that ``options.placement_strategy`` may name.
+
+        Raises InvalidInput.
+        """
+        self.scheduler = Scheduler(root, epoch=1, options=options, strategies=strategies)
         #: Epoch seconds.
         self.now = now
         #: What was granted and has not ended since, in the order it was granted.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ class Node:
         "free",
         "holds",
         "largest_free",
+        "models",
         "node_id",
         "overcommitted",
         "positions",
@@ -67,6 +68,7 @@ class Node:
         self.free = self.total.copy()
         #: By index.
         self.devices: tuple[DeviceSpec, ...] = tuple(sorted(spec.devices, key=lambda device: device.index))
+        self.models = tuple(sorted({device.model for device in self.devices}))
         self.positions = {device.device_id: position for position, device in enumerate(self.devices)}
         self.device_free = [WHOLE] * len(self.devices)
         self._model_positions: dict[str, tuple[int, ...]] = {}
@@ -127,18 +129,18 @@ class Node:
         """Positions of the devices that may serve the shape."""
         return range(len(self.device_free)) if shape.gpu_model is None else self.positions_of_model(shape.gpu_model)
 
-    def take(self, shape: Shape) -> tuple[str, ...]:
-        """Take the amounts and pick the devices, which `fits` has found to be there.
+    def take(self, shape: Shape, positions: Sequence[int] | None = None) -> tuple[str, ...]:
+        """Take the amounts and the devices at ``positions``, which `fits` has found to be there.
 
-        A fraction goes to the fullest device that still fits, so that whole devices stay whole.
+        Where nobody chose them, a fraction goes to the fullest device that still fits, so that whole devices stay
+        whole.
         """
         self.free.subtract(shape)
         gpus = shape.gpus
         if not gpus:
             return ()
         device_free = self.device_free
-        allowed = self.allowed_positions(shape)
-        chosen = pick_devices(gpus, device_free, allowed)
+        chosen = pick_devices(gpus, device_free, self.allowed_positions(shape)) if positions is None else positions
         part = gpus if gpus < WHOLE else WHOLE
         for i in chosen:
             device_free[i] -= part
@@ -214,9 +216,13 @@ class NodeIndex:
 
     def __init__(self) -> None:
         self._buckets: dict[tuple[int, int, int], dict[Node, None]] = {}
+        #: Told of each node that changed; None iff nobody wants to know.
+        self.watch: Callable[[Node], None] | None = None
 
     def update(self, node: Node) -> None:
-        """After ``node.free`` or its schedulability changed."""
+        """After ``node.free``, its schedulability or its reservation changed, or it left."""
+        if self.watch is not None:
+            self.watch(node)
         free = node.free
         bucket = (_bits(free.memory), _bits(free.vcores), _bits(free.gpus)) if node.schedulable else None
         if bucket == node.bucket:

@@ -12,12 +12,13 @@ books. Events that contradict the books raise InvariantBroken, bad input raises 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hrm.core import events as ev
 from hrm.core.applications import App, Ask, Container, Shape, Way, container_key
 from hrm.core.books import Books
+from hrm.core.candidates import Candidates
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause, NodeReserved, NodeUnreserved
 from hrm.core.explain.application import explain
 from hrm.core.explain.finding import ExpectedEnd, Look, nobody_knows
@@ -25,6 +26,7 @@ from hrm.core.explain.kept import kept_reason
 from hrm.core.nodes import Node, size
 from hrm.core.options import Visit
 from hrm.core.preemption import preempt
+from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.core.tree import check_move
 from hrm.core.views import AppView, ContainerView, NodeView, QueueView, view_app, view_container, view_node, view_queues
 from hrm.core.visit import Assignment, find_ask, still_wants
@@ -40,10 +42,23 @@ from hrm.model.scheduling import SchedulerOptions
 class Scheduler:
     """Shares nodes between the applications of a tree of queues."""
 
-    def __init__(self, root: QueueSpec, *, epoch: int, options: SchedulerOptions | None = None) -> None:
-        """``epoch`` goes into container ids and must be larger than at any earlier start. Raises InvalidInput."""
+    def __init__(
+        self,
+        root: QueueSpec,
+        *,
+        epoch: int,
+        options: SchedulerOptions | None = None,
+        strategies: Strategies = BUILT_IN,
+    ) -> None:
+        """``epoch`` goes into container ids and must be larger than at any earlier start.
+
+        ``strategies`` are those that the options may name. Raises InvalidInput.
+        """
         self._books = Books(root, epoch)
         self._visit = Visit(options or SchedulerOptions(), self._books.nodes_of_rack)
+        self._strategies = strategies
+        #: None iff what fits on the node that is visited is placed there.
+        self._candidates = self._choose_by(self._visit.options.placement_strategy)
         self._handlers: dict[type[Any], Callable[[Any, float], list[Command]]] = {
             ev.NodeUpdate: self._on_node_update,
             ev.RequestsUpdated: self._on_requests_updated,
@@ -96,6 +111,8 @@ class Scheduler:
 
     def _assign(self, node: Node, most: int | None, now: float, heartbeat: bool) -> list[Command]:
         """Place what can be placed, until the rules on assigning several, or a reservation, say stop."""
+        if self._candidates is not None:
+            return self._assign_anywhere(self._candidates, node, most, now, heartbeat)
         books = self._books
         root = books.tree.root
         visit = self._visit
@@ -117,10 +134,36 @@ class Scheduler:
             books.index.update(node)
         return commands
 
-    def _grant(self, ask: Ask, node: Node, now: float, way: Way) -> Allocate:
+    def _assign_anywhere(
+        self, candidates: Candidates, node: Node, most: int | None, now: float, heartbeat: bool
+    ) -> list[Command]:
+        """The same where a strategy chooses the node: as much as one visit may place, on whichever nodes are best."""
+        books, visit = self._books, self._visit
+        root = books.tree.root
+        if not root.shapes:
+            return []
+        visit.begin(len(books.nodes), now, heartbeat=heartbeat)
+        candidates.visit(node)
+        commands: list[Command] = []
+        assignment = None if visit.assigns_all else Assignment(visit.options, node)
+        while len(commands) != most and (ask := find_ask(root, candidates, visit)) is not None:
+            shape = ask.shape
+            if candidates.chosen is None:
+                books.reserve(ask, node)
+                commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
+                break
+            best, score = candidates.chosen
+            positions = candidates.strategy.pick(best, shape, score)
+            commands.append(self._grant(ask, best, now, Way.ORDER, positions))
+            books.index.update(best)
+            if assignment is not None and not assignment.goes_on_after(shape):
+                break
+        return commands
+
+    def _grant(self, ask: Ask, node: Node, now: float, way: Way, positions: Sequence[int] | None = None) -> Allocate:
         # Afterwards the place may be answered for.
         level = None if ask.plain or ask.places.keys() == {ANY} else ask.level_at(node)
-        container = self._books.grant(ask, node)
+        container = self._books.grant(ask, node, positions)
         container.way = way
         container.level = level
         container.started_at = container.unsaved_since = now
@@ -333,11 +376,29 @@ class Scheduler:
         return []
 
     def _on_options_changed(self, event: ev.OptionsChanged, now: float) -> list[Command]:
+        if event.options.placement_strategy != self._visit.options.placement_strategy:
+            self._candidates = self._choose_by(event.options.placement_strategy)
         self._visit.go_by(event.options)
         if not event.options.preemption:
             for hold in list(self._books.holds):
                 self._books.drop_hold(hold)
         return []
+
+    def _choose_by(self, name: str | None) -> Candidates | None:
+        """Have a strategy choose nodes from now on; None: nobody. Raises InvalidInput."""
+        candidates = None
+        if name is not None:
+            make = self._strategies.get(name)
+            if make is None:
+                raise InvalidInput(
+                    f"no such placement strategy: {name!r}",
+                    field="placement_strategy",
+                    next_step=f"one of {', '.join(self._strategies)}",
+                )
+            candidates = Candidates(self._books, make())
+        self._books.index.watch = None if candidates is None else candidates.note
+        self._books.watch_asks = None if candidates is None else candidates.asked
+        return candidates
 
     def _on_update_shares(self, event: ev.UpdateShares, now: float) -> list[Command]:
         self._books.tree.update_shares()
@@ -380,6 +441,9 @@ class Scheduler:
         if self._books.tree.root.shapes:
             for node in self._books.index.with_room_for(self._books.cluster.floor):
                 yield node.node_id
+                if self._candidates is not None and self._visit.assigns_all:
+                    # Its visit places on all the others as well.
+                    return
 
     # ---- for refusing at submit
 

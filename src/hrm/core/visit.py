@@ -11,6 +11,7 @@ applications and queues remember the number of the visit that passed them over.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Shape
@@ -51,7 +52,19 @@ class Assignment:
         return options.max_assign is None or self._containers < options.max_assign
 
 
-def find_ask(queue: Queue, node: Node, visit: Visit) -> Ask | None:
+class Everywhere(Protocol):
+    """What stands in the place of a node where a visit may place on any (`hrm.core.candidates`)."""
+
+    def fits(self, shape: Shape) -> bool: ...
+
+    def could_hold(self, shape: Shape) -> bool: ...
+
+    def why_not(self, shape: Shape) -> Reason: ...
+
+    def find_in_app(self, app: App, visit: Visit) -> Ask | None: ...
+
+
+def find_ask(queue: Queue, node: Node | Everywhere, visit: Visit) -> Ask | None:
     """The ask that comes first by policy among those in ``queue`` that can be placed on ``node``; None iff none.
 
     Where visits reserve, it may be one that does not fit: then the node is to be reserved for it.
@@ -73,7 +86,7 @@ def find_ask(queue: Queue, node: Node, visit: Visit) -> Ask | None:
     return None
 
 
-def _find_in_leaf(queue: Queue, node: Node, visit: Visit) -> Ask | None:
+def _find_in_leaf(queue: Queue, node: Node | Everywhere, visit: Visit) -> Ask | None:
     """The same in a leaf: its application that comes first stands at the head of one of its lines."""
     queue.bring_up_to_date()
     number = visit.number
@@ -97,7 +110,7 @@ def _find_in_leaf(queue: Queue, node: Node, visit: Visit) -> Ask | None:
             return None
 
 
-def _may_place(queue: Queue, node: Node, visit: Visit) -> bool:
+def _may_place(queue: Queue, node: Node | Everywhere, visit: Visit) -> bool:
     """True iff a shape that waits in the queue fits on the node and under the queue's own max share."""
     limit = queue.max_share
     for shape in queue.shapes:
@@ -109,7 +122,9 @@ def _may_place(queue: Queue, node: Node, visit: Visit) -> bool:
     return False
 
 
-def _find_in_app(app: App, node: Node, visit: Visit) -> Ask | None:
+def _find_in_app(app: App, node: Node | Everywhere, visit: Visit) -> Ask | None:
+    if not isinstance(node, Node):
+        return node.find_in_app(app, visit)
     blacklisted = bool(app.blacklist) and node.node_id in app.blacklist
     limited = bool(app.queue.limited)
     number = visit.number
@@ -121,13 +136,13 @@ def _find_in_app(app: App, node: Node, visit: Visit) -> Ask | None:
             if not visit.reserving or not node.could_hold(shape):
                 shape.missed_visit = number
                 shape.reason = node.why_not(shape)
-            elif not blacklisted and not _turned_down(ask, node, visit) and _may_reserve(ask, node, visit):
+            elif not blacklisted and not turned_down(ask, node, visit) and may_reserve(ask, node, visit):
                 return ask
             else:
                 ask.turn_down(node.why_not(shape), number)
         elif blacklisted:
             ask.turn_down(Reason.BLACKLISTED, number)
-        elif not ask.plain and (reason := _turned_down(ask, node, visit)) is not None:
+        elif not ask.plain and (reason := turned_down(ask, node, visit)) is not None:
             ask.turn_down(reason, number)
         elif limited and app.queue.over_max_with(shape) is not None:
             ask.turn_down(Reason.QUEUE_MAX_SHARE, number)
@@ -136,7 +151,7 @@ def _find_in_app(app: App, node: Node, visit: Visit) -> Ask | None:
     return None
 
 
-def _turned_down(ask: Ask, node: Node, visit: Visit) -> Reason | None:
+def turned_down(ask: Ask, node: Node, visit: Visit) -> Reason | None:
     """Why an ask that names places, or is for a master, must not be placed here now."""
     if ask.plain:
         return None
@@ -167,7 +182,7 @@ def is_starved(app: App) -> bool:
     return is_below(queue.spec.policy, app.usage, app.fair_share, total) or not minimum.fits_in(queue.usage)
 
 
-def _may_reserve(ask: Ask, node: Node, visit: Visit) -> bool:
+def may_reserve(ask: Ask, node: Node, visit: Visit) -> bool:
     """True iff the node is to be reserved for an ask that it has no room for now (YARN's isReservable and reserve)."""
     app, options = ask.app, visit.options
     if app.queue.over_max_with(ask.shape) is not None or any(hold.ask.app is app for hold in node.holds):

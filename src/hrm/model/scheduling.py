@@ -18,6 +18,18 @@ class Victims(StrEnum):
     LEAST_WORK_LOST = "least_work_lost"  #: where they have run least since their start or last checkpoint
 
 
+class Strategy(StrEnum):
+    """Strategies that choose the node for a container (`hrm.core.strategies`)."""
+
+    PACK = "pack"  #: the fullest node
+    SPREAD = "spread"  #: the one with fewest containers
+    BEST_FIT = "best_fit"  #: where least would be left
+    DOT_PRODUCT = "dot_product"  #: where what is free is least like what is asked for
+    FGD = "fgd"  #: where GPUs become least fragmented for the tasks that are usual
+    LOOKAHEAD = "lookahead"  #: the same, looking at all that a node could still take
+    RANDOM = "random"  #: any
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerOptions:
     """How visits are made."""
@@ -50,6 +62,10 @@ class SchedulerOptions:
     #: Between the warning and the end of a container that is to end for others (YARN's waitTimeBeforeKill).
     wait_before_kill_s: float = 15.0
     victims: Victims = Victims.FIRST_NODE
+
+    #: Who chooses the node for a container: one of `Strategy`, or the name of one's own; None iff nobody does, and
+    #: what fits on the node that is visited is placed there.
+    placement_strategy: str | None = None
 
     @property
     def assigns_all(self) -> bool:

@@ -17,6 +17,7 @@ from hrm.core.commands import Allocate, AppActivated, Command, KillContainer, Pr
 from hrm.core.driver import Driver
 from hrm.core.events import Event
 from hrm.core.invariants import check_invariants
+from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.nodes import DEFAULT_RACK, DeviceSpec, NodeSpec
 from hrm.model.queues import ROOT, Policy, QueueSpec
@@ -109,8 +110,10 @@ def request(
 class Scenario(Driver):
     """A driver whose clock moves one second with each event; the books are checked after every one."""
 
-    def __init__(self, root: QueueSpec, *, options: SchedulerOptions | None = None) -> None:
-        super().__init__(root, options=options)
+    def __init__(
+        self, root: QueueSpec, *, options: SchedulerOptions | None = None, strategies: Strategies = BUILT_IN
+    ) -> None:
+        super().__init__(root, options=options, strategies=strategies)
         self._cluster_timestamp = CLUSTER_TIMESTAMP
         self.root = root
         #: Every event handled so far, so that a failure can be played again.

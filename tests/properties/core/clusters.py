@@ -115,5 +115,8 @@ OPTIONS = st.sampled_from(
         SchedulerOptions(**_DELAYING),
         SchedulerOptions(continuous_scheduling=True, node_locality_delay_s=3, rack_locality_delay_s=3),
         SchedulerOptions(assign_multiple=False, preemption=False),
+        SchedulerOptions(**_ALWAYS, placement_strategy="random", max_assign=3),
+        SchedulerOptions(**_RESERVING, placement_strategy="fgd"),
+        SchedulerOptions(**_DELAYING, placement_strategy="lookahead"),
     ]
 )

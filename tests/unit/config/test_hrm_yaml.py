@@ -243,6 +243,7 @@ scheduler:
   reservation_threshold: 4 vcores, 1G
   wait_before_kill: 0
   victims: least_work_lost
+  placement_strategy: spread
 """
 
     assert config(text).scheduler.options == SchedulerOptions(
@@ -255,6 +256,7 @@ scheduler:
         reservation_threshold=Resources(memory_mib=1024, vcores_milli=4000),
         wait_before_kill_s=0.0,
         victims=Victims.LEAST_WORK_LOST,
+        placement_strategy="spread",
     )
 
 
@@ -486,6 +488,11 @@ def test_a_wrong_value_is_named_with_what_was_wanted(text: str, problem: str) ->
         ("scheduler: {policy: fifo}", "scheduler.policy: fifo orders applications"),
         ("scheduler: {default_queue: batsch}\nqueues: {batch: }", "no such queue: 'batsch' (did you mean 'batch'?)"),
         ("queues: {default: {queues: {a: }}}", "queues.default: default is for queues below it"),
+        (
+            "scheduler: {placement_strategy: best_fitt}",
+            "scheduler.placement_strategy: no such placement strategy: 'best_fitt' (did you mean 'best_fit'?)",
+        ),
+        ("scheduler: {placement_strategy: x}", "(one of pack, spread, best_fit, dot_product, fgd, lookahead, random)"),
         ("server: {host: 0.0.0.0}", "server.host: '0.0.0.0' is not a loopback address"),
         ("node: {gpu_devices: [0], virtual_gpus: 1}", "node.virtual_gpus: virtual GPUs stand in for the machine's own"),
         ("node: {gpu_devices: [1, 0, 1]}", "node.gpu_devices[2]: 1 is given twice"),
