@@ -83,6 +83,7 @@ class Queue:
         "running_apps",
         "running_of_user",
         "shapes",
+        "shared_from",
         "spec",
         "start",
         "steady_share",
@@ -129,6 +130,8 @@ class Queue:
         self.missed_visit = 0
         self.fair_share: Resources = ZERO
         self.steady_share: Resources = ZERO
+        #: What the shares of what is below were last worked out from.
+        self.shared_from: object = None
         #: Of a leaf: the fair share of each application that may run; in a fifo queue the first has it all.
         self.app_share: Resources = ZERO
         #: Of a leaf: when it last had its minimum share, as far as preemption goes; None before the first look.
@@ -238,17 +241,24 @@ class Queue:
         Every allocation takes this path, so its sums are written out.
         """
         memory, vcores, gpus = amounts.memory * times, amounts.vcores * times, amounts.gpus * times
+        others, total = amounts.others, self.cluster.total
         one: App | Queue = app
         for parent in self.lineage:
             usage = one.usage
             usage.memory += memory
             usage.vcores += vcores
             usage.gpus += gpus
-            if amounts.others:
-                usage.add_others(amounts.others, times)
+            if others:
+                usage.add_others(others, times)
             entry = one.entry
             if entry is not None:
-                parent.rekey(one, entry)
+                one.entry = key = parent.key_of(one, total)
+                if parent.children:
+                    _move(parent.order, entry, key)
+                else:
+                    lines = parent.lines
+                    for shape in one.shapes:
+                        _move(lines[shape], entry, key)
             one = parent
         one.usage.add_times(amounts, times)
 
@@ -364,8 +374,13 @@ class Queue:
             running = (app for app in self.apps if app.runnable)
             self.first_app = min(running, key=lambda app: fifo_key(app, self.cluster.total), default=None)
             self.app_share = self.fair_share
+            self.shared_from = None
         else:
             count = self.running_apps
+            basis = (count, self.fair_share)
+            if basis == self.shared_from:
+                return
+            self.shared_from = basis
             self.app_share = Resources.of({n: share_of_each(count, amount) for n, amount in self.fair_share.items()})
 
     def share_of(self, app: App) -> Resources:
@@ -432,9 +447,17 @@ class Queue:
 
 def _move(line: list[Key], entry: Key, key: Key) -> None:
     """Replace ``entry`` by ``key``, in the right place."""
-    position = 0 if line[0] is entry else bisect_left(line, entry)
+    if line[0] is entry:
+        # Mostly: who comes first is served.
+        if len(line) == 1 or key < line[1]:
+            line[0] = key
+        else:
+            del line[0]
+            insort(line, key)
+        return
+    position = bisect_left(line, entry)
     # It often stays where it is.
-    if (position + 1 == len(line) or key < line[position + 1]) and (position == 0 or line[position - 1] < key):
+    if line[position - 1] < key and (position + 1 == len(line) or key < line[position + 1]):
         line[position] = key
         return
     del line[position]

@@ -49,30 +49,32 @@ def compute_shares(claims: Sequence[Claim], total: int) -> list[int]:
     # A thousand claimants are mostly alike: each kind is worked out once.
     kinds = Counter(claim for claim, share in zip(claims, fixed, strict=True) if share is None)
     taken = sum(share for share in fixed if share is not None)
-    ratio = _ratio(kinds, max(total - taken, 0)) if kinds else 0.0
+    plain = [(claim.weight, claim.min_share, claim.max_share, count) for claim, count in kinds.items()]
+    ratio = _ratio(plain, max(total - taken, 0)) if kinds else 0.0
     shares = {claim: claim.share_at(ratio) for claim in kinds}
     return [shares[claim] if share is None else share for claim, share in zip(claims, fixed, strict=True)]
 
 
 def share_of_each(count: int, total: int) -> int:
     """The share of ``total`` that each of ``count`` equal claims without limits gets."""
-    return Claim().share_at(_ratio(Counter({Claim(): count}), total)) if count else 0
+    return int(_ratio([(1.0, 0, None, count)], total)) if count else 0
 
 
-def _ratio(kinds: Counter[Claim], total: int) -> float:
-    if all(claim.max_share is not None for claim in kinds):
-        total = min(total, sum((claim.max_share or 0) * count for claim, count in kinds.items()))
+#: (weight, min share, max share, number of such claims)
+_Kind = tuple[float, int, int | None, int]
 
-    def held(ratio: float) -> int:
-        return sum(claim.share_at(ratio) * count for claim, count in kinds.items())
 
+def _ratio(kinds: Sequence[_Kind], total: int) -> float:
+    limits = [maximum * count for _, _, maximum, count in kinds if maximum is not None]
+    if len(limits) == len(kinds):
+        total = min(total, sum(limits))
     upper = 1.0
-    while held(upper) < total:
+    while _held(kinds, upper) < total:
         upper *= 2.0
     lower = 0.0
     for _ in range(ITERATIONS):
         middle = (lower + upper) / 2.0
-        planned = held(middle)
+        planned = _held(kinds, middle)
         if planned == total:
             return middle
         if planned < total:
@@ -80,3 +82,13 @@ def _ratio(kinds: Counter[Claim], total: int) -> float:
         else:
             upper = middle
     return upper
+
+
+def _held(kinds: Sequence[_Kind], ratio: float) -> int:
+    """What all hold at this ratio. Asked dozens of times for one answer, so `Claim.share_at` is written out here."""
+    held = 0
+    for weight, minimum, maximum, count in kinds:
+        share = weight * ratio
+        whole = int(share) if share > minimum else minimum
+        held += (whole if maximum is None or whole <= maximum else maximum) * count
+    return held

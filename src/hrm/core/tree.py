@@ -155,18 +155,23 @@ class QueueTree:
         """Fair shares now (among queues with running applications) and steady ones (as if all had some)."""
         total = self.cluster.total.frozen()
         self.root.fair_share = self.root.steady_share = total
-        for parent in self.root.walk():
-            children = list(parent.children.values())
-            if children:
-                now = _share_out(children, parent.fair_share, steady=False)
-                steady = _share_out(children, parent.steady_share, steady=True)
-                for child, share, steady_share in zip(children, now, steady, strict=True):
-                    child.fair_share, child.steady_share = share, steady_share
+        # Parents first. A queue whose share is as before, and whose children are, has shared it out already.
+        for queue in self.by_path.values():
+            if queue.children:
+                children = list(queue.children.values())
+                active = [child.running_apps > 0 for child in children]
+                basis = (self.cluster.epoch, queue.fair_share, queue.steady_share, active)
+                if basis != queue.shared_from:
+                    queue.shared_from = basis
+                    now = _share_out(children, queue.fair_share, steady=False)
+                    steady = _share_out(children, queue.steady_share, steady=True)
+                    for child, share, steady_share in zip(children, now, steady, strict=True):
+                        child.fair_share, child.steady_share = share, steady_share
             else:
-                parent.share_out()
-            if parent.spec.order is Order.DEFICIT:
+                queue.share_out()
+            if queue.spec.order is Order.DEFICIT:
                 # Its keys are made from shares.
-                parent.order_epoch = 0
+                queue.order_epoch = 0
 
 
 def check_move(app: App, target: Queue) -> None:

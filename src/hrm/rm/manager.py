@@ -94,7 +94,7 @@ class ResourceManager:
         self.clock = clock
         self.queues = queues or Queues(scheduler)
         self.nodes = Nodes()
-        self.pacer = Pacer(scheduler.nodes_with_room)
+        self.pacer = Pacer(scheduler.nodes_with_room, scheduler.has_demand)
         self.applications: dict[ApplicationId, LiveApplication] = {}
         #: Those that are not over, by the text of their ids.
         self.containers: dict[str, LiveContainer] = {}

@@ -81,7 +81,7 @@ class Simulation:
         """Raises InvalidInput where the core does not take the queues."""
         self.workload = workload
         self.scheduler = Scheduler(workload.root, epoch=_EPOCH, options=workload.options)
-        self.pacer = Pacer(self.scheduler.nodes_with_room)
+        self.pacer = Pacer(self.scheduler.nodes_with_room, self.scheduler.has_demand)
         self.recorder = Recorder(workload, self.scheduler)
         #: Those that were submitted, in their order.
         self.apps: list[App] = []

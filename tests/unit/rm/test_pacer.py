@@ -5,8 +5,8 @@ from __future__ import annotations
 from hrm.rm.pacer import Pacer
 
 
-def pacer(*with_room: str) -> Pacer:
-    return Pacer(lambda: with_room)
+def pacer(*with_room: str, wanted: bool = True) -> Pacer:
+    return Pacer(lambda: with_room, lambda: wanted)
 
 
 def drain(pacer: Pacer) -> list[tuple[str, bool]]:
@@ -79,3 +79,29 @@ def test_a_node_that_is_gone_is_not_visited():
     some.forget("n1")
     assert some.idle
     assert some.take() is None
+
+
+def test_where_nobody_waits_only_heartbeats_are_visits():
+    some = pacer("n1", "n2", wanted=False)
+    some.room("n1")
+    some.heartbeat("n2")
+    some.demand()
+    assert drain(some) == [("n2", True)]
+    assert some.idle
+
+
+def test_of_many_nodes_with_room_no_more_are_visited_than_it_takes():
+    wanted = [True] * 10
+    many = Pacer(lambda: (f"n{number}" for number in range(10_000)), lambda: bool(wanted))
+    many.demand()
+    visited = []
+    while (visit := many.take()) is not None:
+        visited.append(visit)
+        wanted.pop()
+    assert visited == [(f"n{number}", False) for number in range(10)]
+
+
+def test_however_many_nodes_have_room_each_is_visited_once():
+    many = pacer(*(f"n{number}" for number in range(1000)))
+    many.demand()
+    assert sorted(drain(many)) == sorted((f"n{number}", False) for number in range(1000))
