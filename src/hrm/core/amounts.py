@@ -102,6 +102,34 @@ class Amounts:
             min(self.memory, other.memory), min(self.vcores, other.vcores), min(self.gpus, other.gpus), others
         )
 
+    def less(self, other: Amounts) -> Amounts:
+        """The difference, where it is more than nothing, as a new vector."""
+        others = None
+        if self.others:
+            others = {name: max(amount - other.other(name), 0) for name, amount in self.others.items()}
+        return Amounts(
+            max(self.memory - other.memory, 0),
+            max(self.vcores - other.vcores, 0),
+            max(self.gpus - other.gpus, 0),
+            others,
+        )
+
+    @property
+    def empty(self) -> bool:
+        """True iff there is nothing of anything."""
+        return not (self.memory or self.vcores or self.gpus or (self.others and any(self.others.values())))
+
+    def dominant_share(self, total: Amounts) -> float:
+        """As `hrm.model.resources.Resources.dominant_share`."""
+        parts = [(self.memory, total.memory), (self.vcores, total.vcores), (self.gpus, total.gpus)]
+        if self.others:
+            parts += [(amount, total.other(name)) for name, amount in self.others.items()]
+        share = 0.0
+        for amount, whole in parts:
+            if amount > 0:
+                share = max(share, amount / whole if whole > 0 else float("inf"))
+        return share
+
     def other(self, name: str) -> int:
         return self.others.get(name, 0) if self.others else 0
 

@@ -206,11 +206,13 @@ class Books:
         """Keep what is free of it from now on, and the rest as the victims end, which are killed at ``kill_at``."""
         self.holds[hold] = None
         hold.ask.app.holds[hold] = None
+        hold.ask.app.queue.changes += 1
         hold.node.holds.append(hold)
         for victim in hold.victims:
             victim.hold = hold
             victim.kill_at = kill_at
             victim.app.marked.add(victim.shape)
+            victim.app.queue.changes += 1
         hold.top_up()
         self.index.update(hold.node)
 
@@ -223,6 +225,7 @@ class Books:
         """Let the space go for the grant that it was kept for. Then comes `top_up`: others get what is left."""
         del self.holds[hold]
         del hold.ask.app.holds[hold]
+        hold.ask.app.queue.changes += 1
         hold.node.holds.remove(hold)
         for victim in list(hold.victims):
             self._unmark(victim)
@@ -243,6 +246,7 @@ class Books:
             victim.hold = None
         if not victim.killed:
             victim.app.marked.subtract(victim.shape)
+            victim.app.queue.changes += 1
 
     def _trim_holds(self, ask: Ask) -> None:
         """Keep space for no more than the ask still waits for."""

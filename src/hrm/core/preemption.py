@@ -11,7 +11,6 @@ turns out not to be needed is spared.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,15 +19,10 @@ from hrm.core.applications import App, Ask, Container, Hold, Shape
 from hrm.core.books import Books
 from hrm.core.commands import KillContainer, PreemptContainer, Starvation
 from hrm.core.nodes import Node, pick_devices
-from hrm.core.ordering import is_below
-from hrm.core.queues import Queue
+from hrm.core.starvation import keeps_share, starving_in, surplus_in, times
 from hrm.core.visit import is_starved, still_wants
-from hrm.model.queues import Policy
-from hrm.model.resources import ZERO, Resources
+from hrm.core.watch import Starving
 from hrm.model.scheduling import SchedulerOptions, Victims
-
-#: An application, what it lacks, which share of its it lacks, and for how long (seconds).
-Starving = tuple[App, Amounts, Starvation, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +47,12 @@ def preempt(books: Books, options: SchedulerOptions, now: float) -> list[Preempt
     commands: list[PreemptContainer | KillContainer] = []
     # Below the threshold starvation is measured all the same: it counts from when it began.
     may_warn = is_utilized(books, options.preemption_utilization_threshold)
-    hopeless: set[Shape] = set()
-    for leaf in books.tree.root.walk():
+    search = Search(books, options, now)
+    for leaf in books.tree.by_path.values():
         if leaf.is_leaf:
-            for starving in _starved(leaf, now):
+            for starving in starving_in(leaf, now):
                 if may_warn:
-                    commands += _serve(books, options, starving, hopeless, now)
+                    commands += _serve(search, starving)
     for hold in books.holds:
         for victim in hold.victims:
             if not victim.killed and victim.kill_at <= now:
@@ -80,99 +74,57 @@ def _drop_useless(books: Books) -> None:
             books.drop_hold(hold)
 
 
-# ---- who is starved
-
-
-def _starved(leaf: Queue, now: float) -> list[Starving]:
-    """Applications with what they lack, less what is being freed for them; those that come first by policy first."""
-    fair_timeout_s = leaf.inherited("fair_share_preemption_timeout_s", math.inf)
-    if not leaf.shapes:
-        # Whoever waits for nothing lacks nothing.
-        leaf.min_since = None
-        return []
-    if math.isinf(fair_timeout_s) and math.isinf(leaf.inherited("min_share_preemption_timeout_s", math.inf)):
-        return []
-    found: dict[App, tuple[Amounts, Starvation]] = {}
-    lacking = _lacking_minimum(leaf, now)
-    leaf.bring_up_to_date()
-    waiting = [member for member in leaf.waiting_members() if isinstance(member, App)]
-    for app in waiting:
-        app.nothing_to_preempt = False
-        unmet = _lacking_fair(app, now)
-        if unmet is not None:
-            found[app] = unmet, Starvation.FAIR_SHARE
-            lacking = _less(lacking, unmet)
-    for app in waiting:
-        # What the minimum share lacks beyond that goes to those that wait, as far as they ask for it.
-        pending = _less(_less(app.demand, app.usage), found[app][0] if app in found else Amounts())
-        more = pending.smallest(lacking)
-        if more.frozen():
-            lacking = _less(lacking, more)
-            unmet, _ = found.get(app, (Amounts(), None))
-            unmet.add(more)
-            found[app] = unmet, Starvation.MIN_SHARE if app not in found else found[app][1]
-    result = []
-    for app, (unmet, why) in found.items():
-        for hold in app.holds:
-            unmet = _less(unmet, hold.ask.shape)
-        if unmet.frozen():
-            since = leaf.min_since if why is Starvation.MIN_SHARE else app.fair_since
-            result.append((app, unmet, why, now - (now if since is None else since)))
-    return result
-
-
-def _lacking_fair(app: App, now: float) -> Amounts | None:
-    """What it lacks of min(threshold × fair share, demand), once that has lasted for the timeout."""
-    queue = app.queue
-    threshold = queue.inherited("fair_share_preemption_threshold", 0.5)
-    share = Amounts.of(Resources.of({name: int(amount * threshold) for name, amount in app.fair_share.items()}))
-    wanted = share.smallest(app.demand)
-    if app.fair_since is None or not is_below(queue.spec.policy, app.usage, wanted.frozen(), queue.cluster.total):
-        app.fair_since = now
-    if now - app.fair_since < queue.inherited("fair_share_preemption_timeout_s", math.inf):
-        return None
-    lacking = _less(wanted, app.usage)
-    return lacking if lacking.frozen() else None
-
-
-def _lacking_minimum(leaf: Queue, now: float) -> Amounts:
-    """What the queue lacks of min(min share, demand), once that has lasted for the timeout."""
-    lacking = _less(leaf.min_share.smallest(leaf.demand), leaf.usage)
-    if leaf.min_since is None or not lacking.frozen():
-        leaf.min_since = now
-    late = now - leaf.min_since >= leaf.inherited("min_share_preemption_timeout_s", math.inf)
-    return lacking if late else Amounts()
-
-
 # ---- what ends for it
 
 
-def _serve(
-    books: Books, options: SchedulerOptions, starving: Starving, hopeless: set[Shape], now: float
-) -> list[PreemptContainer]:
-    """Mark victims for as many of its requests as what it lacks is enough for.
+class Search:
+    """What one round knows of where something may end."""
 
-    ``hopeless`` are shapes for which nothing was found in this round, wherever they may lie: nobody who may lose
-    something is below its fair share, so that for another application nothing would be found either.
-    """
-    app, unmet, why, starved_s = starving
+    def __init__(self, books: Books, options: SchedulerOptions, now: float) -> None:
+        self.books = books
+        self.options = options
+        self.now = now
+        #: Shapes for which nothing was found in this round, wherever they may lie: nobody who may lose something is
+        #: below its fair share, so that for another application nothing would be found either.
+        self.hopeless: set[Shape] = set()
+        self._nodes: list[Node] | None = None
+
+    def nodes(self) -> list[Node]:
+        """Those where somebody has more than its share, in the order they joined."""
+        if self._nodes is None:
+            leaves = [queue for queue in self.books.tree.by_path.values() if queue.is_leaf]
+            rich = [app for leaf in leaves for app in surplus_in(leaf, self.now)]
+            theirs = {container.node for app in rich for container in app.containers.values()}
+            self._nodes = [node for node in self.books.nodes.values() if node in theirs] if theirs else []
+        return self._nodes
+
+
+def _serve(search: Search, starving: Starving) -> list[PreemptContainer]:
+    """Mark victims for as many of its requests as what it lacks is enough for."""
+    app, unmet, why, books = starving.app, starving.unmet, starving.why, search.books
     commands: list[PreemptContainer] = []
     for ask in list(app.asks):
         kept = sum(hold.ask is ask for hold in app.holds)
-        count = min(_times(unmet, ask, app.queue.spec.policy), ask.pending - kept)
+        count = min(times(unmet, ask, app.queue.spec.policy), ask.pending - kept)
         for _ in range(count):
-            if app.queue.over_max_with(ask.shape) is not None or _has_room(books, ask):
+            if app.queue.over_max_with(ask.shape) is not None:
                 break
-            plan = None if ask.plain and ask.shape in hopeless else _best_plan(books, options, ask, now)
+            if ask.plain and ask.shape in search.hopeless:
+                app.nothing_to_preempt = True
+                break
+            if _has_room(books, ask):
+                break
+            plan = _best_plan(search, ask)
             if plan is None:
                 app.nothing_to_preempt = True
                 if ask.plain and not app.blacklist and why is Starvation.FAIR_SHARE:
-                    hopeless.add(ask.shape)
+                    search.hopeless.add(ask.shape)
                 break
             app.nothing_to_preempt = False
-            kill_at = now + options.wait_before_kill_s
+            kill_at = search.now + search.options.wait_before_kill_s
             books.hold(Hold(ask, plan.node, plan.positions, plan.victims), kill_at)
-            unmet = _less(unmet, ask.shape)
+            unmet = unmet.less(ask.shape)
+            starved_s = search.now - starving.since
             commands += [_warn(victim, ask.app, why, starved_s, kill_at) for victim in plan.victims]
     return commands
 
@@ -188,17 +140,9 @@ def _warn(victim: Container, beneficiary: App, why: Starvation, starved_s: float
         starved_s=starved_s,
         beneficiary_used=beneficiary.usage.frozen(),
         beneficiary_fair_share=beneficiary.fair_share,
-        left_to_victim=_less(app.usage, app.marked).frozen(),
+        left_to_victim=app.usage.less(app.marked).frozen(),
         victim_fair_share=app.fair_share,
     )
-
-
-def _times(unmet: Amounts, ask: Ask, policy: Policy) -> int:
-    """How many such containers what is lacking is enough for; under fair and fifo only memory counts."""
-    if policy is not Policy.DRF and ask.shape.memory:
-        return unmet.memory // ask.shape.memory
-    lacking = unmet.frozen()
-    return min((lacking.get(name) // amount for name, amount in ask.shape.items() if amount), default=0)
 
 
 def _open_to(ask: Ask, node: Node) -> bool:
@@ -208,15 +152,16 @@ def _open_to(ask: Ask, node: Node) -> bool:
 
 def _has_room(books: Books, ask: Ask) -> bool:
     """True iff a visit can place it without anybody's end."""
-    return any(node.fits(ask.shape) and _open_to(ask, node) for node in books.nodes.values())
+    return any(node.fits(ask.shape) and _open_to(ask, node) for node in books.index.with_room_for(ask.shape))
 
 
-def _best_plan(books: Books, options: SchedulerOptions, ask: Ask, now: float) -> Plan | None:
+def _best_plan(search: Search, ask: Ask) -> Plan | None:
     """The node where fewest masters end (the first such), or, if work counts, also least work is lost."""
     best: Plan | None = None
     best_cost: tuple[float, ...] = ()
-    by_work = options.victims is Victims.LEAST_WORK_LOST
-    for node in books.nodes.values():
+    now = search.now
+    by_work = search.options.victims is Victims.LEAST_WORK_LOST
+    for node in search.nodes():
         if not _open_to(ask, node):
             continue
         plan = _plan(node, ask, now)
@@ -256,7 +201,7 @@ def _candidates(node: Node, ask: Ask, now: float) -> Iterator[Container]:
     """Running containers that may be asked to end: masters last, then those that lose least work first."""
     may_lose: dict[App, bool] = {}
     for app in {container.app: None for container in node.containers}:
-        may_lose[app] = app is not ask.app and _keeps_share(app, _less(app.usage, app.marked))
+        may_lose[app] = app is not ask.app and keeps_share(app, app.usage.less(app.marked))
     newest_first = [container for container in reversed(node.containers) if may_lose[container.app]]
     for container in sorted(newest_first, key=lambda one: (one.is_master, -one.unsaved_since)):
         queue = container.app.queue
@@ -273,12 +218,7 @@ def _may_lose(container: Container, considered: dict[App, Amounts]) -> bool:
     left.subtract(app.marked)
     left.subtract(considered.get(app, Amounts()))
     left.subtract(container.shape)
-    return _keeps_share(app, left)
-
-
-def _keeps_share(app: App, left: Amounts) -> bool:
-    """True iff that is its fair share or more."""
-    return not is_below(app.queue.spec.policy, left, app.fair_share, app.queue.cluster.total)
+    return keeps_share(app, left)
 
 
 def _room_after(node: Node, ask: Ask, victims: list[Container]) -> tuple[int, ...] | None:
@@ -307,15 +247,9 @@ def _helps(node: Node, ask: Ask, victims: list[Container], container: Container)
     """True iff it holds something that would still be lacking."""
     shape, allowed = ask.shape, node.allowed_positions(ask.shape)
     free, device_free = _free_after(node, victims)
-    lacking = _less(shape, free).frozen()
+    lacking = shape.less(free).frozen()
     if any(amount and container.shape.frozen().get(name) for name, amount in lacking.items() if name != "gpus_milli"):
         return True
     if not shape.gpus or pick_devices(shape.gpus, device_free, allowed):
         return False
     return any(node.positions.get(device_id, -1) in allowed for device_id in container.device_ids)
-
-
-def _less(left: Amounts, right: Amounts) -> Amounts:
-    """The difference, where it is more than nothing."""
-    difference = left.frozen() - right.frozen()
-    return Amounts.of(difference.largest(ZERO))

@@ -17,6 +17,7 @@ from hrm.core.amounts import NOTHING, Amounts
 from hrm.core.applications import App, Ask, Shape
 from hrm.core.ordering import KEYS, Key, fifo_key
 from hrm.core.shares import share_of_each
+from hrm.core.watch import Watch
 from hrm.model.queues import ROOT, Policy, QueueSpec
 from hrm.model.resources import ZERO, Resources
 
@@ -59,6 +60,7 @@ class Queue:
         "app_share",
         "apps",
         "asked",
+        "changes",
         "children",
         "cluster",
         "demand",
@@ -90,6 +92,7 @@ class Queue:
         "usage",
         "waiting",
         "waiting_apps",
+        "watch",
         "weight",
     )
 
@@ -137,6 +140,9 @@ class Queue:
         #: Of a leaf: when it last had its minimum share, as far as preemption goes; None before the first look.
         self.min_since: float | None = None
         self.first_app: App | None = None
+        #: Of a leaf: grows with all that who is starved here depends on, and what was last found of that.
+        self.changes = 0
+        self.watch: Watch | None = None
         #: True iff it was taken out of the configuration while in use: what runs goes on, nothing new enters.
         self.draining = False
         self.set_spec(spec)
@@ -242,6 +248,7 @@ class Queue:
         """
         memory, vcores, gpus = amounts.memory * times, amounts.vcores * times, amounts.gpus * times
         others, total = amounts.others, self.cluster.total
+        self.changes += 1
         one: App | Queue = app
         for parent in self.lineage:
             usage = one.usage
@@ -264,6 +271,7 @@ class Queue:
 
     def rekey_path(self, app: App) -> None:
         """After the demand of the application, and with it of the queues above, changed."""
+        self.changes += 1
         one: App | Queue = app
         for parent in self.lineage:
             entry = one.entry
@@ -273,6 +281,7 @@ class Queue:
 
     def change_demand(self, amounts: Amounts, times: int) -> None:
         """The applications here ask for (or hold) so much more or less."""
+        self.changes += 1
         queue: Queue | None = self
         while queue is not None:
             queue.asked.add_times(amounts, times)
@@ -346,6 +355,7 @@ class Queue:
         if app.runnable == running:
             return
         step = 1 if running else -1
+        self.changes += 1
         for queue in self.lineage:
             queue.running_apps += step
             queue.waiting -= step
