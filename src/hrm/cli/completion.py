@@ -195,7 +195,9 @@ _hrm() {{
 {words}
     esac
   fi
-  [[ -n $files ]] || _describe hrm words_ && return
+  if [[ -z $files ]]; then
+    _describe hrm words_ && return
+  fi
   _files
 }}
 if [[ ${{funcstack[1]}} == _hrm ]]; then

@@ -55,6 +55,52 @@ def test_after_two_dashes_programs_are_offered() -> None:
     assert "ls" in complete("hrm run -- l")
 
 
+def complete_in_zsh(line: str) -> list[str]:
+    """What zsh is asked to offer: the words, or FILES."""
+    words = line.split(" ")
+    script = f"""compdef() {{ }}; {zsh_script(LEVELS)}
+_describe() {{ print -l ${{${{(P)2}}%%:*}}; (( ${{#${{(P)2}}}} )) }}; _files() {{ print FILES }}
+_command_names() {{ print COMMANDS }}
+words=({" ".join(f"'{word}'" for word in words)}); CURRENT={len(words)}; _hrm"""
+    done = subprocess.run(["zsh", "-f", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed here")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("hrm queues ", ["reload", "--output", "-o", "--help"]),
+        ("hrm ps -o ", ["table", "json", "yaml"]),
+        ("hrm up --config ", ["FILES"]),
+        ("hrm run -- ", ["COMMANDS"]),
+    ],
+)
+def test_zsh_offers_the_same(line: str, offered: list[str]) -> None:
+    assert complete_in_zsh(line) == offered
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed here")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("hrm su", ["submit"]),
+        ("hrm submit --que", ["--queue"]),
+        ("hrm queues rel", ["reload"]),
+        ("hrm ps --output js", ["json"]),
+        ("hrm up --config jo", ["job.yaml"]),
+    ],
+)
+def test_fish_offers_the_same(tmp_path, line: str, offered: list[str]) -> None:
+    (tmp_path / "job.yaml").touch()
+    script = f"{fish_script(LEVELS)}complete -C '{line}'"
+
+    done = subprocess.run(["fish", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+
+    assert [entry.partition("\t")[0] for entry in done.stdout.splitlines()] == offered
+
+
 @pytest.mark.parametrize(("shell", "script"), [("zsh", zsh_script), ("fish", fish_script)])
 def test_scripts_of_other_shells_know_every_command_and_option(shell: str, script) -> None:
     text = script(LEVELS)
