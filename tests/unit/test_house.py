@@ -230,6 +230,7 @@ _DOTTED = re.compile(r"`(hrm(?:\.(?!(?:yaml|db|sock|service|slice)\b)[A-Za-z_]\w
 _PATH = re.compile(r"`((?:src|tests|docs|benches|examples)/[\w./-]*)`")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 _HEADING = re.compile(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
+_KEY = re.compile(r"(?<![\w.-])(?:server|node|scheduler|retention)\.(?!json\b|log\b)[a-z_]+(?![\w.(])")
 #: The bar that ends a cell of a table.
 _CELL = re.compile(r"(?<!\\)\|")
 
@@ -297,6 +298,26 @@ def test_rows_of_a_table_have_as_many_cells_as_its_head() -> None:
         if len(_CELL.findall(row)) != len(_CELL.findall(rows[0]))
     ]
     assert ragged == []
+
+
+def test_keys_of_the_configuration_that_errors_and_documents_name_are_there() -> None:
+    known = set(re.findall(r"^\| `([\w.*]+)`", (HOUSE / "docs" / "configuration.md").read_text(encoding="utf-8"), re.M))
+    advice = [
+        (place(path, node), text.value)
+        for path in python_files("src")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.keyword) and node.arg == "next_step"
+        for text in ast.walk(node.value)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str)
+    ]
+    words = [
+        (place(document), code)
+        for document in documents()
+        for code in re.findall(r"`([\w.]+)`", document.read_text(encoding="utf-8"))
+    ]
+    named = [(where, key) for where, text in [*advice, *words] for key in _KEY.findall(text)]
+    assert len(named) > 20
+    assert [(where, key) for where, key in named if key not in known] == []
 
 
 @pytest.fixture(scope="module")

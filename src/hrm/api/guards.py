@@ -247,7 +247,7 @@ class BodyLimit:
     def _too_large(self) -> TooLarge:
         return TooLarge(
             f"the body is larger than {self._max_bytes} bytes",
-            next_step="pass large input as files; the operator may raise server.max_body_bytes",
+            next_step="pass large input as files; the operator may raise server.max_body",
         )
 
 
