@@ -43,6 +43,15 @@ def test_each_opening_is_a_new_epoch_of_the_same_cluster(tmp_path: Path) -> None
     assert seen == [(1_763_900_000_500, 1), (1_763_900_000_500, 2), (1_763_900_000_500, 3)]
 
 
+def test_a_commit_is_on_the_disk_when_it_returns(tmp_path: Path) -> None:
+    # No test can cut the power: these two are SQLite's words for it.
+    opened_file = database.open_database(tmp_path / "hrm.db", now=1.0)
+    with opened_file.engine.connect() as connection:
+        asked = [connection.exec_driver_sql(f"PRAGMA {what}").scalar() for what in ("journal_mode", "synchronous")]
+
+    assert asked == ["wal", 2], "2 is FULL"
+
+
 def test_a_new_database_opens_fast(tmp_path: Path) -> None:
     begin = time.perf_counter()
     store = open_store(tmp_path / "hrm.db", now=1.0)
