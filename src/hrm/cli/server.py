@@ -139,6 +139,8 @@ def status(output: OutputOption = Output.TABLE) -> None:
     print(f"applications  {report.applications_running} running, {report.applications_pending} waiting")
     if report.drained_by:
         print(f"drained       by {clean(report.drained_by)}; it ends when its {report.containers} containers have")
+    if report.store_trouble:
+        print(f"trouble       {clean(report.store_trouble)}; it is tried again until it works")
     print(f"loop lag      {report.loop_lag_max_ms:.1f} ms at most")
 
 

@@ -36,6 +36,8 @@ class ServerReport:
     containers: int = 0
     #: Who has it start nothing new and end when nothing runs; "" iff nobody.
     drained_by: str = ""
+    #: Why what was decided cannot be written, so that nothing goes on; "" while all is well.
+    store_trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,6 +109,7 @@ class Service:
             loop_lag_max_ms=self._manager.turns.longest_turn_s * 1000,
             containers=len(self._manager.containers),
             drained_by=self._manager.nodes.closed_by or "",
+            store_trouble=self._manager.store.trouble,
         )
 
     def request_shutdown(self) -> None:

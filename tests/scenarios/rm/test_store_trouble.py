@@ -29,9 +29,11 @@ async def test_while_a_decision_cannot_be_written_nothing_is_launched_and_all_go
     with pytest.raises(StoreError, match="no space left"):
         await life.submit()
     assert life.launched() == []
+    assert "no space left on device" in life.service.server().store_trouble
 
     life.disk.recover()
     assert (await life.ended(app)).tasks_succeeded == 3
+    assert life.service.server().store_trouble == ""
     assert not life.broken
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -285,3 +286,12 @@ def test_queues_are_shown_as_a_tree_and_limits_only_where_there_are_any(hrm, ser
 
 def test_reload_says_what_changed(hrm, server: FakeClient) -> None:
     assert hrm("queues", "reload").out == "added: new\nchanged: default\n"
+
+
+def test_status_says_that_nothing_can_be_written(hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    well = hrm("status").out
+    sick = replace(server.server(), store_trouble="cannot write hrm.db: disk full")
+    monkeypatch.setattr(server, "server", lambda: sick)
+
+    assert "trouble" not in well
+    assert "trouble       cannot write hrm.db: disk full; it is tried again until it works\n" in hrm("status").out
