@@ -3,7 +3,7 @@
     hrm submit --master --wait -- python examples/own_master.py --containers 3 -- hostname
 
 Each container's output is shown by `hrm logs APP --task N`, N from 1 on; task 0 is the master. The master ends well iff
-all containers did. One that is lost (its node died) is asked for again.
+all containers did. One that is lost (its node died) or that ended for others (was preempted) is asked for again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> int:
                 running.add(container.container_id)
                 waiting, begun = waiting - 1, begun + 1
             for ended in news.ended:
-                if ended.state is TaskState.LOST:
+                if ended.state in (TaskState.LOST, TaskState.PREEMPTED):
                     begun -= ended.container_id in running
                     waiting += 1
                     asks = [ResourceRequest(resources=size, count=waiting)]

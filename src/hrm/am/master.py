@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container
-from hrm.model.containers import LaunchSpec
+from hrm.model.containers import LaunchSpec, Preemption
 from hrm.model.masters import FinalStatus
 from hrm.model.states import TaskState
 
@@ -79,7 +79,7 @@ class Actions:
 
 @dataclass(slots=True)
 class Counts:
-    """How many tasks are in which state."""
+    """How many tasks are in which state; those that ended for another application count as killed."""
 
     pending: int = 0
     running: int = 0
@@ -88,7 +88,7 @@ class Counts:
     killed: int = 0
 
     def add(self, state: TaskState, by: int) -> None:
-        name = state.value.lower()
+        name = "killed" if state is TaskState.PREEMPTED else state.value.lower()
         setattr(self, name, getattr(self, name) + by)
 
 
@@ -154,8 +154,10 @@ class Master(Protocol):
     def kill(self, message: str) -> Actions:
         """End it all: nothing new begins, what runs is stopped."""
 
-    def recovered(self, container_id: str, *, started_at: float | None, stopping: str | None) -> None:
-        """After a restart: what is known of a container; ``stopping`` is why it was told to end."""
+    def recovered(
+        self, container_id: str, *, started_at: float | None, stopping: str | None, preemption: Preemption | None
+    ) -> None:
+        """After a restart: what is known of a container; ``stopping`` is why its master had told it to end."""
 
     def resume(self, now: float) -> Actions:
         """Once, before anything else happens; after a restart what was begun is gone on with."""

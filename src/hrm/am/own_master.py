@@ -17,11 +17,12 @@ from dataclasses import replace
 
 from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Counts, Launch, Task, environment_of
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container
-from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec
+from hrm.am.unheard import Unheard
+from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, Preemption
 from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.ids import AttemptId
 from hrm.model.jobs import MAX_TASKS, JobSpec, MasterSpec, TaskGroupSpec
-from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer, Heartbeat
+from hrm.model.masters import EndedContainer, FinalStatus, Heartbeat
 from hrm.model.requests import ResourceRequest
 from hrm.model.states import TaskState
 from hrm.model.units import format_duration, format_milli
@@ -85,11 +86,10 @@ class OwnMaster:
         self._releases: list[str] = []
         if self._master.state is TaskState.PENDING and self._master.attempt < attempt_id.number:
             self._ask_for_master()
-        #: What it has not heard of yet.
-        self._allocated: list[Container] = []
-        self._ended: list[EndedContainer] = []
+        #: Of containers that are not over: what is known of their end for others.
+        self._preemptions: dict[str, Preemption] = {}
+        self._unheard = Unheard()
         self._registered = False
-        self._last_answer = Heartbeat(response_id=0)
         self._told_progress = 0.0
         #: When it is ended unless it is heard of before, and whether it is or not.
         self._deadline: float | None = None
@@ -152,6 +152,8 @@ class OwnMaster:
 
     def receive(self, response: AllocateResponse, now: float) -> Actions:
         actions = Actions()
+        for name, preemption in response.preemptions:
+            self._preempted(name, preemption)
         for record in response.completed:
             self._completed(record, actions)
         for container in response.allocated:
@@ -161,7 +163,7 @@ class OwnMaster:
                 self._release(container.container_id)
             else:
                 self._held[container.container_id] = container
-                self._allocated.append(container)
+                self._unheard.granted(container)
         return actions
 
     def started(self, container_id: str, at: float) -> None:
@@ -195,9 +197,13 @@ class OwnMaster:
     def kill(self, message: str) -> Actions:
         return self._wind_up(FinalStatus.KILLED, message)
 
-    def recovered(self, container_id: str, *, started_at: float | None, stopping: str | None) -> None:
+    def recovered(
+        self, container_id: str, *, started_at: float | None, stopping: str | None, preemption: Preemption | None
+    ) -> None:
         if task := self._by_container.get(container_id):
             task.stopping = stopping
+            if preemption is not None:
+                self._preemptions[container_id] = preemption
             if task is self._master and started_at is not None:
                 self._limit_time(started_at)
 
@@ -225,10 +231,8 @@ class OwnMaster:
         self._withdraw()
         for name in list(self._held):
             self._release(name)
-        self._allocated.clear()
-        self._ended.clear()
+        self._unheard.begin((name, one) for name, one in self._preemptions.items() if one.stands)
         self._registered = True
-        self._last_answer = Heartbeat(response_id=0)
 
     def hear(
         self,
@@ -242,11 +246,9 @@ class OwnMaster:
         if not self._registered:
             self._heard(now)
             return
-        last = self._last_answer.response_id
-        if response_id not in (last, last - 1):
-            raise InvalidInput(f"the last answer was {last}, not {response_id}", field="response_id")
+        repeated = self._unheard.is_repeated(response_id)
         self._heard(now)
-        if response_id != last or self._verdict:
+        if repeated or self._verdict:
             return
         if progress is not None:
             self._told_progress = progress
@@ -261,12 +263,7 @@ class OwnMaster:
         """What it has not heard of yet; the same again if it did not get the last answer."""
         if not self._registered:
             return Heartbeat(response_id=response_id, resync=True)
-        if response_id == self._last_answer.response_id:
-            self._last_answer = Heartbeat(
-                response_id=response_id + 1, allocated=[granted(one) for one in self._allocated], ended=self._ended
-            )
-            self._allocated, self._ended = [], []
-        return self._last_answer
+        return self._unheard.answer(response_id)
 
     def launch(self, container_id: str, group: TaskGroupSpec) -> tuple[int, Actions]:
         """Start ``group``'s command in a container that is held. A second time it starts nothing more.
@@ -389,23 +386,39 @@ class OwnMaster:
         actions.changed.append(task)
         actions.launches.append(Launch(container=container, spec=spec, task_index=task.index, attempt=task.attempt))
 
+    def _preempted(self, name: str, preemption: Preemption) -> None:
+        """Something is new of a container's end for others."""
+        if name not in self._by_container and name not in self._held:
+            return
+        self._preemptions[name] = preemption
+        self._unheard.preempted(name, preemption)
+
     def _completed(self, record: ExitRecord, actions: Actions) -> None:
         name = record.container_id
+        preemption = self._preemptions.pop(name, None)
         if name in self._released:
             self._released.discard(name)
             return
+        for_others = preemption is not None and preemption.explains(record)
         task = self._by_container.pop(name, None)
         if task is None:
             self._held.pop(name, None)
-            self._ended.append(
-                EndedContainer(container_id=name, state=TaskState.LOST, exit_code=None, message=record.detail)
-            )
+            state = TaskState.PREEMPTED if for_others else TaskState.LOST
+            gone = EndedContainer(container_id=name, state=state, exit_code=None, message=record.detail)
+            self._unheard.ended(gone)
             return
         task.exit_code = record.exit_code
         if record.reason is ExitReason.LOST:
             state, task.message = TaskState.LOST, record.detail or "its container was lost"
         elif task.stopping is not None and task is not self._master:
             state, task.message = TaskState.KILLED, task.stopping
+        elif (
+            preemption is not None
+            and for_others
+            and task.stopping is None
+            and (record.exit_code != 0 or task is self._master)
+        ):
+            state, task.message = TaskState.PREEMPTED, preemption.reason
         elif record.exit_code == 0 and task.stopping is None:
             state, task.message = TaskState.SUCCEEDED, ""
         else:
@@ -414,7 +427,7 @@ class OwnMaster:
             state = self._master_ended(state, actions)
         else:
             self._settle(task, TaskState.FAILED if state is TaskState.LOST else state)
-            self._ended.append(_ended(name, task))
+            self._unheard.ended(_ended(name, task))
         actions.ended.append(
             AttemptEnd(
                 container_id=name, task_index=task.index, attempt=task.attempt, state=state, message=task.message
@@ -442,9 +455,9 @@ class OwnMaster:
             return state
         if state is TaskState.SUCCEEDED:
             state, master.message = TaskState.FAILED, "its master ended with exit code 0 and had not finished"
-        lost = state is TaskState.LOST
-        master.losses += lost
-        master.failures += not lost
+        # One that ended for another application costs no attempt (YARN does not count it either).
+        master.losses += state is TaskState.LOST
+        master.failures += state is TaskState.FAILED
         if master.failures >= self._spec.max_attempts or master.losses > MAX_LOSSES:
             self._settle(master, TaskState.FAILED)
             what = f"its master failed in {master.attempt} attempts; the last: " if master.attempt > 1 else ""
@@ -503,21 +516,9 @@ class OwnMaster:
 
     def _release(self, name: str) -> None:
         self._held.pop(name, None)
-        self._allocated = [one for one in self._allocated if one.container_id != name]
+        self._unheard.given_back(name)
         self._released.add(name)
         self._releases.append(name)
-
-
-def granted(container: Container) -> GrantedContainer:
-    """As the master is told of it."""
-    return GrantedContainer(
-        container_id=container.container_id,
-        node_id=container.node_id,
-        resources=container.resources.as_dict(),
-        device_ids=container.device_ids,
-        priority=container.priority,
-        allocation_request_id=container.allocation_request_id,
-    )
 
 
 def _ended(container_id: str, task: Task) -> EndedContainer:

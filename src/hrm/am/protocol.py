@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from hrm.model.containers import ExitRecord
+from hrm.model.containers import ExitRecord, Preemption
 from hrm.model.ids import AttemptId
 from hrm.model.masters import FinalStatus
 from hrm.model.requests import ResourceRequest
@@ -57,6 +57,8 @@ class AllocateResponse:
 
     allocated: tuple[Container, ...] = ()
     completed: tuple[ExitRecord, ...] = ()
+    #: Of containers that are to end for other applications: what is new of that (YARN's PreemptionMessage).
+    preemptions: tuple[tuple[str, Preemption], ...] = ()
 
 
 class ApplicationMasterService(Protocol):

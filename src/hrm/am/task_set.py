@@ -6,6 +6,7 @@ ResourceManager commits them before it carries them out.
 
 A task fails by its own fault (exit code, timeout, could not be started) or is lost by nobody's (its node died). Faults
 count against ``retries``; losses are retried `MAX_LOSSES` times, so that a task that kills its nodes comes to an end.
+One that ended for another application (was preempted) begins again as often as that happens.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from hrm.am.group_order import GroupOrder, names, never_began
 from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Counts, Launch, Task, environment_of
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container
-from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec
+from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, Preemption
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.masters import FinalStatus
@@ -79,6 +80,8 @@ class TaskSetMaster:
         self.begun: dict[int, Task] = {}
         self.counts = Counts(pending=job.task_count)
         self._by_container: dict[str, Task] = {}
+        #: Of running containers: what is known of their end for others.
+        self._preemptions: dict[str, Preemption] = {}
         self._releases: list[str] = []
         self._deadlines: list[tuple[float, str]] = []
         #: What running tasks report of themselves, summed.
@@ -183,6 +186,9 @@ class TaskSetMaster:
     def receive(self, response: AllocateResponse, now: float) -> Actions:
         """Take what `allocate` answered: start tasks in new containers, settle ended ones."""
         actions = Actions()
+        for container_id, preemption in response.preemptions:
+            if container_id in self._by_container:
+                self._preemptions[container_id] = preemption
         for record in response.completed:
             self._completed(record, actions)
         for container in response.allocated:
@@ -224,10 +230,14 @@ class TaskSetMaster:
         """End it all: nothing new begins, what runs is stopped."""
         return self._wind_up(FinalStatus.KILLED, message)
 
-    def recovered(self, container_id: str, *, started_at: float | None, stopping: str | None) -> None:
-        """After a restart: what is known of a running task's container; ``stopping`` is why it was told to end."""
+    def recovered(
+        self, container_id: str, *, started_at: float | None, stopping: str | None, preemption: Preemption | None
+    ) -> None:
+        """After a restart: what is known of a running task's container."""
         if task := self._by_container.get(container_id):
             task.stopping = stopping
+            if preemption is not None:
+                self._preemptions[container_id] = preemption
             if started_at is not None:
                 self.started(container_id, started_at)
 
@@ -276,6 +286,7 @@ class TaskSetMaster:
 
     def _completed(self, record: ExitRecord, actions: Actions) -> None:
         task = self._by_container.pop(record.container_id, None)
+        preemption = self._preemptions.pop(record.container_id, None)
         if task is None:
             return
         self._parts -= task.progress or 0.0
@@ -288,6 +299,8 @@ class TaskSetMaster:
             state, task.message = TaskState.KILLED, task.stopping or ""
         elif record.exit_code == 0 and task.stopping is None:
             state, task.message = TaskState.SUCCEEDED, ""
+        elif preemption is not None and task.stopping is None and preemption.explains(record):
+            state, task.message = TaskState.PREEMPTED, preemption.reason
         else:
             task.failures += 1
             state, task.message = TaskState.FAILED, task.stopping or record.detail or f"exit code {record.exit_code}"
@@ -306,10 +319,12 @@ class TaskSetMaster:
     def _settle(self, task: Task, ended_as: TaskState, actions: Actions) -> None:
         """Decide whether the task is over or tries again."""
         group = self._job.groups[task.group]
-        if self._verdict and ended_as in (TaskState.FAILED, TaskState.LOST):
-            self._enter(task, TaskState.KILLED if ended_as is TaskState.LOST else TaskState.FAILED)
-        elif (ended_as is TaskState.FAILED and task.failures <= group.retries) or (
-            ended_as is TaskState.LOST and task.losses <= MAX_LOSSES
+        if self._verdict and ended_as in (TaskState.FAILED, TaskState.LOST, TaskState.PREEMPTED):
+            self._enter(task, TaskState.FAILED if ended_as is TaskState.FAILED else TaskState.KILLED)
+        elif (
+            ended_as is TaskState.PREEMPTED
+            or (ended_as is TaskState.FAILED and task.failures <= group.retries)
+            or (ended_as is TaskState.LOST and task.losses <= MAX_LOSSES)
         ):
             self._enter(task, TaskState.PENDING)
             self._waiting[task.group].push(task.index)

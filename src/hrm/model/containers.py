@@ -44,6 +44,40 @@ class PreemptionNotice:
     beneficiary: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preemption:
+    """That a container is to end for another application, or was. Times are epoch seconds."""
+
+    warned_at: float
+    kill_at: float
+    reason: str
+    #: The application that it is to end for.
+    beneficiary: str
+    #: When it was taken back, because nobody needed it any more; None while it stands.
+    spared_at: float | None = None
+    #: True iff its time was over, and it was told to end.
+    killed: bool = False
+
+    @property
+    def stands(self) -> bool:
+        """True iff it is to end and may still do so by itself."""
+        return self.spared_at is None and not self.killed
+
+    @property
+    def notice(self) -> PreemptionNotice:
+        """As the container is told."""
+        return PreemptionNotice(kill_at=self.kill_at, reason=self.reason, beneficiary=self.beneficiary)
+
+    def explains(self, record: ExitRecord) -> bool:
+        """True iff that end came of it, and not of the container's own fault.
+
+        Who heard of it may be on its way out when it is taken back: so for as long again as the warning gave.
+        """
+        if record.reason is ExitReason.LOST or (record.reason is ExitReason.NOT_STARTED and not self.killed):
+            return False
+        return self.spared_at is None or record.ended_at <= self.spared_at + self.kill_at - self.warned_at
+
+
 class ExitReason(StrEnum):
     """By what a container came to its end."""
 

@@ -37,12 +37,28 @@ class GrantedContainer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedContainer:
-    """How a container ended. LOST: nobody saw it, and there is no exit code."""
+    """How a container ended. LOST: nobody saw it, and there is no exit code. PREEMPTED: for another application."""
 
     container_id: str
     state: TaskState
     exit_code: int | None
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarnedContainer:
+    """A container that is to end for another application (YARN's PreemptionMessage).
+
+    It may save its work and end, or its master stop it, or others in its place where that helps as well; if it has not
+    ended by then, it is killed.
+    """
+
+    container_id: str
+    #: Epoch seconds.
+    kill_at: float
+    reason: str
+    #: The application that it is to end for.
+    beneficiary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +83,9 @@ class Heartbeat:
     response_id: int
     allocated: list[GrantedContainer] = field(default_factory=list)
     ended: list[EndedContainer] = field(default_factory=list)
+    #: Containers that are to end for others, the master's own among them; and those of which that is no longer so.
+    warned: list[WarnedContainer] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
     #: True iff the server knows nothing of this master's asks (it was restarted): register again, then ask again.
     resync: bool = False
 

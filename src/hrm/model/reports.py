@@ -224,6 +224,9 @@ class ContainerReport:
     read_bytes: int | None
     written_bytes: int | None
     disk_mib: int | None
+    #: The application that it is to end for, and when it is killed unless it has; None iff for none.
+    ends_for: str | None = None
+    kill_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

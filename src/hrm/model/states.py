@@ -57,10 +57,11 @@ class TaskState(StrEnum):
     FAILED = "FAILED"
     KILLED = "KILLED"
     LOST = "LOST"  #: of an attempt: its container was lost
+    PREEMPTED = "PREEMPTED"  #: of an attempt, or what an own master launched: it ended for another application
 
     @property
     def final(self) -> bool:
-        return self in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.KILLED)
+        return self in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.KILLED, TaskState.PREEMPTED)
 
 
 class NodeState(StrEnum):

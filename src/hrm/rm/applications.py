@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from hrm.am.master import Master, Task
 from hrm.am.protocol import Container
-from hrm.model.containers import ContainerUsage, ExitReason, ExitRecord, LaunchSpec, StartRecord
+from hrm.model.containers import ContainerUsage, ExitReason, ExitRecord, LaunchSpec, Preemption, StartRecord
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, TaskState
@@ -118,6 +118,8 @@ class LiveApplication:
     #: Granted, and ended, since the master's last heartbeat.
     granted: list[Container] = field(default_factory=list)
     completed: list[ExitRecord] = field(default_factory=list)
+    #: What is new since then of its containers' ends for others, by container.
+    preemptions: dict[str, Preemption] = field(default_factory=dict)
     #: Set once its end is on disk.
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     #: Clients that hold it; only an ``attached`` job needs one.
@@ -139,6 +141,11 @@ class LiveApplication:
         if record is None:
             record = self.records[task.index] = TaskRecord(self.row.seq, task)
         return record
+
+    @property
+    def has_news(self) -> bool:
+        """True iff its master is to hear of something."""
+        return bool(self.granted or self.completed or self.preemptions)
 
     def with_counts(self) -> ApplicationRow:
         """Its row with the tasks counted as they stand."""

@@ -99,19 +99,21 @@ class Listener:
 
     def _started(self, turn: Turn, node_id: str, started: Sequence[StartRecord]) -> None:
         def one(turn: Turn, record: StartRecord) -> None:
-            self._manager.container_started(turn, node_id, record)
+            self._manager.containers.started(turn, node_id, record)
 
         self._manager.turns.each(turn, one, started)
 
     def _finished(self, turn: Turn, node_id: str, finished: Sequence[ExitRecord]) -> None:
         def one(turn: Turn, record: ExitRecord) -> None:
-            self._manager.container_finished(turn, node_id, record)
+            self._manager.containers.finished(turn, node_id, record)
 
         self._manager.turns.each(turn, one, finished)
 
     def _recover(self, turn: Turn, container: LiveContainer, started_at: float | None) -> None:
+        """``started_at`` is None iff it does not run any more."""
         row = container.row
-        if self.recovering.pop(row.container_id, None) is not None:
+        recovering = self.recovering.pop(row.container_id, None) is not None
+        if recovering:
             app = self._manager.applications.get(container.id.attempt.application)
             self._manager.tell(
                 turn,
@@ -125,17 +127,19 @@ class Listener:
                     for_master=app is not None and app.job.master is not None and row.task_index == 0,
                 ),
             )
-        if row.state is ContainerState.STOPPING:
+        if started_at is not None:
+            self._manager.preemptions.registered(turn, container, recovering=recovering)
+        if row.state is ContainerState.STOPPING and not (row.preemption and row.preemption.killed):
             # It may not have heard.
             turn.stop(row.node_id, row.container_id)
 
     def _missing(self, turn: Turn, container: LiveContainer) -> None:
         """Its node does not know it."""
         if self.recovering.pop(container.row.container_id, None) is not None:
-            self._manager.lose_container(turn, container, "its node does not know it")
+            self._manager.containers.lose(turn, container, "its node does not know it")
         elif container.row.state is not ContainerState.ALLOCATED:
             self._manager.tell(turn, ContainerFinished(container.id))
-            self._manager.lose_container(turn, container, "its node does not know it")
+            self._manager.containers.lose(turn, container, "its node does not know it")
         elif container.launch is not None:
             # The launch is on its way, or was lost on it. Asking twice is harmless.
             turn.launch(container.row.node_id, container.launch)
@@ -160,7 +164,7 @@ class Listener:
         why = next((lost_devices[one] for one in container.row.device_ids if one in lost_devices), None)
         if why is not None:
             container.lost_device = why
-            self._manager.stop_container(turn, container, why)
+            self._manager.containers.stop(turn, container, why)
 
     def _lost(self, turn: Turn, node_id: str, reason: str) -> None:
         manager = self._manager
@@ -180,21 +184,12 @@ class Listener:
             return
         node.usage, node.last_heartbeat_at = usage, turn.now
         manager.pacer.heartbeat(node_id)
-        manager.turns.each(turn, self._used, containers)
-
-    def _used(self, turn: Turn, use: ContainerUsage) -> None:
-        container = self._manager.containers.get(use.container_id)
-        if container is None:
-            return
-        container.usage = use
-        app = self._manager.applications.get(container.id.attempt.application)
-        if use.progress is not None and app is not None:
-            app.master.report_progress(use.container_id, use.progress)
+        manager.turns.each(turn, manager.containers.used, containers)
 
     def give_up_recovering(self, turn: Turn) -> None:
         """The nodes of these did not come back in time."""
         for name, container in self.recovering.items():
             # Its end may have been told meanwhile.
             if name in self._manager.containers:
-                self._manager.lose_container(turn, container, f"its node {container.row.node_id} did not come back")
+                self._manager.containers.lose(turn, container, f"its node {container.row.node_id} did not come back")
         self.recovering.clear()

@@ -10,47 +10,45 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from hrm.am.master import Actions, Master, Task
 from hrm.am.own_master import EXPIRY_S, OwnMaster
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container, RegisterResponse
 from hrm.am.task_set import TaskSetMaster
-from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause
+from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, KillContainer, PreemptContainer
 from hrm.core.events import (
     AppAdded,
     AppRemoved,
     AttemptAdded,
     AttemptRemoved,
-    ContainerFinished,
     ContainerReleased,
     Event,
     NodeUpdate,
+    Preempt,
     RequestsUpdated,
     UpdateShares,
 )
 from hrm.core.scheduler import Scheduler
 from hrm.engines.base import Engine
-from hrm.model.containers import ExitReason, ExitRecord, StartRecord
 from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus
 from hrm.model.resources import Resources
-from hrm.model.states import ApplicationState, AttemptState, ContainerState, TaskState
-from hrm.rm.applications import LiveApplication, LiveAttempt, LiveContainer
+from hrm.model.states import ApplicationState, AttemptState, TaskState
+from hrm.rm.applications import LiveApplication, LiveAttempt
+from hrm.rm.containers import Containers
 from hrm.rm.event_log import EventLog
 from hrm.rm.loop import TurnLoop
 from hrm.rm.nodes import Nodes
 from hrm.rm.pacer import TICK_S, Pacer
+from hrm.rm.preemption import Preemptions
 from hrm.rm.queues import Queues
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow
 from hrm.rm.store import Store
 from hrm.rm.turn import Turn
 
-#: TERM, then this long, then KILL (Slurm's KillWait).
-STOP_GRACE_S = 30.0
 #: How long an attached job may be without its client.
 ABANDONED_GRACE_S = 10.0
 #: Containers that one visit places before it is looked whether the turn's time is over.
@@ -96,8 +94,8 @@ class ResourceManager:
         self.nodes = Nodes()
         self.pacer = Pacer(scheduler.nodes_with_room, scheduler.has_demand)
         self.applications: dict[ApplicationId, LiveApplication] = {}
-        #: Those that are not over, by the text of their ids.
-        self.containers: dict[str, LiveContainer] = {}
+        self.containers = Containers(self)
+        self.preemptions = Preemptions(self, self.containers)
         #: Called when the last of them has ended, and that is on disk.
         self.on_idle: Callable[[], None] = lambda: None
         self.turns = TurnLoop(store, decide=self._decide, carry_out=self._carry_out, clock=clock, on_broken=on_broken)
@@ -108,8 +106,6 @@ class ResourceManager:
         self._tick_s = tick_s
         #: Applications whose master has something to hear or say.
         self._stirred: dict[ApplicationId, LiveApplication] = {}
-        #: Containers whose start is not written yet: most end before it is worth a write of its own.
-        self._started_unwritten: dict[str, LiveContainer] = {}
         self._ticker: asyncio.TimerHandle | None = None
 
     # --- turns
@@ -144,12 +140,10 @@ class ResourceManager:
         return not self.pacer.idle
 
     def _carry_out(self, turn: Turn) -> None:
-        turn.act(self.engine, live=self.containers, stop_grace_s=STOP_GRACE_S)
+        turn.act(self.engine, live=self.containers)
 
     def _housekeeping(self, turn: Turn) -> None:
-        for container in self._started_unwritten.values():
-            turn.touch(container)
-        self._started_unwritten.clear()
+        self.containers.write_starts(turn)
         for app in self.applications.values():
             deadline = app.master.next_deadline()
             if deadline is not None and deadline <= turn.now:
@@ -159,6 +153,8 @@ class ResourceManager:
                 app.abandoned_at = None
                 self.kill(turn, app.id, "its client is gone")
         self.tell(turn, UpdateShares())
+        self.turns.each(turn, self.obey_one, self.scheduler.handle(Preempt(), turn.now))
+        self.preemptions.look(turn)
 
     def record(self, turn: Turn, kind: str, **facts: Any) -> None:
         """Write to the event log, and show it once it is on disk."""
@@ -179,136 +175,16 @@ class ResourceManager:
     def obey_one(self, turn: Turn, command: Command) -> None:
         match command:
             case Allocate():
-                self._granted(turn, command)
+                self.containers.granted(turn, command)
             case ContainerEnded():
-                self._off_the_books(turn, command)
+                self.containers.off_the_books(turn, command)
+            case PreemptContainer():
+                self.preemptions.warn(turn, command)
+            case KillContainer():
+                self.preemptions.kill(turn, command)
             case AppActivated():
                 # Its master is there already; what it asked for may be placed from now on.
                 self.pacer.demand()
-
-    def _granted(self, turn: Turn, grant: Allocate) -> None:
-        app = self.applications[grant.container_id.attempt.application]
-        name = str(grant.container_id)
-        container = LiveContainer(
-            grant.container_id,
-            ContainerRow(
-                container_id=name,
-                application_seq=app.row.seq,
-                attempt_number=grant.container_id.attempt.number,
-                node_id=grant.node_id,
-                resources=grant.resources,
-                device_ids=grant.device_ids,
-                priority=grant.priority,
-                state=ContainerState.ALLOCATED,
-                allocated_at=turn.now,
-            ),
-        )
-        app.containers[name] = container
-        self.containers[name] = container
-        turn.touch(container)
-        app.granted.append(
-            Container(
-                container_id=name,
-                node_id=grant.node_id,
-                resources=grant.resources,
-                device_ids=grant.device_ids,
-                priority=grant.priority,
-                allocation_request_id=grant.allocation_request_id,
-            )
-        )
-        if app.row.state is ApplicationState.ACCEPTED:
-            app.move(ApplicationState.RUNNING, started_at=turn.now)
-            turn.touch(app)
-            self.record(turn, "application_running", application_seq=app.row.seq)
-        self._stirred[app.id] = app
-
-    def _off_the_books(self, turn: Turn, ended: ContainerEnded) -> None:
-        """The scheduler took a container off its books by itself."""
-        container = self.containers.get(str(ended.container_id))
-        if container is None:
-            return
-        if ended.cause is EndCause.NODE_LOST:
-            self.lose_container(turn, container, "its node was lost")
-        elif container.row.task_index is None:
-            # Granted, never launched: there is no process whose end could be reported.
-            record = ExitRecord(
-                container_id=container.row.container_id,
-                reason=ExitReason.NOT_STARTED,
-                exit_code=None,
-                started_at=None,
-                ended_at=turn.now,
-                detail=f"given back unused ({ended.cause})",
-            )
-            self._end_container(turn, container, record)
-        else:
-            self.stop_container(turn, container, f"off the books ({ended.cause})")
-
-    # --- containers
-
-    def container_started(self, turn: Turn, node_id: str, record: StartRecord) -> None:
-        """A node says so. What nobody owns, or not any more, must not run."""
-        name = record.container_id
-        container = self.containers.get(name)
-        if container is None:
-            turn.stop(node_id, name)
-        elif container.row.pid is None:
-            container.begin(record)
-            self._started_unwritten[name] = container
-            if app := self.applications.get(container.id.attempt.application):
-                app.master.started(name, record.started_at)
-
-    def container_finished(self, turn: Turn, node_id: str, record: ExitRecord) -> None:
-        """A node says so, perhaps again: it goes on until it hears that the end is on disk."""
-        turn.acknowledge(node_id, record.container_id)
-        container = self.containers.get(record.container_id)
-        if container is None:
-            return
-        self.tell(turn, ContainerFinished(container.id))
-        if container.lost_device is not None and record.exit_code:
-            record = replace(record, reason=ExitReason.LOST, exit_code=None, detail=container.lost_device)
-        self._end_container(turn, container, record)
-        self.pacer.room(node_id)
-
-    def _end_container(self, turn: Turn, container: LiveContainer, record: ExitRecord) -> None:
-        name = container.row.container_id
-        del self.containers[name]
-        if not self.containers:
-            turn.after_commit(lambda: self.on_idle())
-        self._started_unwritten.pop(name, None)
-        app = self.applications.get(container.id.attempt.application)
-        owned = app is not None and not app.attempt.row.state.final
-        container.end(record, owned=owned)
-        turn.touch(container)
-        if app is not None and owned:
-            if container.row.task_index is None:
-                app.containers.pop(name, None)
-            app.completed.append(record)
-            self._stirred[app.id] = app
-
-    def lose_container(self, turn: Turn, container: LiveContainer, why: str) -> None:
-        """Nobody knows how it ended; it does not run any more, or nobody will ever know."""
-        record = ExitRecord(
-            container_id=container.row.container_id,
-            reason=ExitReason.LOST,
-            exit_code=None,
-            started_at=container.row.started_at,
-            ended_at=turn.now,
-            detail=why,
-        )
-        self._end_container(turn, container, record)
-
-    def stop_container(self, turn: Turn, container: LiveContainer, reason: str) -> None:
-        """Have its node end it. One whose node is away is stopped when that comes back."""
-        if container.row.state is not ContainerState.STOPPING:
-            container.move(ContainerState.STOPPING, message=reason)
-            turn.touch(container)
-            if self.nodes.is_up(container.row.node_id):
-                turn.stop(container.row.node_id, container.row.container_id)
-
-    def _stop_named(self, turn: Turn, stop: tuple[str, str]) -> None:
-        name, reason = stop
-        if container := self.containers.get(name):
-            self.stop_container(turn, container, reason)
 
     # --- applications
 
@@ -431,7 +307,8 @@ class ResourceManager:
                 self.tell(turn, ContainerReleased(container.id))
         granted, app.granted = tuple(app.granted), []
         completed, app.completed = tuple(app.completed), []
-        return AllocateResponse(allocated=granted, completed=completed)
+        preemptions, app.preemptions = tuple(app.preemptions.items()), {}
+        return AllocateResponse(allocated=granted, completed=completed, preemptions=preemptions)
 
     def finish(self, attempt_id: AttemptId, status: FinalStatus, diagnostics: str) -> None:
         app, turn = self._attempt(attempt_id), self._present
@@ -479,6 +356,10 @@ class ResourceManager:
         turn.touch(app.attempt)
         self.tell(turn, AttemptAdded(app.attempt.id))
 
+    def stir(self, app: LiveApplication) -> None:
+        """Have its master hear and say what is new, still in this turn."""
+        self._stirred[app.id] = app
+
     def called(self, turn: Turn, app: LiveApplication, actions: Actions) -> None:
         """A master called: do what it wants done, and look in this turn whether it says more."""
         self._follow(turn, app, actions)
@@ -490,7 +371,7 @@ class ResourceManager:
             _, app = self._stirred.popitem()
             if app.attempt.row.state.final:
                 continue
-            while app.granted or app.completed or app.master.wants_something:
+            while app.has_news or app.master.wants_something:
                 response = self.allocate(app.attempt.id, app.master.next_request())
                 self._follow(turn, app, app.master.receive(response, turn.now))
             if verdict := app.master.verdict:
@@ -506,7 +387,7 @@ class ResourceManager:
             container.launch = launch.spec
             turn.touch(container)
             turn.launch(container.row.node_id, launch.spec)
-        self.turns.each(turn, self._stop_named, actions.stops)
+        self.turns.each(turn, self.containers.stop_named, actions.stops)
         for end in actions.ended:
             container = app.containers.pop(end.container_id)
             container.change(task_state=end.state, message=end.message or container.row.message)

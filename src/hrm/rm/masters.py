@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from hrm.am.master import Actions
-from hrm.am.own_master import OwnMaster, granted
+from hrm.am.own_master import OwnMaster
+from hrm.am.unheard import granted
 from hrm.model.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from hrm.model.ids import AttemptId
 from hrm.model.jobs import MAX_TASKS, TaskGroupSpec

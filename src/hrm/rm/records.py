@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from hrm.model.containers import Preemption
 from hrm.model.masters import FinalStatus
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
@@ -101,6 +102,8 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     cpu_s: float | None = None
     max_rss_mib: int | None = None
+    #: That it is to end for another application, or was; None iff never.
+    preemption: Preemption | None = None
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,8 +46,11 @@ def restore(manager: ResourceManager, listener: Listener, loaded: Loaded) -> Non
         for container in _expect(manager, listener, saved.containers):
             known = container.row
             app.containers[known.container_id] = container
-            stopping = known.message if known.state is ContainerState.STOPPING else None
-            app.master.recovered(known.container_id, started_at=known.started_at, stopping=stopping)
+            killed_for_others = known.preemption is not None and known.preemption.killed
+            stopping = known.message if known.state is ContainerState.STOPPING and not killed_for_others else None
+            app.master.recovered(
+                known.container_id, started_at=known.started_at, stopping=stopping, preemption=known.preemption
+            )
         if moved:
             manager.post(_moved, manager, app, saved.row.queue)
         manager.post(manager.accept, app, True)
@@ -64,7 +67,7 @@ def _moved(turn: Turn, manager: ResourceManager, app: LiveApplication, queue: st
 def _expect(manager: ResourceManager, listener: Listener, rows: Iterable[ContainerRow]) -> Iterator[LiveContainer]:
     for row in rows:
         container = LiveContainer(ContainerId.parse(row.container_id), row)
-        manager.containers[row.container_id] = container
+        manager.containers.expect(container)
         listener.recovering[row.container_id] = container
         yield container
 

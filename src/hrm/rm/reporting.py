@@ -47,7 +47,7 @@ def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationR
         progress=app.master.progress,
         used=(view.used if view is not None else ZERO).as_dict(),
         reason=str(reason) if reason else "",
-        message=reason.sentence if reason else _held_back(app) or app.row.message,
+        message=reason.sentence if reason else _held_back(app) or app.row.message or _to_end(app),
         nodes=sorted({container.row.node_id for container in app.containers.values()}),
     )
 
@@ -76,6 +76,14 @@ def _held_back(app: LiveApplication) -> str:
     group, missing = held_back[0]
     more = f" (and {len(held_back) - 1} more groups wait)" if len(held_back) > 1 else ""
     return f"{group} waits for {names(missing)}{more}"
+
+
+def _to_end(app: LiveApplication) -> str:
+    """``2 of its containers are to end: preempted for …``; "" where none is."""
+    warned = [one.row.preemption for one in app.containers.values() if one.row.preemption and one.row.preemption.stands]
+    if not warned:
+        return ""
+    return f"{len(warned)} of its containers {'is' if len(warned) == 1 else 'are'} to end: {warned[0].reason}"
 
 
 def ended_application(row: ApplicationRow, application_id: ApplicationId) -> ApplicationReport:
@@ -137,6 +145,8 @@ def _application(
 def live_task(app: LiveApplication, index: int) -> TaskReport:
     task = app.master.task(index)
     container = app.containers.get(task.container_id) if task.container_id else None
+    preemption = container.row.preemption if container else None
+    to_end = f"is to end: {preemption.reason}" if preemption and preemption.stands else ""
     return TaskReport(
         task_index=index,
         group=app.job.groups[task.group].name,
@@ -146,7 +156,7 @@ def live_task(app: LiveApplication, index: int) -> TaskReport:
         node_id=container.row.node_id if container else None,
         progress=1.0 if task.state is TaskState.SUCCEEDED else task.progress,
         exit_code=task.exit_code,
-        message=task.message,
+        message=task.message or to_end,
     )
 
 
@@ -192,6 +202,7 @@ def task_attempt(
 
 def container(live: LiveContainer) -> ContainerReport:
     row, usage = live.row, live.usage
+    preemption = row.preemption if row.preemption and row.preemption.stands else None
     return ContainerReport(
         container_id=row.container_id,
         application_id=str(live.id.attempt.application),
@@ -208,6 +219,8 @@ def container(live: LiveContainer) -> ContainerReport:
         read_bytes=usage.read_bytes if usage else None,
         written_bytes=usage.written_bytes if usage else None,
         disk_mib=usage.disk_mib if usage else None,
+        ends_for=preemption.beneficiary if preemption else None,
+        kill_at=preemption.kill_at if preemption else None,
     )
 
 

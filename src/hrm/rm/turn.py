@@ -12,9 +12,11 @@ from collections.abc import Callable, Container, Iterator
 from typing import Protocol
 
 from hrm.engines.base import Engine
-from hrm.model.containers import LaunchSpec
+from hrm.model.containers import LaunchSpec, PreemptionNotice
 from hrm.rm.records import Row
 
+#: TERM, then this long, then KILL (Slurm's KillWait).
+STOP_GRACE_S = 30.0
 #: A turn hands the loop back after about this long; what is left comes in the next one.
 BUDGET_S = 0.004
 
@@ -35,7 +37,10 @@ class Turn:
         self._changed: dict[int, Recorded] = {}
         self._rows: list[Row] = []
         self._launches: dict[str, list[LaunchSpec]] = defaultdict(list)
-        self._stops: dict[str, list[str]] = defaultdict(list)
+        #: In order: each with what it is told of its end for others, or None if that is taken back.
+        self._warnings: list[tuple[str, str, PreemptionNotice | None]] = []
+        #: By node and seconds of grace.
+        self._stops: dict[tuple[str, float], list[str]] = defaultdict(list)
         self._acknowledgements: dict[str, list[str]] = defaultdict(list)
         self._callbacks: list[Callable[[], None]] = []
 
@@ -63,8 +68,12 @@ class Turn:
     def launch(self, node_id: str, spec: LaunchSpec) -> None:
         self._launches[node_id].append(spec)
 
-    def stop(self, node_id: str, container_id: str) -> None:
-        self._stops[node_id].append(container_id)
+    def warn(self, node_id: str, container_id: str, notice: PreemptionNotice | None) -> None:
+        """It is to end for others; or need not, if there is no notice."""
+        self._warnings.append((node_id, container_id, notice))
+
+    def stop(self, node_id: str, container_id: str, grace_s: float = STOP_GRACE_S) -> None:
+        self._stops[node_id, grace_s].append(container_id)
 
     def acknowledge(self, node_id: str, container_id: str) -> None:
         self._acknowledgements[node_id].append(container_id)
@@ -80,18 +89,29 @@ class Turn:
     @property
     def empty(self) -> bool:
         return not (
-            self._changed or self._rows or self._launches or self._stops or self._acknowledgements or self._callbacks
+            self._changed
+            or self._rows
+            or self._launches
+            or self._warnings
+            or self._stops
+            or self._acknowledgements
+            or self._callbacks
         )
 
-    def act(self, engine: Engine, *, live: Container[str], stop_grace_s: float) -> None:
+    def act(self, engine: Engine, *, live: Container[str]) -> None:
         """Carry out the effects. Called once, after the commit; only containers that are still ``live`` are launched.
 
         Their node may have been lost, and they with it, since this was decided.
         """
         for node_id, specs in self._launches.items():
             engine.launch(node_id, [spec for spec in specs if spec.container_id in live])
-        for node_id, container_ids in self._stops.items():
-            engine.stop_containers(node_id, container_ids, grace_s=stop_grace_s)
+        for node_id, container_id, notice in self._warnings:
+            if notice is None:
+                engine.spare(node_id, container_id)
+            else:
+                engine.warn(node_id, container_id, notice)
+        for (node_id, grace_s), container_ids in self._stops.items():
+            engine.stop_containers(node_id, container_ids, grace_s=grace_s)
         for node_id, container_ids in self._acknowledgements.items():
             engine.acknowledge(node_id, container_ids)
         for callback in self._callbacks:

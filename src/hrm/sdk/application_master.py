@@ -25,7 +25,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from hrm.model.errors import HrmError, NoServer, Unauthenticated
-from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer, Heartbeat, Launched, Registration
+from hrm.model.masters import (
+    EndedContainer,
+    FinalStatus,
+    GrantedContainer,
+    Heartbeat,
+    Launched,
+    Registration,
+    WarnedContainer,
+)
 from hrm.model.requests import ResourceRequest
 from hrm.model.states import TaskState
 from hrm.sdk.transport import Transport, decoded
@@ -44,9 +52,13 @@ class News:
     allocated: list[GrantedContainer] = field(default_factory=list)
     #: Containers that are over.
     ended: list[EndedContainer] = field(default_factory=list)
+    #: Containers that are to end for another application: save the work, stop them, or others in their place.
+    warned: list[WarnedContainer] = field(default_factory=list)
+    #: Ids of those that need not end after all.
+    spared: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.allocated or self.ended)
+        return bool(self.allocated or self.ended or self.warned or self.spared)
 
 
 class ApplicationMaster:
@@ -211,6 +223,12 @@ class ApplicationMaster:
                 self._count_down(container)
                 self._held[container.container_id] = container
             self._news.allocated += heard.allocated
+            for name in heard.spared:
+                self._forget_warning(name)
+                self._news.spared.append(name)
+            for warned in heard.warned:
+                self._forget_warning(warned.container_id)
+                self._news.warned.append(warned)
             self._tell_ended(heard.ended)
 
     def _exchange(self, asks: Sequence[ResourceRequest], releases: Sequence[str], progress: float | None) -> Heartbeat:
@@ -231,7 +249,8 @@ class ApplicationMaster:
         return registration
 
     def _begin_anew(self) -> None:
-        """The server was restarted: grants in which nothing was launched are gone, the rest goes on."""
+        """The server was restarted: grants in which nothing was launched are gone, warnings void, the rest goes on."""
+        self._news.warned.clear()
         self._tell_ended(self._register().ended)
         self._news.allocated.clear()
         gone = [
@@ -244,9 +263,15 @@ class ApplicationMaster:
     def _tell_ended(self, ended: Iterable[EndedContainer]) -> None:
         for one in ended:
             self._held.pop(one.container_id, None)
+            self._forget_warning(one.container_id)
             if one.container_id not in self._told_ended:
                 self._told_ended.add(one.container_id)
                 self._news.ended.append(one)
+
+    def _forget_warning(self, name: str) -> None:
+        """What the program has not heard of, and is not so any more, it need not hear of."""
+        self._news.warned = [one for one in self._news.warned if one.container_id != name]
+        self._news.spared = [one for one in self._news.spared if one != name]
 
     def _count_down(self, container: GrantedContainer) -> None:
         for key, ask in self._wanted.items():

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hrm.model.errors import Unauthenticated
-from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer, Heartbeat, Launched, Registration
+from hrm.model.masters import (
+    EndedContainer,
+    FinalStatus,
+    GrantedContainer,
+    Heartbeat,
+    Launched,
+    Registration,
+    WarnedContainer,
+)
 from hrm.model.requests import ResourceRequest
 
 
@@ -19,6 +27,8 @@ class FakeMasters:
         self.asks: list[ResourceRequest] = []
         #: What the next answer tells.
         self.grants: list[GrantedContainer] = []
+        self.warned: list[WarnedContainer] = []
+        self.spared: list[str] = []
         #: All that is told to one who registers.
         self.ended: list[EndedContainer] = []
         #: True iff nobody has registered since the server, as played, was restarted.
@@ -47,7 +57,9 @@ class FakeMasters:
             return Heartbeat(response_id=response_id, resync=True)
         self.asks += asks
         allocated, self.grants = self.grants, []
-        return Heartbeat(response_id=response_id + 1, allocated=allocated)
+        warned, self.warned = self.warned, []
+        spared, self.spared = self.spared, []
+        return Heartbeat(response_id=response_id + 1, allocated=allocated, warned=warned, spared=spared)
 
     async def launch(
         self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str], workdir: str | None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hrm.model.errors import InvalidInput, Unauthenticated
-from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer
+from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer, WarnedContainer
 from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.states import TaskState
@@ -100,6 +100,29 @@ def test_to_a_restarted_server_it_says_again_what_is_still_wanted_and_tells_what
         ]
         masters.restarted = True
         assert master.allocate().ended == []
+
+
+def test_it_is_told_who_is_to_end_and_only_of_what_is_still_so(masters: FakeMasters, open_master: Any) -> None:
+    def warned(number: int) -> WarnedContainer:
+        return WarnedContainer(
+            container_id=grant(number).container_id, kill_at=2e9, reason="others are due", beneficiary="application_1_2"
+        )
+
+    master = open_master()
+    master.register()
+    masters.warned, masters.spared = [warned(1), warned(2)], []
+    first = master.allocate()
+    masters.spared = [warned(1).container_id]
+    second = master.allocate(wait_s=5)
+    masters.warned = [warned(3), warned(4)]
+    master._beat()
+    masters.spared = [warned(3).container_id]
+    third = master.allocate()
+
+    assert (first.warned, first.spared) == ([warned(1), warned(2)], [])
+    assert (second.warned, second.spared) == ([], [warned(1).container_id])
+    assert (third.warned, third.spared) == ([warned(4)], [warned(3).container_id])
+    master.close()
 
 
 def test_a_broken_connection_is_made_again(server: Any, masters: FakeMasters, open_master: Any) -> None:

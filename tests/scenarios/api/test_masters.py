@@ -34,7 +34,14 @@ async def test_asks_come_in_as_requests_with_absolute_counts(call: Any, facade: 
     ask = {"resources": {"memory_mib": 512, "vcores_milli": 500}, "count": 3, "allocation_request_id": 7}
     answer = await call("allocate", {"response_id": 4, "asks": [ask], "progress": 0.5})
 
-    assert answer.json() == {"response_id": 5, "allocated": [], "ended": [], "resync": False}
+    assert answer.json() == {
+        "response_id": 5,
+        "allocated": [],
+        "ended": [],
+        "warned": [],
+        "spared": [],
+        "resync": False,
+    }
     assert facade.masters.asks == [
         ResourceRequest(resources=Resources(memory_mib=512, vcores_milli=500), count=3, allocation_request_id=7)
     ]

@@ -7,77 +7,11 @@ import pytest
 from hrm.model.errors import CallerError, Conflict, InvalidInput, NotFound, Unauthenticated
 from hrm.model.ids import AttemptId, ContainerId
 from hrm.model.jobs import MasterSpec
-from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer, Heartbeat, Registration
-from hrm.model.requests import ResourceRequest
+from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, TaskState
-from hrm.testing.lives import Life, Lives, tasks
-
-SMALL = Resources(memory_mib=512, vcores_milli=500)
-
-
-def ask(count: int, resources: Resources = SMALL) -> ResourceRequest:
-    return ResourceRequest(resources=resources, count=count)
-
-
-class Master:
-    """Plays the process of one attempt of a master."""
-
-    def __init__(self, life: Life, application_id: str, attempt: int = 1) -> None:
-        self.application_id = application_id
-        self.attempt_id = application_id.replace("application", "appattempt") + f"_{attempt:06d}"
-        self.response_id = 0
-        self.moves_to(life)
-
-    def moves_to(self, life: Life) -> None:
-        """Its server lives again."""
-        self.life, self.calls = life, life.service.masters
-
-    async def register(self) -> Registration:
-        self.response_id = 0
-        return await self.calls.register(self.attempt_id)
-
-    async def beat(self, *asks: ResourceRequest, releases: tuple[str, ...] = ()) -> Heartbeat:
-        heard = await self.calls.allocate(self.attempt_id, self.response_id, asks=asks, releases=releases)
-        self.response_id = heard.response_id
-        await self.life.settle()
-        return heard
-
-    async def get(self, count: int) -> list[GrantedContainer]:
-        """So many containers."""
-        first = await self.beat(ask(count))
-        second = await self.beat()
-        return [*first.allocated, *second.allocated]
-
-    async def launch(self, container: GrantedContainer, *command: str) -> int:
-        launched = await self.calls.launch(
-            self.attempt_id, container.container_id, command or ("sleep", "1000000"), {}, None
-        )
-        await self.life.settle()
-        return launched.task_index
-
-    async def finish(self, status: FinalStatus = FinalStatus.SUCCEEDED, message: str = "") -> None:
-        await self.calls.finish(self.attempt_id, status, message)
-        await self.life.settle()
-
-    async def exit(self, code: int = 0) -> None:
-        """Its process ends."""
-        name = (await self.life.service.tasks(self.application_id))[0].container_id
-        assert name is not None
-        await self.life.finish(name, code)
-
-
-async def submit(life: Life, **spec: object) -> str:
-    app = await life.submit(tasks(), master=MasterSpec(**spec))  # type: ignore[arg-type]
-    await life.settle()
-    return app
-
-
-async def begun(life: Life, **spec: object) -> Master:
-    """A master that has registered."""
-    master = Master(life, await submit(life, **spec))
-    await master.register()
-    return master
+from hrm.testing.lives import Lives, tasks
+from hrm.testing.played_masters import Master, ask, begun, submit
 
 
 async def test_a_master_runs_in_a_container_and_is_told_how_to_come_in(lives: Lives) -> None:

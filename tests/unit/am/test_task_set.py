@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hrm.am.master import MAX_LOSSES, Actions, Task
+from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Task
 from hrm.am.protocol import AllocateResponse, Container
 from hrm.am.task_set import TaskSetMaster
-from hrm.model.containers import ExitReason, ExitRecord
+from hrm.model.containers import ExitReason, ExitRecord, Preemption
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.masters import FinalStatus
@@ -225,8 +225,8 @@ def test_a_second_life_knows_the_time_limits_and_the_reasons_of_stops():
     ]
     drive = Drive(tasks(1))
     drive.master = TaskSetMaster(APP, spec, user="ada", queue="research", tasks=known)
-    drive.master.recovered(names[0], started_at=100.0, stopping=None)
-    drive.master.recovered(names[1], started_at=None, stopping="its node is needed")
+    drive.master.recovered(names[0], started_at=100.0, stopping=None, preemption=None)
+    drive.master.recovered(names[1], started_at=None, stopping="its node is needed", preemption=None)
     assert drive.master.next_deadline() == 160.0
     assert [end.message for end in drive.end(names[1], 143).ended] == ["its node is needed"]
     assert drive.master.expire(160.0).stops == [(names[0], "timed out after 1m00s")]
@@ -301,3 +301,60 @@ def test_killing_a_job_kills_the_groups_that_wait_for_others():
     drive.end(running, 143)
     assert drive.master.verdict == (FinalStatus.KILLED, "enough")
     assert drive.master.counts.killed == 3
+
+
+def warning(**more: object) -> Preemption:
+    return Preemption(warned_at=0.0, kill_at=15.0, reason="others are due", beneficiary="application_1_2", **more)  # type: ignore[arg-type]
+
+
+def end_after_warning(drive: Drive, code: int, preemption: Preemption, **how: object) -> AttemptEnd:
+    """How the attempt of a task ends that was warned."""
+    container_id, _ = drive.grant()
+    drive.master.receive(AllocateResponse(preemptions=((container_id, preemption),)), now=1.0)
+    (ended,) = drive.end(container_id, code, **how).ended  # type: ignore[arg-type]
+    return ended
+
+
+def test_an_attempt_that_ends_for_others_costs_no_retry_however_often():
+    drive = Drive(tasks(1))
+    for _ in range(3 * MAX_LOSSES):
+        ended = end_after_warning(drive, 143, warning())
+        assert (ended.state, ended.message) == (TaskState.PREEMPTED, "others are due")
+    task = drive.master.task(0)
+    assert (task.state, task.failures, task.losses, task.attempt) == (TaskState.PENDING, 0, 0, 3 * MAX_LOSSES)
+    assert drive.asked == [1]
+    drive.run(0)
+    assert drive.master.verdict == (FinalStatus.SUCCEEDED, "")
+
+
+def test_an_attempt_that_was_killed_for_others_is_preempted_though_it_never_began():
+    drive = Drive(tasks(1))
+    container_id, _ = drive.grant()
+    record = ExitRecord(
+        container_id=container_id, reason=ExitReason.NOT_STARTED, exit_code=None, started_at=None, ended_at=2.0
+    )
+    preemption = warning(killed=True)
+    actions = drive.master.receive(
+        AllocateResponse(preemptions=((container_id, preemption),), completed=(record,)), now=2.0
+    )
+    assert [one.state for one in actions.ended] == [TaskState.PREEMPTED]
+
+
+def test_a_task_whose_time_is_over_while_it_is_warned_has_failed():
+    drive = Drive(tasks(1, timeout_s=5.0))
+    container_id, _ = drive.grant()
+    drive.master.started(container_id, 0.0)
+    drive.master.receive(AllocateResponse(preemptions=((container_id, warning()),)), now=1.0)
+    drive.master.expire(5.0)
+    (ended,) = drive.end(container_id, 143).ended
+    assert (ended.state, ended.message) == (TaskState.FAILED, "timed out after 5.0s")
+
+
+def test_the_last_task_of_a_job_that_is_being_killed_does_not_begin_again_for_having_been_warned():
+    drive = Drive(tasks(1))
+    container_id, _ = drive.grant()
+    drive.master.receive(AllocateResponse(preemptions=((container_id, warning()),)), now=1.0)
+    drive.master.kill("killed by ada")
+    (ended,) = drive.end(container_id, 143).ended
+    assert ended.state is TaskState.KILLED
+    assert drive.master.verdict == (FinalStatus.KILLED, "killed by ada")

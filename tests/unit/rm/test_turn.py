@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hrm.model.containers import LaunchSpec
+from hrm.model.containers import LaunchSpec, PreemptionNotice
 from hrm.model.states import TaskState
 from hrm.rm import turn as turns
 from hrm.rm.records import TaskRow
@@ -35,6 +35,12 @@ class Engine:
 
     def stop_containers(self, node_id: str, container_ids: list[str], *, grace_s: float) -> None:
         self.said.append(("stop", node_id, container_ids, grace_s))
+
+    def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
+        self.said.append(("warn", node_id, container_id, notice.reason))
+
+    def spare(self, node_id: str, container_id: str) -> None:
+        self.said.append(("spare", node_id, container_id))
 
     def acknowledge(self, node_id: str, container_ids: list[str]) -> None:
         self.said.append(("acknowledge", node_id, container_ids))
@@ -83,7 +89,7 @@ def test_what_was_decided_is_carried_out_node_by_node_and_answered_last():
     turn.launch("n1", spec("c1"))
     turn.launch("n2", spec("c2"))
     turn.launch("n1", spec("c3"))
-    turn.act(Engine(said), live={"c1", "c2", "c3"}, stop_grace_s=30)  # type: ignore[arg-type]
+    turn.act(Engine(said), live={"c1", "c2", "c3"})  # type: ignore[arg-type]
     assert said == [
         ("launch", "n1", ["c1", "c3"]),
         ("launch", "n2", ["c2"]),
@@ -93,11 +99,30 @@ def test_what_was_decided_is_carried_out_node_by_node_and_answered_last():
     ]
 
 
+def test_warnings_and_what_takes_them_back_are_told_in_order_after_launches_and_before_stops():
+    turn, said = Turn(1.0), []
+    turn.stop("n1", "c1", 0.0)
+    turn.stop("n1", "c2")
+    turn.warn("n1", "c1", PreemptionNotice(kill_at=5.0, reason="first", beneficiary="a"))
+    turn.warn("n1", "c1", None)
+    turn.warn("n1", "c1", PreemptionNotice(kill_at=6.0, reason="second", beneficiary="a"))
+    turn.launch("n1", spec("c1"))
+    turn.act(Engine(said), live={"c1"})  # type: ignore[arg-type]
+    assert said == [
+        ("launch", "n1", ["c1"]),
+        ("warn", "n1", "c1", "first"),
+        ("spare", "n1", "c1"),
+        ("warn", "n1", "c1", "second"),
+        ("stop", "n1", ["c1"], 0.0),
+        ("stop", "n1", ["c2"], 30),
+    ]
+
+
 def test_what_is_over_by_then_is_not_launched():
     turn, said = Turn(1.0), []
     turn.launch("n1", spec("c1"))
     turn.launch("n1", spec("c2"))
-    turn.act(Engine(said), live={"c2"}, stop_grace_s=30)  # type: ignore[arg-type]
+    turn.act(Engine(said), live={"c2"})  # type: ignore[arg-type]
     assert said == [("launch", "n1", ["c2"])]
 
 

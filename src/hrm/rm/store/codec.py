@@ -8,7 +8,11 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Sequence
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from dataclasses import replace as dataclass_replace
 from enum import StrEnum
+from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +20,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import fields, replace
 
+from hrm.model.containers import Preemption
 from hrm.model.resources import Resources
 from hrm.rm.records import Row
 from hrm.rm.store.schema import TABLES
@@ -97,6 +102,8 @@ def _conversion(hint: Any) -> tuple[_Convert, _Convert] | None:
         return _to_json, msgspec.json.decode
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return attrgetter("value"), hint
+    if is_dataclass(hint):
+        return _to_json, partial(msgspec.json.decode, type=hint)
     return None
 
 
@@ -113,6 +120,9 @@ def _writable(value: Any) -> Any:
             return value.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
         case dict():
             return {_writable(key): _writable(inner) for key, inner in value.items()}
+        case Preemption():
+            names = [field.name for field in dataclass_fields(value)]
+            return dataclass_replace(value, **{name: _writable(getattr(value, name)) for name in names})
         case tuple() | list():
             return type(value)(map(_writable, value))
         case _:

@@ -1,8 +1,8 @@
 """Tables of the store. One table per row type of `hrm.rm.records`, one column per field, under the field's name.
 
-Three kinds of field take another shape: `Resources` are four columns (so that accounting can sum them), lists and
-mappings are JSON text, states are their names. A change here needs a revision in ``migrations/versions``; a test
-proves that the revisions and these tables make the same schema.
+Three kinds of field take another shape: `Resources` are four columns (so that accounting can sum them), lists,
+mappings and other values are JSON text, states are their names. A change here needs a revision in
+``migrations/versions``; a test proves that the revisions and these tables make the same schema.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hrm.model.states import ApplicationState, ContainerState
 from hrm.rm import records
 
 #: Alembic revisions from the first to the newest. A database whose revision is not among them is from a newer HRM.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]
 
 metadata = sa.MetaData(
@@ -147,6 +147,7 @@ containers = sa.Table(
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("cpu_s", _Time),
     sa.Column("max_rss_mib", sa.BigInteger),
+    sa.Column("preemption", _Json),
     sa.Index(None, "application_seq", "allocated_at"),
     sa.Index(None, "application_seq", "task_index"),
     sa.Index(None, "allocated_at"),
