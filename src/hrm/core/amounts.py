@@ -76,7 +76,9 @@ class Amounts:
             (self.memory <= room.memory or not self.memory)
             and (self.vcores <= room.vcores or not self.vcores)
             and (self.gpus <= room.gpus or not self.gpus)
-            and (not self.others or all(amount <= room.other(name) for name, amount in self.others.items()))
+            and (
+                not self.others or all(amount <= room.other(name) or not amount for name, amount in self.others.items())
+            )
         )
 
     def stays_within(self, ask: Amounts, limit: Amounts) -> bool:

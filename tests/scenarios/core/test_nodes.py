@@ -117,6 +117,21 @@ def test_other_resources_are_counted_like_memory() -> None:
     assert s.reason(app) == "insufficient_other"
 
 
+def test_a_node_that_is_short_of_another_resource_still_takes_work_without_any() -> None:
+    s = Scenario(queues(queue("all")))
+    s.add_node("n1", cpus=4, memory="4G", others={"licences": 1})
+    s.add_node("n2", cpus=1, memory="1G", others={"licences": 1})
+    app = s.submit("all")
+    s.ask(app, 2, others={"licences": 1}, request_id=1)
+    s.settle()
+    s.ask(app, 1, others={"licences": 1}, request_id=1)
+    s.ask(app, 9, request_id=2)
+
+    s.handle(NodeResourceUpdate(node("n1", cpus=4, memory="4G")))
+
+    assert len(s.visit("n1")) == 3
+
+
 def test_the_largest_node_and_what_fits_on_any_are_known_for_refusals() -> None:
     s = one_queue()
     s.add_node("many-cpus", cpus=64, memory="32G")
