@@ -99,8 +99,9 @@ class ExplainingMachine(CoreMachine):
         )
         resources = ask.shape.resources if change.asked is None else Resources.of(change.asked)
         asks = requests_of(ask, resources, change)
+        # Instead of what waits, not besides: both may want the same room.
+        scheduler.handle(RequestsUpdated(attempt, tuple(withdrawal(ask))), self.now)
         if change.queue is None:
-            scheduler.handle(RequestsUpdated(attempt, tuple(withdrawal(ask))), self.now)
             scheduler.handle(RequestsUpdated(attempt, tuple(asks)), self.now)
         else:
             attempt = AttemptId(ApplicationId(1, 10_000), 1)
