@@ -13,8 +13,10 @@ from hrm.core.commands import NodeReserved, NodeUnreserved
 from hrm.core.events import BlacklistChanged, NodeUpdate
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import AttemptId
+from hrm.model.placement import PlacementPolicy, Submitter
 from hrm.model.queues import Policy, QueueSpec, ShareOfCluster
 from hrm.model.scheduling import SchedulerOptions
+from hrm.rm.placement import Placer
 from hrm.testing.builders import Scenario, amounts, queue, queues, request
 from tests.scenarios.core.situations import (
     PATIENT,
@@ -531,6 +533,15 @@ def test_10_a_reservation_is_no_usage_of_the_queue() -> None:
 
 
 # ---- 11: names and policies
+
+
+@pytest.mark.parametrize(("named", "queue_path"), [(None, "usual"), ("default", "usual"), ("root.default", "default")])
+def test_11_only_bare_default_means_that_no_queue_is_named(named: str | None, queue_path: str) -> None:
+    tree = dict(queues(queue("usual"), queue("default")).walk())
+    placed = Placer(PlacementPolicy(default_queue="usual"), tree.get).place(named, Submitter(user="ada"))
+
+    assert placed is not None
+    assert placed.queue == queue_path
 
 
 @pytest.mark.parametrize(("above", "below"), [("fair", "drf"), ("fifo", "fair")])
