@@ -8,6 +8,7 @@ import typer
 
 from hrm.cli.output import Output, OutputOption, note
 from hrm.cli.progress import progress_bar
+from hrm.cli.simulate_fgd import fgd
 from hrm.model.queues import Policy
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ def simulate() -> None:
     Examples:
       hrm simulate generate --nodes 1000 --apps 200 --containers 5000
       hrm simulate generate --arrivals exponential:30s --run-time lognormal:20m,1.2
+      hrm simulate fgd --nodes nodes.csv --pods pods.csv --placement fgd
     """
+
+
+app.command()(fgd)
 
 
 @app.command()

@@ -58,6 +58,7 @@ class Candidates:
         self._log: list[Node] = []
         self._log_from = 0
         self._racks: dict[str, dict[Node, None]] = {}
+        self._rack_of: dict[Node, str] = {}
         self._sizes_of = -1
         #: The node whose visit this is: what fits nowhere may reserve it.
         self._visited: Node | None = None
@@ -78,12 +79,16 @@ class Candidates:
         self.strategy.changed(node)
         if self._books.nodes.get(node.node_id) is not node:
             if self._joined.pop(node, None) is not None:
-                del self._changed[node], self._racks[node.rack][node]
+                del self._changed[node], self._racks[self._rack_of.pop(node)][node]
             return
         self._changes += 1
         if node not in self._joined:
             self._joined[node] = self._changes
-        self._racks.setdefault(node.rack, {})[node] = None
+        if (before := self._rack_of.get(node)) != node.rack:
+            if before is not None:
+                del self._racks[before][node]
+            self._rack_of[node] = node.rack
+            self._racks.setdefault(node.rack, {})[node] = None
         self._changed[node] = self._changes
         self._log.append(node)
         if len(self._log) > 4 * len(self._joined) + 1024:
@@ -218,14 +223,15 @@ class Candidates:
                 del self._rankings[next(iter(self._rankings))]
         elif ranking.read == now and ranking.epoch == self.strategy.epoch:
             return ranking
+        else:
+            # Those that were used last stay.
+            self._rankings[key] = self._rankings.pop(key)
         heap = ranking.heap
         if ranking.read < log_from or ranking.epoch != self.strategy.epoch:
             ranking.epoch = self.strategy.epoch
             heap[:] = [entry for node in self._joined if (entry := self._entry(node, shape))]
             heapify(heap)
         else:
-            # Used: it goes to the end of those that may be dropped.
-            self._rankings[key] = self._rankings.pop(key)
             for node in dict.fromkeys(self._log[ranking.read - log_from :]):
                 if node in self._joined and (entry := self._entry(node, shape)):
                     heappush(heap, entry)

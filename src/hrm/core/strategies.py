@@ -44,12 +44,15 @@ class PlacementStrategy(Protocol):
 
     def changed(self, node: Node) -> None:
         """What is free on the node changed, or the node is gone."""
+        return None
 
     def asked(self, amounts: Amounts, gpu_model: str | None, count: int) -> None:
         """So many more containers are asked for, or were found running."""
+        return None
 
     def resized(self, largest: Amounts) -> None:
         """The cluster's nodes have other sizes: at most so much of each resource."""
+        return None
 
 
 class Pack(PlacementStrategy):

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from hrm.core.candidates import MAX_RANKINGS
 from hrm.core.commands import NodeReserved
 from hrm.core.events import BlacklistChanged, NodeResourceUpdate, NodeSchedulable, NodeUpdate, OptionsChanged
 from hrm.core.strategies import BUILT_IN
@@ -327,6 +328,34 @@ def test_nodes_that_drain_or_leave_take_nothing() -> None:
     s.ask(app, 2, cpus=2)
 
     assert nodes_of(s, "n3") == ["n3", "n3"]
+
+
+def test_a_node_that_moved_to_another_rack_is_found_there() -> None:
+    s = placing("spread")
+    s.add_node("n1", cpus=4, rack="/r1")
+    s.add_node("n2", cpus=4, rack="/r2")
+    s.handle(NodeResourceUpdate(node("n2", cpus=4, rack="/r1")))
+    app = s.submit("all")
+    s.ask(app, 2, where="/r1", relax=False)
+    assert nodes_of(s) == ["n1", "n2"]
+
+    s.remove_node("n2")
+    s.ask(app, 1, where="/r1", relax=False)
+
+    assert nodes_of(s) == ["n1"]
+
+
+def test_shapes_beyond_those_that_are_kept_are_scored_anew() -> None:
+    s = placing("pack")
+    s.add_node("n1", cpus=1000, memory="1000G")
+    s.add_node("n2", cpus=1000, memory="1000G")
+    app = s.submit("all")
+    for number in range(MAX_RANKINGS + 3):
+        s.ask(app, 1, cpus=(1000 + number) / 1000, request_id=number)
+
+    assert set(nodes_of(s)) == {"n1"}
+    s.ask(app, 2, cpus=1, request_id=9999)
+    assert nodes_of(s) == ["n1", "n1"]
 
 
 def test_room_that_is_given_back_is_found_again() -> None:
