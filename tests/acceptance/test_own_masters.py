@@ -88,4 +88,5 @@ def test_a_kill_ends_the_master_and_what_it_runs(up: Hrm, tmp_path: Path) -> Non
 def test_the_token_is_in_the_masters_environment_and_in_no_other(up: Hrm) -> None:
     result = up("submit", "--wait", "--", "sh", "-c", "echo [$HRM_AM_TOKEN]")
 
-    assert up("logs", result.out.strip()).out == "[]\n"
+    logs = up("logs", result.out.strip())
+    assert (logs.out, logs.err) == ("[]\n", "")

@@ -15,7 +15,8 @@ import base64
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -226,8 +227,8 @@ class Client:
         follow: bool = False,
         offset: int = 0,
         attempt: int | None = None,
-    ) -> Iterator[bytes]:
-        """What a task wrote, in pieces. ``offset`` in bytes, negative from the end.
+    ) -> Generator[bytes, None, None]:
+        """What a task wrote, in pieces. ``offset`` in bytes, negative from the end. Closing it ends the connection.
 
         With ``follow`` until the task has ended, through its later attempts unless ``attempt`` names one; a
         connection that breaks is taken up again where it was. Raises NotFound and Forbidden at once.
@@ -247,8 +248,8 @@ class Client:
 
         return Attachment(self._transport, _path(application_id, "attach"))
 
-    def events(self, after_seq: int = 0, application_id: str | None = None) -> Iterator[EventReport]:
-        """What happened after ``after_seq``, then each event as it happens, without end.
+    def events(self, after_seq: int = 0, application_id: str | None = None) -> Generator[EventReport, None, None]:
+        """What happened after ``after_seq``, then each event as it happens, until it is closed.
 
         A connection that breaks is taken up again where it was. Raises NoServer when the server is gone.
         """
@@ -299,14 +300,14 @@ class Client:
     def _get(self, path: str, kind: type[Report], **query: Any) -> Report:
         return decoded(self._transport.call("GET", path, query=query, repeatable=True), kind)
 
-    def _whole(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    def _whole(self, pieces: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
         try:
             yield from pieces
         except CONNECTION_ERRORS as error:
             raise self._transport.lost(error) from None
 
-    def _events(self, path: str, query: dict[str, Any]) -> Iterator[ServerEvent]:
-        def again(last_id: str) -> Iterator[bytes]:
+    def _events(self, path: str, query: dict[str, Any]) -> Generator[ServerEvent, None, None]:
+        def again(last_id: str) -> Generator[bytes, None, None]:
             headers = {"Last-Event-ID": last_id} if last_id else {}
             return self._transport.stream(path, query=query, headers=headers)
 
@@ -324,21 +325,24 @@ def _node_path(node_id: str, rest: str) -> str:
     return f"/nodes/{parse_node_id(node_id)}/{rest}"
 
 
-def _followed(events: Iterator[ServerEvent]) -> Iterator[bytes]:
-    for event in events:
-        data = json.loads(event.data)
-        if event.kind == "end":
-            return
-        if event.kind == "error":
-            raise error_from_dict(data) or ClusterError("the server reports an error without words")
-        yield base64.b64decode(data["data"])
+def _followed(events: Generator[ServerEvent, None, None]) -> Generator[bytes, None, None]:
+    with closing(events):
+        for event in events:
+            data = json.loads(event.data)
+            if event.kind == "end":
+                return
+            if event.kind == "error":
+                raise error_from_dict(data) or ClusterError("the server reports an error without words")
+            yield base64.b64decode(data["data"])
 
 
-def _reports(events: Iterator[ServerEvent]) -> Iterator[EventReport]:
-    for event in events:
-        if event.kind == "error":
-            raise error_from_dict(json.loads(event.data)) or ClusterError("the server reports an error without words")
-        yield decoded(event.data, EventReport)
+def _reports(events: Generator[ServerEvent, None, None]) -> Generator[EventReport, None, None]:
+    with closing(events):
+        for event in events:
+            if event.kind == "error":
+                data = json.loads(event.data)
+                raise error_from_dict(data) or ClusterError("the server reports an error without words")
+            yield decoded(event.data, EventReport)
 
 
 def _way_in(address: str | None, token: str | None, home: Path | None, timeout_s: float) -> Transport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from hrm.model.errors import NoServer
@@ -34,18 +35,21 @@ def parse_events(pieces: Iterator[bytes]) -> Iterator[ServerEvent]:
                 )
 
 
-def resumed(first: Iterator[bytes], again: Callable[[str], Iterator[bytes]]) -> Generator[ServerEvent, None, None]:
+def resumed(
+    first: Generator[bytes, None, None], again: Callable[[str], Generator[bytes, None, None]]
+) -> Generator[ServerEvent, None, None]:
     """Events of ``first`` and, each time the stream ends before its last event, of ``again(id of the last one)``.
 
-    The caller stops at the last event. Raises NoServer when the server is gone.
+    The caller closes it at the last event, and the connection with it. Raises NoServer when the server is gone.
     """
     pieces, last_id, tries = first, "", _TRIES
     while True:
         try:
-            for event in parse_events(pieces):
-                tries = _TRIES
-                last_id = event.event_id or last_id
-                yield event
+            with closing(pieces):
+                for event in parse_events(pieces):
+                    tries = _TRIES
+                    last_id = event.event_id or last_id
+                    yield event
             problem = "ended early"
         except CONNECTION_ERRORS as error:
             problem = f"broke off: {error}"

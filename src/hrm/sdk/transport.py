@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -135,7 +135,9 @@ class Transport:
                 raise refusal
             time.sleep(_TOO_FAST_PAUSE_S)
 
-    def stream(self, path: str, *, query: Query, headers: Mapping[str, str] | None = None) -> Iterator[bytes]:
+    def stream(
+        self, path: str, *, query: Query, headers: Mapping[str, str] | None = None
+    ) -> Generator[bytes, None, None]:
         """The body of the answer, piece by piece as it comes; the request is made before this returns.
 
         Raises NoServer; the pieces raise one of `CONNECTION_ERRORS` where the stream breaks off.
@@ -265,7 +267,7 @@ def decoded(data: bytes, kind: type[Report]) -> Report:
         ) from None
 
 
-def _pieces(connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Iterator[bytes]:
+def _pieces(connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Generator[bytes, None, None]:
     try:
         while data := response.read1(1 << 18):
             yield data
@@ -274,4 +276,6 @@ def _pieces(connection: http.client.HTTPConnection, response: http.client.HTTPRe
     except TimeoutError:
         raise ConnectionError("the stream went silent") from None
     finally:
+        # The response has a hold on the socket of its own.
+        response.close()
         connection.close()

@@ -424,7 +424,7 @@ def test_a_user_has_only_so_many_streams_and_gets_them_back(server: RunningServe
             next(ada.events())
         next(bob.events())
 
-        first.close()  # type: ignore[attr-defined]
+        first.close()
 
         def comes_in() -> bool:
             try:

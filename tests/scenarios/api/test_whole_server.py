@@ -164,7 +164,11 @@ def test_the_examples_do_what_they_say(home: Path, example: str, words: str) -> 
 
 def test_every_example_is_tried() -> None:
     tried = {"submit_and_wait.py", "follow_logs.py", "array_of_tasks.py", "talk_to_a_job.py"}
-    tried_elsewhere = {"own_master.py"}  # as a submitted master: tests/acceptance/test_own_masters.py
+    tried_elsewhere = {
+        "own_master.py",  # as a submitted master: tests/acceptance/test_own_masters.py
+        "drive_the_core.py",  # tests/scenarios/core/test_driver.py
+        "checkpointed_task.py",  # tests/acceptance/test_preemption.py
+    }
 
     assert {path.name for path in EXAMPLES.glob("*.py")} == tried | tried_elsewhere
 

@@ -329,7 +329,8 @@ async def test_many_at_once_all_end_well_and_nothing_of_them_stays_open(
         await eventually_async(lambda: len(run.heard.ends) == len(specs) + 1, 30)
         told = {record.container_id: record.exit_code for record in run.heard.ends}
         assert {spec.container_id: index % 100 for index, spec in enumerate(specs)}.items() <= told.items()
-        assert len(os.listdir(descriptors)) == before
+        # What was made ahead of the first container may be closed meanwhile.
+        assert len(os.listdir(descriptors)) <= before
         assert os.listdir(state_dir / records.INPUTS) == []
 
 
