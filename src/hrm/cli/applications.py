@@ -1,4 +1,4 @@
-"""`hrm ps`, `hrm history` and `hrm explain`: what there is, what was, and why something waits."""
+"""`hrm ps` and `hrm explain`: what there is, and why something waits."""
 
 from __future__ import annotations
 
@@ -17,19 +17,16 @@ from hrm.cli.output import (
     show_amounts,
     show_list,
     show_span,
-    show_time,
 )
 from hrm.cli.selectors import ACTIVE, AppArgument, me, select, select_one
 from hrm.model.explanations import Explanation
-from hrm.model.nodes import is_virtual
-from hrm.model.reports import ApplicationReport, TaskAttemptReport
+from hrm.model.reports import ApplicationReport
 from hrm.model.states import ApplicationState
 
 if TYPE_CHECKING:
     from hrm.sdk.client import Client
 
 _PAGE = 1000
-_HISTORY_PAGE = 10_000
 _FINAL = tuple(state for state in ApplicationState if state.final)
 
 
@@ -78,35 +75,6 @@ def ps(
                 note("(those that are over are hidden; `hrm ps --all` shows them)")
 
 
-def history(
-    app: Annotated[str | None, typer.Argument(metavar="APP", help="Only of these applications.")] = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="TIME", help="Only attempts of the last: 90s, 2h, 7d [default: all]."),
-    ] = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """List attempts of tasks: where and when each ran.
-
-    Oldest first; one line for each attempt of each task.
-
-    \b
-    Examples:
-      hrm history last
-      hrm history --since 1h -o json
-    """
-    import time
-
-    from hrm.cli.connect import client
-    from hrm.model.units import parse_duration_s
-
-    since_at = None if since is None else time.time() - parse_duration_s(since, field="--since")
-    with client() as server:
-        ids = [None] if app is None else select(server, [app])
-        attempts = [attempt for application_id in ids for attempt in _history(server, application_id, since_at)]
-    show_list(attempts, _ATTEMPT_COLUMNS, output)
-
-
 def explain(app: AppArgument, output: OutputOption = Output.TABLE) -> None:
     """Say why an application waits.
 
@@ -137,15 +105,6 @@ def _applications(
         if len(page) < asked:
             break
     return found
-
-
-def _history(server: Client, application_id: str | None, since: float | None) -> list[TaskAttemptReport]:
-    found: list[TaskAttemptReport] = []
-    while True:
-        page = server.history(application_id, since=since, limit=_HISTORY_PAGE, offset=len(found))
-        found += page
-        if len(page) < _HISTORY_PAGE:
-            return found
 
 
 def _show_explanation(explanation: Explanation) -> None:
@@ -185,10 +144,6 @@ def _tasks(report: ApplicationReport) -> str:
     return f"{report.tasks_succeeded}/{report.tasks_total}{running}{failed}"
 
 
-def _granted(attempt: TaskAttemptReport) -> str:
-    return show_amounts(attempt.resources, virtual=any(map(is_virtual, attempt.device_ids)))
-
-
 _APPLICATION_COLUMNS = (
     Column("ID", lambda r: short_id(r.application_id), right=True),
     Column("QUEUE", lambda r: r.queue, shrinks=True),
@@ -199,16 +154,4 @@ _APPLICATION_COLUMNS = (
     Column("TASKS", _tasks),
     Column("DONE", lambda r: f"{r.progress:.0%}", right=True),
     Column("NODES (REASON)", _where_or_why, shrinks=True),
-)
-_ATTEMPT_COLUMNS = (
-    Column("ID", lambda r: short_id(r.application_id), right=True),
-    Column("TASK", lambda r: str(r.task_index), right=True),
-    Column("TRY", lambda r: str(r.attempt), right=True),
-    Column("QUEUE", lambda r: r.queue, shrinks=True),
-    Column("STATE", lambda r: r.state),
-    Column("EXIT", lambda r: "-" if r.exit_code is None else str(r.exit_code), right=True),
-    Column("STARTED", lambda r: show_time(r.started_at)),
-    Column("TIME", lambda r: show_span(r.started_at, r.ended_at), right=True),
-    Column("NODE", lambda r: r.node_id, shrinks=True),
-    Column("RESOURCES", _granted, shrinks=True),
 )

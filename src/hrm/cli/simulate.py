@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hrm.cli.output import Output, OutputOption, note
-from hrm.cli.progress import progress_bar
 from hrm.cli.simulate_fgd import fgd
+from hrm.cli.simulate_run import CalibrateOption, SeedOption, TimingOption, UntilOption, run_and_show
+from hrm.cli.simulate_trace import trace
 from hrm.model.queues import Policy
 
-if TYPE_CHECKING:
-    from hrm.sim.workload import Workload
-
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
-
-SeedOption = Annotated[int, typer.Option("--seed", metavar="NUMBER", help="All chance is drawn from it.")]
-UntilOption = Annotated[
-    str | None, typer.Option("--until", metavar="TIME", help="Stop after so much virtual time [default: the end].")
-]
-CalibrateOption = Annotated[
-    bool, typer.Option("--calibrate", help="Time a bare loop over heaps too, and print the ratio.")
-]
-TimingOption = Annotated[
-    bool, typer.Option("--timing/--no-timing", help="Say how long it took; without, equal runs print equal bytes.")
-]
 
 
 @app.callback()
@@ -38,11 +25,13 @@ def simulate() -> None:
     Examples:
       hrm simulate generate --nodes 1000 --apps 200 --containers 5000
       hrm simulate generate --arrivals exponential:30s --run-time lognormal:20m,1.2
+      hrm simulate trace jobs.csv --config hrm.yaml
       hrm simulate fgd --nodes nodes.csv --pods pods.csv --placement fgd
     """
 
 
 app.command()(fgd)
+app.command()(trace)
 
 
 @app.command()
@@ -115,26 +104,4 @@ def generate(
         preempt_after_s=None if preempt_after is None else parse_duration_s(preempt_after, field="--preempt-after"),
         checkpoint_s=None if checkpoint is None else parse_duration_s(checkpoint, field="--checkpoint"),
     )
-    _run(draw(plan, seed), seed, until, calibrate, timing, output)
-
-
-def _run(workload: Workload, seed: int, until: str | None, calibrate: bool, timing: bool, output: Output) -> None:
-    import math
-
-    from hrm.cli.simulate_output import show_report
-    from hrm.model.units import parse_duration_s
-    from hrm.sim.measure import run_and_measure
-    from hrm.sim.simulation import Progress, Simulation
-
-    until_s = math.inf if until is None else parse_duration_s(until, field="--until")
-    simulation = Simulation(workload, until_s=until_s)
-    with progress_bar("simulating") as tell:
-
-        def follow(progress: Progress) -> None:
-            tell(progress.over or progress.granted, progress.jobs if progress.over else progress.tasks)
-
-        report, measured = run_and_measure(simulation, calibrate=calibrate, progress=follow)
-    show_report(seed, report, measured if timing else None, output)
-    if report.partial:
-        note("hrm: interrupted: the results are those until then")
-        raise typer.Exit(130)
+    run_and_show(draw(plan, seed), seed=seed, until=until, calibrate=calibrate, timing=timing, output=output)

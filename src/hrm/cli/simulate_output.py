@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from hrm.sim.report import SimulationReport, Spread
 
 
-def show_report(seed: int, report: SimulationReport, timing: Timing | None, output: Output) -> None:
+def show_report(seed: int | None, report: SimulationReport, timing: Timing | None, output: Output) -> None:
     """As one flat object, or as lines and a table of queues."""
     import msgspec
 
     if output is not Output.TABLE:
-        flat: dict[str, Any] = {"seed": seed, **msgspec.to_builtins(report)}
+        flat: dict[str, Any] = {} if seed is None else {"seed": seed}
+        flat |= msgspec.to_builtins(report)
         if timing is not None:
             flat |= msgspec.to_builtins(timing)
         show(flat, output)
@@ -31,8 +32,9 @@ def show_report(seed: int, report: SimulationReport, timing: Timing | None, outp
         print(clean(f"{problem.job}: {problem.reason}: {problem.message}"))
 
 
-def _lines(seed: int, report: SimulationReport, timing: Timing | None) -> list[tuple[str, str]]:
-    lines = [("seed", str(seed)), ("workload", clean(report.workload))]
+def _lines(seed: int | None, report: SimulationReport, timing: Timing | None) -> list[tuple[str, str]]:
+    lines = [] if seed is None else [("seed", str(seed))]
+    lines += [("workload", clean(report.workload))]
     if report.partial:
         lines.append(("partial", "it was broken off: what follows is what had happened until then"))
     refused = f", {report.refused} that fit no node" if report.refused else ""

@@ -15,7 +15,7 @@ from hrm.model.queues import ROOT, Policy, QueueSpec
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 from hrm.sim.distributions import Distribution, Kind
-from hrm.sim.workload import FOREVER, Fault, Job, TaskGroup, Workload, in_order
+from hrm.sim.workload import FOREVER, Fault, Job, TaskGroup, Workload, in_order, rounds_of
 
 AT_ONCE = Distribution(Kind.CONSTANT, 0.0)
 AN_HOUR = Distribution(Kind.CONSTANT, 3600.0)
@@ -70,7 +70,6 @@ class Plan:
     checkpoint_s: float | None = None
     #: After how long below its share preemption helps a queue's applications; None iff never.
     preempt_after_s: float | None = None
-    preempt_every_s: float = 1.0
     options: SchedulerOptions = field(default_factory=SchedulerOptions)
 
     def __post_init__(self) -> None:
@@ -102,7 +101,7 @@ def generate(plan: Plan, seed: int, *, root: QueueSpec | None = None) -> Workloa
         jobs=in_order(_jobs(plan, queues, random.Random(f"jobs {seed}"))),
         faults=tuple(_faults(plan, nodes, random.Random(f"faults {seed}"))),
         options=plan.options,
-        preempt_every_s=None if plan.preempt_after_s is None else plan.preempt_every_s,
+        preempt_every_s=rounds_of(queues, plan.options),
     )
 
 

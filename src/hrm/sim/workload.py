@@ -14,6 +14,7 @@ from hrm.model.nodes import NodeSpec
 from hrm.model.queues import DEFAULT_QUEUE, ROOT, Policy, QueueSpec, canonical_path
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
+from hrm.rm.pacer import TICK_S
 
 FOREVER = math.inf
 
@@ -156,6 +157,17 @@ class Workload:
         return total
 
 
+def rounds_of(root: QueueSpec, options: SchedulerOptions) -> float | None:
+    """How often a server with this configuration looks who is starved; None where nobody ever could be."""
+    timeouts = [
+        timeout_s
+        for _, spec in root.walk()
+        for timeout_s in (spec.fair_share_preemption_timeout_s, spec.min_share_preemption_timeout_s)
+        if timeout_s is not None
+    ]
+    return TICK_S if options.preemption and any(math.isfinite(timeout_s) for timeout_s in timeouts) else None
+
+
 def queues_of(jobs: Iterable[Job], policy: Policy = Policy.DRF) -> QueueSpec:
     """A tree with a queue for each path that the jobs name, all of equal weight. Raises InvalidInput."""
     return _tree(ROOT, {canonical_path(job.queue) for job in jobs} or {DEFAULT_QUEUE}, policy)
@@ -177,3 +189,26 @@ def _tree(name: str, paths: set[str], policy: Policy) -> QueueSpec:
 def in_order(jobs: Iterable[Job]) -> tuple[Job, ...]:
     """By time of submission; those of one time as they were given."""
     return tuple(sorted(jobs, key=lambda job: job.submit_s))
+
+
+def make_workload(
+    name: str,
+    nodes: tuple[NodeSpec, ...],
+    jobs: tuple[Job, ...],
+    *,
+    root: QueueSpec | None = None,
+    options: SchedulerOptions | None = None,
+    queue: str | None = None,
+    policy: Policy = Policy.DRF,
+) -> Workload:
+    """Jobs that come from somewhere, on a configuration that does; without ``root`` the queues that they name.
+
+    ``queue``: all go there. Raises InvalidInput where a job's queue is not there.
+    """
+    if queue is not None:
+        jobs = tuple(replace(job, queue=queue) for job in jobs)
+    root = root or queues_of(jobs, policy)
+    options = options or SchedulerOptions()
+    return Workload(
+        name=name, root=root, nodes=nodes, jobs=jobs, options=options, preempt_every_s=rounds_of(root, options)
+    )

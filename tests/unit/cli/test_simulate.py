@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.unit.cli.conftest import Run
 
@@ -39,3 +40,24 @@ def test_times_that_make_no_sense_are_refused(hrm: Run) -> None:
 
 def test_fewer_containers_than_applications_are_refused(hrm: Run) -> None:
     assert "each has at least one" in hrm("simulate", "generate", "--apps", "10", "--containers", "9").err
+
+
+JOBS = "job,submit_s,run_s,queue,cpus,memory\na,0,10,x,1,1G\nb,2,10,y,99,1G\n"
+
+
+def test_a_trace_is_run_and_what_never_fits_is_told(hrm: Run, tmp_path: Path) -> None:
+    file = tmp_path / "jobs.csv"
+    file.write_text(JOBS)
+    result = hrm("simulate", "trace", file, "--nodes", "1", "-o", "json")
+    figures = json.loads(result.out)
+    assert (figures["finished"], figures["refused"], figures["problems"][0]["job"]) == (1, 1, "b")
+
+
+def test_a_trace_for_queues_that_are_not_configured_is_refused(hrm: Run, tmp_path: Path) -> None:
+    file, config = tmp_path / "jobs.csv", tmp_path / "hrm.yaml"
+    file.write_text(JOBS)
+    config.write_text("queues: {x: {weight: 2}}\n")
+    result = hrm("simulate", "trace", file, "--config", config)
+    assert result.code == 2
+    assert "b goes to 'y', which is no leaf queue" in result.err
+    assert hrm("simulate", "trace", file, "--config", config, "--queue", "x").code == 0
