@@ -75,6 +75,18 @@ def test_a_file_in_which_what_runs_has_no_place_is_refused_at_its_lines(hrm: Hrm
     assert queues(hrm) == before
 
 
+def test_a_policy_that_is_not_allowed_under_its_parent_leaves_all_policies_as_they_were(hrm: Hrm) -> None:
+    hrm.configure("server: {port: 0}\nqueues: {a: {policy: drf, queues: {b: {policy: drf}}}, c: {policy: fifo}}\n")
+    hrm("up", "--detach")
+    before = [(queue["name"], queue["policy"]) for queue in hrm("queues", "-o", "json").json]
+    hrm.configure("server: {port: 0}\nqueues:\n  c: {policy: drf}\n  a: {queues: {b: {policy: drf}}}\n")
+    refused = hrm("queues", "reload")
+
+    assert refused.code == 2
+    assert "hrm.yaml:4: queues.a.queues.b.policy: drf is not allowed below a, which is fair" in refused.err
+    assert [(queue["name"], queue["policy"]) for queue in hrm("queues", "-o", "json").json] == before
+
+
 def test_who_may_use_which_queue_is_shown(hrm: Hrm) -> None:
     hrm.configure(
         "server: {port: 0}\nscheduler: {root: {submit_acl: {}}}\n"

@@ -137,7 +137,7 @@ def _check_queue(queue: Queue) -> list[str]:
     members: list[App | Queue] = [*queue.apps, *queue.children.values()]
     if queue.apps and queue.children:
         found.append(f"queue {queue.path}: has both applications and queues")
-    if queue.draining and not members:
+    if queue.goes_when_empty and not members:
         found.append(f"queue {queue.path}: was to go with its last application, and is still there")
     usage = _total(member.usage for member in members)
     if _differ(usage, queue.usage):

@@ -107,24 +107,33 @@ class QueueTree:
     def add(self, parent: str, spec: QueueSpec, *, draining: bool) -> None:
         """Take a queue that is in no file, and those below it. One that drains is opened unless it is to go on so.
 
-        Raises InvalidInput, with nothing changed, where the parent is none.
+        Raises InvalidInput, with nothing changed, where the parent is none, or what drains there is of the other kind.
         """
         above = self.by_path.get(canonical_path(parent))
         if above is None or above.is_leaf:
             what = "no such queue" if above is None else "applications run there, no queue can lie below it"
             raise InvalidInput(f"{what}: {parent!r}", field="queue")
+        for path, wanted in spec.walk(above.child_path(spec.name)):
+            drains = self.by_path.get(path)
+            if drains is not None and drains.is_leaf is wanted.is_parent:
+                kind = "applications are still" if drains.is_leaf else "queues are still"
+                raise InvalidInput(f"{kind} in {path!r}, which drains", field="queue", next_step="let them end first")
+        self._add(above, spec, draining)
+
+    def _add(self, above: Queue, spec: QueueSpec, draining: bool) -> None:
         queue = above.children.get(spec.name)
         if queue is None:
             queue = above.children[spec.name] = Queue(spec, above.child_path(spec.name), above, self.cluster)
             self.by_path[queue.path] = queue
             queue.draining = draining
             queue.set_limited()
+            above.shared_from = None
         elif queue.draining and not draining:
             queue.draining = False
             queue.set_spec(spec)
             self._settle()
         for child in spec.children:
-            self.add(queue.path, child, draining=draining)
+            self._add(queue, child, draining)
 
     def drop_if_drained(self, queue: Queue) -> None:
         """After the last application left: forget a queue that is in no file (any more), and parents alike."""
@@ -132,6 +141,7 @@ class QueueTree:
             del queue.parent.children[queue.spec.name]
             del self.by_path[queue.path]
             queue = queue.parent
+            queue.shared_from = None
 
     def follow_cluster(self) -> None:
         """The cluster's size changed: so do shares that are parts of it."""

@@ -31,11 +31,20 @@ def child_path(parent: str, name: str) -> str:
 
 
 class Placer:
-    """``queue`` gives a queue that is open, declared or not, by its path; None iff there is none."""
+    """``queue`` gives a queue that is open, declared or not, by its path; None iff there is none.
 
-    def __init__(self, policy: PlacementPolicy, queue: Callable[[str], QueueSpec | None]) -> None:
+    ``draining`` gives those, too, that take nothing new; what is in them keeps them from becoming something else.
+    """
+
+    def __init__(
+        self,
+        policy: PlacementPolicy,
+        queue: Callable[[str], QueueSpec | None],
+        draining: Callable[[str], QueueSpec | None] | None = None,
+    ) -> None:
         self._policy = policy
         self._queue = queue
+        self._draining = draining or queue
 
     @property
     def needs_groups(self) -> bool:
@@ -96,7 +105,7 @@ class Placer:
         return path if create and self.may_make(path) else None
 
     def may_make(self, path: str) -> bool:
-        """True iff a queue may come into being there: rules may make some, and nothing above is a leaf."""
+        """True iff a leaf may come into being there: rules may make some, and nothing above is a leaf."""
         names = path.split(".")
         if not self._policy.undeclared_queues or len(names) > MAX_DEPTH:
             return False
@@ -105,11 +114,14 @@ class Placer:
                 QueueSpec(name=name)
         except InvalidInput:
             return False
+        drains = self._draining(path)
+        if ROOT in names or (drains is not None and drains.is_parent):
+            return False
         above = parent_path(path)
-        while above != ROOT and self._queue(above) is None:
+        while above != ROOT and self._draining(above) is None:
             above = parent_path(above)
-        spec = self._queue(above)
-        return ROOT not in names and spec is not None and spec.is_parent
+        spec = self._draining(above)
+        return spec is not None and spec.is_parent
 
     def made(self, path: str) -> list[str]:
         """Paths of the queues that would have to be made for ``path`` to be there, from above."""

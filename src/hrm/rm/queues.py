@@ -7,6 +7,7 @@ those that left the file while in use, also where the server began anew meanwhil
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from hrm.core.events import Event, QueueAdded
 from hrm.core.scheduler import Scheduler
@@ -37,7 +38,8 @@ class Queues:
     @policy.setter
     def policy(self, policy: PlacementPolicy) -> None:
         self._policy = policy
-        self._placer = Placer(policy, self._scheduler.queue_spec)
+        spec_of = self._scheduler.queue_spec
+        self._placer = Placer(policy, spec_of, partial(spec_of, draining=True))
 
     # --- where jobs go
 
@@ -81,6 +83,8 @@ class Queues:
 
         For one ``recovered`` from an earlier life a queue that may not be made is there all the same, draining.
         """
+        if self._scheduler.queue_spec(path) is not None:
+            return []
         may_make = self._placer.may_make(path)
         missing = self.missing(path) if may_make else self._gone(path) if recovered else []
         if not missing:

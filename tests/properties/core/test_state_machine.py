@@ -49,10 +49,12 @@ from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.queues import QueueSpec
 from hrm.model.resources import ZERO, Resources
-from hrm.testing.builders import amounts, node
+from hrm.testing.builders import amounts, node, queue
 from tests.properties.core.clusters import ASKS, GREEDY, NODE_IDS, NODES, OPTIONS, trees
 
 NUMBERS = st.integers(0, 100)
+#: What applications make for themselves.
+MADE = ("m", "b.m", "n.m")
 
 
 @dataclass(frozen=True)
@@ -217,11 +219,28 @@ class CoreMachine(RuleBasedStateMachine):
         self.submit_to(number, priority, asks)
         self.visit_where_there_is_room()
 
+    @rule(path=st.sampled_from(MADE), asks=ASKS)
+    def submit_to_a_queue_that_nobody_declared(self, path: str, asks) -> None:  # type: ignore[no-untyped-def]
+        if self.make(path):
+            self.submit_into(path, 0, asks)
+            self.visit_where_there_is_room()
+
+    def make(self, path: str) -> bool:
+        parent, _, name = path.rpartition(".")
+        made = queue(name, undeclared=True, max_share=amounts(3, "6G", gpus=1))
+        if parent and self.scheduler.queue_spec(parent) is None:
+            made, parent = queue(parent, made, undeclared=True), ""
+        self.tell(QueueAdded(parent or "root", made))
+        return self.scheduler.queue_spec(path) is not None
+
     def submit_to(self, number: int, priority: int, asks) -> None:  # type: ignore[no-untyped-def]
+        self.submit_into(self.leaf(number), priority, asks)
+
+    def submit_into(self, path: str, priority: int, asks) -> None:  # type: ignore[no-untyped-def]
         application_id = ApplicationId(1, self.next_app)
         self.next_app += 1
         user = ("ada", "bob")[self.next_app % 2]
-        self.tell(AppAdded(application_id, self.leaf(number), user, float(self.next_app % 3), priority))
+        self.tell(AppAdded(application_id, path, user, float(self.next_app % 3), priority))
         attempt = AttemptId(application_id, 1)
         self.tell(AttemptAdded(attempt))
         self.attempts.append(attempt)
@@ -257,6 +276,11 @@ class CoreMachine(RuleBasedStateMachine):
     def move(self, number: int, where: int) -> None:
         if attempt := self.pick(number):
             self.tell(AppMoved(attempt.application, self.leaf(where)))
+
+    @rule(number=NUMBERS, path=st.sampled_from(MADE))
+    def move_to_a_queue_that_nobody_declared(self, number: int, path: str) -> None:
+        if (attempt := self.pick(number)) and self.make(path):
+            self.tell(AppMoved(attempt.application, path))
 
     @rule(number=NUMBERS, priority=st.integers(0, 3))
     def change_priority(self, number: int, priority: int) -> None:

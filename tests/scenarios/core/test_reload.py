@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hrm.core.events import AppAdded, AppRemoved, QueueAdded
+from hrm.core.events import AppAdded, AppRemoved, QueueAdded, UpdateShares
 from hrm.core.tree import QueuesInUse
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId
@@ -156,7 +156,7 @@ def test_a_new_policy_orders_what_waits_already() -> None:
 def test_a_queue_that_is_in_no_file_goes_with_its_last_application_and_so_does_what_was_made_above_it() -> None:
     s = Scenario(queues(queue("a")))
     made = queue("team", queue("ada", undeclared=True), undeclared=True)
-    s.handle(QueueAdded("root", made))
+    s.scheduler.handle(QueueAdded("root", made), s.now)
     first, second = s.submit("team.ada"), s.submit("team.ada")
 
     s.end(first)
@@ -169,7 +169,7 @@ def test_a_queue_that_is_in_no_file_goes_with_its_last_application_and_so_does_w
 def test_a_queue_that_is_in_no_file_takes_its_part_and_keeps_to_its_limit() -> None:
     s = Scenario(queues(queue("a")))
     s.add_node("n1", cpus=8, memory="8G")
-    s.handle(QueueAdded("root", queue("ada", undeclared=True, max_share=amounts(2, "2G"))))
+    s.scheduler.handle(QueueAdded("root", queue("ada", undeclared=True, max_share=amounts(2, "2G"))), s.now)
     made, declared = s.submit("ada"), s.submit("a")
     s.ask(made, 8)
     s.ask(declared, 8)
@@ -179,6 +179,22 @@ def test_a_queue_that_is_in_no_file_takes_its_part_and_keeps_to_its_limit() -> N
     assert (s.running(made), s.running(declared)) == (2, 6)
 
 
+def test_a_queue_that_takes_the_place_of_another_has_its_share_at_the_next_update() -> None:
+    s = Scenario(queues(queue("a")))
+    s.add_node("n1", cpus=8, memory="8G")
+    s.submit("a")
+    s.scheduler.handle(QueueAdded("root", queue("ada", undeclared=True)), s.now)
+    first = s.submit("ada")
+    s.handle(UpdateShares())
+
+    s.end(first)
+    s.scheduler.handle(QueueAdded("root", queue("bob", undeclared=True)), s.now)
+    second = s.submit("bob")
+    s.handle(UpdateShares())
+
+    assert s.fair_share(second).memory_mib == 4096
+
+
 def test_no_queue_comes_into_being_below_a_leaf() -> None:
     s = Scenario(queues(queue("a")))
 
@@ -186,6 +202,24 @@ def test_no_queue_comes_into_being_below_a_leaf() -> None:
         s.handle(QueueAdded("a", queue("b", undeclared=True)))
 
     assert paths(s) == ["root", "a"]
+
+
+@pytest.mark.parametrize(
+    ("before", "path", "made"),
+    [
+        (queue("old"), "old", queue("old", queue("below", undeclared=True), undeclared=True)),
+        (queue("old", queue("below")), "old.below", queue("old", undeclared=True)),
+    ],
+)
+def test_a_queue_that_drains_becomes_nothing_of_the_other_kind(before, path, made) -> None:  # type: ignore[no-untyped-def]
+    s = Scenario(queues(queue("a"), before))
+    s.submit(path)
+    s.reload(queues(queue("a")))
+
+    with pytest.raises(InvalidInput, match="which drains"):
+        s.handle(QueueAdded("root", made))
+
+    assert path in paths(s)
 
 
 def test_a_parent_without_queues_is_no_place_for_applications() -> None:

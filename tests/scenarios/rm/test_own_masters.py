@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hrm.model.errors import CallerError, Conflict, InvalidInput, NotFound, Unauthenticated
@@ -10,6 +12,7 @@ from hrm.model.jobs import MasterSpec
 from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, TaskState
+from hrm.testing.builders import queue, queues
 from hrm.testing.lives import Lives, tasks
 from hrm.testing.played_masters import Master, ask, begun, submit
 
@@ -290,3 +293,14 @@ async def test_time_without_a_server_does_not_count_as_silence(lives: Lives) -> 
     master.moves_to(life)
     await life.pass_time(59)
     assert (await master.beat()).resync
+
+
+async def test_it_is_told_the_largest_container_of_its_queue_and_held_to_it(tmp_path: Path) -> None:
+    root = queues(queue("default", max_container=Resources(2048, 3000, 1000)))
+    async with Lives(tmp_path, root=root) as lives:
+        master = await begun(await lives.begin())
+        registration = await master.register()
+        assert registration.maximum_resources == Resources(2048, 3000).as_dict()
+        with pytest.raises(InvalidInput, match=r"asks\[0\].resources: .* larger than any container in its queue"):
+            await master.beat(ask(1, Resources(2049, 1000)))
+        assert len(await master.get(1)) == 1

@@ -10,7 +10,7 @@ import pytest
 from hrm.model.errors import Forbidden, InvalidInput
 from hrm.model.jobs import JobSpec
 from hrm.model.placement import PlacementPolicy, PlacementRule, Rule
-from hrm.model.queues import QueueDefaults, QueueType
+from hrm.model.queues import QueueDefaults, QueueSpec, QueueType
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState
 from hrm.testing.builders import amounts, queue, queues
@@ -159,6 +159,17 @@ async def test_a_queue_that_drains_is_open_again_when_a_rule_may_make_it(tmp_pat
         await life.settle()
         (old,) = [report for report in life.service.queues() if report.name == "old"]
         assert (old.undeclared, old.draining, old.applications_running) == (True, False, 2)
+
+
+@pytest.mark.parametrize(("before", "wanted"), [(queue("old"), "old.below"), (queue("old", queue("below")), "old")])
+async def test_what_still_drains_becomes_nothing_else(tmp_path: Path, before: QueueSpec, wanted: str) -> None:
+    async with Lives(tmp_path, root=queues(queue("default"), before), placement=POLICY) as lives:
+        life = await lives.begin()
+        await life.submit(queue="old.below" if before.children else "old")
+        await life.settle()
+        await life.service.reload_queues(queues(queue("default")))
+        placed = await life.service.place(JobSpec(groups=(tasks(),), queue=wanted), user="eve")
+        assert (placed.queue, placed.rule) == ("default", "default")
 
 
 async def test_no_request_may_be_larger_than_the_nearest_limit_says(tmp_path: Path) -> None:
