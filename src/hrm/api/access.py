@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection
 from hrm.api.guards import IDENTITY
 from hrm.api.tokens import Identity
 from hrm.model.errors import Forbidden, InvalidInput, NotFound
+from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.reports import ApplicationReport, EventReport, TaskAttemptReport, TaskReport
 from hrm.rm.facade import Facade
@@ -105,6 +106,19 @@ def tasks_seen_by(identity: Identity, owner: str, tasks: Iterable[TaskReport]) -
     if owns(identity, owner):
         return list(tasks)
     return [replace(task, message="") if task.message else task for task in tasks]
+
+
+def explanation_seen_by(identity: Identity, owner: str, explanation: Explanation) -> Explanation:
+    """Why it waits is everybody's; the lines to copy have its command, and how it ended has its messages."""
+    if owns(identity, owner):
+        return explanation
+    changes = [replace(change, command="") for change in explanation.changes]
+    ended = explanation.ended
+    if ended is None:
+        return replace(explanation, changes=changes)
+    if ended.first_failure is not None:
+        ended = replace(ended, first_failure=replace(ended.first_failure, message=""))
+    return replace(explanation, message=explanation.reason, changes=changes, ended=ended)
 
 
 async def events_seen_by(

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 
-from hrm.api.access import ApplicationPath, Caller, check_changer, check_owner, seen_by, tasks_seen_by
+from hrm.api.access import (
+    ApplicationPath,
+    Caller,
+    check_changer,
+    check_owner,
+    explanation_seen_by,
+    seen_by,
+    tasks_seen_by,
+)
 from hrm.api.accounts import Accounts
 from hrm.api.attach import serve_attached
 from hrm.api.schemas import KILL_BODY, MOVE_BODY, PLACE_BODY, PRIORITY_BODY, SIGNAL_BODY, SUBMIT_BODY, returns
@@ -149,9 +157,15 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
         rows = await facade.tasks(application_id, offset=offset, limit=limit)
         return await json_list_response(tasks_seen_by(caller, owner, rows))
 
-    @app.get(f"{_ONE}/explain", tags=_TAGS, summary="Why it waits", responses=returns(Explanation))
-    async def explain(caller: Caller, application_id: ApplicationPath) -> Response:
-        return json_response(facade.explain(application_id))
+    @app.get(f"{_ONE}/explain", tags=_TAGS, summary="The same as explanation", responses=returns(Explanation))
+    @app.get(f"{_ONE}/explanation", tags=_TAGS, summary="Why it waits, runs or ended", responses=returns(Explanation))
+    async def explain(
+        caller: Caller,
+        application_id: ApplicationPath,
+        nodes: Annotated[bool, Query(description="also node by node")] = False,
+    ) -> Response:
+        owner = (await facade.application(application_id)).user
+        return json_response(explanation_seen_by(caller, owner, await facade.explain(application_id, nodes=nodes)))
 
     @app.post(
         f"{_ONE}/signal",

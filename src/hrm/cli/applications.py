@@ -1,8 +1,8 @@
-"""`hrm ps` and `hrm explain`: what there is, and why something waits."""
+"""`hrm ps`: what there is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,16 +10,12 @@ from hrm.cli.output import (
     Column,
     Output,
     OutputOption,
-    clean,
     note,
     short_id,
-    show,
-    show_amounts,
     show_list,
     show_span,
 )
-from hrm.cli.selectors import ACTIVE, AppArgument, me, select, select_one
-from hrm.model.explanations import Explanation
+from hrm.cli.selectors import ACTIVE, me, select
 from hrm.model.reports import ApplicationReport
 from hrm.model.states import ApplicationState
 
@@ -75,24 +71,6 @@ def ps(
                 note("(those that are over are hidden; `hrm ps --all` shows them)")
 
 
-def explain(app: AppArgument, output: OutputOption = Output.TABLE) -> None:
-    """Say why an application waits.
-
-    \b
-    Examples:
-      hrm explain last
-      hrm explain 17 -o json
-    """
-    from hrm.cli.connect import client
-
-    with client() as server:
-        explanation = server.explain(select_one(server, app))
-    if output is Output.TABLE:
-        _show_explanation(explanation)
-    else:
-        show(explanation, output)
-
-
 def _applications(
     server: Client, states: tuple[ApplicationState, ...], user: str | None, queue: str | None, limit: int
 ) -> list[ApplicationReport]:
@@ -105,31 +83,6 @@ def _applications(
         if len(page) < asked:
             break
     return found
-
-
-def _show_explanation(explanation: Explanation) -> None:
-    print(f"{short_id(explanation.application_id)}: {clean(explanation.message)}")
-    print(f"reason: {explanation.reason or '-'}")
-    for fact in explanation.evidence:
-        said = [f"{_words(key)} {_show_fact(value)}" for key, value in fact.items() if key != "kind"]
-        print(clean(f"  {_words(str(fact.get('kind', 'fact')))}: {'; '.join(said)}"))
-    if explanation.remedies:
-        print("what would change it:")
-    for remedy in explanation.remedies:
-        print(f"  {clean(remedy)}")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _show_fact(value: Any) -> str:
-    if isinstance(value, dict):
-        amounts = all(isinstance(amount, int) for amount in value.values())
-        return show_amounts(value) if amounts else " ".join(f"{key}={item}" for key, item in value.items())
-    if isinstance(value, list):
-        return ",".join(map(str, value)) or "-"
-    return "-" if value is None else str(value)
 
 
 def _where_or_why(report: ApplicationReport) -> str:

@@ -29,7 +29,7 @@ COMMANDS = (
     Entry("detect", "Work", "Find things in photographs.", "hrm.cli.detect:detect"),
     Entry("models", "Work", "Pull models for `hrm detect`, or list them.", "hrm.cli.models:app"),
     Entry("ps", "See", "List applications.", "hrm.cli.applications:ps"),
-    Entry("explain", "See", "Say why an application waits.", "hrm.cli.applications:explain"),
+    Entry("explain", "See", "Say why an application waits, runs or ended.", "hrm.cli.explain:explain"),
     Entry("history", "See", "List attempts of tasks, or export them.", "hrm.cli.history:app"),
     Entry("queues", "See", "List queues with their shares, or who may use them; reload them.", "hrm.cli.queues:app"),
     Entry("nodes", "See", "List nodes, or drain them.", "hrm.cli.cluster:nodes_app"),

@@ -231,9 +231,10 @@ class Session:
                         self._raw.enter()
                     return
                 if time.monotonic() - begun_at > SAY_WHY_AFTER_S and sys.stderr.isatty():
-                    why = self._connection.client.explain(self._id).message
-                    if why != said:
-                        note(f"hrm: {short_id(self._id)} waits in {report.queue}: {why}")
-                        said = why
+                    why = self._connection.client.explain(self._id)
+                    # Its numbers change with every look.
+                    if why.reason != said:
+                        note(f"hrm: {short_id(self._id)} waits in {report.queue}: {why.message}")
+                        said = why.reason
             except HrmError:
                 continue  # the main thread sees to a server that has gone

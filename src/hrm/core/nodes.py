@@ -219,6 +219,11 @@ class NodeIndex:
         #: Told of each node that changed; None iff nobody wants to know.
         self.watch: Callable[[Node], None] | None = None
 
+    @property
+    def empty(self) -> bool:
+        """True iff no node takes anything new."""
+        return not self._buckets
+
     def update(self, node: Node) -> None:
         """After ``node.free``, its schedulability or its reservation changed, or it left."""
         if self.watch is not None:

@@ -48,13 +48,13 @@ def say_amount(name: str, amount: int) -> str:
     return f"{format_milli(amount)} {_ONE[name] if amount == 1000 else LABELS[name]}"
 
 
-def say_of(name: str, used: int, total: int) -> str:
-    """``6 of 8 GPUs``, ``3G of 4G memory``."""
+def say_of(name: str, used: int, total: int, such: str = "") -> str:
+    """``6 of 8 GPUs``, ``3G of 4G memory``; ``such`` stands before the noun."""
     if name == MEMORY:
-        return f"{format_memory(used)} of {format_memory(total)} memory"
+        return f"{format_memory(used)} of {format_memory(total)} {such}memory"
     if name not in LABELS:
-        return f"{used} of {total} {name}"
-    return f"{format_milli(used)} of {format_milli(total)} {_ONE[name] if total == 1000 else LABELS[name]}"
+        return f"{used} of {total} {such}{name}"
+    return f"{format_milli(used)} of {format_milli(total)} {such}{_ONE[name] if total == 1000 else LABELS[name]}"
 
 
 def say_number(name: str, amount: int) -> str:

@@ -6,6 +6,7 @@ Each owns its row of the store; to change one is to replace its row and touch it
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,9 @@ from hrm.model.jobs import JobSpec
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, TaskState
 from hrm.rm.lifecycles import APPLICATION, ATTEMPT, CONTAINER, check_move
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, TaskRow
+
+#: Tasks of a group whose run times are kept.
+RUN_TIMES = 32
 
 
 @dataclass(slots=True)
@@ -127,6 +131,8 @@ class LiveApplication:
     #: When an ``attached`` job without a client is ended (epoch seconds); None while one holds it.
     abandoned_at: float | None = None
     records: dict[int, TaskRecord] = field(default_factory=dict)
+    #: How long the latest tasks of each group took that succeeded, in seconds.
+    run_times: dict[int, deque[float]] = field(default_factory=dict)
 
     def move(self, state: ApplicationState, **changes: Any) -> None:
         check_move(APPLICATION, self.id, self.row.state, state)
@@ -146,6 +152,11 @@ class LiveApplication:
     def has_news(self) -> bool:
         """True iff its master is to hear of something."""
         return bool(self.granted or self.completed or self.preemptions)
+
+    def note_run(self, group: int, row: ContainerRow) -> None:
+        """A task of the group has succeeded: how long it took counts for those that come."""
+        if row.started_at is not None and row.ended_at is not None:
+            self.run_times.setdefault(group, deque(maxlen=RUN_TIMES)).append(row.ended_at - row.started_at)
 
     def with_counts(self) -> ApplicationRow:
         """Its row with the tasks counted as they stand."""

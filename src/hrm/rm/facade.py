@@ -144,7 +144,8 @@ class Facade(Protocol):
         With ``dry_run`` only say what that would be.
         """
 
-    def explain(self, application_id: str) -> Explanation: ...
+    async def explain(self, application_id: str, *, nodes: bool = False) -> Explanation:
+        """Why it waits, runs or ended; with ``nodes`` node by node."""
 
     async def wait(self, application_id: str, *, timeout_s: float) -> ApplicationReport:
         """As soon as it has ended, or after ``timeout_s`` as it is then."""

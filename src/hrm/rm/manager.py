@@ -98,6 +98,8 @@ class ResourceManager:
         self.preemptions = Preemptions(self, self.containers)
         #: Called when the last of them has ended, and that is on disk.
         self.on_idle: Callable[[], None] = lambda: None
+        #: Called at each tick, in its turn, after all else.
+        self.after_tick: Callable[[Turn], None] = lambda turn: None
         self.turns = TurnLoop(store, decide=self._decide, carry_out=self._carry_out, clock=clock, on_broken=on_broken)
         self.post = self.turns.post
         self._credentials = credentials
@@ -155,6 +157,7 @@ class ResourceManager:
         self.tell(turn, UpdateShares())
         self.turns.each(turn, self.obey_one, self.scheduler.handle(Preempt(), turn.now))
         self.preemptions.look(turn)
+        self.after_tick(turn)
 
     def record(self, turn: Turn, kind: str, **facts: Any) -> None:
         """Write to the event log, and show it once it is on disk."""
@@ -392,7 +395,9 @@ class ResourceManager:
             container = app.containers.pop(end.container_id)
             container.change(task_state=end.state, message=end.message or container.row.message)
             turn.touch(container)
-            if end.state is not TaskState.SUCCEEDED:
+            if end.state is TaskState.SUCCEEDED:
+                app.note_run(app.master.task(end.task_index).group, container.row)
+            else:
                 self.record(
                     turn,
                     f"task_{end.state.value.lower()}",

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
 
-from hrm.am.group_order import names, never_began
-from hrm.core.reasons import Reason
+from hrm.am.group_order import never_began
 from hrm.core.scheduler import Scheduler
 from hrm.model.devices import DeviceUsage
-from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import TaskGroupSpec
 from hrm.model.reports import (
@@ -26,11 +22,9 @@ from hrm.model.resources import ZERO, Resources
 from hrm.model.states import ApplicationState, ContainerState, TaskState
 from hrm.model.units import LARGEST
 from hrm.rm.applications import LiveApplication, LiveContainer
+from hrm.rm.explaining import say_held_back
 from hrm.rm.nodes import LiveNode
 from hrm.rm.records import ApplicationRow, ContainerRow, TaskRow
-
-#: Groups that an explanation names.
-MAX_GROUPS = 8
 
 
 def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationReport:
@@ -47,35 +41,9 @@ def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationR
         progress=app.master.progress,
         used=(view.used if view is not None else ZERO).as_dict(),
         reason=str(reason) if reason else "",
-        message=reason.sentence if reason else _held_back(app) or app.row.message or _to_end(app),
+        message=reason.sentence if reason else say_held_back(app) or app.row.message or _to_end(app),
         nodes=sorted({container.row.node_id for container in app.containers.values()}),
     )
-
-
-def explanation(app: LiveApplication, scheduler: Scheduler) -> Explanation:
-    """Why an application waits: the scheduler's word, and what its master has not asked for yet."""
-    found = scheduler.explain(app.id)
-    held_back: list[dict[str, Any]] = [
-        {"kind": "group", "name": group, "waits_for": missing} for group, missing in app.master.held_back[:MAX_GROUPS]
-    ]
-    if not held_back:
-        return found
-    nothing_asked = found.reason == str(Reason.NOTHING_PENDING)
-    return replace(
-        found,
-        message=_held_back(app) if nothing_asked else f"{found.message}; {_held_back(app)}",
-        evidence=[*found.evidence, *held_back],
-    )
-
-
-def _held_back(app: LiveApplication) -> str:
-    """``report waits for train``; "" where nothing does."""
-    held_back = app.master.held_back
-    if not held_back:
-        return ""
-    group, missing = held_back[0]
-    more = f" (and {len(held_back) - 1} more groups wait)" if len(held_back) > 1 else ""
-    return f"{group} waits for {names(missing)}{more}"
 
 
 def _to_end(app: LiveApplication) -> str:

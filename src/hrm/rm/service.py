@@ -40,6 +40,7 @@ from hrm.model.states import ApplicationState
 from hrm.rm import reporting
 from hrm.rm.applications import LiveApplication
 from hrm.rm.draining import Drains
+from hrm.rm.explaining import Explaining
 from hrm.rm.interaction import Interaction
 from hrm.rm.manager import ResourceManager
 from hrm.rm.masters import MasterCalls
@@ -77,6 +78,7 @@ class Service:
         self.masters = MasterCalls(manager)
         self._interaction = Interaction(manager)
         self._queues = QueueCalls(manager)
+        self._explaining = Explaining(manager)
         self._drains = Drains(manager, on_empty=on_shutdown)
         self._retention = retention or Retention(manager, RetentionPolicy())
         self._home = home
@@ -308,11 +310,12 @@ class Service:
         app = self._live(application_id)
         return [reporting.container(container) for container in app.containers.values()] if app else []
 
-    def explain(self, application_id: str) -> Explanation:
+    async def explain(self, application_id: str, *, nodes: bool = False) -> Explanation:
         app = self._live(application_id)
-        if app is None:
-            raise NotFound(f"{application_id} does not wait: it is over", next_step="`hrm ps --all` says how it ended")
-        return reporting.explanation(app, self._manager.scheduler)
+        if app is not None and not app.row.state.final:
+            return await self._explaining.live(app, nodes=nodes)
+        app_id = ApplicationId.parse(application_id)
+        return await self._explaining.ended(app_id, app.row if app is not None else await self._row(app_id))
 
     # --- queues and nodes
 

@@ -200,9 +200,9 @@ class Client:
         """Its tasks, in order, from the one numbered ``offset``."""
         return self._get(_path(application_id, "tasks"), list[TaskReport], offset=offset, limit=limit)
 
-    def explain(self, application_id: str) -> Explanation:
-        """Why it waits: the reason, and the numbers behind it."""
-        return self._get(_path(application_id, "explain"), Explanation)
+    def explain(self, application_id: str, *, nodes: bool = False) -> Explanation:
+        """Why it waits, runs or ended: the reason, and the numbers behind it; with ``nodes`` node by node."""
+        return self._get(_path(application_id, "explanation"), Explanation, nodes=nodes or None)
 
     def history(
         self, application_id: str | None = None, since: float | None = None, limit: int = 10_000, offset: int = 0

@@ -374,7 +374,7 @@ class FakeFacade:
         self.drain = None
         return self.nodes()[0]
 
-    def explain(self, application_id: str) -> Explanation:
+    async def explain(self, application_id: str, *, nodes: bool = False) -> Explanation:
         self._app(application_id)
         return Explanation(
             application_id=application_id,

@@ -10,12 +10,12 @@ from hypothesis.stateful import invariant
 
 from hrm.core.applications import Ask
 from hrm.core.commands import Allocate
-from hrm.core.events import AppAdded, AttemptAdded, NodeUpdate, RequestsUpdated
+from hrm.core.events import AppMoved, NodeUpdate, RequestsUpdated
 from hrm.core.explain.finding import ExpectedEnd
 from hrm.core.reasons import Reason
 from hrm.core.scheduler import Scheduler
 from hrm.model.explanations import Change, EndBasis, Explanation
-from hrm.model.ids import ApplicationId, AttemptId
+from hrm.model.ids import AttemptId
 from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import Resources
 from tests.properties.core.test_state_machine import NODE_IDS, CoreMachine
@@ -99,15 +99,12 @@ class ExplainingMachine(CoreMachine):
         )
         resources = ask.shape.resources if change.asked is None else Resources.of(change.asked)
         asks = requests_of(ask, resources, change)
-        # Instead of what waits, not besides: both may want the same room.
-        scheduler.handle(RequestsUpdated(attempt, tuple(withdrawal(ask))), self.now)
         if change.queue is None:
+            # Instead of what waits, not besides: both may want the same room.
+            scheduler.handle(RequestsUpdated(attempt, tuple(withdrawal(ask))), self.now)
             scheduler.handle(RequestsUpdated(attempt, tuple(asks)), self.now)
         else:
-            attempt = AttemptId(ApplicationId(1, 10_000), 1)
-            scheduler.handle(AppAdded(attempt.application, change.queue, app.user, self.now), self.now)
-            scheduler.handle(AttemptAdded(attempt), self.now)
-            scheduler.handle(RequestsUpdated(attempt, tuple(asks)), self.now)
+            scheduler.handle(AppMoved(attempt.application, change.queue), self.now)
         assert granted(scheduler, attempt, resources, self.now), (explanation, change)
 
     @invariant()

@@ -26,7 +26,7 @@ async def test_what_a_group_waits_for_is_told_by_ps_and_explain(lives: Lives) ->
     await life.settle()
     assert (await life.service.application(app)).message == "report waits for train"
     assert (await life.service.tasks(app))[1].message == "waits for train"
-    explanation = life.service.explain(app)
+    explanation = await life.service.explain(app)
     assert explanation.message == "report waits for train"
     assert {"kind": "group", "name": "report", "waits_for": ["train"]} in explanation.evidence
 

@@ -54,7 +54,7 @@ async def test_half_free_here_and_half_there_is_not_a_gpu(life: Life) -> None:
     await life.settle()
 
     assert await devices_of(life, whole) == []
-    explanation = life.service.explain(whole)
+    explanation = await life.service.explain(whole)
     assert explanation.reason == "gpu_fragmented"
     assert "box has 0.8 on 2 devices, at most 0.4 on one" in explanation.message
 

@@ -55,7 +55,7 @@ async def test_a_node_that_is_undrained_is_used_at_once(lives: Lives) -> None:
     app = await life.submit(tasks(count=2))
     await life.settle()
     assert life.containers() == []
-    assert life.service.explain(app).reason == "nodes_not_schedulable"
+    assert (await life.service.explain(app)).reason == "nodes_not_schedulable"
     report = await life.service.undrain_node("n1", by="ada")
     await life.settle()
     assert len(life.containers(app)) == 2

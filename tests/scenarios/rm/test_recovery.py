@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hrm.model.errors import InvalidInput, NotFound
+from hrm.model.errors import InvalidInput
 from hrm.model.ids import ContainerId
 from hrm.model.queues import QueueSpec
 from hrm.model.states import ApplicationState
@@ -311,8 +311,7 @@ async def test_finished_applications_stay_listed_and_told(lives: Lives) -> None:
     assert [await life.service.application(good), await life.service.application(bad)] == reports
     assert (await life.service.tasks(good), await life.service.history(good)) == told
     assert (await life.service.wait(good, timeout_s=0)).state is ApplicationState.FINISHED
-    with pytest.raises(NotFound, match="it is over"):
-        life.service.explain(good)
+    assert (await life.service.explain(good)).reason == "finished"
 
 
 async def test_no_id_is_given_twice(lives: Lives) -> None:

@@ -161,20 +161,6 @@ async def test_gpus_are_given_by_device_and_shown(tmp_path: Path) -> None:
         assert life.engine.launches[0].device_ids == tuple(report.device_ids)
 
 
-async def test_what_waits_is_explained_and_what_is_over_is_not(lives: Lives) -> None:
-    life = await lives.begin()
-    app = await life.submit(tasks(count=6))
-    await life.settle()
-    explanation = life.service.explain(app)
-    assert explanation.application_id == app
-    assert explanation.reason == "insufficient_vcores"
-    assert explanation.message and explanation.evidence
-    await life.service.kill(app, by="ada")
-    await life.ended(app)
-    with pytest.raises(NotFound, match="it is over"):
-        life.service.explain(app)
-
-
 async def test_waiting_for_an_end_stops_when_the_time_is_over(lives: Lives) -> None:
     life = await lives.begin()
     app = await life.submit()
@@ -209,10 +195,11 @@ async def test_what_never_was_is_not_found(lives: Lives) -> None:
             service.signal(name, 2),
             service.write_stdin(name, b"x"),
             service.close_stdin(name),
+            service.explain(name),
         ):
             with pytest.raises(NotFound):
                 await ask
-        for call in (service.explain, service.containers, service.attach, service.detach):
+        for call in (service.containers, service.attach, service.detach):
             with pytest.raises(NotFound):
                 call(name)
 

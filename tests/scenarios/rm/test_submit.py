@@ -133,7 +133,7 @@ async def test_what_would_fit_a_lost_node_waits_for_it(lives: Lives) -> None:
     await life.settle()
     app = await life.submit(tasks(cpus=4))
     await life.settle()
-    assert life.service.explain(app).reason == "no_nodes"
+    assert (await life.service.explain(app)).reason == "no_nodes"
     with pytest.raises(InvalidInput, match="fits on no node; the largest is n1"):
         await life.submit(tasks(cpus=5))
     life.engine.return_node("n1")
@@ -145,7 +145,7 @@ async def test_with_no_node_yet_any_request_may_wait(lives: Lives) -> None:
     life = await lives.begin(nodes=False)
     app = await life.submit()
     await life.settle()
-    assert life.service.explain(app).reason == "no_nodes"
+    assert (await life.service.explain(app)).reason == "no_nodes"
     await life.join_nodes()
     await life.settle()
     assert await life.states(app) == ["RUNNING"]

@@ -253,7 +253,7 @@ class FakeClient:
                 return self.node_reports[at]
         raise NotFound(f"no node {node_id!r}", next_step="`hrm nodes` lists them")
 
-    def explain(self, application_id: str) -> Explanation:
+    def explain(self, application_id: str, *, nodes: bool = False) -> Explanation:
         assert self.explanation is not None
         return self.explanation
 

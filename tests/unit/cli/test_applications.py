@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hrm.cli.output import fitted
-from hrm.model.explanations import Explanation
+from hrm.model.explanations import Change, Explanation
 from hrm.model.states import ApplicationState
 from hrm.model.units import LARGEST
 from tests.unit.cli.cli_fakes import FakeClient, app_id, application, attempt, queue_report
@@ -222,6 +222,7 @@ def test_explain_says_the_sentence_and_the_evidence(hrm, server: FakeClient) -> 
         application_id=app_id(1), reason="cpus_busy", message="1 of 1 nodes has too few CPUs free",
         evidence=[{"kind": "best_node", "nodes": 1, "asked": {"vcores_milli": 2000, "memory_mib": 1024}}],
         remedies=["a container has to end"],
+        changes=[Change(kind="end_something", text="a container has to end", starts_now=False)],
     )  # fmt: skip
 
     text = hrm("explain", "1").out

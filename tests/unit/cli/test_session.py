@@ -263,7 +263,9 @@ def test_why_it_waits_is_said_on_a_terminal_once_per_reason(
 
     def explain(application_id: str) -> Explanation:
         said.append(next(looks, "over its share"))
-        return Explanation(application_id=application_id, reason="x", message=said[-1], evidence=[])
+        return Explanation(
+            application_id=application_id, reason=said[-1], message=f"{said[-1]} ({len(said)})", evidence=[]
+        )
 
     monkeypatch.setattr(client, "explain", explain)
     monkeypatch.setattr("hrm.cli.session.SAY_WHY_AFTER_S", 0.0)
@@ -273,7 +275,7 @@ def test_why_it_waits_is_said_on_a_terminal_once_per_reason(
     play(client)
 
     assert capsys.readouterr().err == (
-        "hrm: 1 waits in default: busy\nhrm: 1 waits in default: over its share\n"
+        "hrm: 1 waits in default: busy (1)\nhrm: 1 waits in default: over its share (4)\n"
     )  # fmt: skip
 
 

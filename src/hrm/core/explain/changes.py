@@ -17,7 +17,9 @@ from hrm.core.locality import Level
 from hrm.core.nodes import WHOLE, Node
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
-from hrm.core.wording import say_amount
+from hrm.core.tree import check_move
+from hrm.core.wording import say_amount, say_in
+from hrm.model.errors import InvalidInput
 from hrm.model.explanations import Change, Forecast
 from hrm.model.requests import ANY
 from hrm.model.resources import GPUS, MEMORY, VCORES
@@ -61,8 +63,8 @@ def changes_for(look: Look, funnel: Funnel, finding: Finding, forecast: Forecast
     """What would start now first, then what somebody else or time has to bring."""
     now = [*_start_now(look, funnel, finding.reason)]
     later = list(finding.changes)
-    if forecast.at is not None:
-        later.append(has_to("time", f"wait: {forecast.text}"))
+    if forecast.in_s is not None:
+        later.append(has_to("time", f"wait: there may be room {say_in(forecast.in_s)}"))
     return now + later
 
 
@@ -119,11 +121,29 @@ def _other_queues(look: Look, ask: Ask) -> Iterator[Change]:
     app = ask.app
     found = 0
     for leaf in look.books.tree.open_leaves():
-        if leaf is app.queue or found == MAX_QUEUES:
+        if leaf is app.queue or found == MAX_QUEUES or not _would_take(leaf, ask):
             continue
-        if leaf.may_run(app.user) and would_start(look, Variant(ask, ask.shape, leaf)) is not None:
+        if would_start(look, Variant(ask, ask.shape, leaf)) is not None:
             found += 1
-            yield replace(_instead("other_queue", f"in queue {leaf.path}", f"--queue {leaf.path}"), queue=leaf.path)
+            move = f"hrm move {app.application_id.seq} --queue {leaf.path}"
+            yield replace(_instead("other_queue", f"in queue {leaf.path}", move), queue=leaf.path)
+
+
+def _would_take(leaf: Queue, ask: Ask) -> bool:
+    """True iff the application may be moved there, runs there, and its max shares leave room for the ask then."""
+    app = ask.app
+    # Who runs and leaves lets another one run, which nobody knows yet.
+    lets_run = app.runnable and any(queue.waiting for queue in app.queue.lineage)
+    if lets_run or not leaf.may_run(app.user):
+        return False
+    try:
+        check_move(app, leaf)
+    except InvalidInput:
+        return False
+    moved = app.usage.copy()
+    moved.add(ask.shape)
+    entered = [queue for queue in leaf.lineage if queue not in app.queue.lineage]
+    return all(one.max_share is None or one.usage.stays_within(moved, one.max_share) for one in entered)
 
 
 def _instead(kind: str, how: str, option: str = "") -> Change:
@@ -182,12 +202,19 @@ def _over_am_share(variant: Variant) -> bool:
 def _waiting_shapes(look: Look, variant: Variant, within: Queue) -> Iterator[tuple[Queue, Shape]]:
     """What others wait for in the leaves below ``within``, and what the application waits for besides."""
     ask = variant.ask
+    app = ask.app
+    moves = variant.queue is not app.queue
+    # Who takes what it holds along leaves room below the limits of where it was.
+    limits_stand = not (moves and app.usage.frozen())
     for leaf in within.walk():
         if leaf.is_leaf:
             for shape, count in leaf.shapes.items():
-                mine = leaf is ask.app.queue and shape is ask.shape
-                if count > mine and leaf.over_max_with(shape) is None:
+                mine = leaf is app.queue and shape is ask.shape
+                if count > mine and not (limits_stand and leaf.over_max_with(shape) is not None):
                     yield leaf, shape
+    if moves:
+        # All that it asks for moves with it.
+        yield from ((variant.queue, one.shape) for one in app.asks if one is not ask)
 
 
 def _others_may_take(look: Look, node: Node, variant: Variant) -> bool:

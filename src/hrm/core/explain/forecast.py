@@ -26,7 +26,7 @@ _BASIS = {
     EndBasis.TIME_LIMIT: "by its time limit at the latest",
     EndBasis.PROGRESS: "by its progress",
     EndBasis.EARLIER_TASKS: "by how long tasks like it took",
-    EndBasis.KILL: "when what was told to end is killed at the latest",
+    EndBasis.KILL: "killed by then at the latest",
 }
 NOT_KNOWN = "not known: nothing that would have to end has a time limit, tells its progress, or has run before"
 #: What only somebody's action, not an end, would change.
@@ -188,7 +188,7 @@ def _under_max_share(look: Look, ask: Ask) -> Forecast:
         (container.app for container, _ in ended),
         (end.basis for _, end in ended),
         node=None,
-        what=f"queue {queue.path} may use as much more",
+        what=f"room below the max share of {queue.path}",
     )
 
 

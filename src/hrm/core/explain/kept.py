@@ -18,6 +18,8 @@ def kept_reason(books: Books, app: App) -> Reason:
         return Reason.NOTHING_PENDING
     if not books.nodes:
         return Reason.NO_NODES
+    if books.index.empty:
+        return Reason.NODES_NOT_SCHEDULABLE
     return max(_kept(books, ask) for ask in app.asks[:MAX_ASKS])
 
 

@@ -102,7 +102,7 @@ def not_runnable(app: App) -> Finding:
     queue = limiting_queue(app)
     running, older = running_beside(app), waiting_before(app)
     names = [str(one.application_id) for one in running[:MAX_NAMES]]
-    waits = f"{len(older)} {'waits' if len(older) == 1 else 'wait'} before this one"
+    waits = f"{len(older) or 'none'} {'wait' if len(older) > 1 else 'waits'} before this one"
     ends = has_to("end_something", f"{len(older) + 1} of them {'has' if not older else 'have'} to end")
     if by_user(app):
         limit = queue.max_running_apps_of(app.user)

@@ -10,7 +10,7 @@ from hrm.core.explain.finding import SHORT_OF, Finding, has_to
 from hrm.core.explain.funnel import Funnel
 from hrm.core.nodes import WHOLE, Node, size
 from hrm.core.reasons import Reason
-from hrm.core.wording import LABELS, MAX_NAMES, say_count, say_model, say_number, say_of, say_resources, say_shape
+from hrm.core.wording import LABELS, MAX_NAMES, say_count, say_number, say_of, say_resources, say_shape
 from hrm.model.evidence import BestNodeFact, Fact, HolderFact, LargestNodeFact, RoomFact
 from hrm.model.explanations import GpuUse
 from hrm.model.resources import GPUS, MEMORY, Resources
@@ -48,7 +48,8 @@ def _in_use(room: RoomFact, nodes: Sequence[Node]) -> str:
     name = room.resource
     where = f"on {nodes[0].node_id}, the only node" if len(nodes) == 1 else f"on the {len(nodes)} nodes"
     verb = "is" if _is_one(name, room.used) else "are"
-    return f"{say_of(name, room.used, room.total)}{say_model(room.gpu_model)} {verb} in use {where} that could hold it"
+    used = say_of(name, room.used, room.total, such="such " if room.gpu_model else "")
+    return f"{used} {verb} in use {where} that could hold it"
 
 
 def _what_is_left(room: RoomFact, reason: Reason, best: Node, pieces: Sequence[int]) -> str:
