@@ -373,7 +373,8 @@ class Scheduler:
 
     def _on_queue_added(self, event: ev.QueueAdded, now: float) -> list[Command]:
         self._books.tree.add(event.parent, event.queue, draining=event.draining)
-        return []
+        # One that drained is opened with limits of its own.
+        return self._activate_waiting()
 
     def _on_options_changed(self, event: ev.OptionsChanged, now: float) -> list[Command]:
         if event.options.placement_strategy != self._visit.options.placement_strategy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hrm.core.commands import AppActivated
 from hrm.core.events import AppAdded, AppRemoved, QueueAdded, UpdateShares
 from hrm.core.tree import QueuesInUse
 from hrm.model.errors import InvalidInput
@@ -193,6 +194,16 @@ def test_a_queue_that_takes_the_place_of_another_has_its_share_at_the_next_updat
     s.handle(UpdateShares())
 
     assert s.fair_share(second).memory_mib == 4096
+
+
+def test_a_draining_queue_that_is_opened_without_its_old_limit_lets_those_run_that_waited() -> None:
+    s = Scenario(queues(queue("a", max_running_apps=1), queue("b")))
+    _, second = s.submit("a"), s.submit("a")
+    s.reload(queues(queue("b")))
+
+    commands = s.handle(QueueAdded("root", queue("a", undeclared=True)))
+
+    assert commands == [AppActivated(second.application)]
 
 
 def test_no_queue_comes_into_being_below_a_leaf() -> None:
