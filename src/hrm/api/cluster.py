@@ -27,6 +27,7 @@ from hrm.model.reports import (
     ReloadReport,
     ServerReport,
     TaskAttemptReport,
+    WorkReport,
 )
 from hrm.model.units import LARGEST
 from hrm.rm.facade import Facade
@@ -144,6 +145,16 @@ def add_cluster_routes(
     )
     async def containers(caller: Caller, application_id: ApplicationQuery = None) -> Response:
         return await json_list_response(facade.containers(_canonical(application_id)))
+
+    @app.get(
+        f"{PREFIX}/work",
+        tags=_TAGS,
+        summary="What applications hold and wait for",
+        responses=returns(list[WorkReport]),
+    )
+    async def work(caller: Caller) -> Response:
+        """Of those that are not over, whole and at one moment: what a simulation begins from."""
+        return await json_list_response(facade.work())
 
     @app.get(
         f"{PREFIX}/history",

@@ -101,7 +101,7 @@ def export(
     with client() as server:
         ids = [None] if application is None else select(server, [application])
         attempts = [attempt for one in ids for attempt in attempts_of(server, one, since_at)]
-        submitted = _submitted(server, {attempt.application_id for attempt in attempts})
+        submitted = submitted_at(server, {attempt.application_id for attempt in attempts})
     text = io.StringIO()
     _write(text, list(_rows(attempts, submitted)), form)
     if file is None:
@@ -132,7 +132,7 @@ def _since(since: str | None) -> float | None:
     return None if since is None else time.time() - parse_duration_s(since, field="--since")
 
 
-def _submitted(server: Client, wanted: set[str]) -> dict[str, float]:
+def submitted_at(server: Client, wanted: set[str]) -> dict[str, float]:
     """When each was submitted, epoch seconds."""
     found: dict[str, float] = {}
     page: list[ApplicationReport] = []

@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hrm.cli.output import Output, OutputOption, note
 from hrm.cli.simulate_fgd import fgd
-from hrm.cli.simulate_run import CalibrateOption, SeedOption, TimingOption, UntilOption, run_and_show
+from hrm.cli.simulate_run import CalibrateOption, ConfigOption, SeedOption, TimingOption, UntilOption, run_and_show
 from hrm.cli.simulate_trace import trace
 from hrm.model.queues import Policy
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
 
 @app.callback()
-def simulate() -> None:
+def simulate(
+    context: typer.Context,
+    from_live: Annotated[
+        bool, typer.Option("--from-live", help="Play on from what runs and waits on the server now.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="With it: replay what ran in the last 7d, 12h … instead."),
+    ] = None,
+    config: ConfigOption = None,
+    add_nodes: Annotated[
+        str | None,
+        typer.Option(metavar="NODES", help="So many more: 3 like the largest, or 3:cpus=64,memory=256G,gpus=8."),
+    ] = None,
+    today: Annotated[
+        Path | None,
+        typer.Option("--today", metavar="FILE", help="The hrm.yaml to compare with [default: the home's own]."),
+    ] = None,
+    until: UntilOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
     """Try queues, work and machines out under virtual time.
 
-    The scheduler is the one that runs in production; only machines, users and time are played.
+    The scheduler is the one that runs in production; only machines, users and time are played. With --from-live what
+    another configuration (--config) or more machines (--add-nodes) would do is printed beside what will be without.
 
     \b
     Examples:
-      hrm simulate generate --nodes 1000 --apps 200 --containers 5000
-      hrm simulate generate --arrivals exponential:30s --run-time lognormal:20m,1.2
-      hrm simulate trace jobs.csv --config hrm.yaml
-      hrm simulate fgd --nodes nodes.csv --pods pods.csv --placement fgd
+      hrm simulate --from-live --config new.yaml            what other queues would do to what waits now
+      hrm simulate --from-live --since 7d --add-nodes 2     two more machines in the last week
+      hrm simulate generate -h                              a drawn cluster, with drawn work and faults
+      hrm simulate trace -h                                 work that was recorded
+      hrm simulate fgd -h                                   filling a cluster until nothing more fits
     """
+    if context.invoked_subcommand is not None:
+        return
+    if not from_live:
+        print(context.get_help())
+        return
+    from hrm.cli.simulate_live import Question, what_if
+
+    what_if(Question(config=config, today=today, add_nodes=add_nodes, since=since, until=until, output=output))
 
 
 app.command()(fgd)

@@ -28,7 +28,18 @@ from hrm.core.options import Visit
 from hrm.core.preemption import preempt
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.core.tree import check_move
-from hrm.core.views import AppView, ContainerView, NodeView, QueueView, view_app, view_container, view_node, view_queues
+from hrm.core.views import (
+    AppView,
+    AskView,
+    ContainerView,
+    NodeView,
+    QueueView,
+    view_app,
+    view_asks,
+    view_container,
+    view_node,
+    view_queues,
+)
 from hrm.core.visit import Assignment, find_ask, still_wants
 from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
 from hrm.model.explanations import Explanation
@@ -489,6 +500,11 @@ class Scheduler:
         """None iff the application is not there (any more). Cheap enough for every line of a list."""
         app = self._books.apps.get(application_id)
         return None if app is None else view_app(app, kept_reason(self._books, app))
+
+    def ask_views(self, application_id: ApplicationId) -> list[AskView]:
+        """What it waits for; nothing if it is not there (any more)."""
+        app = self._books.apps.get(application_id)
+        return [] if app is None else view_asks(app)
 
     def container_view(self, container_id: ContainerId) -> ContainerView | None:
         """Why it is where it is, and whether it is to end for somebody. None iff it is not there (any more)."""

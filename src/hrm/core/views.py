@@ -81,6 +81,17 @@ class AppView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskView:
+    """Containers of one kind that an application waits for."""
+
+    resources: Resources
+    gpu_model: str | None
+    priority: int
+    allocation_request_id: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerView:
     """Why a container is where it is, and whether it is to end for somebody."""
 
@@ -180,3 +191,17 @@ def view_app(app: App, reason: Reason) -> AppView:
         pending=app.pending(),
         reason=reason,
     )
+
+
+def view_asks(app: App) -> list[AskView]:
+    """Snapshots of what it waits for, the most urgent first."""
+    return [
+        AskView(
+            resources=ask.shape.resources,
+            gpu_model=ask.shape.gpu_model,
+            priority=ask.priority,
+            allocation_request_id=ask.allocation_request_id,
+            pending=ask.pending,
+        )
+        for ask in app.asks
+    ]

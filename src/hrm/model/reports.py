@@ -230,6 +230,47 @@ class ContainerReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingReport:
+    """Containers of one kind that an application waits for."""
+
+    containers: int
+    resources: Amounts
+    gpu_model: str | None
+    priority: int
+    #: Of tasks: how long they may run; None iff nobody said.
+    timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldReport:
+    """A container that an application holds."""
+
+    container_id: str
+    node_id: str
+    resources: Amounts
+    device_ids: list[str]
+    #: When it was granted or, once that is known, began.
+    since: float
+    #: 0 to 1, as its task tells; None while it does not.
+    progress: float | None
+    timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkReport:
+    """What one application that is not over holds and waits for: enough to play on from here (`hrm simulate`)."""
+
+    application_id: str
+    name: str
+    user: str
+    queue: str
+    priority: int
+    submitted_at: float
+    waiting: list[WaitingReport]
+    holding: list[HeldReport]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventReport:
     """One line of the event log (accounting and audit; not what recovery reads)."""
 

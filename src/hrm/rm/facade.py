@@ -30,6 +30,7 @@ from hrm.model.reports import (
     SubmitReport,
     TaskAttemptReport,
     TaskReport,
+    WorkReport,
 )
 from hrm.model.requests import ResourceRequest
 from hrm.model.scheduling import SchedulerOptions
@@ -124,6 +125,9 @@ class Facade(Protocol):
 
     def containers(self, application_id: str | None = None) -> list[ContainerReport]:
         """Those that are not over."""
+
+    def work(self) -> list[WorkReport]:
+        """What each application that is not over holds and waits for, in the order of submission."""
 
     def queues(self) -> list[QueueReport]:
         """Parents before children."""

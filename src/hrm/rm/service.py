@@ -34,6 +34,7 @@ from hrm.model.reports import (
     SubmitReport,
     TaskAttemptReport,
     TaskReport,
+    WorkReport,
 )
 from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState
@@ -48,6 +49,7 @@ from hrm.rm.queue_calls import QueueCalls
 from hrm.rm.records import ApplicationRow, JobRow
 from hrm.rm.retention import Retention
 from hrm.rm.store import HistoryRow
+from hrm.rm.work import work
 
 #: What ends a program by default; sent to a job that has not begun, it ends the job.
 _ENDING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
@@ -309,6 +311,9 @@ class Service:
             return [reporting.container(container) for container in self._manager.containers.values()]
         app = self._live(application_id)
         return [reporting.container(container) for container in app.containers.values()] if app else []
+
+    def work(self) -> list[WorkReport]:
+        return work(self._manager.applications.values(), self._manager.scheduler)
 
     async def explain(self, application_id: str, *, nodes: bool = False) -> Explanation:
         app = self._live(application_id)

@@ -42,6 +42,7 @@ from hrm.model.reports import (
     SubmitReport,
     TaskAttemptReport,
     TaskReport,
+    WorkReport,
 )
 from hrm.sdk.server_events import ServerEvent, resumed
 from hrm.sdk.transport import CONNECTION_ERRORS, UNIX, Report, Transport, decoded
@@ -215,6 +216,10 @@ class Client:
     def containers(self, application_id: str | None = None) -> list[ContainerReport]:
         """Containers that are not over, and what they use."""
         return self._get("/containers", list[ContainerReport], application_id=application_id)
+
+    def work(self) -> list[WorkReport]:
+        """What each application that is not over holds and waits for: what `hrm simulate` begins from."""
+        return self._get("/work", list[WorkReport])
 
     # --- output and input
 

@@ -34,6 +34,7 @@ from hrm.core.events import (
     Event,
     NodeAdded,
     NodeRemoved,
+    NodeSchedulable,
     NodeUpdate,
     Preempt,
     RequestsUpdated,
@@ -130,6 +131,8 @@ class Simulation:
         """Take nodes, jobs and faults. Apart from `run`, so that it can be timed apart."""
         for node in self.workload.nodes:
             self._tell(NodeAdded(node), 0.0)
+        for node_id in self.workload.closed:
+            self._tell(NodeSchedulable(node_id, False), 0.0)
         fits: dict[tuple[object, object], bool] = {}
         accepted: list[Job] = []
         for job in self.workload.jobs:

@@ -123,6 +123,8 @@ class Workload:
     #: In order of their submission.
     jobs: tuple[Job, ...]
     faults: tuple[Fault, ...] = ()
+    #: Ids of nodes that take nothing new; what runs there goes on.
+    closed: tuple[str, ...] = ()
     options: SchedulerOptions = field(default_factory=SchedulerOptions)
     #: How often it is looked who is starved; None iff never.
     preempt_every_s: float | None = None
@@ -200,6 +202,7 @@ def make_workload(
     options: SchedulerOptions | None = None,
     queue: str | None = None,
     policy: Policy = Policy.DRF,
+    closed: tuple[str, ...] = (),
 ) -> Workload:
     """Jobs that come from somewhere, on a configuration that does; without ``root`` the queues that they name.
 
@@ -210,5 +213,11 @@ def make_workload(
     root = root or queues_of(jobs, policy)
     options = options or SchedulerOptions()
     return Workload(
-        name=name, root=root, nodes=nodes, jobs=jobs, options=options, preempt_every_s=rounds_of(root, options)
+        name=name,
+        root=root,
+        nodes=nodes,
+        jobs=jobs,
+        closed=closed,
+        options=options,
+        preempt_every_s=rounds_of(root, options),
     )

@@ -31,6 +31,7 @@ from hrm.model.reports import (
     SubmitReport,
     TaskAttemptReport,
     TaskReport,
+    WorkReport,
 )
 from hrm.model.resources import ZERO
 from hrm.model.scheduling import SchedulerOptions
@@ -285,6 +286,9 @@ class FakeFacade:
         apps = list(self.apps.values()) if application_id is None else [self._app(application_id)]
         rows = [self._attempt(app, task) for app in apps for task in app.tasks if task.attempt]
         return rows[offset : offset + limit]
+
+    def work(self) -> list[WorkReport]:
+        return []
 
     def containers(self, application_id: str | None = None) -> list[ContainerReport]:
         return [

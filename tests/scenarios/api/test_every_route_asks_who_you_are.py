@@ -39,6 +39,7 @@ OPEN_TO_EVERY_USER = {
     "GET /api/v1/applications/{application_id}/explain": "the scheduler's reason: queues, nodes, amounts",
     "GET /api/v1/applications/{application_id}/explanation": "the same",
     "GET /api/v1/containers": "who holds what where",
+    "GET /api/v1/work": "the same, and what is waited for",
     "GET /api/v1/history": "who held what where, when",
     "GET /api/v1/events": "what happened, without the details of others' applications",
     "GET /api/v1/queues": "shares concern everybody",

@@ -208,3 +208,16 @@ async def test_what_is_no_id_is_bad_input(lives: Lives) -> None:
     life = await lives.begin()
     with pytest.raises(InvalidInput, match="not an application id"):
         await life.service.application("../etc/passwd")
+
+
+async def test_the_work_that_is_there_is_told_whole_with_what_runs_and_what_waits(lives: Lives) -> None:
+    life = await lives.begin()
+    app = await life.submit(tasks(count=6, timeout_s=90.0), name="train", queue="research", priority=3)
+    await life.settle()
+    (one,) = life.service.work()
+    assert (one.application_id, one.name, one.user, one.queue, one.priority) == (app, "train", "ada", "research", 3)
+    assert [(held.node_id, held.resources["vcores_milli"], held.timeout_s) for held in one.holding] == [
+        ("n1", 1000, 90.0)
+    ] * 4
+    (waits,) = one.waiting
+    assert (waits.containers, waits.resources["memory_mib"], waits.timeout_s) == (2, 1024, 90.0)

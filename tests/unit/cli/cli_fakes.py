@@ -21,6 +21,7 @@ from hrm.model.reports import (
     SubmitReport,
     TaskAttemptReport,
     TaskReport,
+    WorkReport,
 )
 from hrm.model.states import ApplicationState, NodeState, TaskState
 
@@ -145,6 +146,7 @@ class FakeClient:
     task_reports: list[TaskReport] = field(default_factory=list)
     queue_reports: list[QueueReport] = field(default_factory=lambda: [queue_report("root"), queue_report("default")])
     node_reports: list[NodeReport] = field(default_factory=lambda: [node_report()])
+    work_reports: list[WorkReport] = field(default_factory=list)
     #: (node, reason) of each that was drained; None for the reason where it was undrained.
     drains: list[tuple[str, str | None]] = field(default_factory=list)
     #: What `clean` answers, in dry runs and else; and what it was asked for.
@@ -222,6 +224,9 @@ class FakeClient:
     ) -> list[TaskAttemptReport]:
         found = [a for a in self.attempts if application_id in (None, a.application_id)]
         return found[offset : offset + limit]
+
+    def work(self) -> list[WorkReport]:
+        return self.work_reports
 
     def containers(self, application_id: str | None = None) -> list[ContainerReport]:
         return []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hrm.model.reports import WaitingReport, WorkReport
+from tests.unit.cli.cli_fakes import FakeClient, node_report, queue_report
 from tests.unit.cli.conftest import Run
 
 SMALL = ("simulate", "generate", "--nodes", "5", "--queues", "3", "--apps", "10", "--containers", "40")
@@ -61,3 +63,59 @@ def test_a_trace_for_queues_that_are_not_configured_is_refused(hrm: Run, tmp_pat
     assert result.code == 2
     assert "b goes to 'y', which is no leaf queue" in result.err
     assert hrm("simulate", "trace", file, "--config", config, "--queue", "x").code == 0
+
+
+def live(server: FakeClient) -> None:
+    """One node of two vcores; a job with five tasks of ten minutes waits."""
+    amounts = {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 0}
+    ask = {"memory_mib": 1024, "vcores_milli": 1000, "gpus_milli": 0}
+    server.node_reports = [node_report(total=amounts)]
+    server.queue_reports = [queue_report("root"), queue_report("a"), queue_report("b")]
+    waits = WaitingReport(containers=5, resources=ask, gpu_model=None, priority=0, timeout_s=600.0)
+    server.work_reports = [
+        WorkReport(
+            application_id="application_1_0001",
+            name="train",
+            user="me",
+            queue="a",
+            priority=0,
+            submitted_at=0.0,
+            waiting=[waits],
+            holding=[],
+        )
+    ]
+
+
+def test_more_nodes_are_put_beside_what_there_is(hrm: Run, server: FakeClient) -> None:
+    live(server)
+    figures = json.loads(hrm("simulate", "--from-live", "--add-nodes", "1", "-o", "json").out)
+    assert figures["estimates"] == {"time_limit": 5}
+    assert figures["today"]["makespan_s"] == 1800
+    assert figures["changed"]["makespan_s"] == 1200
+    table = hrm("simulate", "--from-live", "--add-nodes", "1").out
+    assert ["makespan", "30m00s", "20m00s"] in [line.split() for line in table.splitlines()]
+
+
+def test_a_configuration_without_a_queue_that_is_in_use_is_refused(
+    hrm: Run, server: FakeClient, tmp_path: Path
+) -> None:
+    live(server)
+    config = tmp_path / "new.yaml"
+    config.write_text("queues: {b: {weight: 2}}\n")
+    result = hrm("simulate", "--from-live", "--config", config)
+    assert result.code == 2
+    assert "application_1_0001 goes to 'a', which is no leaf queue" in result.err
+
+
+def test_an_idle_cluster_has_nothing_to_play_on_from(hrm: Run, server: FakeClient) -> None:
+    live(server)
+    server.work_reports = []
+    assert "nothing runs or waits now" in hrm("simulate", "--from-live").err
+
+
+def test_without_a_server_there_is_nothing_live(hrm: Run, no_server: None) -> None:
+    assert hrm("simulate", "--from-live").code == 3
+
+
+def test_alone_it_says_what_it_can_do(hrm: Run) -> None:
+    assert "--from-live" in hrm("simulate").out
