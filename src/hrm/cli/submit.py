@@ -170,7 +170,8 @@ def _submit(job: JobSpec, *, wait: bool, output: Output) -> int:
     submit_id = str(uuid.uuid4())
     with client_or_ephemeral() as connection:
         submitted = connection.call(lambda client: client.submit(job, submit_id=submit_id), start=True)
-        if submitted.rule and output is Output.TABLE:
+        # Where one asked for it, or where all go who ask for nothing, it is no news.
+        if submitted.rule not in ("", "specified", "default") and output is Output.TABLE:
             note(clean(f"hrm: goes to queue {submitted.queue} (rule {submitted.rule})"))
         if not wait:
             if output is Output.TABLE:

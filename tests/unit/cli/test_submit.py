@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -266,3 +267,15 @@ def test_waiting_survives_a_server_that_restarts(hrm, server: FakeClient, clock)
     server.errors = [gone(), gone()]
 
     assert hrm("wait", "1").code == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"), [("specified", ""), ("default", ""), ("user", "hrm: goes to queue users.ada (rule user)\n")]
+)
+def test_where_it_goes_is_said_when_it_is_news(
+    hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch, rule: str, said: str
+) -> None:
+    submit = server.submit
+    monkeypatch.setattr(server, "submit", lambda *a, **k: replace(submit(*a, **k), queue="users.ada", rule=rule))
+
+    assert hrm("submit", "true").err == said
