@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from hrm.cli.output import note
-from hrm.model.errors import CallerError, ClusterError, HrmError, NoServer
+from hrm.model.errors import CallerError, ClusterError, Forbidden, HrmError, NoServer
 
 if TYPE_CHECKING:
     from hrm.config.home import Home
@@ -200,6 +200,8 @@ def _start_failed(log_file: Path, begin: int, problem: str, status: int | None) 
         stream.seek(begin)
         tail = stream.read(1 << 20).decode(errors="replace").strip().splitlines()[-LOG_TAIL_LINES:]
     lines = "".join(f"\n  | {line}" for line in tail)
-    # 2: bad configuration, port taken, home held: the caller's to mend, as if it had run in the foreground.
-    kind = CallerError if status == CallerError.exit_code else ClusterError
+    # 2: bad configuration, port taken, home held; 4: others can read a secret. The caller's to mend, as if it had run
+    # in the foreground.
+    kinds: dict[int | None, type[HrmError]] = {kind.exit_code: kind for kind in (CallerError, Forbidden)}
+    kind = kinds.get(status, ClusterError)
     return kind(f"the server did not start: {problem}{lines}", next_step=f"see {log_file}")

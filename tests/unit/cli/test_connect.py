@@ -15,7 +15,7 @@ import pytest
 
 from hrm.cli import connect
 from hrm.config.home import Home
-from hrm.model.errors import CallerError, ClusterError, NoServer
+from hrm.model.errors import CallerError, ClusterError, Forbidden, HrmError, NoServer
 from hrm.testing import eventually
 
 READY = """\
@@ -135,11 +135,16 @@ def test_a_server_that_dies_is_reported_with_the_end_of_its_log(home: Home, serv
     assert str(home.log_file) in caught.value.next_step
 
 
-def test_a_server_that_refuses_its_input_is_the_callers_error(home: Home, server_is) -> None:
-    server_is(FAILS.format(code=2))
+@pytest.mark.parametrize(("code", "kind"), [(2, CallerError), (4, Forbidden)])
+def test_a_server_that_refuses_its_input_is_the_callers_error(
+    home: Home, server_is, code: int, kind: type[HrmError]
+) -> None:
+    server_is(FAILS.format(code=code))
 
-    with pytest.raises(CallerError):
+    with pytest.raises(kind) as caught:
         connect.start_server(home, [])
+
+    assert caught.value.exit_code == code
 
 
 def test_a_server_that_takes_the_home_at_the_same_moment_is_joined_by_run_but_not_by_up(home: Home, server_is) -> None:
