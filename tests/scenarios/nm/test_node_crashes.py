@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.containers import ExitReason, LaunchSpec
+from hrm.nm.node_manager import NodeManager
 from hrm.nm.shepherd import records
 from hrm.testing import EngineHarness, eventually, eventually_async, kill_shepherd, shepherd_pid, started
 
@@ -203,6 +207,28 @@ async def test_a_launched_id_never_runs_twice_whoever_died_in_between(
     async with started(successor) as run:
         await relaunch(run, spec, expect_code=6)
     assert ledger.read_text() == f"{spec.container_id}\n"
+
+
+async def test_what_ran_unheard_of_on_a_node_whose_state_was_deleted_is_lost_and_not_asked_for_again(
+    engine: EmbeddedEngine, state_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NodeManager, "_on_news", lambda self, news: None)
+    ledger = tmp_path / "ledger"
+    async with started(engine) as run:
+        container_id = run.launch("sh", "-c", f"echo $HRM_CONTAINER_ID >> {ledger}")
+        await eventually_async(ledger.exists)
+        shepherd = shepherd_pid(state_dir)
+        assert shepherd is not None
+        # The shepherd may be writing into it how the container ended.
+        await eventually_async(lambda: shutil.rmtree(state_dir, ignore_errors=True) or not state_dir.exists())
+        run.heard.nodes.clear()
+        os.kill(shepherd, signal.SIGKILL)
+        await eventually_async(lambda: run.heard.nodes)
+        [record] = run.heard.registered_finished
+
+    assert (record.container_id, record.reason, record.exit_code) == (container_id, ExitReason.LOST, None)
+    assert record.detail == "the node's state was deleted"
+    assert ledger.read_text() == f"{container_id}\n"
 
 
 async def test_a_claim_without_a_start_is_lost_and_not_started_again(engine: EmbeddedEngine, state_dir: Path) -> None:

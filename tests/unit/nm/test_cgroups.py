@@ -18,6 +18,7 @@ from hrm.nm.cgroups.hierarchies import Hierarchy, find_hierarchies
 from hrm.nm.cgroups.limits import Limits
 from hrm.nm.cgroups.machine import Found, gpu_majors
 from hrm.nm.cgroups.pool import Pool, Slot
+from hrm.testing import fake_cgroups
 from hrm.testing.fake_cgroups import FakeCgroups
 
 ALL_V1 = ("memory", "cpu", "pids", "devices", "blkio")
@@ -291,6 +292,16 @@ def test_memory_alone_is_never_allowed_more_than_with_swap(
     grows = not after or (before and after > before)
     order = ["memory.memsw.limit_in_bytes", "memory.limit_in_bytes"]
     assert files == [*(order if grows else order[::-1]), "memory.max_usage_in_bytes"]
+
+
+def test_where_swap_is_not_counted_nothing_goes_there(
+    kernel: FakeCgroups, find: Finder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(fake_cgroups._V1["memory"], "memory.memsw.limit_in_bytes")
+    slot = pool_of(find(*v1(kernel))).take(LIMITS)
+
+    assert kernel.value(f"{path(slot, 'memory')}/memory.limit_in_bytes") == str(64 << 20)
+    assert kernel.value(f"{path(slot, 'memory')}/memory.swappiness") == "0"
 
 
 def test_what_is_lent_of_a_major_is_excepted_minor_by_minor(kernel: FakeCgroups, find: Finder) -> None:
