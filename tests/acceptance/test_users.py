@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import signal
@@ -58,6 +59,13 @@ def run_job(home: Path) -> tuple[str, str, str]:
         report = client.wait(client.submit(job).application_id, timeout_s=30)
         ran_as = b"".join(client.logs(report.application_id)).decode().strip()
         return report.user, str(report.state), ran_as
+
+
+def submit_to(home: Path, queue: str) -> str:
+    """The queue that it went to."""
+    group = TaskGroupSpec(command=("sleep", "600"), resources=Resources(memory_mib=32, vcores_milli=100))
+    with Client(home=home) as client:
+        return client.submit(JobSpec(groups=(group,), queue=queue)).queue
 
 
 def kill(home: Path, application_id: str) -> None:
@@ -151,6 +159,33 @@ def test_the_token_does_not_help_them(other: OtherUser, root: Hrm) -> None:
 
     with pytest.raises(Forbidden, match="token of root"):
         other.do(list_nodes, address, token)
+
+
+def test_their_groups_of_the_machine_let_them_into_queues(nobody: OtherUser, hrm: Hrm) -> None:
+    group = grp.getgrgid(nobody.account.pw_gid).gr_name
+    hrm.configure(f"""\
+        server: {{port: 0}}
+        node: {{vcores: 4, memory: 4G}}
+        queues:
+          roots: {{}}
+          theirs: {{submit_acl: {{groups: [{group}]}}}}
+          run: {{submit_acl: {{users: [nobody]}}, admin_acl: {{users: [nobody]}}}}
+          groups: {{type: parent, submit_acl: {{groups: [{group}]}}}}
+        scheduler:
+          root: {{submit_acl: {{}}}}
+          placement:
+            - {{rule: specified, create: false}}
+            - {{rule: nested, parent: {{rule: default, queue: groups}}}}
+        """)
+    hrm("up", "--detach")
+    roots = hrm("submit", "--queue", "run", "--", "sleep", "600").out.strip()
+
+    assert nobody.do(submit_to, hrm.home, "theirs") == "theirs"
+    assert nobody.do(submit_to, hrm.home, "default") == "groups.nobody"
+    with pytest.raises(Forbidden, match="nobody may not submit to roots"):
+        nobody.do(submit_to, hrm.home, "roots")
+    nobody.do(kill, hrm.home, roots)
+    assert hrm.state(roots) == "KILLED"
 
 
 def test_jobs_of_no_user_of_the_machine_are_refused(root: Hrm) -> None:

@@ -127,7 +127,6 @@ class QueueTree:
             self.by_path[queue.path] = queue
             queue.draining = draining
             queue.set_limited()
-            above.shared_from = None
         elif queue.draining and not draining:
             queue.draining = False
             queue.set_spec(spec)

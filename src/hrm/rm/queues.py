@@ -17,7 +17,7 @@ from hrm.model.placement import PlacementPolicy, Submitter
 from hrm.model.queues import ROOT, QueueDefaults, QueueSpec, QueueType, access_to, canonical_path
 from hrm.model.resources import Resources
 from hrm.rm.groups import Groups
-from hrm.rm.placement import Placed, Placer, parent_path
+from hrm.rm.placement import Placed, Placer, child_path, parent_path
 
 
 class Queues:
@@ -117,12 +117,13 @@ class Queues:
 
     def with_undeclared(self, root: QueueSpec, policy: PlacementPolicy) -> QueueSpec:
         """A new tree with those queues that live without being declared, as far as it and ``policy`` let them."""
-        kept = root
-        if policy.undeclared_queues:
-            for view in self._scheduler.queue_views():
-                if view.spec.undeclared and not view.draining:
-                    kept = _grafted(kept, view.path.split("."), view.spec, policy.defaults)
-        return kept
+        if not policy.undeclared_queues:
+            return root
+        made: dict[str, list[QueueSpec]] = {}
+        for view in self._scheduler.queue_views():
+            if view.spec.undeclared and not view.draining and view.parent is not None:
+                made.setdefault(view.parent, []).append(view.spec)
+        return _with_made(root, ROOT, made, policy.defaults) if made else root
 
     # --- who may what
 
@@ -180,16 +181,13 @@ def _chain(names: list[str], above: QueueSpec, defaults: QueueDefaults) -> Queue
     return replace(spec, type=QueueType.PARENT, children=(_chain(names[1:], spec, defaults),))
 
 
-def _grafted(above: QueueSpec, names: list[str], spec: QueueSpec, defaults: QueueDefaults) -> QueueSpec:
-    """``above`` with the undeclared ``spec`` at the path ``names`` below it; as it is where that has no place."""
-    if not above.is_parent:
-        return above
-    known = {child.name: child for child in above.children}
-    child = known.get(names[0])
-    if len(names) > 1:
-        if child is None:
-            return above
-        child = _grafted(child, names[1:], spec, defaults)
-    elif child is None:
-        child = replace(defaults.undeclared(names[0], above), type=spec.type)
-    return replace(above, children=tuple((known | {names[0]: child}).values()))
+def _with_made(spec: QueueSpec, path: str, made: dict[str, list[QueueSpec]], defaults: QueueDefaults) -> QueueSpec:
+    """``spec``, which is at ``path``, with the undeclared queues that were ``made`` below each path."""
+    if not spec.is_parent:
+        return spec
+    children = list(spec.children)
+    known = {child.name for child in children}
+    unknown = (one for one in made.get(path, ()) if one.name not in known)
+    children += [replace(defaults.undeclared(one.name, spec), type=one.type) for one in unknown]
+    below = tuple(_with_made(child, child_path(path, child.name), made, defaults) for child in children)
+    return spec if below == spec.children else replace(spec, children=below)

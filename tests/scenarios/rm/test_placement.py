@@ -139,6 +139,25 @@ async def test_a_reload_keeps_what_was_made_and_its_new_limits_count(tmp_path: P
         await life.submit(user="ada")
 
 
+@pytest.mark.parametrize(
+    ("tree", "policy"),
+    [(TREE, PlacementPolicy()), (queues(queue("default")), POLICY)],
+    ids=["no queue may be made any more", "the queue above is gone"],
+)
+async def test_a_reload_that_has_no_place_for_a_made_queue_drains_it(
+    tmp_path: Path, tree: QueueSpec, policy: PlacementPolicy
+) -> None:
+    async with Lives(tmp_path, root=TREE, placement=POLICY, groups=GROUPS) as lives:
+        life = await lives.begin()
+        app = await life.submit(user="ada")
+        await life.settle()
+        await life.service.reload_queues(tree, placement=policy)
+        assert "staff.ada" in [report.name for report in life.service.queues() if report.draining]
+        await life.finish(life.containers(app)[0])
+        assert (await life.ended(app)).state is ApplicationState.FINISHED
+        assert "staff.ada" not in paths(life)
+
+
 async def test_a_reload_that_declares_a_made_queue_makes_it_stay(tmp_path: Path) -> None:
     async with Lives(tmp_path, root=TREE, placement=POLICY, groups=GROUPS) as lives:
         life = await lives.begin()
