@@ -9,7 +9,16 @@ import typer
 
 from hrm.cli.output import Output, OutputOption, note
 from hrm.cli.simulate_fgd import fgd
-from hrm.cli.simulate_run import CalibrateOption, ConfigOption, SeedOption, TimingOption, UntilOption, run_and_show
+from hrm.cli.simulate_run import (
+    CalibrateOption,
+    ConfigOption,
+    PageOption,
+    PlotsOption,
+    SeedOption,
+    TimingOption,
+    UntilOption,
+    run_and_show,
+)
 from hrm.cli.simulate_trace import trace
 from hrm.model.queues import Policy
 
@@ -98,6 +107,8 @@ def generate(
     until: UntilOption = None,
     calibrate: CalibrateOption = False,
     timing: TimingOption = True,
+    plots: PlotsOption = None,
+    page: PageOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Draw a cluster and work, and run it.
@@ -135,4 +146,13 @@ def generate(
         preempt_after_s=None if preempt_after is None else parse_duration_s(preempt_after, field="--preempt-after"),
         checkpoint_s=None if checkpoint is None else parse_duration_s(checkpoint, field="--checkpoint"),
     )
-    run_and_show(draw(plan, seed), seed=seed, until=until, calibrate=calibrate, timing=timing, output=output)
+    run_and_show(
+        draw(plan, seed),
+        seed=seed,
+        until=until,
+        calibrate=calibrate,
+        timing=timing,
+        output=output,
+        plots=plots,
+        page=page,
+    )

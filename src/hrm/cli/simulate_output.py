@@ -43,6 +43,11 @@ def _lines(seed: int | None, report: SimulationReport, timing: Timing | None) ->
         ("containers", f"{report.allocations} granted, {report.preempted} preempted, {report.lost} lost"),
         ("makespan", show_seconds(report.makespan_s)),
         ("utilisation", _parts(report.utilisation if report.makespan_s else report.allocated_at_end)),
+        *(
+            [("fragmented", f"{report.fragmented_at_end:.1%} of all GPUs at the end")]
+            if report.fragmented_at_end
+            else []
+        ),
         ("wait", show_spread(report.wait_s)),
         ("completion", show_spread(report.completion_s)),
         (

@@ -27,6 +27,13 @@ CalibrateOption = Annotated[
 TimingOption = Annotated[
     bool, typer.Option("--timing/--no-timing", help="Say how long it took; without, equal runs print equal bytes.")
 ]
+PlotsOption = Annotated[
+    Path | None, typer.Option("--plots", metavar="DIR", help="Draw PNG pictures into this directory (extra sim).")
+]
+PageOption = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write all pictures and figures into one page (extra sim)."),
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Queues and the scheduler's options of this hrm.yaml."),
@@ -41,7 +48,7 @@ def load(file: Path | None) -> HrmConfig | None:
 
 
 def run(
-    workload: Workload, *, until: str | None, calibrate: bool = False, title: str = "simulating"
+    workload: Workload, *, until: str | None, calibrate: bool = False, pictures: bool = False, title: str = "simulating"
 ) -> tuple[Simulation, SimulationReport, Timing]:
     """With a bar on a terminal. Ctrl-C leaves a partial report."""
     import math
@@ -51,7 +58,7 @@ def run(
     from hrm.sim.simulation import Progress, Simulation
 
     until_s = math.inf if until is None else parse_duration_s(until, field="--until")
-    simulation = Simulation(workload, until_s=until_s)
+    simulation = Simulation(workload, until_s=until_s, fragmentation=pictures)
     with progress_bar(title) as tell:
 
         def follow(progress: Progress) -> None:
@@ -69,12 +76,24 @@ def run_and_show(
     calibrate: bool,
     timing: bool,
     output: Output,
+    plots: Path | None = None,
+    page: Path | None = None,
 ) -> None:
     """Run it and print what came of it. Exits with 130 where it was interrupted."""
     from hrm.cli.simulate_output import show_report
 
-    _, report, measured = run(workload, until=until, calibrate=calibrate)
+    pictures = plots is not None or page is not None
+    simulation, report, measured = run(workload, until=until, calibrate=calibrate, pictures=pictures)
     show_report(seed, report, measured if timing else None, output)
+    if pictures:
+        from hrm.sim.plots import write_page, write_pngs
+
+        if plots is not None:
+            files = write_pngs(simulation, plots)
+            note(f"{plots}: {', '.join(file.name for file in files)}")
+        if page is not None:
+            write_page(simulation, report, page)
+            note(f"{page}: written")
     end_if_partial(report.partial)
 
 

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from hrm.cli.output import Output, OutputOption
-from hrm.cli.simulate_run import CalibrateOption, ConfigOption, TimingOption, UntilOption, load, run_and_show
+from hrm.cli.simulate_run import (
+    CalibrateOption,
+    ConfigOption,
+    PageOption,
+    PlotsOption,
+    TimingOption,
+    UntilOption,
+    load,
+    run_and_show,
+)
 from hrm.model.queues import Policy
 
 
@@ -38,6 +47,8 @@ def trace(
     until: UntilOption = None,
     calibrate: CalibrateOption = False,
     timing: TimingOption = True,
+    plots: PlotsOption = None,
+    page: PageOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Run a trace: jobs that were recorded, on nodes and queues of one's own.
@@ -71,4 +82,6 @@ def trace(
         queue=queue,
         policy=policy,
     )
-    run_and_show(workload, seed=None, until=until, calibrate=calibrate, timing=timing, output=output)
+    run_and_show(
+        workload, seed=None, until=until, calibrate=calibrate, timing=timing, output=output, plots=plots, page=page
+    )

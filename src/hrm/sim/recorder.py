@@ -9,12 +9,16 @@ from __future__ import annotations
 import hashlib
 import math
 from array import array
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from hrm.core.fragmentation import Fragmentation
+from hrm.core.mix import Kind, typical_of
 from hrm.core.scheduler import Scheduler
 from hrm.model.resources import Resources
 from hrm.sim.applications import App, Run
-from hrm.sim.workload import Workload
+from hrm.sim.workload import Job, Workload
 
 #: Samples kept; when there are more, every other one is dropped and the distance doubles.
 MAX_SAMPLES = 1000
@@ -32,7 +36,10 @@ class Sample:
     memory: float
     vcores: float
     gpus: float
-    waiting_jobs: int
+    #: Of all GPUs: idle, and of no use to the usual tasks of this workload. 0 where nobody wants to know.
+    fragmented: float
+    #: That were submitted and are not over.
+    jobs: int
 
 
 @dataclass(slots=True)
@@ -55,7 +62,8 @@ class Grants:
 class Recorder:
     """Written by the simulation alone."""
 
-    def __init__(self, workload: Workload, scheduler: Scheduler) -> None:
+    def __init__(self, workload: Workload, scheduler: Scheduler, *, fragmentation: bool = False) -> None:
+        """``fragmentation``: it is sampled, which takes some microseconds for each node and sample."""
         self.workload = workload
         self.grants = Grants()
         self.samples: list[Sample] = []
@@ -63,6 +71,7 @@ class Recorder:
         self.queues = scheduler.leaf_paths()
         self._books = scheduler.books
         self._node_numbers = {node.node_id: number for number, node in enumerate(workload.nodes)}
+        self._fragmentation = Fragmentation(typical_of(usual_tasks(workload.jobs))) if fragmentation else None
         self._every_s = 0.0
         self._next_at = 0.0
         self.now = 0.0
@@ -128,6 +137,7 @@ class Recorder:
                 _part(used.memory, total.memory_mib),
                 _part(used.vcores, total.vcores_milli),
                 _part(used.gpus, total.gpus_milli),
+                0.0 if self._fragmentation is None else self.fragmented(self._fragmentation),
                 self.active,
             )
         )
@@ -136,6 +146,10 @@ class Recorder:
             span_s = self.samples[-1].at - self.samples[0].at
             self._every_s = max(self._every_s * 2, span_s / MAX_SAMPLES * 2)
         self._next_at = self.now + self._every_s
+
+    def fragmented(self, measure: Fragmentation) -> float:
+        """Part of all GPUs that is idle and of no use to the usual tasks."""
+        return _part(sum(measure.of(node) for node in self._books.nodes.values()), self._books.cluster.total.gpus)
 
     def digest(self) -> str:
         """Of every grant and end: two runs that decided the same have the same."""
@@ -151,5 +165,15 @@ def _share(used: Resources, total: Resources) -> float:
     return share if math.isfinite(share) else 0.0
 
 
-def _part(amount: int, whole: int) -> float:
+def usual_tasks(jobs: Iterable[Job]) -> Counter[Kind]:
+    """How many tasks of each kind are asked for in all."""
+    counts: Counter[Kind] = Counter()
+    for job in jobs:
+        for group in job.groups:
+            asked = group.resources
+            counts[Kind(asked.vcores_milli, asked.gpus_milli, group.gpu_model or "")] += group.tasks
+    return counts
+
+
+def _part(amount: float, whole: int) -> float:
     return amount / whole if whole else 0.0

@@ -7,10 +7,12 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hrm.core.fragmentation import Fragmentation
+from hrm.core.mix import typical_of
 from hrm.model.resources import Resources
 from hrm.model.units import format_duration
 from hrm.sim.applications import App
-from hrm.sim.recorder import Recorder, Sample
+from hrm.sim.recorder import Recorder, Sample, usual_tasks
 from hrm.sim.simulation import Simulation
 
 #: Jobs named one by one where something is wrong with them.
@@ -75,6 +77,8 @@ class SimulationReport:
     #: Part of what there was, over time, by resource; at the end.
     utilisation: dict[str, float]
     allocated_at_end: dict[str, float]
+    #: Part of all GPUs: idle at the end, and of no use to the usual tasks (Weng et al., ATC'23).
+    fragmented_at_end: float
     #: Of tasks, from submission (or interruption) to their start.
     wait_s: Spread
     #: Of jobs, from submission to their end.
@@ -113,6 +117,7 @@ def make_report(simulation: Simulation) -> SimulationReport:
             *(_ratio(used, there) for used, there in zip(recorder.used, recorder.there, strict=True))
         ),
         allocated_at_end=_at_end(recorder.samples),
+        fragmented_at_end=recorder.fragmented(Fragmentation(typical_of(usual_tasks(simulation.workload.jobs)))),
         wait_s=spread(recorder.grants.waited_s),
         completion_s=spread([app.ended_at - app.job.submit_s for app in finished]),
         finish_time_fairness=spread([_finish_time_fairness(app, total) for app in finished]),

@@ -70,20 +70,25 @@ class Progress:
 
 
 class Simulation:
-    """Runs one workload once. ``watch`` sees every event with its commands, after they were obeyed."""
+    """Runs one workload once.
+
+    ``fragmentation``: how much of the GPUs is fragmented is sampled over time, too. ``watch`` sees every event with its
+    commands, after they were obeyed.
+    """
 
     def __init__(
         self,
         workload: Workload,
         *,
         until_s: float = math.inf,
+        fragmentation: bool = False,
         watch: Callable[[Event, list[Command], float], None] | None = None,
     ) -> None:
         """Raises InvalidInput where the core does not take the queues."""
         self.workload = workload
         self.scheduler = Scheduler(workload.root, epoch=_EPOCH, options=workload.options)
         self.pacer = Pacer(self.scheduler.nodes_with_room, self.scheduler.has_demand)
-        self.recorder = Recorder(workload, self.scheduler)
+        self.recorder = Recorder(workload, self.scheduler, fragmentation=fragmentation)
         #: Those that were submitted, in their order.
         self.apps: list[App] = []
         #: Jobs with a request that no node could hold were it empty: refused, as the ResourceManager does.
