@@ -272,6 +272,11 @@ def test_paths_and_links_in_documents_point_at_what_is_there() -> None:
     assert lost == []
 
 
+def test_the_readme_leads_to_every_document() -> None:
+    linked = set(_LINK.findall((HOUSE / "README.md").read_text(encoding="utf-8")))
+    assert [place(path) for path in documents() if path.parent.name == "docs" and place(path) not in linked] == []
+
+
 def headings(document: Path) -> set[str]:
     """What a link may name behind its ``#``, as GitHub makes it of each heading."""
     titles = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.M)
