@@ -35,6 +35,7 @@ from hrm.cli.output import Output, OutputOption, clean, note, short_id, show
 from hrm.cli.selectors import AppsArgument, select
 from hrm.model.errors import HrmError, InvalidInput
 from hrm.model.jobs import JobSpec
+from hrm.model.queues import DEFAULT_QUEUE
 from hrm.model.reports import ApplicationReport
 from hrm.model.states import ApplicationState, TaskState
 
@@ -171,7 +172,8 @@ def _submit(job: JobSpec, *, wait: bool, output: Output) -> int:
     with client_or_ephemeral() as connection:
         submitted = connection.call(lambda client: client.submit(job, submit_id=submit_id), start=True)
         # Where one asked for it, or where all go who ask for nothing, it is no news.
-        if submitted.rule not in ("", "specified", "default") and output is Output.TABLE:
+        expected = ("", "specified") if job.queue not in (None, DEFAULT_QUEUE) else ("", "specified", "default")
+        if submitted.rule not in expected and output is Output.TABLE:
             note(clean(f"hrm: goes to queue {submitted.queue} (rule {submitted.rule})"))
         if not wait:
             if output is Output.TABLE:

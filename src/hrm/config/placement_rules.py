@@ -32,6 +32,9 @@ def check_rule(
     """``places_below``: it is a parent of another rule."""
     if rule.queue is not None:
         check_queue(document, path, rule, shape, places_below=places_below)
+    elif rule.rule is Rule.DEFAULT and places_below:
+        problem = "the default queue is a leaf, below which no queue can lie"
+        document.add(path, problem, next_step="add the `queue` of type parent that is meant")
     if rule.create is not None and rule.rule in (Rule.REJECT, Rule.SECONDARY_GROUP):
         document.add((*path, "create"), f"{rule.rule} never makes a queue", next_step="leave it out")
     if rule.parent is None:

@@ -48,7 +48,7 @@ class Queues:
         groups = await self._groups.of(user) if self._placer.needs_groups else ()
         placed = self._placer.place(named, Submitter(user=user, groups=groups))
         if placed is None:
-            raise self._nowhere(named)
+            raise self._nowhere(named) if self._policy.rules is None else self._by_no_rule(named)
         self._check_leaf(placed.queue)
         return placed
 
@@ -69,6 +69,14 @@ class Queues:
         leaves = ", ".join(self._scheduler.leaf_paths())
         return InvalidInput(
             f"no queue {wanted!r} takes applications", field="queue", next_step=f"choose one of: {leaves}"
+        )
+
+    def _by_no_rule(self, named: str | None) -> InvalidInput:
+        told = f"names the queue {named!r}" if named else "names no queue"
+        return InvalidInput(
+            f"no rule of scheduler.placement gives a queue for a job that {told}",
+            field="queue",
+            next_step=f"name one of: {', '.join(self._scheduler.leaf_paths())}",
         )
 
     def _check_leaf(self, path: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 from hrm import Client
 from hrm.api.settings import ApiSettings
 from hrm.model.errors import (
+    Conflict,
     Forbidden,
     InvalidInput,
     NoServer,
@@ -101,6 +102,22 @@ def test_killing_and_signalling(client: Client, server: RunningServer) -> None:
 
     assert server.facade.apps[application_id].signals == [10]
     assert client.application(application_id).message == "enough"
+
+
+def test_an_application_is_moved_and_put_before_others(client: Client) -> None:
+    application_id = client.submit(ECHO).application_id
+
+    assert client.move(application_id, "batch").queue == "batch"
+    assert client.set_priority(application_id, 7).priority == 7
+    client.kill(application_id)
+    with pytest.raises(Conflict):
+        client.move(application_id, "default")
+
+
+def test_a_client_learns_where_a_job_would_go_and_who_may_use_which_queue(client: Client) -> None:
+    assert client.place(ECHO).queue == "default"
+    assert [(row.name, row.administers) for row in client.queue_access()] == [("root", False), ("default", False)]
+    assert client.applications() == []
 
 
 def test_waiting_lasts_until_the_end(client: Client, server: RunningServer) -> None:

@@ -82,6 +82,18 @@ async def test_a_job_for_which_the_rules_end_in_reject_is_refused(tmp_path: Path
             await life.submit(queue="no_such")
 
 
+async def test_a_job_that_falls_through_all_rules_is_told_so(tmp_path: Path) -> None:
+    policy = rules(PlacementRule(rule=Rule.PRIMARY_GROUP))
+    async with Lives(tmp_path, root=TREE, placement=policy, groups=GROUPS) as lives:
+        life = await lives.begin()
+        with pytest.raises(
+            InvalidInput, match=r"no rule of scheduler\.placement gives a queue for a job that names no"
+        ):
+            await life.submit(user="in_no_group")
+        with pytest.raises(InvalidInput, match="no queue 'staff' takes applications"):
+            await life.submit(user="ada")
+
+
 async def test_a_trial_says_where_a_job_would_go_and_what_would_be_made_and_makes_nothing(tmp_path: Path) -> None:
     async with Lives(tmp_path, root=TREE, placement=POLICY, groups=GROUPS) as lives:
         life = await lives.begin()

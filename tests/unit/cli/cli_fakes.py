@@ -15,6 +15,7 @@ from hrm.model.reports import (
     CleanReport,
     ContainerReport,
     NodeReport,
+    QueueAccessReport,
     QueueReport,
     ReloadReport,
     ServerReport,
@@ -145,6 +146,7 @@ class FakeClient:
     attempts: list[TaskAttemptReport] = field(default_factory=list)
     task_reports: list[TaskReport] = field(default_factory=list)
     queue_reports: list[QueueReport] = field(default_factory=lambda: [queue_report("root"), queue_report("default")])
+    access_reports: list[QueueAccessReport] = field(default_factory=list)
     node_reports: list[NodeReport] = field(default_factory=lambda: [node_report()])
     work_reports: list[WorkReport] = field(default_factory=list)
     #: (node, reason) of each that was drained; None for the reason where it was undrained.
@@ -190,6 +192,22 @@ class FakeClient:
     def kill(self, application_id: str, message: str = "") -> None:
         self.application(application_id)
         self.killed.append((application_id, message))
+
+    def move(self, application_id: str, queue: str) -> ApplicationReport:
+        return self._changed(application_id, queue=queue)
+
+    def set_priority(self, application_id: str, priority: int) -> ApplicationReport:
+        return self._changed(application_id, priority=priority)
+
+    def _changed(self, application_id: str, **changes: Any) -> ApplicationReport:
+        before = self.application(application_id)
+        if self.errors:
+            raise self.errors.pop(0)
+        self.apps[self.apps.index(before)] = after = replace(before, **changes)
+        return after
+
+    def queue_access(self) -> list[QueueAccessReport]:
+        return self.access_reports
 
     def application(self, application_id: str) -> ApplicationReport:
         for app in self.apps:

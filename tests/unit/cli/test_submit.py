@@ -270,12 +270,19 @@ def test_waiting_survives_a_server_that_restarts(hrm, server: FakeClient, clock)
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"), [("specified", ""), ("default", ""), ("user", "hrm: goes to queue users.ada (rule user)\n")]
+    ("rule", "named", "said"),
+    [
+        ("specified", ["--queue", "users.ada"], ""),
+        ("default", [], ""),
+        ("default", ["--queue", "default"], ""),
+        ("default", ["--queue", "vision"], "hrm: goes to queue users.ada (rule default)\n"),
+        ("user", [], "hrm: goes to queue users.ada (rule user)\n"),
+    ],
 )
 def test_where_it_goes_is_said_when_it_is_news(
-    hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch, rule: str, said: str
+    hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch, rule: str, named: list[str], said: str
 ) -> None:
     submit = server.submit
     monkeypatch.setattr(server, "submit", lambda *a, **k: replace(submit(*a, **k), queue="users.ada", rule=rule))
 
-    assert hrm("submit", "true").err == said
+    assert hrm("submit", *named, "true").err == said

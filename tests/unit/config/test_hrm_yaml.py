@@ -484,6 +484,10 @@ def test_a_wrong_value_is_named_with_what_was_wanted(text: str, problem: str) ->
             "scheduler: {placement: [{rule: nested, parent: {rule: default, queue: default}}]}",
             "placement[0].parent.queue: default: jobs go into it; queues cannot lie below it",
         ),
+        (
+            "scheduler: {placement: [{rule: nested, parent: {rule: default}}]}",
+            "placement[0].parent: the default queue is a leaf, below which no queue can lie",
+        ),
         ("scheduler: {placement: [{rule: reject, create: true}]}", "placement[0].create: reject never makes a queue"),
         ("scheduler: {policy: fifo}", "scheduler.policy: fifo orders applications"),
         ("scheduler: {default_queue: batsch}\nqueues: {batch: }", "no such queue: 'batsch' (did you mean 'batch'?)"),
