@@ -199,7 +199,12 @@ class UpdateShares:
 
 @dataclass(frozen=True, slots=True)
 class Preempt:
-    """Look who is starved, and have containers of others end for them. Now and then, after `UpdateShares`."""
+    """Look who is starved, and have containers of others end for them. Now and then, after `UpdateShares`.
+
+    With ``most`` room is made for at most so many containers: more comes with the next.
+    """
+
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Container, Hold, Shape
@@ -23,6 +24,9 @@ from hrm.core.starvation import keeps_share, starving_in, surplus_in, times
 from hrm.core.visit import is_starved, still_wants
 from hrm.core.watch import Starving
 from hrm.model.scheduling import SchedulerOptions, Victims
+
+#: Nodes by what it would cost at least to make room there: masters that end, seconds of work, place in the order.
+Line = list[tuple[int, float, int, Node]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +43,20 @@ class Plan:
         return sum(victim.is_master for victim in self.victims)
 
 
-def preempt(books: Books, options: SchedulerOptions, now: float) -> list[PreemptContainer | KillContainer]:
-    """One round: drop what is of no more use, mark victims for the starved, kill those whose time is over."""
+def preempt(
+    books: Books, options: SchedulerOptions, now: float, most: int | None = None
+) -> list[PreemptContainer | KillContainer]:
+    """One round: drop what is of no more use, mark victims for the starved, kill those whose time is over.
+
+    Of victims no more are marked than make room for ``most`` containers; the next round goes on.
+    """
     if not options.preemption:
         return []
     _drop_useless(books)
     commands: list[PreemptContainer | KillContainer] = []
     # Below the threshold starvation is measured all the same: it counts from when it began.
     may_warn = is_utilized(books, options.preemption_utilization_threshold)
-    search = Search(books, options, now)
+    search = Search(books, options, now, most)
     for leaf in books.tree.by_path.values():
         if leaf.is_leaf:
             for starving in starving_in(leaf, now):
@@ -80,14 +89,17 @@ def _drop_useless(books: Books) -> None:
 class Search:
     """What one round knows of where something may end."""
 
-    def __init__(self, books: Books, options: SchedulerOptions, now: float) -> None:
+    def __init__(self, books: Books, options: SchedulerOptions, now: float, most: int | None) -> None:
         self.books = books
+        #: For how many containers room may still be made; None iff for any number.
+        self.left = most
         self.options = options
         self.now = now
         #: Shapes for which nothing was found in this round, wherever they may lie: nobody who may lose something is
         #: below its fair share, so that for another application nothing would be found either.
         self.hopeless: set[Shape] = set()
         self._nodes: list[Node] | None = None
+        self._lines: dict[Shape, Line] = {}
 
     def nodes(self) -> list[Node]:
         """Those where somebody has more than its share, in the order they joined."""
@@ -97,6 +109,19 @@ class Search:
             theirs = {container.node for app in rich for container in app.containers.values()}
             self._nodes = [node for node in self.books.nodes.values() if node in theirs] if theirs else []
         return self._nodes
+
+    def line(self, shape: Shape, *, shared: bool) -> Line:
+        """Where to look for room; if ``shared``, what the round found out for another such ask is known already.
+
+        Until room is found, what a node would cost is only known to be no less than nothing. Within a round it does not
+        become less: whoever is to end is no victim again, and nobody ends meanwhile.
+        """
+        if shared and (known := self._lines.get(shape)):
+            return known
+        line = [(0, 0.0, at, node) for at, node in enumerate(self.nodes())]
+        if shared:
+            self._lines[shape] = line
+        return line
 
 
 def _serve(search: Search, starving: Starving) -> list[PreemptContainer]:
@@ -114,12 +139,18 @@ def _serve(search: Search, starving: Starving) -> list[PreemptContainer]:
                 break
             if _has_room(books, ask):
                 break
-            plan = _best_plan(search, ask)
+            if search.left == 0:
+                return commands
+            # What this application may not take, or has more of than its share, says nothing about another.
+            shared = ask.plain and not app.blacklist and why is Starvation.FAIR_SHARE
+            plan = _best_plan(search, ask, shared=shared)
             if plan is None:
                 app.nothing_to_preempt = True
-                if ask.plain and not app.blacklist and why is Starvation.FAIR_SHARE:
+                if shared:
                     search.hopeless.add(ask.shape)
                 break
+            if search.left is not None:
+                search.left -= 1
             app.nothing_to_preempt = False
             kill_at = search.now + search.options.wait_before_kill_s
             books.hold(Hold(ask, plan.node, plan.positions, plan.victims), kill_at)
@@ -155,25 +186,21 @@ def _has_room(books: Books, ask: Ask) -> bool:
     return any(node.fits(ask.shape) and _open_to(ask, node) for node in books.index.with_room_for(ask.shape))
 
 
-def _best_plan(search: Search, ask: Ask) -> Plan | None:
+def _best_plan(search: Search, ask: Ask, *, shared: bool) -> Plan | None:
     """The node where fewest masters end (the first such), or, if work counts, also least work is lost."""
-    best: Plan | None = None
-    best_cost: tuple[float, ...] = ()
-    now = search.now
     by_work = search.options.victims is Victims.LEAST_WORK_LOST
-    for node in search.nodes():
-        if not _open_to(ask, node):
-            continue
-        plan = _plan(node, ask, now)
+    line = search.line(ask.shape, shared=shared)
+    while line:
+        *_, at, node = heappop(line)
+        plan = _plan(node, ask, search.now) if _open_to(ask, node) else None
         if plan is None:
             continue
-        lost = sum(now - victim.unsaved_since for victim in plan.victims) if by_work else 0.0
-        cost = (plan.masters, lost)
-        if best is None or cost < best_cost:
-            best, best_cost = plan, cost
-        if not by_work and not plan.masters:
-            break
-    return best
+        lost = sum(search.now - victim.unsaved_since for victim in plan.victims) if by_work else 0.0
+        entry = (plan.masters, lost, at, node)
+        heappush(line, entry)
+        if line[0] is entry:
+            return plan
+    return None
 
 
 def _plan(node: Node, ask: Ask, now: float) -> Plan | None:

@@ -419,7 +419,7 @@ class Scheduler:
     # ---- preemption
 
     def _on_preempt(self, event: ev.Preempt, now: float) -> list[Command]:
-        return [*preempt(self._books, self._visit.options, now)]
+        return [*preempt(self._books, self._visit.options, now, event.most)]
 
     def _on_checkpoint_saved(self, event: ev.CheckpointSaved, now: float) -> list[Command]:
         if container := self._books.container(event.container_id):

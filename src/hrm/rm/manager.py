@@ -53,6 +53,8 @@ from hrm.rm.turn import Turn
 ABANDONED_GRACE_S = 10.0
 #: Containers that one visit places before it is looked whether the turn's time is over.
 GRANTS_AT_ONCE = 16
+#: For how many containers room is made in one turn by ending others.
+WARNED_AT_ONCE = 64
 
 _FINAL_STATES = {
     FinalStatus.SUCCEEDED: (ApplicationState.FINISHED, AttemptState.FINISHED),
@@ -155,8 +157,16 @@ class ResourceManager:
                 app.abandoned_at = None
                 self.kill(turn, app.id, "its client is gone")
         self.tell(turn, UpdateShares())
-        self.turns.each(turn, self.obey_one, self.scheduler.handle(Preempt(), turn.now))
-        self.preemptions.look(turn)
+        self._preempt(turn)
+
+    def _preempt(self, turn: Turn) -> None:
+        """A part of a round; the rest comes in the next turns."""
+        commands = self.scheduler.handle(Preempt(WARNED_AT_ONCE), turn.now)
+        self.turns.each(turn, self.obey_one, commands)
+        if sum(isinstance(command, PreemptContainer) for command in commands) >= WARNED_AT_ONCE:
+            self.post(self._preempt)
+        else:
+            self.preemptions.look(turn)
         self.after_tick(turn)
 
     def record(self, turn: Turn, kind: str, **facts: Any) -> None:

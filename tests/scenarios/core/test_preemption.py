@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from hrm.core.commands import KillContainer, PreemptContainer, Starvation
-from hrm.core.events import CheckpointSaved, ContainerReleased, NodeSchedulable, OptionsChanged
+from hrm.core.events import CheckpointSaved, ContainerReleased, NodeSchedulable, OptionsChanged, Preempt
+from hrm.model.ids import ContainerId
 from hrm.model.queues import QueueSpec
 from hrm.model.scheduling import SchedulerOptions, Victims
 from hrm.testing.builders import Scenario, amounts, queue, queues
@@ -402,3 +405,35 @@ def test_a_checkpoint_counts_from_when_it_was_saved_and_never_from_earlier_than_
     known = s.scheduler.books.container(container)
     assert known is not None
     assert known.unsaved_since == saved_at
+
+
+def test_a_round_that_may_make_room_for_few_goes_on_with_the_next_and_comes_to_the_same() -> None:
+    whole, _ = full_of_greedy(hungry("starved"), nodes=3)
+    parts, _ = full_of_greedy(hungry("starved"), nodes=3)
+    at_once = starve(whole, whole.submit("starved"))
+    parts.ask(parts.submit("starved"), 100)
+    parts.preempt()
+    parts.now += TIMEOUT_S
+
+    rounds = [parts.handle(Preempt(most=5)) for _ in range(4)]
+
+    assert [len(commands) for commands in rounds] == [5, 5, 2, 0]
+    assert victims(one for commands in rounds for one in commands) == victims(at_once)
+
+
+def victims(commands: Iterable[object]) -> list[ContainerId]:
+    return [command.container_id for command in commands if isinstance(command, PreemptContainer)]
+
+
+def test_for_each_of_many_the_least_work_is_lost() -> None:
+    options = SchedulerOptions(victims=Victims.LEAST_WORK_LOST)
+    s, greedy = full_of_greedy(hungry("starved"), nodes=3, options=options)
+    containers = [one.container_id for one in s.containers(greedy)]
+    for container in containers:
+        s.now += 1
+        s.handle(CheckpointSaved(container, s.now))
+
+    warned = starve(s, s.submit("starved"))
+
+    # Saved last, lost least: those of all nodes in the order of their checkpoints.
+    assert victims(warned) == containers[: -len(warned) - 1 : -1]
