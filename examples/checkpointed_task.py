@@ -47,17 +47,18 @@ class Notice:
 
     def __init__(self) -> None:
         self._file = Path(os.environ.get("HRM_PREEMPTION_FILE", "/nonexistent"))
-        self._told = False
+        self._stopped = False
         signal.signal(signal.SIGTERM, self._hear)
 
     def _hear(self, _signum: int, _frame: FrameType | None) -> None:
-        # No more than a mark: what is in the middle of something must not be stopped there.
-        self._told = True
+        # No more than a mark: what is in the middle of something must not be stopped there. With the file TERM says
+        # what the file says, and if that goes again this task is spared; without it somebody stops this task.
+        self._stopped = self._stopped or not self._file.exists()
 
     @property
     def ends(self) -> bool:
-        """True iff it is time to save and end. TERM without the file: we were stopped, or have been spared since."""
-        return self._told or self._file.exists()
+        """True iff it is time to save and end."""
+        return self._stopped or self._file.exists()
 
     @property
     def reason(self) -> str:

@@ -13,8 +13,8 @@ attempt begins: what they hold is on the books until then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
+from hrm.am.asks import MASTER_REQUEST, Asks
 from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Counts, Launch, Task, environment_of
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container
 from hrm.am.unheard import Unheard
@@ -27,14 +27,10 @@ from hrm.model.requests import ResourceRequest
 from hrm.model.states import TaskState
 from hrm.model.units import format_duration, format_milli
 
-#: Of the ask for the master's own container; masters' asks have numbers from 0 on.
-MASTER_REQUEST = -1
 #: How long a master that has finished may take to leave.
 LEAVE_GRACE_S = 10.0
 #: A master that is not heard of for this long is ended (YARN's am.liveness-monitor.expiry-interval).
 EXPIRY_S = 60.0
-
-AskKey = tuple[int, int, str, object, str | None]
 
 
 class OwnMaster:
@@ -76,16 +72,9 @@ class OwnMaster:
             for task in self.begun.values()
             if task.state is TaskState.RUNNING and task.container_id is not None
         }
-        #: Granted to the master; it has launched nothing there.
-        self._held: dict[str, Container] = {}
-        #: On their way back.
-        self._released: set[str] = set()
-        #: What the master asked for last, by key.
-        self._asked: dict[AskKey, ResourceRequest] = {}
-        self._asks: list[ResourceRequest] = []
-        self._releases: list[str] = []
+        self._asks = Asks()
         if self._master.state is TaskState.PENDING and self._master.attempt < attempt_id.number:
-            self._ask_for_master()
+            self._asks.ask_for_master(job.groups[0])
         #: Of containers that are not over: what is known of their end for others.
         self._preemptions: dict[str, Preemption] = {}
         self._unheard = Unheard()
@@ -142,13 +131,11 @@ class OwnMaster:
     # --- asks, and what comes of them
 
     def next_request(self) -> AllocateRequest:
-        asks, self._asks = tuple(self._asks), []
-        releases, self._releases = tuple(self._releases), []
-        return AllocateRequest(asks=asks, releases=releases, progress=self.progress)
+        return self._asks.next_request(self.progress)
 
     @property
     def wants_something(self) -> bool:
-        return bool(self._asks or self._releases)
+        return self._asks.anything_new
 
     def receive(self, response: AllocateResponse, now: float) -> Actions:
         actions = Actions()
@@ -162,7 +149,7 @@ class OwnMaster:
             elif self._verdict or not self._registered:
                 self._release(container.container_id)
             else:
-                self._held[container.container_id] = container
+                self._asks.hold(container)
                 self._unheard.granted(container)
         return actions
 
@@ -228,8 +215,8 @@ class OwnMaster:
         """It is there, for the first time or anew: what it asked for before counts no more."""
         self._check_not_finished()
         self._heard(now)
-        self._withdraw()
-        for name in list(self._held):
+        self._asks.withdraw()
+        for name in self._asks:
             self._release(name)
         self._unheard.begin((name, one) for name, one in self._preemptions.items() if one.stands)
         self._registered = True
@@ -252,11 +239,9 @@ class OwnMaster:
             return
         if progress is not None:
             self._told_progress = progress
-        for ask in asks:
-            self._asked[_key(ask)] = ask
-            self._asks.append(ask)
+        self._asks.ask(asks)
         for name in releases:
-            if name in self._held:
+            if name in self._asks:
                 self._release(name)
 
     def answer(self, response_id: int) -> Heartbeat:
@@ -274,12 +259,12 @@ class OwnMaster:
         actions = Actions()
         if known := self._by_container.get(container_id):
             return known.index, actions
-        container = self._held.get(container_id)
-        if container is None:
+        if container_id not in self._asks:
             raise NotFound(f"{container_id} is not this master's to launch in", next_step="it may have ended meanwhile")
         if len(self.begun) >= MAX_TASKS:
             raise Conflict(f"this application has launched {MAX_TASKS} containers", next_step="submit another")
-        del self._held[container_id]
+        container = self._asks.take(container_id)
+        assert container is not None, "it was held a moment ago"
         task = Task(index=len(self.begun), attempt=1)
         self.begun[task.index] = task
         self._begin(task, container, group, {"HRM_TASK_INDEX": str(task.index), "HRM_TASK_ATTEMPT": "1"}, actions)
@@ -292,7 +277,7 @@ class OwnMaster:
             task = self._by_container.get(name)
             if task is not None and task is not self._master:
                 self._stop(task, "stopped by its master", actions)
-            elif name in self._held:
+            elif name in self._asks:
                 self._release(name)
         return actions
 
@@ -304,7 +289,7 @@ class OwnMaster:
         if self._verdict is None:
             self._verdict = (status, message)
             self._deadline = now + LEAVE_GRACE_S
-            self._withdraw()
+            self._asks.withdraw()
             self._stop_all_but_master("its master has finished", actions)
         return actions
 
@@ -326,19 +311,6 @@ class OwnMaster:
     def _check_not_finished(self) -> None:
         if self._verdict is not None:
             raise Conflict("this application is over", next_step="leave")
-
-    def _ask_for_master(self) -> None:
-        group = self._job.groups[0]
-        self._asks.append(
-            ResourceRequest(
-                resources=group.resources,
-                count=1,
-                priority=0,
-                allocation_request_id=MASTER_REQUEST,
-                gpu_model=group.gpu_model,
-                for_master=True,
-            )
-        )
 
     def _start_master(self, container: Container, now: float, actions: Actions) -> None:
         master = self._master
@@ -388,7 +360,7 @@ class OwnMaster:
 
     def _preempted(self, name: str, preemption: Preemption) -> None:
         """Something is new of a container's end for others."""
-        if name not in self._by_container and name not in self._held:
+        if name not in self._by_container and name not in self._asks:
             return
         self._preemptions[name] = preemption
         self._unheard.preempted(name, preemption)
@@ -396,13 +368,12 @@ class OwnMaster:
     def _completed(self, record: ExitRecord, actions: Actions) -> None:
         name = record.container_id
         preemption = self._preemptions.pop(name, None)
-        if name in self._released:
-            self._released.discard(name)
+        if self._asks.was_released(name):
             return
         for_others = preemption is not None and preemption.explains(record)
         task = self._by_container.pop(name, None)
         if task is None:
-            self._held.pop(name, None)
+            self._asks.take(name)
             state = TaskState.PREEMPTED if for_others else TaskState.LOST
             gone = EndedContainer(container_id=name, state=state, exit_code=None, message=record.detail)
             self._unheard.ended(gone)
@@ -470,8 +441,8 @@ class OwnMaster:
 
     def _leave_attempt(self, actions: Actions) -> None:
         """The attempt failed: go on to the next, once what it leaves is gone or kept."""
-        self._withdraw()
-        for name in list(self._held):
+        self._asks.withdraw()
+        for name in self._asks:
             self._release(name)
         self._registered = False
         if not self._spec.keep_containers:
@@ -479,31 +450,25 @@ class OwnMaster:
             if self._by_container:
                 return
         self._attempt_id = AttemptId(self._attempt_id.application, self._attempt_id.number + 1)
-        self._asks.clear()
-        self._ask_for_master()
+        self._asks.ask_for_master(self._job.groups[0])
         actions.next_attempt = self._master.message
 
     def _wind_up(self, status: FinalStatus, message: str) -> Actions:
         actions = Actions()
         if self._verdict is None:
             self._verdict = (status, message)
-            self._withdraw()
+            self._asks.withdraw()
             if self._master.state is TaskState.PENDING:
                 self._settle(self._master, TaskState.KILLED)
                 actions.changed.append(self._master)
-        for name in list(self._held):
+        for name in self._asks:
             self._release(name)
         for task in self._by_container.values():
             self._stop(task, message or "killed", actions)
         return actions
 
-    def _withdraw(self) -> None:
-        """Nothing that was asked for is wanted any more."""
-        self._asks = [replace(ask, count=0) for ask in self._asked.values()]
-        self._asked.clear()
-
     def _stop_all_but_master(self, why: str, actions: Actions) -> None:
-        for name in list(self._held):
+        for name in self._asks:
             self._release(name)
         for task in self._by_container.values():
             if task is not self._master:
@@ -515,15 +480,9 @@ class OwnMaster:
             actions.stops.append((task.container_id, why))
 
     def _release(self, name: str) -> None:
-        self._held.pop(name, None)
         self._unheard.given_back(name)
-        self._released.add(name)
-        self._releases.append(name)
+        self._asks.release(name)
 
 
 def _ended(container_id: str, task: Task) -> EndedContainer:
     return EndedContainer(container_id=container_id, state=task.state, exit_code=task.exit_code, message=task.message)
-
-
-def _key(ask: ResourceRequest) -> AskKey:
-    return ask.priority, ask.allocation_request_id, ask.resource_name, ask.resources, ask.gpu_model

@@ -1,0 +1,96 @@
+"""What a master in a container of its own asks for, holds and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from hrm.am.protocol import AllocateRequest, Container
+from hrm.model.jobs import TaskGroupSpec
+from hrm.model.requests import ResourceRequest
+
+#: Of the ask for the master's own container; masters' asks have numbers from 0 on.
+MASTER_REQUEST = -1
+
+AskKey = tuple[int, int, str, object, str | None]
+
+
+class Asks:
+    """Between what a master says in its calls and what its stand-in says to the scheduler."""
+
+    def __init__(self) -> None:
+        #: Granted to the master; it has launched nothing there.
+        self._held: dict[str, Container] = {}
+        #: On their way back.
+        self._released: set[str] = set()
+        #: What the master asked for last, by key.
+        self._asked: dict[AskKey, ResourceRequest] = {}
+        self._new: list[ResourceRequest] = []
+        self._releases: list[str] = []
+
+    def next_request(self, progress: float) -> AllocateRequest:
+        """What is new."""
+        new, self._new = tuple(self._new), []
+        releases, self._releases = tuple(self._releases), []
+        return AllocateRequest(asks=new, releases=releases, progress=progress)
+
+    @property
+    def anything_new(self) -> bool:
+        return bool(self._new or self._releases)
+
+    def ask(self, asks: Sequence[ResourceRequest]) -> None:
+        """The master wants this; counts are absolute."""
+        for one in asks:
+            self._asked[_key(one)] = one
+            self._new.append(one)
+
+    def ask_for_master(self, group: TaskGroupSpec) -> None:
+        """For a container of the master itself, and nothing else that was to be asked."""
+        self._new = [
+            ResourceRequest(
+                resources=group.resources,
+                count=1,
+                priority=0,
+                allocation_request_id=MASTER_REQUEST,
+                gpu_model=group.gpu_model,
+                for_master=True,
+            )
+        ]
+
+    def withdraw(self) -> None:
+        """Nothing that the master asked for is wanted any more."""
+        self._new = [replace(ask, count=0) for ask in self._asked.values()]
+        self._asked.clear()
+
+    def hold(self, container: Container) -> None:
+        """It is the master's to launch in."""
+        self._held[container.container_id] = container
+
+    def take(self, name: str) -> Container | None:
+        """Something is launched there, or it ended; None iff it is not held."""
+        return self._held.pop(name, None)
+
+    def __contains__(self, name: str) -> bool:
+        """True iff it is held."""
+        return name in self._held
+
+    def __iter__(self) -> Iterator[str]:
+        """Those that are held; they may be released meanwhile."""
+        return iter(list(self._held))
+
+    def release(self, name: str) -> None:
+        """Give a container back."""
+        self._held.pop(name, None)
+        self._released.add(name)
+        self._releases.append(name)
+
+    def was_released(self, name: str) -> bool:
+        """True iff its end is only that of a container that was given back; asked once, when it ended."""
+        if name not in self._released:
+            return False
+        self._released.discard(name)
+        return True
+
+
+def _key(ask: ResourceRequest) -> AskKey:
+    return ask.priority, ask.allocation_request_id, ask.resource_name, ask.resources, ask.gpu_model
