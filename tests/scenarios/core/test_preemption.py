@@ -182,6 +182,26 @@ def test_a_master_ends_only_if_nothing_else_is_enough() -> None:
     assert master.container_id not in {one.container_id for one in warned}
 
 
+@pytest.mark.parametrize("victims", Victims)
+def test_a_master_is_spared_where_others_may_end_on_another_node(victims: Victims) -> None:
+    s = Scenario(
+        queues(queue("greedy", max_am_share=None), hungry("starved")), options=SchedulerOptions(victims=victims)
+    )
+    s.add_node("n1", cpus=4, memory="4G")
+    s.add_node("n2", cpus=4, memory="4G")
+    greedy = s.submit("greedy")
+    s.ask(greedy, 4, where="n2", relax=False)
+    s.settle()
+    s.now += 1000
+    # The youngest, alone on the first node.
+    s.ask(greedy, cpus=4, memory="4G", for_master=True, where="n1", relax=False)
+    s.settle()
+
+    warned = starve(s, s.submit("starved"), count=1, cpus=4, memory="4G")
+
+    assert [one.node_id for one in warned] == ["n2"] * 4
+
+
 def test_with_the_option_the_node_where_least_work_is_lost_is_taken() -> None:
     s, greedy = full_of_greedy(hungry("starved"), nodes=2, options=SchedulerOptions(victims=Victims.LEAST_WORK_LOST))
     on_n1 = [one for one in s.containers(greedy) if one.node_id == "n1"]
