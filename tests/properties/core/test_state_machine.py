@@ -350,11 +350,6 @@ class CoreMachine(RuleBasedStateMachine):
     def reload(self, tree: QueueSpec) -> None:
         self.tell(QueuesChanged(tree))
 
-    @rule(number=NUMBERS, name=st.sampled_from(["a", "u"]))
-    def a_queue_that_is_in_no_file_is_made(self, number: int, name: str) -> None:
-        parents = [view.path for view in self.scheduler.queue_views() if view.spec.is_parent and not view.draining]
-        self.tell(QueueAdded(parents[number % len(parents)], QueueSpec(name=name, undeclared=True)))
-
     @rule(options=OPTIONS)
     def change_options(self, options) -> None:  # type: ignore[no-untyped-def]
         self.most_reservable = max(self.most_reservable, options.reservable_nodes)
