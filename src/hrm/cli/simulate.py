@@ -19,6 +19,7 @@ from hrm.cli.simulate_run import (
     UntilOption,
     run_and_show,
 )
+from hrm.cli.simulate_swarm import swarm
 from hrm.cli.simulate_trace import trace
 from hrm.model.queues import Policy
 
@@ -59,6 +60,7 @@ def simulate(
       hrm simulate generate -h                              a drawn cluster, with drawn work and faults
       hrm simulate trace -h                                 work that was recorded
       hrm simulate fgd -h                                   filling a cluster until nothing more fits
+      hrm simulate swarm -h                                 searching for trouble
     """
     if context.invoked_subcommand is not None:
         return
@@ -72,6 +74,7 @@ def simulate(
 
 app.command()(fgd)
 app.command()(trace)
+app.command()(swarm)
 
 
 @app.command()

@@ -8,8 +8,9 @@ they can change something; what is left out would have decided nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from hrm.core.commands import (
     Allocate,
@@ -69,11 +70,20 @@ class Progress:
     tasks: int
 
 
+class Watcher(Protocol):
+    """Looks on, and may raise what it has to say."""
+
+    def told(self, event: Event, commands: list[Command], now: float) -> None:
+        """The scheduler handled the event; its commands are yet to be obeyed."""
+
+    def settled(self, now: float) -> None:
+        """All that is due has happened, and no node is left to visit."""
+
+
 class Simulation:
     """Runs one workload once.
 
-    ``fragmentation``: how much of the GPUs is fragmented is sampled over time, too. ``watch`` sees every event with its
-    commands, after they were obeyed.
+    ``fragmentation``: how much of the GPUs is fragmented is sampled over time, too.
     """
 
     def __init__(
@@ -82,7 +92,7 @@ class Simulation:
         *,
         until_s: float = math.inf,
         fragmentation: bool = False,
-        watch: Callable[[Event, list[Command], float], None] | None = None,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         """Raises InvalidInput where the core does not take the queues."""
         self.workload = workload
@@ -96,12 +106,13 @@ class Simulation:
         self.over = 0
         #: Containers that were warned, killed or given back for others, lost with their nodes.
         self.warned = self.killed = self.lost = 0
-        self.visits = 0
+        #: Events that the scheduler was told of, and how many of them were visits.
+        self.told = self.visits = 0
         #: True iff it was broken off; what is recorded until then holds.
         self.interrupted = False
         self.now = 0.0
         self._until_s = until_s
-        self._watch = watch
+        self._watchers = watchers
         self._events = EventQueue()
         self._nodes = {node.node_id: node for node in workload.nodes}
         self._down_until: dict[str, float] = {}
@@ -113,6 +124,8 @@ class Simulation:
             or options.reservable_nodes > 0
             or any(spec.order is Order.DEFICIT for spec in queues)
         )
+        #: Only then something may happen at a heartbeat that did not at the visit before.
+        self._beats_matter = options.delays or options.reservable_nodes > 0 or not options.assigns_all
         self._shares_stale = True
         self._tick_is_put = self._round_is_put = self._beat_is_put = False
         self._last_round = -math.inf
@@ -193,6 +206,8 @@ class Simulation:
             handler, what = events.pop()
             handler(what, now)
         self._visit(now)
+        for watcher in self._watchers:
+            watcher.settled(now)
         self._put_periodic(now)
         return True
 
@@ -210,18 +225,20 @@ class Simulation:
         while (visit := take()) is not None:
             event = NodeUpdate(*visit)
             commands = handle(event, now)
+            self.told += 1
             self.visits += 1
+            for watcher in self._watchers:
+                watcher.told(event, commands, now)
             if commands:
                 self._obey(commands, now)
-            if self._watch is not None:
-                self._watch(event, commands, now)
 
     def _tell(self, event: Event, now: float) -> None:
         commands = self.scheduler.handle(event, now)
+        self.told += 1
+        for watcher in self._watchers:
+            watcher.told(event, commands, now)
         if commands:
             self._obey(commands, now)
-        if self._watch is not None:
-            self._watch(event, commands, now)
 
     def _obey(self, commands: list[Command], now: float) -> None:
         self._changed_at = now
@@ -405,7 +422,7 @@ class Simulation:
         if every_s is not None and not self._round_is_put and (waits or self._warned_now):
             self._round_is_put = True
             self._put_at_next(now, every_s, self._round)
-        if waits and self.workload.options.delays and not self._beat_is_put:
+        if waits and self._beats_matter and not self._beat_is_put:
             self._beat_is_put = True
             self._put_at_next(now, self.workload.heartbeat_s, self._beat)
 
@@ -434,7 +451,9 @@ class Simulation:
     def _beat(self, _: object, now: float) -> None:
         self._periodic -= 1
         self._beat_is_put = False
-        with_room = set(self.scheduler.nodes_with_room())
+        # A full node may be reserved, but nothing can be placed there.
+        all_of_them = self.workload.options.reservable_nodes > 0
+        with_room = self._nodes.keys() if all_of_them else set(self.scheduler.nodes_with_room())
         for node_id in self._nodes:
             if node_id in with_room:
                 self.pacer.heartbeat(node_id)
@@ -452,7 +471,8 @@ class Simulation:
             )
             if wait_s is not None and math.isfinite(wait_s)
         ]
-        longest_s = max(timeouts, default=0.0) + options.wait_before_kill_s + 4 * (workload.preempt_every_s or 0.0)
+        longest_s = 4 * workload.heartbeat_s if self._beats_matter else 0.0
+        longest_s += max(timeouts, default=0.0) + options.wait_before_kill_s + 4 * (workload.preempt_every_s or 0.0)
         if options.continuous_scheduling:
             longest_s += max(options.node_locality_delay_s, 0.0) + max(options.rack_locality_delay_s, 0.0)
         elif options.delays:

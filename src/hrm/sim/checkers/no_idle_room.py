@@ -1,0 +1,29 @@
+"""Where a request fits, it does not wait: no room is left idle that somebody may use."""
+
+from __future__ import annotations
+
+from hrm.sim.checkers.base import Checker
+
+
+class NoIdleRoom(Checker):
+    """Looks at every request and node when all visits are made.
+
+    Only where nothing but room and shares decides: without reservations, delays, limits on visits and kept space.
+    """
+
+    def look(self, now: float) -> None:
+        options, books = self.workload.options, self.scheduler.books
+        if options.delays or options.reservable_nodes or not options.assigns_all or books.holds:
+            return
+        free = [node for node in books.nodes.values() if node.schedulable]
+        for app in books.apps.values():
+            if not app.runnable:
+                continue
+            for ask in app.asks:
+                if app.queue.over_max_with(ask.shape) is not None:
+                    continue
+                for node in free:
+                    if node.fits(ask.shape) and ask.accepts(node) and node.node_id not in app.blacklist:
+                        self.fail(
+                            f"{app.application_id} waits for {ask.shape.resources}, and {node.node_id} has room", now
+                        )

@@ -1,0 +1,195 @@
+"""Searches for trouble: many small random clusters, each with a choice of what there is, and checkers looking on.
+
+Swarm testing (Groce et al., ISSTA'12): each run leaves some of the features out, because what all runs have hides what
+only happens without it. One seed makes one run, whatever ran before.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from hrm.model.errors import InvariantBroken
+from hrm.model.queues import Order, Policy, QueueSpec, ShareOfCluster
+from hrm.model.resources import Resources
+from hrm.model.scheduling import SchedulerOptions, Strategy, Victims
+from hrm.sim.checkers.base import Checker
+from hrm.sim.checkers.books_balance import BooksBalance
+from hrm.sim.checkers.everything_explained import EverythingExplained
+from hrm.sim.checkers.no_idle_room import NoIdleRoom
+from hrm.sim.checkers.node_capacity import NodeCapacity
+from hrm.sim.checkers.queue_max_share import QueueMaxShare
+from hrm.sim.checkers.running_apps import RunningApps
+from hrm.sim.checkers.same_decisions import SameDecisions
+from hrm.sim.checkers.starvation_bound import StarvationBound
+from hrm.sim.distributions import Distribution, Kind
+from hrm.sim.generate import Plan, Shape, generate
+from hrm.sim.simulation import Simulation
+from hrm.sim.workload import FOREVER, Workload, rounds_of
+
+CHECKERS: tuple[type[Checker], ...] = (
+    NodeCapacity,
+    QueueMaxShare,
+    RunningApps,
+    BooksBalance,
+    EverythingExplained,
+    NoIdleRoom,
+    StarvationBound,
+    SameDecisions,
+)
+#: A run is broken off after so much virtual time.
+_UNTIL_S = 3_000.0
+_NODE = Resources(32 * 1024, 8_000, 4_000)
+_SHAPES = tuple(
+    Shape(Resources(memory * 1024, vcores, gpus))
+    for memory, vcores, gpus in (
+        (1, 500, 0),
+        (4, 1000, 0),
+        (20, 2000, 0),
+        (2, 500, 300),
+        (4, 1000, 1000),
+        (8, 2000, 2000),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwarmResult:
+    """Of many runs: what they did, and which found something."""
+
+    runs: int
+    events: int
+    allocations: int
+    preempted: int
+    lost: int
+    #: (seed, what was found)
+    failures: list[tuple[int, str]]
+
+
+def draw(seed: int) -> Workload:
+    """The run of this seed."""
+    rng = random.Random(f"swarm {seed}")
+
+    def maybe(part: float = 0.5) -> bool:
+        return rng.random() < part
+
+    run_time = rng.choice(
+        (
+            Distribution(Kind.EXPONENTIAL, 300.0),
+            Distribution(Kind.LOGNORMAL, 120.0, 1.5),
+            Distribution(Kind.CONSTANT, 60.0),
+            Distribution(Kind.CONSTANT, FOREVER),
+        )
+    )
+    apps = rng.randint(1, 40)
+    plan = Plan(
+        nodes=rng.randint(1, 6),
+        node_size=_NODE if maybe(0.8) else Resources(16 * 1024, 4_000),
+        gpu_models=("A100", "V100") if maybe(0.3) else ("A100",),
+        racks=rng.randint(1, 3),
+        queues=rng.randint(1, 12),
+        apps=apps,
+        containers=apps * rng.randint(1, 8),
+        policy=rng.choice(tuple(Policy)),
+        shapes=tuple(rng.sample(_SHAPES, rng.randint(1, len(_SHAPES)))),
+        arrivals=rng.choice((Distribution(Kind.CONSTANT, 0.0), Distribution(Kind.EXPONENTIAL, 20.0))),
+        run_time=run_time,
+        mtbf_s=3_000.0 if maybe(0.4) else None,
+        repair=Distribution(Kind.EXPONENTIAL, 120.0),
+        faults_until_s=_UNTIL_S,
+        checkpoint_s=30.0 if maybe(0.3) else None,
+        preempt_after_s=rng.choice((0.0, 5.0, 60.0)) if maybe(0.6) else None,
+        options=_options(rng),
+    )
+    workload = generate(plan, seed)
+    root = _limited(workload.root, rng)
+    return replace(workload, root=root, preempt_every_s=rounds_of(root, plan.options))
+
+
+def _options(rng: random.Random) -> SchedulerOptions:
+    delays = rng.random() < 0.25
+    return SchedulerOptions(
+        assign_multiple=rng.random() < 0.8,
+        dynamic_max_assign=rng.random() < 0.2,
+        max_assign=rng.choice((None, None, None, 1, 3)),
+        node_locality_threshold=0.5 if delays else -1.0,
+        rack_locality_threshold=0.5 if delays else -1.0,
+        reservable_nodes=rng.choice((0.0, 0.0, 0.3, 1.0)),
+        reservation_threshold=Resources(1024, 500),
+        preemption=rng.random() < 0.7,
+        preemption_utilization_threshold=rng.choice((0.0, 0.5, 0.8)),
+        wait_before_kill_s=rng.choice((0.0, 5.0, 15.0)),
+        victims=rng.choice(tuple(Victims)),
+        placement_strategy=rng.choice((None, None, *(str(one) for one in Strategy))),
+    )
+
+
+def _limited(spec: QueueSpec, rng: random.Random, depth: int = 0) -> QueueSpec:
+    """The same tree with limits here and there."""
+    children = tuple(_limited(child, rng, depth + 1) for child in spec.children)
+    most = Resources(64 * 1024, 12_000, 3_000) if depth and rng.random() < 0.2 else None
+    least = Resources(8 * 1024, 1_000) if depth and rng.random() < 0.2 else Resources()
+    return replace(
+        spec,
+        children=children,
+        max_share=most,
+        max_share_of_cluster=ShareOfCluster(default=0.5) if depth and most is None and rng.random() < 0.15 else None,
+        min_share=least,
+        min_share_preemption_timeout_s=rng.choice((None, 0.0, 10.0)),
+        min_run_before_preemption_s=rng.choice((None, None, 30.0)),
+        fair_share_preemption_threshold=rng.choice((None, 0.5, 0.9, 1.0)),
+        preemptable=rng.random() < 0.9,
+        max_running_apps=rng.choice((None, None, None, 1, 3)),
+        max_running_apps_per_user=rng.choice((None, None, None, 1)),
+        weight=rng.choice((spec.weight, spec.weight, spec.weight, 0.0)) if depth else spec.weight,
+        order=Order.DEFICIT if spec.policy is not Policy.FIFO and rng.random() < 0.2 else Order.RATIO,
+    )
+
+
+def run_one(seed: int, checkers: Sequence[type[Checker]] = CHECKERS) -> Simulation:
+    """Raises InvariantBroken, or whatever else goes wrong, with nothing swallowed."""
+    workload = draw(seed)
+    watching: list[Checker] = []
+    simulation = Simulation(workload, until_s=_UNTIL_S, watchers=watching)
+    watching += [kind(workload, simulation.scheduler) for kind in checkers]
+    simulation.run()
+    if not simulation.interrupted:
+        for checker in watching:
+            checker.over()
+    return simulation
+
+
+def run_swarm(
+    seeds: range, *, progress: Callable[[int, int], None] = lambda done, total: None, most_failures: int = 5
+) -> SwarmResult:
+    """Every seed in turn, until so many have failed. Ctrl-C ends it with what there is."""
+    failures: list[tuple[int, str]] = []
+    runs = events = allocations = preempted = lost = 0
+    try:
+        for seed in seeds:
+            try:
+                simulation = run_one(seed)
+            except (InvariantBroken, AssertionError, LookupError, ArithmeticError, TypeError, AttributeError) as error:
+                failures.append((seed, f"{type(error).__name__}: {error}"))
+                if len(failures) >= most_failures:
+                    break
+                continue
+            if simulation.interrupted:
+                break
+            runs += 1
+            events += simulation.told
+            allocations += len(simulation.recorder.grants)
+            preempted += simulation.killed
+            lost += simulation.lost
+            progress(runs, len(seeds))
+    except KeyboardInterrupt:
+        pass
+    return SwarmResult(
+        runs=runs + len(failures),
+        events=events,
+        allocations=allocations,
+        preempted=preempted,
+        lost=lost,
+        failures=failures,
+    )
