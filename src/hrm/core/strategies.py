@@ -128,6 +128,8 @@ class Fgd(PlacementStrategy):
         self._fragmentation = self.measure(self._mix.typical())
         #: Of nodes as they are now.
         self._usable: dict[Node, float] = {}
+        #: By state of a node and what of a shape matters.
+        self._scores: dict[tuple[object, ...], Score] = {}
 
     def asked(self, amounts: Amounts, gpu_model: str | None, count: int) -> None:
         if self._learns:
@@ -136,6 +138,7 @@ class Fgd(PlacementStrategy):
                 self._mix_epoch = self._mix.epoch
                 self._fragmentation = self.measure(self._mix.typical())
                 self._usable.clear()
+                self._scores.clear()
                 self.epoch += 1
 
     def changed(self, node: Node) -> None:
@@ -143,6 +146,18 @@ class Fgd(PlacementStrategy):
 
     def score(self, node: Node, shape: Shape) -> Score:
         device_free = free_of(node)
+        if len(node.models) != 1:
+            return self._score(node, shape, device_free)
+        # Many nodes are in one state, first of all those that are empty.
+        state = shape.vcores, shape.gpus, node.models, node.free.vcores, *sorted(device_free)
+        score = self._scores.get(state)
+        if score is None:
+            if len(self._scores) >= _MAX_STATES:
+                self._scores.clear()
+            score = self._scores[state] = self._score(node, shape, device_free)
+        return score
+
+    def _score(self, node: Node, shape: Shape, device_free: list[int]) -> Score:
         usable = self._usable.get(node)
         if usable is None:
             usable = self._usable[node] = self._fragmentation.usable(node, node.free.vcores, device_free)
@@ -234,6 +249,8 @@ class Random(PlacementStrategy):
 
 
 _MASK = (1 << 64) - 1
+#: States of nodes whose scores are remembered; forgotten together when they are more.
+_MAX_STATES = 65_536
 
 #: Makes a strategy for one scheduler.
 Strategies = Mapping[str, Callable[[], PlacementStrategy]]
