@@ -182,8 +182,14 @@ async def _serve(
     )
 
     in_force = config
+    reloading = asyncio.Lock()
 
     async def reload() -> ReloadReport:
+        # One after another: the file that was read last is the one in force.
+        async with reloading:
+            return await reload_now()
+
+    async def reload_now() -> ReloadReport:
         nonlocal in_force
         # Parsed in a thread: a large file must not hold the loop.
         wanted = await asyncio.to_thread(_read, config_path, options)

@@ -1,4 +1,4 @@
-"""Random work, kills, lost machines, repeated and late reports, and servers that die at any moment.
+"""Random work, kills, moves, changed trees, lost machines, late reports, and servers that die at any moment.
 
 What must hold whenever nothing moves: books, memory and disk agree; no task succeeds twice; nothing runs that nobody
 owns. And in the end every application is over once its work may end.
@@ -20,16 +20,28 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from hrm.core.invariants import check_invariants
 from hrm.model.containers import ExitReason
+from hrm.model.errors import Conflict, InvalidInput
 from hrm.model.ids import ContainerId
+from hrm.model.placement import PlacementPolicy
+from hrm.model.queues import QueueSpec
 from hrm.model.states import ApplicationState, ContainerState, TaskState
 from hrm.testing import eventually_async
-from hrm.testing.builders import node
+from hrm.testing.builders import amounts, node, queue, queues
 from hrm.testing.lives import Life, Lives, tasks
 
 T = TypeVar("T")
 NODES = ("n1", "n2", "n3")
 COMMANDS = (("sleep", "1000000"), ("true",), ("sh", "-c", "exit 1"), ("sh", "-c", "trap '' TERM; sleep 1000000"))
 which = st.integers(0, 1000)
+TREES = (
+    queues(queue("default"), queue("research")),
+    queues(queue("default", policy="fifo"), queue("research", queue("vision"), queue("speech"))),
+    queues(queue("default"), queue("research", max_share=amounts(3, "4G"), max_running_apps=2)),
+    queues(queue("default")),
+)
+trees = st.sampled_from(TREES)
+#: Some are there, some may be made, and some stand where others have no place.
+places = st.sampled_from(["default", "research", "default", "research.vision", "users.ada"])
 
 
 class LivesMachine(RuleBasedStateMachine):
@@ -39,7 +51,12 @@ class LivesMachine(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.directory = Path(tempfile.mkdtemp())
-        self.lives = Lives(self.directory, [node(name, cpus=2, memory="4G") for name in NODES])
+        self.lives = Lives(
+            self.directory,
+            [node(name, cpus=2, memory="4G") for name in NODES],
+            root=TREES[0],
+            placement=PlacementPolicy(undeclared_queues=True),
+        )
         self.applications: list[str] = []
         self.tasks_of: dict[str, int] = {}
         self.held = False
@@ -67,7 +84,7 @@ class LivesMachine(RuleBasedStateMachine):
         command=st.sampled_from(COMMANDS),
         count=st.integers(1, 4),
         cpus=st.sampled_from([0.5, 1, 2]),
-        queue=st.sampled_from(["default", "research"]),
+        queue=places,
         retries=st.integers(0, 2),
         max_failures=st.sampled_from([None, None, 0, 1]),
         timeout_s=st.sampled_from([None, 50.0]),
@@ -83,7 +100,10 @@ class LivesMachine(RuleBasedStateMachine):
                 for _ in range(1 + repeat)
             ]
 
-        ids = set(self.run(submit()))
+        try:
+            ids = set(self.run(submit()))
+        except InvalidInput:
+            return  # the tree has no such leaf, and no place for one
         assert len(ids) == 1, "one submit id made two jobs"
         (app,) = ids
         assert app not in self.applications, "an id was given twice"
@@ -99,6 +119,30 @@ class LivesMachine(RuleBasedStateMachine):
         self.quiet()
         report = self.run(self.life.service.application(app))
         assert report.state.final or self.life.manager.containers, "killed, nothing runs, and not over"
+
+    @precondition(lambda self: self.applications)
+    @rule(number=which, queue=places)
+    def move(self, number: int, queue: str) -> None:
+        app = self.applications[number % len(self.applications)]
+        before = self.run(self.life.service.application(app))
+        try:
+            after = self.run(self.life.service.move(app, queue, by="ada"))
+        except (InvalidInput, Conflict):
+            after = self.run(self.life.service.application(app))
+            assert after.queue == before.queue
+        else:
+            assert after.queue == queue
+        self.quiet()
+
+    @rule(tree=trees)
+    def reload(self, tree: QueueSpec) -> None:
+        try:
+            self.run(self.life.service.reload_queues(tree))
+        except InvalidInput:
+            pass  # what runs cannot live in it, and nothing has changed
+        else:
+            self.lives.root = tree
+        self.quiet()
 
     # --- what machines do
 
@@ -156,8 +200,10 @@ class LivesMachine(RuleBasedStateMachine):
 
     # --- what happens to the server
 
-    @rule(orderly=st.booleans())
-    def the_server_ends_and_another_begins(self, orderly: bool) -> None:
+    @rule(orderly=st.booleans(), tree=trees)
+    def the_server_ends_and_another_begins(self, orderly: bool, tree: QueueSpec) -> None:
+        """Meanwhile somebody changed the file."""
+        self.lives.root = tree
         self.run(self.life.close() if orderly else self.life.kill())
         self.begin()
 
@@ -226,6 +272,7 @@ class LivesMachine(RuleBasedStateMachine):
         for app in manager.applications.values():
             running = {task.container_id for task in app.master.begun.values() if task.state is TaskState.RUNNING}
             assert running == app.containers.keys()
+            assert self.life.scheduler.books.apps[app.id].queue.path == app.row.queue
             if app.row.kill_requested:
                 assert app.master.counts.pending == 0, "something of a killed application waits to begin"
 
