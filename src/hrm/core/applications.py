@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -209,6 +210,7 @@ class Container:
     __slots__ = (
         "app",
         "container_id",
+        "contests",
         "device_ids",
         "hold",
         "is_master",
@@ -241,6 +243,8 @@ class Container:
         #: True iff the application's own master runs here.
         self.is_master = False
         self.way = Way.RECOVERY
+        #: Whom it came before when it was granted: see `hrm.core.contest`.
+        self.contests: Sequence[Key] = ()
         #: How near it is to the places asked for; None iff none were.
         self.level: Level | None = None
         self.started_at = 0.0

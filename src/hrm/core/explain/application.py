@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hrm.core.applications import App, Ask, Shape
 from hrm.core.explain.changes import changes_for, other_queues
+from hrm.core.explain.decisions import decisions_of
 from hrm.core.explain.finding import SHORT_OF, Finding, Look, has_to
 from hrm.core.explain.forecast import forecast_ask, forecast_run
 from hrm.core.explain.funnel import Funnel
@@ -106,6 +107,7 @@ def _explanation(
         requests=[_request(ask, one) for ask, one in asks],
         ahead=ahead_of(look, app) if waits else [],
         forecast=forecast,
+        running=decisions_of(look, app),
     )
 
 
