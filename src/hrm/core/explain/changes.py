@@ -196,7 +196,10 @@ def _over_am_share(variant: Variant) -> bool:
     limit = queue.max_am_usage()
     if not variant.ask.for_master or limit is None:
         return False
-    return not (queue.am_usage.frozen() + variant.shape.resources).fits_in(limit)
+    used = queue.am_usage.frozen()
+    if queue is not variant.ask.app.queue:
+        used += variant.ask.app.am_usage.frozen()
+    return not (used + variant.shape.resources).fits_in(limit)
 
 
 def _waiting_shapes(look: Look, variant: Variant, within: Queue) -> Iterator[tuple[Queue, Shape]]:
