@@ -31,6 +31,7 @@ _REPORTS = (
     masters.Heartbeat,
     masters.Launched,
     reports.CleanReport,
+    reports.WorkReport,
 )
 
 
