@@ -167,6 +167,13 @@ class NodeManager:
     async def _register(self) -> None:
         await self._client.connect(self._on_greeting, self._on_news, self._on_lost)
 
+    async def register_anew(self) -> None:
+        """Have the shepherd tell the listener everything once more. Raises ClusterError."""
+        if self._client.is_connected:
+            self._client.close()
+            await self._register()
+        # Else it is on its way.
+
     @property
     def isolation(self) -> Isolation:
         """What is enforced here, as the shepherd found out when it last answered."""
@@ -288,6 +295,10 @@ class NodeManager:
 
     def spare(self, container_id: str) -> None:
         self._in_turn(lambda: self._client.send({"op": "spare", "id": container_id}))
+
+    def lease(self, until: float) -> None:
+        """Whatever runs here ends when the monotonic clock says ``until``, unless that is put off before."""
+        self._client.lease(until)
 
     def acknowledge(self, container_ids: Sequence[str]) -> None:
         faults.point("node.acknowledge")

@@ -46,6 +46,8 @@ class ShepherdClient:
         self._flush_is_due = False
         #: What was sent while nobody was connected.
         self._held: list[dict[str, Any]] = []
+        #: Until when the containers may run, on the monotonic clock; None iff nobody limits it.
+        self._lease: float | None = None
 
     async def connect(self, on_greeting: OnMessage, on_news: OnMessage, on_lost: Callable[[], None]) -> None:
         """Greet the shepherd. Raises ClusterError.
@@ -81,6 +83,9 @@ class ShepherdClient:
                 )
             self._launches.clear()
             self._transport = transport
+            if self._lease is not None:
+                # Before anything else: a successor knows nothing of it.
+                self.send({"op": "lease", "until": self._lease})
             on_greeting(greeting)
             held, self._held = self._held, []
             for message in held:
@@ -169,6 +174,16 @@ class ShepherdClient:
             if line:
                 self._transport.write(_launch_line(line))
                 faults.point("node.sent")
+
+    def lease(self, until: float) -> None:
+        """Containers end at ``until`` on the monotonic clock, also by another shepherd that takes over meanwhile."""
+        self._lease = until
+        if self._transport:
+            self.send({"op": "lease", "until": until})
+
+    @property
+    def is_connected(self) -> bool:
+        return self._transport is not None
 
     def close(self) -> None:
         """Let go. The shepherd and its containers live on."""

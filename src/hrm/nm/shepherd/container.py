@@ -18,6 +18,7 @@ class Container:
         "account",
         "id",
         "keeper_fd",
+        "lapsed",
         "limits",
         "notice",
         "pid",
@@ -53,6 +54,8 @@ class Container:
         self.verdict = ""
         #: Why it is to end for others, and when, as it was told; None iff it is not, or nobody here said so.
         self.notice: dict[str, Any] | None = None
+        #: True iff it is killed because its lease has run out.
+        self.lapsed = False
         #: True iff it was told to end.
         self.stopped = False
         #: True iff the count of what was dropped is about to be told.

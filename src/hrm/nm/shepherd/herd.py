@@ -16,6 +16,7 @@ from hrm.nm.shepherd.ends import Ends
 from hrm.nm.shepherd.homes import Homes, put_notice, take_notice
 from hrm.nm.shepherd.isolation import Isolation
 from hrm.nm.shepherd.journal import log, log_bug
+from hrm.nm.shepherd.lease import LAPSED, Lease
 from hrm.nm.shepherd.lock import StateLock
 from hrm.nm.shepherd.loop import READABLE, Loop
 from hrm.nm.shepherd.processes import Process
@@ -51,6 +52,7 @@ class Herd:
         self._homes = Homes()
         self._streams = Streams(loop, self._null_fd, self._lives)
         self.ends = Ends()
+        self.lease = Lease(loop, self._lapse)
         self.boot_id = records.boot_id()
         #: Specs of those that are about to be started.
         self.waiting: deque[dict[str, Any]] = deque()
@@ -121,6 +123,9 @@ class Herd:
         container = Container(spec["id"])
         try:
             if not self._claim(container):
+                return
+            if self.lease.lapsed:
+                self.ends.write(container, reason="lost", code=None, detail=LAPSED)
                 return
             faults.point("shepherd.prepare")
             self._start(container, spec)
@@ -355,6 +360,12 @@ class Herd:
             container.verdict = container.verdict or why
             self._kill(container)
 
+    def _lapse(self) -> None:
+        """Nothing may run here any more."""
+        for container in list(self.live.values()):
+            container.lapsed = True
+            self.fail(container.id, LAPSED)
+
     def _kill(self, container: Container) -> None:
         if self._lives(container):
             self._trees.kill(container)
@@ -391,10 +402,13 @@ class Herd:
         if code and not container.verdict:
             detail = self.isolation.explain(container, code, detail)
         self._release(container)
+        reason = "stopped" if container.stopped and not container.verdict else "exited"
+        code = _KILLED if container.verdict else code if code >= 0 else 128 - code
         self.ends.write(
             container,
-            reason="stopped" if container.stopped and not container.verdict else "exited",
-            code=_KILLED if container.verdict else code if code >= 0 else 128 - code,
+            # It did not fail: it may be run again.
+            reason="lost" if container.lapsed else reason,
+            code=None if container.lapsed else code,
             detail=container.verdict or detail,
             cpu_s=round(usage.ru_utime + usage.ru_stime, 6),
             max_rss_mib=-(-usage.ru_maxrss // 1024),

@@ -45,6 +45,7 @@ class Server:
             "spare": lambda m: herd.spare(m["id"]),
             "close_input": lambda m: herd.close_input(m["id"]),
             "resize": lambda m: herd.resize(m["id"], int(m["rows"]), int(m["columns"])),
+            "lease": lambda m: herd.lease.extend(float(m["until"])),
             "fail": lambda m: herd.fail(m["id"], str(m["why"])),
             "ack": lambda m: herd.ends.acknowledge(m["ids"]),
             "leave": lambda m: self.leave(),
