@@ -37,7 +37,9 @@ from hrm.config.plain import changed_keys
 from hrm.core.scheduler import Scheduler
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.core.tree import QueuesInUse
+from hrm.engines.base import Engine
 from hrm.engines.embedded import EmbeddedEngine
+from hrm.model.engine import EngineKind
 from hrm.model.errors import ClusterError, Conflict, HrmError, InvalidInput
 from hrm.model.ids import AttemptId
 from hrm.model.isolation import IsolationMode
@@ -78,6 +80,9 @@ class Options:
     virtual_gpus: int | None = None
     #: Wins over ``node.isolation``.
     isolation: IsolationMode | None = None
+    #: Win over ``engine.kind`` and ``engine.address``.
+    engine: EngineKind | None = None
+    address: str | None = None
     #: A service manager starts the shepherd, in a place where it outlives this server: it is waited for.
     external_shepherd: bool = False
 
@@ -119,6 +124,10 @@ def _read(path: Path | None, options: Options) -> HrmConfig:
     if options.isolation is not None:
         settings = replace(config.node.isolation, mode=options.isolation)
         config = replace(config, node=replace(config.node, isolation=settings))
+    if options.engine is not None:
+        config = replace(config, engine=replace(config.engine, kind=options.engine))
+    if options.address is not None:
+        config = replace(config, engine=replace(config.engine, address=options.address))
     return config
 
 
@@ -141,7 +150,11 @@ async def _serve(
     address: str,
     lock: HomeLock,
 ) -> None:
-    looking = asyncio.create_task(_engine(home, config, config_path, may_start_shepherd=not options.external_shepherd))
+    looking: asyncio.Task[Engine] = asyncio.create_task(
+        _ray_engine(home, config, store)
+        if config.engine.kind is EngineKind.RAY
+        else _engine(home, config, config_path, may_start_shepherd=not options.external_shepherd)
+    )
     loaded = await store.load()
     engine = await looking
     events = EventLog(cluster_timestamp=store.cluster_timestamp, next_seq=loaded.next_event_seq, read=store.events)
@@ -263,9 +276,25 @@ def _at_their_lines(in_use: QueuesInUse, path: Path | None) -> InvalidInput:
     return BadDocument(document.findings)
 
 
-async def _engine(
-    home: Home, config: HrmConfig, config_path: Path | None, *, may_start_shepherd: bool
-) -> EmbeddedEngine:
+async def _ray_engine(home: Home, config: HrmConfig, store: Store) -> Engine:
+    """The machines of a Ray cluster. Raises ClusterError where there is none and none can be started."""
+    from hrm.engines.ray.start import ray_engine
+
+    return await ray_engine(
+        config.engine,
+        home.ray_dir,
+        head=NodeSpec(node_id=config.node.node_id, total=config.node.total),
+        gpu_devices=config.node.gpu_devices,
+        virtual_gpus=config.node.virtual_gpus,
+        # A home that was deleted and made anew is another server.
+        server=f"{home.path}@{store.cluster_timestamp}",
+        epoch=store.epoch,
+        keep=config.retention.on_nodes,
+        isolation=config.node.isolation,
+    )
+
+
+async def _engine(home: Home, config: HrmConfig, config_path: Path | None, *, may_start_shepherd: bool) -> Engine:
     """This machine with its GPUs. Raises InvalidInput where the configuration lends one that is not there."""
     node = config.node
     probe = choose_probe(node.gpu_devices, virtual=node.virtual_gpus)
@@ -411,6 +440,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one")
     parser.add_argument("--virtual-gpus", type=int, metavar="N", help="lend N GPUs that do no arithmetic")
     parser.add_argument("--isolation", type=IsolationMode, choices=list(IsolationMode), help="what is enforced")
+    parser.add_argument("--engine", type=EngineKind, choices=list(EngineKind), help="what runs containers")
+    parser.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster that this machine is in")
     parser.add_argument("--external-shepherd", action="store_true", help="wait for a shepherd that others start")
     parser.add_argument("--ephemeral", action="store_true", help="leave when there has been nothing to do for a while")
     options = Options(**vars(parser.parse_args(arguments)))

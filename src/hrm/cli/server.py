@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from hrm.cli.job_options import IsolationOption, VirtualGpusOption, isolation_arguments, virtual_gpu_arguments
 from hrm.cli.output import Output, OutputOption, clean, note, show
+from hrm.model.engine import EngineKind
 from hrm.model.errors import ClusterError, Conflict, InvalidInput, NoServer
 from hrm.model.states import ApplicationState
 from hrm.model.units import format_duration
@@ -34,6 +36,13 @@ def up(
     ] = None,
     virtual_gpus: VirtualGpusOption = None,
     isolation: IsolationOption = None,
+    engine: Annotated[
+        EngineKind | None, typer.Option("--engine", help="What runs containers [default: engine.kind].")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster that this machine is in [default: own]."),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Start the server.
@@ -46,6 +55,7 @@ def up(
       hrm up --config cluster.yaml --port 9000
       hrm up --virtual-gpus 2                     try GPU scheduling without a GPU
       hrm up --isolation full                     only if this machine can enforce all limits
+      hrm up --detach --engine ray                the head of a cluster: others `hrm join` it
       hrm --home /tmp/try up                      one beside the usual one
     """
     from hrm.cli.connect import home_directory
@@ -59,6 +69,12 @@ def up(
         arguments += ["--port", str(port)]
     arguments += virtual_gpu_arguments(virtual_gpus)
     arguments += isolation_arguments(isolation)
+    if engine is not None:
+        arguments += ["--engine", str(engine)]
+    if address is not None:
+        if engine is not EngineKind.RAY:
+            raise InvalidInput("--address is for --engine ray", next_step="give both, or neither")
+        arguments += ["--address", address]
     if not detach:
         from hrm.server import main
 
@@ -72,8 +88,22 @@ def up(
         report = server.server()
     if output is Output.TABLE:
         print(f"hrm {report.version} is up at {report.address} (pid {report.pid}, home {report.home})")
+        _say_how_to_join(home, report.engine)
     else:
         show(report, output)
+
+
+def _say_how_to_join(home: Home, engine: str) -> None:
+    """To whoever started the head, and may read its token."""
+    if engine != EngineKind.RAY:
+        return
+    try:
+        member = json.loads((home.ray_dir / "member.json").read_text())
+        token = (home.ray_dir / "token").read_text()
+    except (OSError, ValueError):
+        return  # of a cluster that others started
+    host, _, port = member["address"].rpartition(":")
+    print(f"other machines join it by: hrm join {host or member['node_address']}:{port} --token {token}")
 
 
 def down(

@@ -72,6 +72,14 @@ def _am_share(value: Any) -> float:
     return float(value)
 
 
+def _part_of_all(value: Any) -> float:
+    """A percentage, as a part of 1."""
+    share = parse_share(value) if isinstance(value, str) else None
+    if share is None or not share.part_of_all:
+        raise InvalidInput(f"not a percentage above 0: {value!r:.40}", next_step="write for example 100% or 50%")
+    return share.part_of_all
+
+
 def _access(value: Any) -> AccessList:
     if value == "*":
         return EVERYBODY
@@ -108,6 +116,8 @@ Share = Annotated[GivenShare, reader(parse_share)]
 AmountsOf = Annotated[Resources, reader(parse_amounts)]
 #: The same as a limit: what is not named is not limited.
 AmountsLimit = Annotated[Resources, reader(parse_limit)]
+#: Above 0, at most 1.
+PartOfAll = Annotated[float, reader(_part_of_all)]
 Access = Annotated[AccessList, reader(_access)]
 #: How long to wait before something happens that may never: infinity then.
 Waiting = Annotated[float, reader(_waiting)]

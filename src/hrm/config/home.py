@@ -92,6 +92,11 @@ class Home:
         return self.path / "node"
 
     @property
+    def ray_dir(self) -> Path:
+        """This machine's place in a Ray cluster, the token too."""
+        return self.path / "ray"
+
+    @property
     def models_dir(self) -> Path:
         return self.path / "models"
 

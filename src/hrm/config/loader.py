@@ -13,6 +13,7 @@ from hrm.config.machine import usable_memory_mib, usable_vcores_milli
 from hrm.config.rules import check_rules
 from hrm.config.schema import (
     ConfigShape,
+    EngineShape,
     NodeShape,
     RetentionShape,
     SchedulerShape,
@@ -21,6 +22,7 @@ from hrm.config.schema import (
 from hrm.config.trees import in_seconds, placement_policy, root_of
 from hrm.config.values import HrmConfig, NodeConfig, SchedulerConfig, ServerConfig
 from hrm.model.cleaning import RetentionPolicy
+from hrm.model.engine import EngineSettings
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
 from hrm.model.isolation import IsolationSettings
@@ -48,6 +50,7 @@ def parse_config(document: Document) -> HrmConfig:
         scheduler=scheduler,
         queues=root_of(shape, scheduler.placement.defaults),
         node=_node(shape.node or NodeShape()),
+        engine=_engine(shape.engine or EngineShape()),
         server=_server(shape.server or ServerShape()),
         retention=_retention(shape.retention or RetentionShape()),
     )
@@ -90,6 +93,13 @@ def _isolation(shape: NodeShape) -> IsolationSettings:
     return IsolationSettings(**{name: value for name, value in given.items() if value is not None})
 
 
+def _engine(shape: EngineShape) -> EngineSettings:
+    given = _given(shape)
+    if "node_timeout" in given:
+        given["node_timeout_s"] = given.pop("node_timeout")
+    return EngineSettings(**given)
+
+
 def _server(shape: ServerShape) -> ServerConfig:
     given = _given(shape)
     for key in ("allowed_hosts", "allowed_origins"):
@@ -112,7 +122,7 @@ def _retention(shape: RetentionShape) -> RetentionPolicy:
     return RetentionPolicy(**given)
 
 
-def _given(shape: SchedulerShape | ServerShape | RetentionShape) -> dict[str, Any]:
+def _given(shape: SchedulerShape | EngineShape | ServerShape | RetentionShape) -> dict[str, Any]:
     return {name: value for name in type(shape).model_fields if (value := getattr(shape, name)) is not None}
 
 

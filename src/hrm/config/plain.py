@@ -21,7 +21,7 @@ _NOT_OF_ROOT = ("name", "weight", "policy", "order", "children")
 
 def plain_config(config: HrmConfig) -> dict[str, Any]:
     """In the keys of the file."""
-    node, server, kept = config.node, config.server, config.retention
+    node, engine, server, kept = config.node, config.engine, config.server, config.retention
     held = node.isolation
     return {
         "scheduler": _scheduler(config),
@@ -39,6 +39,17 @@ def plain_config(config: HrmConfig) -> dict[str, Any]:
             "max_processes": held.max_processes,
             **({} if held.disk_quota_mib is None else {"disk_quota": f"{held.disk_quota_mib}M"}),
             "umask": f"{held.umask:03o}",
+        },
+        "engine": {
+            "kind": str(engine.kind),
+            **({} if engine.address is None else {"address": engine.address}),
+            **({} if engine.host is None else {"host": engine.host}),
+            "port": engine.port,
+            "namespace": engine.namespace,
+            "head_runs_containers": engine.head_runs_containers,
+            "slab": f"{engine.slab * 100:.15g}%",
+            "on_partition": str(engine.on_partition),
+            "node_timeout": f"{engine.node_timeout_s:.15g}s",
         },
         "server": {
             "host": server.host,

@@ -6,6 +6,7 @@ They say what `QueueSpec` and friends would refuse, but for the whole file at on
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from hrm.config.documents import Document
 from hrm.config.extensions import placement_strategies
@@ -16,6 +17,10 @@ from hrm.config.schema import ConfigShape, NodeShape
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
 
+_NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+#: Below, a machine that swaps would be lost; above, a server that restarts would not wait for what it launched.
+MIN_NODE_TIMEOUT_S, MAX_NODE_TIMEOUT_S = 4.0, 50.0
+
 
 def check_rules(document: Document, shape: ConfigShape) -> None:
     """Add a finding for each rule that ``shape`` breaks."""
@@ -23,6 +28,7 @@ def check_rules(document: Document, shape: ConfigShape) -> None:
     check_placement(document, shape)
     check_placement_strategy(document, shape)
     check_node(document, shape)
+    check_engine(document, shape)
     check_bind(document, shape)
 
 
@@ -62,6 +68,31 @@ def check_gpus(document: Document, node: NodeShape) -> None:
             ("node", "virtual_gpus"),
             "virtual GPUs stand in for the machine's own, of which gpu_devices lends some",
             next_step="keep one of the two keys",
+        )
+
+
+def check_engine(document: Document, shape: ConfigShape) -> None:
+    engine = shape.engine
+    if engine is None:
+        return
+    if engine.address is not None:
+        host, _, port = engine.address.rpartition(":")
+        if not host or not port.isdigit():
+            document.add(("engine", "address"), f"not HOST:PORT: {engine.address!r:.100}", next_step="as 10.0.0.1:6379")
+        for key in ("host", "port"):
+            if getattr(engine, key) is not None:
+                document.add(
+                    ("engine", key),
+                    "is for a head that the server starts, and engine.address names one that is there",
+                    next_step="keep one of the two keys",
+                )
+    if engine.namespace is not None and not _NAMESPACE.fullmatch(engine.namespace):
+        document.add(("engine", "namespace"), "must be letters, digits, - and _", next_step="for example hrm-two")
+    if engine.node_timeout is not None and not MIN_NODE_TIMEOUT_S <= engine.node_timeout <= MAX_NODE_TIMEOUT_S:
+        document.add(
+            ("engine", "node_timeout"),
+            f"must be from {MIN_NODE_TIMEOUT_S:g}s to {MAX_NODE_TIMEOUT_S:g}s",
+            next_step="8s is usual; a restarted server waits for its nodes no longer than a minute",
         )
 
 

@@ -19,6 +19,7 @@ from hrm.config.fields import (
     GpuDevice,
     MemoryMib,
     Milli,
+    PartOfAll,
     Seconds,
     Share,
     Strict,
@@ -26,6 +27,7 @@ from hrm.config.fields import (
     Waiting,
 )
 from hrm.config.values import MAX_VIRTUAL_GPUS
+from hrm.model.engine import EngineKind, OnPartition
 from hrm.model.isolation import IsolationMode
 from hrm.model.placement import Rule
 from hrm.model.queues import Order, Policy, QueueType
@@ -36,6 +38,8 @@ TypeField = Annotated[QueueType, Field(strict=False)]
 RuleField = Annotated[Rule, Field(strict=False)]
 OrderField = Annotated[Order, Field(strict=False)]
 VictimsField = Annotated[Victims, Field(strict=False)]
+EngineField = Annotated[EngineKind, Field(strict=False)]
+PartitionField = Annotated[OnPartition, Field(strict=False)]
 ModeField = Annotated[IsolationMode, Field(strict=False)]
 
 
@@ -163,6 +167,22 @@ class NodeShape(Strict):
     umask: Umask | None = Field(default=None, description="Rights that containers' new files do not have.")
 
 
+class EngineShape(Strict):
+    """The section `engine`."""
+
+    kind: EngineField | None = Field(default=None, description="What runs containers: embedded or ray.")
+    address: str | None = Field(default=None, description="HOST:PORT of a Ray cluster that this machine is in.")
+    host: str | None = Field(default=None, description="Of a Ray head that is started: this machine's address.")
+    port: int | None = Field(default=None, ge=0, le=65535, description="Its port; 0 takes any free one.")
+    namespace: str | None = Field(default=None, description="Ray's namespace of this server's NodeManagers.")
+    head_runs_containers: bool | None = Field(default=None, description="The machine of Ray's head is a node, too.")
+    slab: PartOfAll | None = Field(default=None, description="Part of each machine that HRM takes of Ray.")
+    on_partition: PartitionField | None = Field(
+        default=None, description="Containers out of reach: keep (they go on) or stop (they end before a re-run)."
+    )
+    node_timeout: Seconds | None = Field(default=None, description="A machine that is silent for so long is lost.")
+
+
 class ServerShape(Strict):
     """The section `server`."""
 
@@ -202,5 +222,6 @@ class ConfigShape(Strict):
     scheduler: SchedulerShape | None = Field(default=None, description="How the cluster as a whole is shared.")
     queues: dict[str, QueueShape | None] | None = Field(default=None, description="Queues below the root, by name.")
     node: NodeShape | None = Field(default=None, description="What this machine lends.")
+    engine: EngineShape | None = Field(default=None, description="What runs containers.")
     server: ServerShape | None = Field(default=None, description="How the server listens.")
     retention: RetentionShape | None = Field(default=None, description="How long what is over is kept.")

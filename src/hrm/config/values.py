@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hrm.model.cleaning import RetentionPolicy
+from hrm.model.engine import EngineSettings
 from hrm.model.isolation import IsolationSettings
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
@@ -72,5 +73,6 @@ class HrmConfig:
     queues: QueueSpec
     node: NodeConfig
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    engine: EngineSettings = field(default_factory=EngineSettings)
     server: ServerConfig = field(default_factory=ServerConfig)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)

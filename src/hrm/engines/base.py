@@ -45,6 +45,9 @@ class EngineListener(Protocol):
     def node_lost(self, node_id: str, reason: str) -> None:
         """The node does not answer any more."""
 
+    def node_refused(self, name: str, reason: str) -> None:
+        """A machine is there, by this name, and cannot be a node for this reason; "" iff that is over."""
+
     def heartbeat(self, node_id: str, usage: NodeUsage, containers: Sequence[ContainerUsage]) -> None:
         """The node lives, and uses this much. Comes every `heartbeat_interval_s` of the engine."""
 

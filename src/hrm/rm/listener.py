@@ -56,6 +56,9 @@ class Listener:
     def node_lost(self, node_id: str, reason: str) -> None:
         self._manager.post(self._lost, node_id, reason)
 
+    def node_refused(self, name: str, reason: str) -> None:
+        self._manager.post(self._refused, name, reason)
+
     def heartbeat(self, node_id: str, usage: NodeUsage, containers: Sequence[ContainerUsage]) -> None:
         self._manager.post(self._beat, node_id, usage, tuple(containers))
 
@@ -176,6 +179,10 @@ class Listener:
         manager.record(turn, "node_lost", node_id=node_id, message=reason)
         manager.pacer.forget(node_id)
         manager.turns.each(turn, manager.obey_one, manager.scheduler.handle(NodeRemoved(node_id), turn.now))
+
+    def _refused(self, turn: Turn, name: str, reason: str) -> None:
+        if self._manager.nodes.refuse(name, reason):
+            self._manager.record(turn, "node_refused", name=name, message=reason)
 
     def _beat(self, turn: Turn, node_id: str, usage: NodeUsage, containers: tuple[ContainerUsage, ...]) -> None:
         manager = self._manager

@@ -66,6 +66,8 @@ class Nodes:
         self._drains: dict[str, Drain] = {}
         #: Who has the server as a whole take nothing new; None iff nobody.
         self.closed_by: str | None = None
+        #: Machines that cannot be nodes, by name, each with the reason.
+        self.refused: dict[str, str] = {}
         #: Set once the first has registered.
         self.arrived = asyncio.Event()
 
@@ -91,6 +93,15 @@ class Nodes:
         node.drain = self._drains.get(node.spec.node_id)
         self._by_id[node.spec.node_id] = node
         self.arrived.set()
+
+    def refuse(self, name: str, reason: str) -> bool:
+        """A machine cannot be a node; with "" it can again. True iff there is something new to say about it."""
+        if not reason:
+            self.refused.pop(name, None)
+            return False
+        new = self.refused.get(name) != reason
+        self.refused[name] = reason
+        return new
 
     def restore(self, rows: Iterable[NodeRow]) -> None:
         """What the last server was told of nodes holds for when they come back."""

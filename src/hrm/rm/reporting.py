@@ -9,6 +9,7 @@ from hrm.core.scheduler import Scheduler
 from hrm.model.devices import DeviceUsage
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import TaskGroupSpec
+from hrm.model.nodes import DEFAULT_RACK
 from hrm.model.reports import (
     ApplicationReport,
     ContainerReport,
@@ -19,7 +20,7 @@ from hrm.model.reports import (
     TaskReport,
 )
 from hrm.model.resources import ZERO, Resources
-from hrm.model.states import ApplicationState, ContainerState, TaskState
+from hrm.model.states import ApplicationState, ContainerState, NodeState, TaskState
 from hrm.model.units import LARGEST
 from hrm.rm.applications import LiveApplication, LiveContainer
 from hrm.rm.explaining import say_held_back
@@ -250,6 +251,25 @@ def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
         drained_at=live.drain.at if live.drain else None,
         drained_by=live.drain.by if live.drain else "",
         drain_reason=live.drain.reason if live.drain else "",
+    )
+
+
+def refused_node(name: str, reason: str) -> NodeReport:
+    """A machine that is there and cannot be a node: shown, so that nobody looks for it in vain."""
+    return NodeReport(
+        node_id=name,
+        state=NodeState.UNHEALTHY,
+        rack=DEFAULT_RACK,
+        total=ZERO.as_dict(),
+        used=ZERO.as_dict(),
+        devices=[],
+        isolation="",
+        containers=0,
+        last_heartbeat_at=None,
+        memory_used_mib=None,
+        cpu_used_milli=None,
+        disk_free_mib=None,
+        message=reason,
     )
 
 

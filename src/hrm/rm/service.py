@@ -334,7 +334,11 @@ class Service:
         return await self._manager.queues.administers(queue, user)
 
     def nodes(self) -> list[NodeReport]:
-        return [reporting.node(node, self._manager.scheduler) for node in self._manager.nodes]
+        nodes = self._manager.nodes
+        return [
+            *(reporting.node(node, self._manager.scheduler) for node in nodes),
+            *(reporting.refused_node(name, reason) for name, reason in sorted(nodes.refused.items())),
+        ]
 
     async def drain_node(self, node_id: str, *, by: str, reason: str = "") -> NodeReport:
         await self._drains.drain_node(node_id, by=by, reason=reason)

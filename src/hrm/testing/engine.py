@@ -52,6 +52,8 @@ class RecordingListener:
         #: (node, message, lost devices) of each `node_changed`.
         self.changes: list[tuple[NodeSpec, str, Mapping[str, str]]] = []
         self.lost: list[tuple[str, str]] = []
+        #: Machines that cannot be nodes, and why; "" once they can.
+        self.refused: dict[str, str] = {}
         self.heartbeats: list[tuple[NodeUsage, Sequence[ContainerUsage]]] = []
         self.starts: list[StartRecord] = []
         self.ends: list[ExitRecord] = []
@@ -70,6 +72,9 @@ class RecordingListener:
 
     def node_lost(self, node_id: str, reason: str) -> None:
         self.lost.append((node_id, reason))
+
+    def node_refused(self, name: str, reason: str) -> None:
+        self.refused[name] = reason
 
     def heartbeat(self, node_id: str, usage: NodeUsage, containers: Sequence[ContainerUsage]) -> None:
         self.heartbeats.append((usage, containers))

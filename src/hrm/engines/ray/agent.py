@@ -1,0 +1,249 @@
+"""What runs on each machine of a Ray cluster: a NodeManager, and a mailbox between it and the server.
+
+The server calls, the agent answers. Whatever happens is numbered and kept until the server says that it has heard of
+it, so that a lost answer loses nothing. A *session* begins with each greeting; the words of an earlier one are refused.
+
+Nothing here knows Ray: the class is made an actor by `hrm.engines.ray.cluster`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+import hrm
+from hrm.engines.ray.host import reaper, shed_inheritance
+from hrm.engines.ray.member_options import MemberOptions
+from hrm.engines.ray.messages import PROTOCOL, Parcel, Report, Verdict, pack, unpack
+from hrm.model.cleaning import CleanPolicy, Freed
+from hrm.model.containers import ContainerUsage, ExitRecord, LogChunk, LogStream, NodeUsage, StartRecord
+from hrm.model.errors import ClusterError, HrmError
+from hrm.model.isolation import IsolationSettings
+from hrm.nm.gpus.discovery import choose_probe, discover
+from hrm.nm.gpus.node_gpus import NodeGpus
+from hrm.nm.node_manager import NodeManager
+from hrm.nm.shepherd.lease import now
+
+_log = structlog.get_logger(__name__)
+#: A server of another home that was heard of within this time keeps its nodes.
+OTHER_SERVER_S = 30.0
+#: Heartbeats that nobody fetched are worth nothing.
+_BEAT = "heartbeat"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """How the server wants its NodeManagers to be."""
+
+    namespace: str
+    heartbeat_interval_s: float
+    #: How long what the server said holds; containers end with it iff ``lease_ends_containers``.
+    lease_s: float
+    lease_ends_containers: bool
+    keep: CleanPolicy | None
+    isolation: IsolationSettings
+    #: GPUs that the server took of Ray here, by index; None iff all.
+    gpus: tuple[int, ...] | None = None
+    #: How many of them, where they are virtual.
+    virtual_gpus: int = 0
+
+
+class Agent:
+    """One node. All of its methods are called on one asyncio loop."""
+
+    def __init__(self, options: MemberOptions | None = None) -> None:
+        self._options = options or MemberOptions.of_environment()
+        #: Of this process: reports of another are not continued.
+        self._incarnation = os.urandom(8).hex()
+        self._server = ""
+        self._generation: tuple[int, int] = (0, 0)
+        self._heard_at = 0.0
+        self._manager: NodeManager | None = None
+        self._gpus = NodeGpus()
+        self._reports: deque[Report] = deque()
+        self._number = 0
+        self._news = asyncio.Event()
+        self._obeyed = 0
+        self._lease_s = 0.0
+        self._lease_ends_containers = False
+        self._starting = asyncio.Lock()
+        #: What containers inherit of Ray and cannot be rid of, in words.
+        self._inherited = ""
+
+    async def hello(self, greeting: Mapping[str, Any]) -> dict[str, Any]:
+        """Begin a session: a full registration is the first report of it.
+
+        The answer has a key ``refused``, in words, where this agent cannot be that server's node, and ``retry`` where
+        it could be later.
+        """
+        mine = {"protocol": PROTOCOL, "version": hrm.__version__, "host": socket.gethostname(), "pid": os.getpid()}
+        if (greeting["protocol"], greeting["version"]) != (PROTOCOL, hrm.__version__):
+            return {**mine, "refused": f"HRM {hrm.__version__} is there, and {greeting['version']} is the server's"}
+        async with self._starting:
+            if refused := self._refuse(greeting["server"], tuple(greeting["generation"])):
+                return {**mine, "refused": refused, "retry": True}
+            settings: AgentSettings = unpack(greeting["settings"])
+            try:
+                await self._begin(settings)
+            except HrmError as error:
+                return {**mine, "refused": error.message, "retry": True}
+        manager = self._manager
+        assert manager is not None
+        return {
+            **mine,
+            "incarnation": self._incarnation,
+            "node_id": self._options.node_id,
+            "message": self._inherited,
+            "clock": time.time(),
+            "isolation": pack(manager.isolation),
+            "gpus": pack((self._gpus.devices, self._gpus.message)),
+        }
+
+    def _refuse(self, server: str, generation: tuple[int, int]) -> str:
+        if server != self._server:
+            if self._server and time.monotonic() - self._heard_at < OTHER_SERVER_S:
+                return f"it is a node of another HRM server ({self._server}): give each a namespace of its own"
+        elif generation <= self._generation:
+            return "a later session has begun"
+        self._server, self._generation, self._heard_at = server, generation, time.monotonic()
+        # What was told in an earlier session is told anew by the registration.
+        self._reports.clear()
+        self._obeyed = 0
+        return ""
+
+    async def _begin(self, settings: AgentSettings) -> None:
+        """Raises ClusterError."""
+        self._lease_s, self._lease_ends_containers = settings.lease_s, settings.lease_ends_containers
+        if self._manager is not None:
+            await self._manager.register_anew()
+            return
+        if by := await reaper():
+            raise ClusterError(
+                f"Ray ends what its workers leave running (its {by} is their subreaper), containers too: "
+                "start it without RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper"
+            )
+        self._inherited = shed_inheritance()
+        options = self._options
+        virtual = min(settings.virtual_gpus, options.virtual_gpus) if options.virtual_gpus else 0
+        allow = options.gpu_devices if settings.gpus is None else settings.gpus
+        probe = None if options.virtual_gpus else choose_probe(allow)
+        if options.virtual_gpus:
+            self._gpus = NodeGpus.virtual(options.node_id, virtual)
+        else:
+            self._gpus = await discover(options.node_id, probe, allow=allow)
+        manager = NodeManager(
+            options.node_id,
+            options.state_dir_of(settings.namespace),
+            heartbeat_interval_s=settings.heartbeat_interval_s,
+            gpus=self._gpus,
+            probe=probe,
+            keep=settings.keep,
+            isolation=settings.isolation,
+        )
+        try:
+            await manager.start(self)
+        except ClusterError:
+            await manager.close()
+            raise
+        self._manager = manager
+
+    # What the server asks
+
+    async def fetch(self, generation: tuple[int, int], heard: int, stamp: float, wait_s: float) -> Parcel:
+        """What happened after report ``heard``; waits up to ``wait_s`` for something.
+
+        ``stamp`` is that of the last parcel that the server received: what it allows holds from then.
+        """
+        if not self._is_of_session(generation):
+            return Parcel(Verdict.STALE)
+        self._extend_lease(stamp)
+        while self._reports and self._reports[0].number <= heard:
+            self._reports.popleft()
+        if not self._reports:
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), wait_s)
+            except TimeoutError:
+                pass
+            if not self._is_of_session(generation):
+                return Parcel(Verdict.STALE)
+        reports = pack(list(self._reports)) if self._reports else b""
+        return Parcel(Verdict.DONE, now(), reports)
+
+    async def obey(self, generation: tuple[int, int], number: int, stamp: float, commands: bytes) -> Verdict:
+        """Do these, once: a batch whose number was seen before is not done again."""
+        if not self._is_of_session(generation):
+            return Verdict.STALE
+        if number <= self._obeyed:
+            return Verdict.DONE
+        if now() > stamp + self._lease_s:
+            # It was on its way while the server gave this node up, and may have started the same elsewhere.
+            return Verdict.LAPSED
+        self._extend_lease(stamp)
+        self._obeyed = number
+        manager = self._manager
+        assert manager is not None
+        for name, arguments, keywords in unpack(commands):
+            getattr(manager, name)(*arguments, **keywords)
+        return Verdict.DONE
+
+    async def read_log(self, container_id: str, stream: LogStream, offset: int, max_bytes: int) -> LogChunk:
+        return await self._ready().read_log(container_id, stream, offset=offset, max_bytes=max_bytes)
+
+    async def write_stdin(self, container_id: str, data: bytes) -> None:
+        await self._ready().write_stdin(container_id, data)
+
+    async def clean(self, policy: CleanPolicy, spare: Collection[str], dry_run: bool, budget_s: float) -> Freed:
+        return await self._ready().clean(policy, spare=spare, dry_run=dry_run, budget_s=budget_s)
+
+    def _ready(self) -> NodeManager:
+        if self._manager is None:
+            raise ClusterError("the node has only just begun", next_step="ask again")
+        return self._manager
+
+    def _is_of_session(self, generation: tuple[int, int]) -> bool:
+        if tuple(generation) != self._generation or self._manager is None:
+            return False
+        self._heard_at = time.monotonic()
+        return True
+
+    def _extend_lease(self, stamp: float) -> None:
+        if self._lease_ends_containers and self._manager is not None and stamp:
+            self._manager.lease(stamp + self._lease_s)
+
+    # What the NodeManager tells (`hrm.nm.node_manager.NodeListener`)
+
+    def _tell(self, what: str, *arguments: Any) -> None:
+        if what == _BEAT and self._reports and self._reports[-1].what == _BEAT:
+            self._reports.pop()
+        self._number += 1
+        self._reports.append(Report(self._number, what, arguments))
+        self._news.set()
+
+    def registered(self, running: Sequence[StartRecord], finished: Sequence[ExitRecord]) -> None:
+        # It tells everything: what waits to be told is in it.
+        self._reports.clear()
+        self._tell("registered", list(running), list(finished))
+
+    def lost(self, reason: str) -> None:
+        self._tell("lost", reason)
+
+    def heartbeat(self, usage: NodeUsage, containers: Sequence[ContainerUsage]) -> None:
+        self._tell(_BEAT, usage, list(containers))
+
+    def started(self, started: Sequence[StartRecord]) -> None:
+        self._tell("started", list(started))
+
+    def finished(self, finished: Sequence[ExitRecord]) -> None:
+        self._tell("finished", list(finished))
+
+    def gpus_changed(self, gpus: NodeGpus) -> None:
+        self._tell("gpus_changed", gpus.devices, gpus.message, dict(gpus.lost))

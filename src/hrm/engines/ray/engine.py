@@ -1,0 +1,245 @@
+"""The engine `ray`: every machine of a Ray cluster is a node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import structlog
+
+from hrm.engines.base import EngineListener
+from hrm.engines.ray.agent import AgentSettings
+from hrm.engines.ray.cluster import Machine, RayCluster
+from hrm.engines.ray.link import LEASE_MARGIN_S, Link
+from hrm.engines.ray.node import RemoteNode
+from hrm.model.cleaning import CleanPolicy, Freed
+from hrm.model.containers import LaunchSpec, LogChunk, LogStream, PreemptionNotice
+from hrm.model.engine import EngineSettings, OnPartition
+from hrm.model.errors import NotFound
+from hrm.model.isolation import IsolationSettings
+
+_log = structlog.get_logger(__name__)
+#: How often Ray is asked who is there.
+LOOK_S = 1.0
+
+
+class RayEngine:
+    """See the module. ``server`` names the home that it belongs to; ``epoch`` grows with each start of its server.
+
+    ``address`` is HOST:PORT of Ray's head, ``node_address`` that of the machine we are on, where several are on one.
+    """
+
+    name = "ray"
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        address: str,
+        *,
+        server: str,
+        epoch: int,
+        node_address: str | None = None,
+        heartbeat_interval_s: float = 1.0,
+        keep: CleanPolicy | None = None,
+        isolation: IsolationSettings | None = None,
+    ) -> None:
+        self._settings = settings
+        self._address = address
+        self._node_address = node_address
+        self._server = server
+        self._epoch = epoch
+        self._sessions = itertools.count(1)
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._keep = keep
+        self._isolation = isolation or IsolationSettings()
+        self._cluster = RayCluster(settings.namespace)
+        self._listener: EngineListener | None = None
+        self._looking: asyncio.Task[None] | None = None
+        #: By Ray's id of the machine, those that Ray lists.
+        self._machines: dict[str, _Kept] = {}
+        #: Work on machines, those too that left and may still be waited for.
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: By HRM's id of the node, those that spoke.
+        self._nodes: dict[str, RemoteNode] = {}
+
+    async def start(self, listener: EngineListener) -> None:
+        await self._cluster.connect(self._address, node_address=self._node_address)
+        self._listener = listener
+        self._looking = asyncio.create_task(self._look())
+
+    async def close(self) -> None:
+        self._listener = None
+        tasks = [*self._tasks]
+        if self._looking is not None:
+            tasks.append(self._looking)
+        for task in tasks:
+            task.cancel()
+        # What was sent is with the agents; what they report meanwhile is told to the next server.
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._cluster.close()
+
+    # Who is there
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                listed = {machine.ray_node_id: machine for machine in await self._cluster.machines()}
+            except Exception as error:  # noqa: BLE001 - whatever Ray's trouble is, the nodes are watched by themselves
+                _log.warning("Ray does not say who is in the cluster", error=str(error))
+            else:
+                await self._compare(listed)
+            await asyncio.sleep(LOOK_S)
+
+    async def _compare(self, listed: dict[str, Machine]) -> None:
+        for ray_node_id in [*self._machines]:
+            if ray_node_id not in listed:
+                kept = self._machines.pop(ray_node_id)
+                if kept.node is not None:
+                    kept.node.left()
+                self._tell_refused(kept, "")
+                # A lost node that may still run something is waited for by its silence.
+                asyncio.get_running_loop().call_later(self._settings.node_timeout_s + 1.0, kept.task.cancel)
+                with contextlib.suppress(Exception):
+                    await self._cluster.release(ray_node_id)
+        for ray_node_id, machine in listed.items():
+            if ray_node_id not in self._machines and (self._settings.head_runs_containers or not machine.is_head):
+                kept = _Kept(machine)
+                self._machines[ray_node_id] = kept
+                kept.task = asyncio.create_task(self._keep_machine(kept))
+                self._tasks.add(kept.task)
+                kept.task.add_done_callback(self._tasks.discard)
+
+    async def _keep_machine(self, kept: _Kept) -> None:
+        """Take room on it, have an agent there, and talk to it, until cancelled."""
+        part = kept.machine.part(self._settings.slab)
+        while True:
+            try:
+                if not await self._cluster.reserve(part, which_gpus=self._settings.slab < 1):
+                    self._tell_refused(
+                        kept, f"other work of Ray's holds what HRM wants of it ({part.cpus:g} CPUs, {part.gpus} GPUs)"
+                    )
+                    continue
+                remote = await self._cluster.agent(part)
+                node = RemoteNode(
+                    part,
+                    self._claim,
+                    lambda reason: self._tell_refused(kept, reason),
+                    lambda: self._listener,
+                )
+                link = Link(
+                    remote,
+                    node,
+                    self._agent_settings(part),
+                    server=self._server,
+                    generations=lambda: (self._epoch, next(self._sessions)),
+                    timeout_s=self._settings.node_timeout_s,
+                    gone=part.has_ended,
+                )
+                node.link = link
+                kept.node = node
+                await link.run()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a machine that makes trouble must not take the others along
+                _log.warning("trouble with a machine", address=part.address, error=str(error), exc_info=error)
+                self._tell_refused(kept, str(error).splitlines()[0] if str(error) else repr(error))
+                await asyncio.sleep(LOOK_S)
+
+    def _agent_settings(self, part: Machine) -> AgentSettings:
+        settings = self._settings
+        stop = settings.on_partition is OnPartition.STOP
+        return AgentSettings(
+            namespace=settings.namespace,
+            heartbeat_interval_s=self._heartbeat_interval_s,
+            lease_s=max(settings.node_timeout_s - LEASE_MARGIN_S, settings.node_timeout_s / 2),
+            lease_ends_containers=stop,
+            keep=self._keep,
+            isolation=self._isolation,
+            gpus=self._cluster.gpus_of(part.ray_node_id) if settings.slab < 1 else None,
+            virtual_gpus=part.gpus,
+        )
+
+    def _claim(self, node: RemoteNode) -> str:
+        """``node`` says what it is called; why it cannot be, "" iff it can."""
+        other = self._nodes.get(node.node_id)
+        if other is not None and other is not node and other.up:
+            return (
+                f"two machines are called {node.node_id}: {other.machine.address} and {node.machine.address}; "
+                "give one another name by `hrm join --node-id`"
+            )
+        self._nodes[node.node_id] = node
+        return ""
+
+    def _tell_refused(self, kept: _Kept, reason: str) -> None:
+        if reason != kept.refused and self._listener is not None:
+            kept.refused = reason
+            self._listener.node_refused(f"{kept.machine.host}-{kept.machine.address}", reason)
+
+    # The engine's protocol
+
+    def launch(self, node_id: str, specs: Sequence[LaunchSpec]) -> None:
+        self._on(node_id).send("launch", list(specs))
+
+    def stop_containers(self, node_id: str, container_ids: Sequence[str], *, grace_s: float) -> None:
+        self._on(node_id).send("stop", list(container_ids), grace_s=grace_s)
+
+    def signal(self, node_id: str, container_id: str, signum: int) -> None:
+        self._on(node_id).send("signal", container_id, signum)
+
+    def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
+        offset_s = self._node(node_id).clock_offset_s
+        self._on(node_id).send("warn", container_id, replace(notice, kill_at=notice.kill_at + offset_s))
+
+    def spare(self, node_id: str, container_id: str) -> None:
+        self._on(node_id).send("spare", container_id)
+
+    def acknowledge(self, node_id: str, container_ids: Sequence[str]) -> None:
+        self._on(node_id).send("acknowledge", list(container_ids))
+
+    def forget(self, node_id: str, container_ids: Sequence[str]) -> None:
+        self._on(node_id).send("forget", list(container_ids))
+
+    def close_stdin(self, node_id: str, container_id: str) -> None:
+        self._on(node_id).send("close_stdin", container_id)
+
+    def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
+        self._on(node_id).send("resize_terminal", container_id, rows, columns)
+
+    async def clean(
+        self, node_id: str, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float
+    ) -> Freed:
+        freed: Freed = await self._on(node_id).ask("clean", policy, tuple(spare), dry_run, budget_s)
+        return freed
+
+    async def read_log(
+        self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int
+    ) -> LogChunk:
+        chunk: LogChunk = await self._on(node_id).ask("read_log", container_id, stream, offset, max_bytes)
+        return chunk
+
+    async def write_stdin(self, node_id: str, container_id: str, data: bytes) -> None:
+        await self._on(node_id).ask("write_stdin", container_id, data)
+
+    def _node(self, node_id: str) -> RemoteNode:
+        node = self._nodes.get(node_id)
+        if node is None:
+            raise NotFound(f"no node {node_id!r} has spoken yet", next_step="`hrm nodes` lists those that are there")
+        return node
+
+    def _on(self, node_id: str) -> Link:
+        return self._node(node_id).link
+
+
+class _Kept:
+    """What is kept of one machine that Ray lists."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.node: RemoteNode | None = None
+        #: Why it is no node, as that was told; "" iff it may be one.
+        self.refused = ""
