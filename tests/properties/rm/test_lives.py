@@ -31,13 +31,27 @@ from hrm.testing.lives import Life, Lives, tasks
 
 T = TypeVar("T")
 NODES = ("n1", "n2", "n3")
-COMMANDS = (("sleep", "1000000"), ("true",), ("sh", "-c", "exit 1"), ("sh", "-c", "trap '' TERM; sleep 1000000"))
+COMMANDS = (
+    ("sleep", "1000000"),
+    ("true",),
+    ("sh", "-c", "exit 1"),
+    ("sh", "-c", "trap '' TERM; sleep 1000000"),
+    ("sh", "-c", "trap 'exit 7' TERM; wait"),
+)
 which = st.integers(0, 1000)
+#: Who has less than its share for a while takes it from the others.
+HUNGRY: dict[str, Any] = {"fair_share_preemption_timeout_s": 20.0, "fair_share_preemption_threshold": 1.0}
+
+
+def tree(*children: QueueSpec) -> QueueSpec:
+    return queues(*children, policy="drf", **HUNGRY)
+
+
 TREES = (
-    queues(queue("default"), queue("research")),
-    queues(queue("default", policy="fifo"), queue("research", queue("vision"), queue("speech"))),
-    queues(queue("default"), queue("research", max_share=amounts(3, "4G"), max_running_apps=2)),
-    queues(queue("default")),
+    tree(queue("default", policy="drf"), queue("research", policy="drf")),
+    tree(queue("default", policy="fifo"), queue("research", queue("vision"), queue("speech"))),
+    tree(queue("default", policy="drf"), queue("research", max_share=amounts(3, "4G"), max_running_apps=2)),
+    tree(queue("default", policy="drf")),
 )
 trees = st.sampled_from(TREES)
 #: Some are there, some may be made, and some stand where others have no place.
@@ -306,6 +320,10 @@ class LivesMachine(RuleBasedStateMachine):
         owned = self.life.manager.containers
         assert running <= owned.keys()
         assert not [name for name in running if owned[name].row.state is ContainerState.STOPPING], "not told to stop"
+        for name in running:
+            preemption = owned[name].row.preemption
+            stands = preemption is not None and preemption.stands
+            assert (seen[name].notice is not None) == stands, "warned and spared as it is written"
 
     async def no_task_succeeds_twice(self) -> None:
         rows = await self.life.store.history()
@@ -313,6 +331,8 @@ class LivesMachine(RuleBasedStateMachine):
             (one.row.application_seq, one.row.task_index) for one in rows if one.row.task_state is TaskState.SUCCEEDED
         )
         assert not [task for task, times in succeeded.items() if times > 1]
+        ended_for_others = [one.row for one in rows if one.row.task_state is TaskState.PREEMPTED]
+        assert not [row for row in ended_for_others if row.preemption is None or row.exit_code == 0]
         attempts = Counter((one.row.application_seq, one.row.task_index, one.row.task_attempt) for one in rows)
         assert not [attempt for attempt, times in attempts.items() if times > 1], "an attempt has two containers"
         names = {one.row.container_id for one in rows}
