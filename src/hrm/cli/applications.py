@@ -14,6 +14,7 @@ from hrm.cli.output import (
     short_id,
     show_list,
     show_span,
+    show_time,
 )
 from hrm.cli.selectors import ACTIVE, me, select
 from hrm.model.reports import ApplicationReport
@@ -40,6 +41,9 @@ def ps(
             "--state", "-s", metavar="STATE", case_sensitive=False, help="Only those in this state (again for more)."
         ),
     ] = None,
+    start: Annotated[
+        bool, typer.Option("--start", help="When those that wait are expected to have room, as far as that is known.")
+    ] = False,
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="NUMBER", min=1, help="At most so many, newest first.")
     ] = 1000,
@@ -53,6 +57,7 @@ def ps(
     Examples:
       hrm ps --me
       hrm ps --all --queue research -n 20
+      hrm ps --me --start
       hrm ps -o json | jq '.[].state'
     """
     from hrm.cli.connect import client
@@ -64,7 +69,12 @@ def ps(
             reports = [server.application(application_id) for application_id in select(server, apps)]
         else:
             reports = _applications(server, states, user, queue, limit)
-        show_list(reports, _APPLICATION_COLUMNS, output)
+        if start and output is Output.TABLE:
+            starts = {report.application_id: _start(server, report) for report in reports}
+            column = Column("START", lambda report: starts[report.application_id])
+            show_list(reports, (*_APPLICATION_COLUMNS[:-1], column, _APPLICATION_COLUMNS[-1]), output)
+        else:
+            show_list(reports, _APPLICATION_COLUMNS, output)
         if output is Output.TABLE and not (apps or everything or state):
             hidden = server.applications(states=_FINAL, user=user, queue=queue, limit=1)
             if hidden:
@@ -83,6 +93,14 @@ def _applications(
         if len(page) < asked:
             break
     return found
+
+
+def _start(server: Client, report: ApplicationReport) -> str:
+    """When there is room for what waits of it; "?" where nothing says."""
+    if report.state.final or not report.tasks_pending:
+        return "-"
+    forecast = server.explain(report.application_id).forecast
+    return "?" if forecast is None or forecast.at is None else show_time(forecast.at)
 
 
 def _where_or_why(report: ApplicationReport) -> str:

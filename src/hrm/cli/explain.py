@@ -113,8 +113,9 @@ def _show_end(explanation: Explanation, ended: Ended) -> None:
         code = "no exit code" if failure.exit_code is None else f"exit code {failure.exit_code}"
         said = f": {failure.message}" if failure.message not in ("", f"exit code {failure.exit_code}") else ""
         _line("first", f"task {failure.task_index} (try {failure.attempt}) on {failure.node_id}, {code}{said}")
+    for change in explanation.changes:
+        _line("output", change.command)
     _table("What of it others took", explanation.preempted, _PREEMPTED)
-    _changes(explanation.changes)
 
 
 def _wrapped(text: str, indent: str = "") -> None:

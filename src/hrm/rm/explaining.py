@@ -99,7 +99,6 @@ class Explaining:
             reason=row.state.value.lower(),
             message=_say_end(row, failure),
             evidence=[],
-            remedies=[change.text for change in changes],
             changes=changes,
             at=self._manager.clock(),
             state=str(row.state),

@@ -278,7 +278,7 @@ class FakeClient:
 
     def explain(self, application_id: str, *, nodes: bool = False) -> Explanation:
         assert self.explanation is not None
-        return self.explanation
+        return self.explanation if nodes else replace(self.explanation, nodes=[])
 
     def wait(self, application_id: str, timeout_s: float | None = None) -> ApplicationReport:
         if self.errors:

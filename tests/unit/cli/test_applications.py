@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hrm.cli.output import fitted
-from hrm.model.explanations import Change, Explanation
+from hrm.model.explanations import Change, Ended, Explanation, Failure, Forecast, NodeVerdict, ReasonSpan
 from hrm.model.states import ApplicationState
 from hrm.model.units import LARGEST
 from tests.unit.cli.cli_fakes import FakeClient, app_id, application, attempt, queue_report
@@ -233,6 +233,70 @@ def test_explain_says_the_sentence_and_the_evidence(hrm, server: FakeClient) -> 
     assert "a container has to end" in text
     assert (data["reason"], data["evidence"][0]["nodes"]) == ("cpus_busy", 1)
     assert "message" in data
+
+
+def test_explain_says_how_what_is_over_ended(hrm, server: FakeClient) -> None:
+    server.apps = [application(1, ApplicationState.FAILED)]
+    failure = Failure(
+        task_index=4, attempt=2, node_id="n1", container_id="c", at=70.0, exit_code=137, message="out of memory"
+    )
+    server.explanation = Explanation(
+        application_id=app_id(1), reason="failed", message="failed after 60s: 1 of 5 tasks failed", evidence=[],
+        changes=[Change(kind="logs", text="what it printed", starts_now=False, command="hrm logs 1 --task 4")],
+        ended=Ended(
+            state="FAILED", started_at=10.0, ended_at=70.0, exit_code=137, exit_codes={"0": 4, "137": 2}, more=False,
+            first_failure=failure,
+        ),
+    )  # fmt: skip
+
+    text = hrm("explain", "1").out
+
+    assert "exits:  4 × 0, 2 × 137" in text
+    assert "first:  task 4 (try 2) on n1, exit code 137: out of memory" in text
+    assert "output: hrm logs 1 --task 4" in text
+
+
+def test_explain_history_says_for_how_long_it_waited_for_what(hrm, server: FakeClient) -> None:
+    server.apps = [application(1)]
+    spans = [
+        ReasonSpan(reason="behind_others", text="others come first", since=100.0, until=160.0),
+        ReasonSpan(reason="insufficient_gpus", text="too few GPUs are free now", since=160.0, until=None),
+    ]
+    server.explanation = Explanation(
+        application_id=app_id(1), reason="insufficient_gpus", message="", evidence=[], at=280.0, history=spans
+    )
+
+    lines = hrm("explain", "1", "--history").out.splitlines()
+
+    assert "1m00s  behind_others" in lines[1]
+    assert "2m00s  insufficient_gpus" in lines[2]
+
+
+def test_explain_asks_for_nodes_only_if_told_to(hrm, server: FakeClient) -> None:
+    server.apps = [application(1)]
+    verdict = NodeVerdict(
+        node_id="n1", rack="/r", verdict="insufficient_gpus", free={"gpus_milli": 1000}, total={"gpus_milli": 4000},
+        device_free_milli=[0, 1000],
+    )  # fmt: skip
+    server.explanation = Explanation(
+        application_id=app_id(1), reason="insufficient_gpus", message="", evidence=[], nodes=[verdict]
+    )
+
+    assert "n1" not in hrm("explain", "1").out
+    assert "n1    /r    1/4 gpu     0,1        insufficient_gpus" in hrm("explain", "1", "--nodes").out
+
+
+def test_ps_start_says_when_there_is_room_where_that_is_known(hrm, server: FakeClient) -> None:
+    server.apps = [application(1, tasks_pending=1), application(2, tasks_pending=0)]
+    forecast = Forecast(at=None, in_s=None, node_id=None, waits_for=[], basis=[], text="not known")
+    server.explanation = Explanation(
+        application_id=app_id(1), reason="x", message="", evidence=[], forecast=forecast
+    )  # fmt: skip
+
+    header, *rows = hrm("ps", "--start").out.splitlines()
+
+    at = header.index("START")
+    assert sorted(row[at : at + 5].strip() for row in rows) == ["-", "?"]
 
 
 # --- logs, kill

@@ -53,10 +53,21 @@ class Funnel:
         self.ask = ask
         self.nodes = nodes
         self.tests = tests_of(ask, options)
+        #: Nodes that differ in nothing that matters to the ask, under the first of each kind: a full cluster has few.
+        self.alike = _alike(ask, nodes)
+        verdicts = {first: verdict(first, self.tests) for first in self.alike}
         #: Nodes by verdict; None: it would take the ask.
-        self.by_reason: dict[Reason | None, list[Node]] = {}
-        for node in nodes:
-            self.by_reason.setdefault(verdict(node, self.tests), []).append(node)
+        self.by_reason: dict[Reason | None, list[Node]] = {reason: [] for reason in verdicts.values()}
+        #: The same of the first of each kind.
+        self.kinds: dict[Reason | None, list[Node]] = {reason: [] for reason in verdicts.values()}
+        for first, reason in verdicts.items():
+            self.kinds[reason].append(first)
+        if len(verdicts) == len(nodes):
+            self.by_reason = self.kinds
+        else:
+            of = {node: reason for first, reason in verdicts.items() for node in self.alike[first]}
+            for node in nodes:
+                self.by_reason[of[node]].append(node)
 
     def found(self, reason: Reason | None) -> list[Node]:
         """Nodes with this verdict, in the order they joined."""
@@ -66,6 +77,11 @@ class Funnel:
     def open_nodes(self) -> list[Node]:
         """Those that could take the ask if there were room."""
         return [node for reason, nodes in self.by_reason.items() if reason in ROOM for node in nodes]
+
+    @property
+    def open_kinds(self) -> list[Node]:
+        """The first of each kind of them."""
+        return [node for reason, nodes in self.kinds.items() if reason in ROOM for node in nodes]
 
     def facts(self) -> list[NodesFact]:
         """How many nodes say what, the worst first."""
@@ -86,7 +102,7 @@ class Funnel:
         for number, test in enumerate(self.tests, 2):
             # Reasons are told apart by at most one test of each.
             left -= len(self.found(test.reason))
-            passing = sum(map(test.passes, self.nodes))
+            passing = sum(len(nodes) for first, nodes in self.alike.items() if test.passes(first))
             steps.append(Condition(number=number, code=test.code, text=test.text, passing=passing, remaining=left))
         return steps
 
@@ -108,6 +124,31 @@ class Funnel:
                     )
                 )
         return rows
+
+
+def _alike(ask: Ask, nodes: Sequence[Node]) -> dict[Node, list[Node]]:
+    shape, blacklist = ask.shape, ask.app.blacklist
+    anywhere = ask.plain or ask.places.keys() == {ANY}
+    model = shape.gpu_model if shape.gpus else None
+    kinds: dict[object, list[Node]] = {}
+    for node in nodes:
+        free, total = node.free, node.total
+        if not anywhere or blacklist or node.holds or node.reservation is not None or total.others or free.others:
+            kinds[node] = [node]
+            continue
+        kind = (
+            free.memory,
+            free.vcores,
+            free.gpus,
+            *node.device_free,
+            total.memory,
+            total.vcores,
+            total.gpus,
+            node.schedulable,
+            None if model is None else node.positions_of_model(model),
+        )
+        kinds.setdefault(kind, []).append(node)
+    return {some[0]: some for some in kinds.values()}
 
 
 def _code(reason: Reason | None) -> str:

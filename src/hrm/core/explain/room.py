@@ -26,8 +26,9 @@ def no_room(funnel: Funnel) -> Finding:
     name = SHORT_OF.get(reason) or _short_other(shape, short[reason])
     # The nodes that lack something else are counted, too: they may have what this one lacks.
     nodes = [node for some in short.values() for node in some]
-    room = _room(name, shape, nodes)
-    best = max(short[reason], key=lambda node: (_piece(node, name, shape), _free(node, name, shape)))
+    kinds = [node for one in short for node in funnel.kinds[one]]
+    room = _room(name, shape, [(node, len(funnel.alike[node])) for node in kinds])
+    best = max(funnel.kinds[reason], key=lambda node: (_piece(node, name, shape), _free(node, name, shape)))
     pieces = best.pieces(shape) if shape.gpus else []
     facts: list[Fact] = [
         room,
@@ -85,18 +86,20 @@ def _are_free(name: str, amount: int) -> str:
     return f"{say_number(name, amount)} {'is' if _is_one(name, amount) else 'are'} free"
 
 
-def _room(name: str, shape: Shape, nodes: Sequence[Node]) -> RoomFact:
-    frees = [max(_free(node, name, shape), 0) for node in nodes]
-    total = sum(_total(node, name, shape) for node in nodes)
+def _room(name: str, shape: Shape, kinds: Sequence[tuple[Node, int]]) -> RoomFact:
+    """``kinds``: nodes, each with how many there are like it."""
+    frees = [(max(_free(node, name, shape), 0), count) for node, count in kinds]
+    total = sum(_total(node, name, shape) * count for node, count in kinds)
+    free = sum(amount * count for amount, count in frees)
     return RoomFact(
         resource=name,
         gpu_model=shape.gpu_model if name == GPUS else None,
         total=total,
-        used=total - sum(frees),
-        free=sum(frees),
-        nodes_with_some=sum(free > 0 for free in frees),
-        nodes=len(nodes),
-        largest_piece=max(_piece(node, name, shape) for node in nodes),
+        used=total - free,
+        free=free,
+        nodes_with_some=sum(count for amount, count in frees if amount > 0),
+        nodes=sum(count for _, count in kinds),
+        largest_piece=max(_piece(node, name, shape) for node, _ in kinds),
         asked=shape.resources.get(name),
     )
 
@@ -167,6 +170,8 @@ def gpu_use(nodes: Iterable[Node], app: App) -> list[GpuUse]:
     """Every model of the cluster, by name."""
     sums: dict[str, list[int]] = {}
     for node in nodes:
+        if not node.devices:
+            continue
         away = not node.schedulable or (node.reservation is not None and node.reservation.app is not app)
         for position, (device, free) in enumerate(zip(node.devices, node.device_free, strict=True)):
             of_model = sums.setdefault(device.model, [0, 0, 0])
