@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from hrm.model.access import EVERYBODY, NOBODY, AccessList
 from hrm.model.containers import ContainerUsage, NodeUsage
 from hrm.model.explanations import EndBasis, Explanation
 from hrm.model.resources import Resources
+from hrm.rm import reason_log
 from hrm.rm.reason_log import PAUSE_S
+from hrm.rm.turn import Turn
+from hrm.testing import eventually_async
 from hrm.testing.builders import amounts, node, queue, queues
 from hrm.testing.lives import Life, Lives, tasks
 
@@ -217,6 +222,62 @@ async def test_a_reason_that_flickers_is_noted_ever_more_seldom(lives: Lives) ->
 
     assert len(noted) <= 1 + 12 / 4
     assert (await why(life, waiting)).reason == "insufficient_vcores"
+
+
+async def test_with_many_that_wait_a_tick_looks_at_and_notes_only_some(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reason_log, "LOOKS", 5)
+    monkeypatch.setattr(reason_log, "NOTES", 2)
+    life = await lives.begin()
+    await life.submit(tasks(cpus=4))
+    await life.settle()
+    waiting = [await life.submit(tasks(cpus=4)) for _ in range(12)]
+    looks = reason_log.ReasonLog(life.manager)
+    turns = []
+
+    def tick(turn: Turn) -> None:
+        before = len(list(turn.rows()))
+        looks.look(turn)
+        turns.append(len(list(turn.rows())) - before)
+
+    life.manager.after_tick = tick
+    await eventually_async(lambda: sum(turns) >= len(waiting), describe="all that wait are noted")
+
+    assert max(turns) == 2
+    for app in waiting:
+        assert [span.reason for span in (await why(life, app)).history][-1] == "insufficient_vcores"
+
+
+# --- what others took
+
+
+async def test_what_was_taken_from_it_says_for_whom_and_why_and_who_it_was_taken_for_that_others_ended(
+    tmp_path: Path,
+) -> None:
+    hungry = queue("hungry", fair_share_preemption_timeout_s=30.0, fair_share_preemption_threshold=1.0)
+    async with Lives(tmp_path, root=queues(queue("batch"), hungry)) as lives:
+        life = await lives.begin()
+        batch = await life.submit(tasks(count=4, memory="2G"), queue="batch")
+        await life.settle()
+        starved = await life.submit(tasks(memory="2G"), queue="hungry")
+        await life.pass_time(0)
+        await life.pass_time(31)
+
+        taken = await why(life, batch)
+        (to_end,) = [one for one in taken.running if one.ends_for is not None]
+        (told,) = taken.preempted
+
+        assert (to_end.ends_for, told.beneficiary, told.container_id) == (starved, starved, to_end.container_id)
+        assert told.text.startswith(f"told to end: preempted for {starved} of queue hungry, which had 0M of its fair")
+        assert (await why(life, starved)).reason == "waits_for_preemption"
+
+        await life.pass_time(16)
+        (told,) = (await why(life, batch)).preempted
+        assert told.text.startswith("killed: preempted for")
+        await eventually_async(lambda: life.containers(starved), describe="it was placed")
+        (placed,) = (await why(life, starved)).running
+        assert placed.text.startswith("it had been below its share for too long, and others ended for it")
 
 
 # --- how it ended
