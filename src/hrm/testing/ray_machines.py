@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -92,6 +93,7 @@ class RayMachines:
         self._bridge = f"hb{self._tag}"
         self.workers: dict[str, RayMachine] = {}
         self._started: list[RayMachine] = []
+        self._port = 0
         address = f"{self._net}.1" if self.in_namespaces else None
         if self.in_namespaces:
             _run("ip", "link", "add", self._bridge, "type", "bridge")
@@ -109,6 +111,19 @@ class RayMachines:
 
     def start_head(self, *arguments: str) -> None:
         self._member(self.head, "--head", "--port=0", *arguments)
+
+    @property
+    def port(self) -> int:
+        """One that was free a moment ago, for a head that somebody else starts; always the same."""
+        if not self._port:
+            with socket.socket() as one:
+                one.bind(("", 0))
+                self._port = one.getsockname()[1]
+        return self._port
+
+    def took_over_head(self) -> None:
+        """A server whose home is the head's folder has started it: it is ended in the end."""
+        self._started.append(self.head)
 
     def add(self, name: str, *arguments: str, node_id: str | None = None) -> RayMachine:
         """Make a machine and have it join; returns when it is in the cluster."""

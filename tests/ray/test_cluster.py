@@ -1,0 +1,142 @@
+"""What HRM takes of a Ray cluster that has other users, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hrm.config.home import Home
+from hrm.engines.ray.membership import Membership
+from hrm.model.errors import ClusterError
+from hrm.testing import eventually_async
+from hrm.testing.engine import RecordingListener
+from hrm.testing.ray_machines import RayMachines
+from tests.ray.conftest import EngineOf
+
+pytestmark = pytest.mark.ray
+DEADLINE_S = 40.0
+HRM = str(Path(sys.executable).with_name("hrm"))
+
+
+@pytest.fixture(scope="module")
+def one(machines: RayMachines) -> Iterator[RayMachines]:
+    machines.add("node1", "--cpus=4", "--memory-mib=2048", "--virtual-gpus=2")
+    yield machines
+
+
+def hrm(home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [HRM, *arguments],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HRM_HOME": str(home), **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def test_a_slab_is_a_part_of_each_machine_and_ray_knows_that_it_is_taken(
+    one: RayMachines, engine_of: EngineOf
+) -> None:
+    engine, heard = engine_of(namespace="half", slab=0.5), RecordingListener()
+    await engine.start(heard)
+    try:
+        await eventually_async(lambda: heard.nodes, DEADLINE_S)
+        spec = heard.nodes["node1"]
+        assert (spec.total.vcores_milli, spec.total.memory_mib, spec.total.gpus_milli) == (2000, 1024, 1000)
+        import ray
+
+        left = ray.available_resources()
+        assert (left["CPU"], left["GPU"]) == (2.0, 1.0)
+    finally:
+        await engine.close()
+
+
+async def test_room_that_other_work_of_ray_s_holds_is_waited_for_and_told(
+    one: RayMachines, engine_of: EngineOf
+) -> None:
+    """The slab of another server is such work; it holds half of the machine."""
+    engine, heard = engine_of(namespace="whole", slab=1.0), RecordingListener()
+    await engine.start(heard)
+    try:
+        reasons = await eventually_async(lambda: list(heard.refused.values()), DEADLINE_S)
+        assert reasons == ["other work of Ray's holds what HRM wants of it (4 CPUs, 2 GPUs)"]
+        # What `half` took is its own; whoever may end it can.
+        from ray._raylet import PlacementGroupID
+        from ray.util import placement_group_table, remove_placement_group
+        from ray.util.placement_group import PlacementGroup
+
+        import ray
+
+        (other,) = [
+            group_id
+            for group_id, group in placement_group_table().items()
+            if group["state"] == "CREATED" and group["name"].startswith("slab-")
+        ]
+        remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(other))))
+        assert ray.is_initialized()
+        await eventually_async(lambda: heard.nodes, DEADLINE_S, describe="it is a node now")
+        assert list(heard.refused.values()) == [""]
+    finally:
+        await engine.close()
+
+
+async def test_an_address_where_no_cluster_is_fails_in_seconds_in_words(one: RayMachines, engine_of: EngineOf) -> None:
+    engine = engine_of()
+    engine._address = f"{one.head.address or '127.0.0.1'}:1"
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match="no Ray cluster answers"):
+        await engine.start(RecordingListener())
+    assert time.monotonic() - began < 10
+
+
+def test_a_wrong_token_or_address_is_refused_by_join_and_changes_nothing(one: RayMachines, tmp_path: Path) -> None:
+    for address, token, code, said in (
+        (one.address, "0" * 64, 4, "does not take this token"),
+        (f"{one.address.rpartition(':')[0]}:1", one.token, 1, "nothing answers"),
+        ("nowhere", one.token, 2, "not HOST:PORT"),
+        (one.address, "", 2, "a token is needed"),
+    ):
+        done = hrm(tmp_path, "join", address, "--token", token)
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+        assert "next: " in done.stderr
+        assert Membership(Home(tmp_path).ray_dir).pid is None
+
+
+def test_leave_says_where_there_is_nothing_to_leave(tmp_path: Path) -> None:
+    done = hrm(tmp_path, "leave")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "hrm: this machine is in no cluster")
+
+
+def test_without_ray_the_error_says_what_to_install(tmp_path: Path) -> None:
+    blocked = "import sys; sys.modules['ray'] = None; from hrm.engines.ray.member import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, f"--dir={tmp_path / 'ray'}", "--head"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install 'hrm[ray]'" in done.stderr
+
+
+@pytest.mark.parametrize(("adopts", "found"), [(False, ""), (True, "raylet")])
+def test_whether_ray_would_end_the_shepherd_is_found_out_by_trying(adopts: bool, found: str) -> None:
+    look = "from hrm.engines.ray.host import reaper; print(asyncio.run(reaper()))"
+    subreaper = (
+        "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); ctypes.CDLL(None).prctl(15, b'raylet', 0, 0, 0);" if adopts else ""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import asyncio, ctypes; {subreaper} {look}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == found
