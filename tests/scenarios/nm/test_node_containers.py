@@ -334,6 +334,19 @@ async def test_many_at_once_all_end_well_and_nothing_of_them_stays_open(
         assert os.listdir(state_dir / records.INPUTS) == []
 
 
+async def test_where_some_were_killed_others_live(engine: EmbeddedEngine) -> None:
+    async with started(engine) as run:
+        for _ in range(3):
+            victim = run.launch("sh", "-c", "sleep 1000 & echo up; wait")
+            await run.printed(victim, "up")
+            run.stop(victim, grace_s=0)
+            assert (await run.ended(victim)).exit_code == 137
+        # As many as may ever be kept ready for the next.
+        run.engine.launch(run.node_id, [run.spec("true") for _ in range(70)])
+        await eventually_async(lambda: len(run.heard.ends) == 73, 30)
+        assert [record.exit_code for record in run.heard.ends[3:]] == [0] * 70
+
+
 def alive(pid: str) -> bool:
     return status(int(pid))[0] not in "ZX"
 

@@ -414,6 +414,16 @@ def test_in_a_cgroup_of_version_2_the_kernel_kills(kernel: FakeCgroups, find: Fi
     assert kernel.value(f"{path(slot, 'unified')}/cgroup.kill") == "1"
 
 
+def test_a_cgroup_that_the_kernel_killed_is_not_used_again(kernel: FakeCgroups, find: Finder) -> None:
+    pool = pool_of(find(kernel.mount(2, *ALL_V2)))
+    pool.kill(slot := pool.take(LIMITS))
+
+    pool.give_back(slot)
+
+    assert slot.name not in slots(kernel, "unified")
+    assert slot.name not in {pool.take(LIMITS).name for _ in range(70)}
+
+
 def test_a_slot_that_memory_is_still_charged_to_is_not_used_again(kernel: FakeCgroups, pool: Pool) -> None:
     slot = pool.take(LIMITS)
     (kernel.root / path(slot, "memory") / "memory.usage_in_bytes").write_text(str(5 << 20))

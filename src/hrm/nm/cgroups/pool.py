@@ -30,13 +30,13 @@ _MAJORS_AGE_S = 10.0
 class Slot:
     """One container's cgroups."""
 
-    __slots__ = ("adopted", "applied", "forks_before", "kills_before", "name", "oom_fd", "ran_out")
+    __slots__ = ("applied", "forks_before", "kills_before", "name", "oom_fd", "ran_out", "spent")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.applied: Applied | None = None
-        #: Made by another shepherd: not used again.
-        self.adopted = False
+        #: Not to be used again: made by another shepherd, or killed as a whole by the kernel.
+        self.spent = False
         #: Says when memory ran out; -1 if nothing does.
         self.oom_fd = -1
         #: True iff it said so since the counters below were read.
@@ -134,7 +134,7 @@ class Pool:
 
     def _clean(self, slot: Slot) -> None:
         try:
-            fit = not slot.adopted and len(self._free) < KEPT
+            fit = not slot.spent and len(self._free) < KEPT
             if fit and self._memory:
                 fit = self._memory.left_over_bytes(slot.name) <= LEFT_OVER_BYTES
             if fit:
@@ -229,6 +229,9 @@ class Pool:
     def kill(self, slot: Slot) -> None:
         """KILL everybody in it. One that is growing is not allowed another process meanwhile."""
         if self._v2 and self._v2.kill(slot.name):
+            # From Linux 6.14 on, whoever is born in a cgroup that was once killed dies at once: the kernel compares
+            # its count of kills with that of the cgroup that the parent is in (kill_seq in cgroup_post_fork).
+            slot.spent = True
             return
         if self._processes:
             self._processes.apply_processes(slot.name, Limits(processes=NO_MORE))
@@ -292,7 +295,7 @@ class Pool:
     def adopt(self, name: str, limits: Limits) -> Slot | None:
         """A slot of another shepherd, with what still lives in it; None if it is gone."""
         slot = Slot(name)
-        slot.adopted = True
+        slot.spent = True
         slot.applied = Applied(limits, ())
         try:
             if self._v2:
@@ -311,7 +314,7 @@ class Pool:
         known = {*self._used, *(slot.name for slot in (*self._free, *self._dirty))}
         for name in sorted({name for tree in self.trees for name in tree.slots()} - known):
             slot = Slot(name)
-            slot.adopted = True
+            slot.spent = True
             with contextlib.suppress(OSError):
                 self.give_back(slot)
 
