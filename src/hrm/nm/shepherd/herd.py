@@ -13,13 +13,13 @@ from typing import Any
 from hrm.nm.shepherd import faults, processes, records
 from hrm.nm.shepherd.container import Container
 from hrm.nm.shepherd.ends import Ends
-from hrm.nm.shepherd.homes import Homes, put_notice, take_notice
+from hrm.nm.shepherd.homes import Homes
 from hrm.nm.shepherd.isolation import Isolation
 from hrm.nm.shepherd.journal import log, log_bug
 from hrm.nm.shepherd.lease import LAPSED, Lease
 from hrm.nm.shepherd.lock import StateLock
 from hrm.nm.shepherd.loop import READABLE, Loop
-from hrm.nm.shepherd.processes import Process
+from hrm.nm.shepherd.notices import Notices
 from hrm.nm.shepherd.spawn import DEFAULT_UMASK, Program, Spawner, SpawnError
 from hrm.nm.shepherd.streams import Streams, explain
 from hrm.nm.shepherd.trees import Trees
@@ -27,7 +27,6 @@ from hrm.nm.shepherd.trees import Trees
 #: A killed tree is looked at again: a process that was just being made may have slipped through.
 _KILL_AGAIN_S = 1.0
 _REAPED_PER_TURN = 256
-_LOOK_FOR_HANDLERS_S = 1.0
 #: What a shell would give for a program that KILL ended.
 _KILLED = 137
 #: A full or failing disk holds back what is to begin: it is tried again this often.
@@ -51,6 +50,7 @@ class Herd:
         self._trees = Trees(self._by_pid, self.isolation)
         self._homes = Homes()
         self._streams = Streams(loop, self._null_fd, self._lives)
+        self._notices = Notices(loop, self._trees, self._lives)
         self.ends = Ends()
         self.lease = Lease(loop, self._lapse)
         self.boot_id = records.boot_id()
@@ -289,44 +289,14 @@ class Herd:
     # Warning
 
     def warn(self, container_id: str, notice: dict[str, Any]) -> None:
-        """Put the notice where the container looks for it, and TERM to those who have a handler for that.
-
-        Once for each notice. Whoever has none goes on as if nothing was: it could only die of it. A process that is
-        there now and makes itself a handler later gets its TERM then.
-        """
-        container = self._running(container_id)
-        if container is None or container.notice == notice:
-            return
-        container.notice = notice
-        try:
-            put_notice(container_id, notice)
-        except OSError as error:
-            # The signal says enough to go by.
-            log(f"{container_id}: cannot write its notice: {error}")
-        present = [process for process in self._trees.members(container) if process.pgrp == container.pid]
-        self._terminate_handlers(container, notice, present)
-
-    def _terminate_handlers(self, container: Container, notice: dict[str, Any], present: list[Process]) -> None:
-        if not self._lives(container) or container.notice is not notice:
-            return
-        left = []
-        for process in present:
-            if not processes.handles(process.pid, signal.SIGTERM):
-                left.append(process)
-            elif processes.send_signal(process, signal.SIGTERM):
-                # One that was halted takes it when it goes on.
-                processes.send_signal(process, signal.SIGCONT)
-        if left:
-            self._loop.call_later(_LOOK_FOR_HANDLERS_S, partial(self._terminate_handlers, container, notice, left))
+        """See `Notices.put`."""
+        if container := self._running(container_id):
+            self._notices.put(container, notice)
 
     def spare(self, container_id: str) -> None:
         """It need not end after all: the notice goes."""
         if container := self._running(container_id):
-            container.notice = None
-            try:
-                take_notice(container_id)
-            except OSError as error:
-                log(f"{container_id}: cannot take its notice away: {error}")
+            self._notices.take_away(container)
 
     # Ending
 
