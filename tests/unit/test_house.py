@@ -138,9 +138,9 @@ def test_the_shepherd_needs_nothing_but_the_standard_library() -> None:
     # It outlives upgrades of everything else, and its memory is paid for on every node.
     foreign = [
         f"{place(path, node)} {module}"
-        for path in python_files("src/hrm/nm/shepherd", "src/hrm/nm/cgroups")
+        for path in python_files("src/hrm/nm/shepherd", "src/hrm/nm/cgroups", "src/hrm/nm/cpus")
         for node, module in imported_modules(tree_of(path))
-        if not module.startswith(("hrm.nm.shepherd", "hrm.nm.cgroups"))
+        if not module.startswith(("hrm.nm.shepherd", "hrm.nm.cgroups", "hrm.nm.cpus"))
         and module.partition(".")[0] not in sys.stdlib_module_names
     ]
     assert foreign == []

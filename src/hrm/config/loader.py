@@ -86,6 +86,7 @@ def _isolation(shape: NodeShape) -> IsolationSettings:
     given: dict[str, Any] = {
         "mode": shape.isolation,
         "strict_cpus": shape.strict_cpus,
+        "pin_cpus": shape.pin_cpus,
         "max_processes": shape.max_processes,
         "disk_quota_mib": shape.disk_quota,
         "umask": shape.umask,

@@ -36,6 +36,7 @@ def plain_config(config: HrmConfig) -> dict[str, Any]:
             "log_limit": f"{node.log_limit_bytes >> 20}M",
             "isolation": str(held.mode),
             "strict_cpus": held.strict_cpus,
+            "pin_cpus": held.pin_cpus,
             "max_processes": held.max_processes,
             **({} if held.disk_quota_mib is None else {"disk_quota": f"{held.disk_quota_mib}M"}),
             "umask": f"{held.umask:03o}",

@@ -16,6 +16,7 @@ from hrm.config.queue_rules import check_queues
 from hrm.config.schema import ConfigShape, NodeShape
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
+from hrm.model.isolation import IsolationMode
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 #: Below, a machine that swaps would be lost; above, a server that restarts would not wait for what it launched.
@@ -55,6 +56,12 @@ def check_node(document: Document, shape: ConfigShape) -> None:
     for key in ("vcores", "memory", "log_limit", "disk_quota"):
         if getattr(node, key) == 0:
             document.add(("node", key), "must be above zero")
+    if node.pin_cpus and node.isolation is IsolationMode.NONE:
+        document.add(
+            ("node", "pin_cpus"),
+            "isolation is none: containers run where they like",
+            next_step="keep one of the two keys",
+        )
     check_gpus(document, node)
 
 

@@ -162,6 +162,7 @@ class NodeShape(Strict):
     log_limit: MemoryMib | None = Field(default=None, description="Kept of each task's stdout and of its stderr.")
     isolation: ModeField | None = Field(default=None, description="What is enforced: auto, full or none.")
     strict_cpus: bool | None = Field(default=None, description="Never more CPU time than asked for, busy or not.")
+    pin_cpus: bool | None = Field(default=None, description="Whole CPUs are a container's alone.")
     max_processes: int | None = Field(default=None, ge=1, description="Processes and threads of one container.")
     disk_quota: MemoryMib | None = Field(default=None, description="What a container's own directory may hold.")
     umask: Umask | None = Field(default=None, description="Rights that containers' new files do not have.")

@@ -26,7 +26,7 @@ class Means(StrEnum):
 class Guard:
     """How one resource is kept on a node."""
 
-    #: memory, cpus, processes, gpus, io, disk or users.
+    #: memory, cpus, processes, gpus, io, pinning, disk or users.
     resource: str
     means: Means
     #: By what (``cgroup v1``), or why not.
@@ -65,6 +65,8 @@ class IsolationSettings:
     #: True iff a container never gets more CPU time than it asked for, not even on an idle machine (YARN's
     #: ``strict-resource-usage``). False: its share counts only where others want the CPUs too.
     strict_cpus: bool = False
+    #: True iff a container that asks for whole CPUs has them for itself (as Slurm's ``task/affinity``).
+    pin_cpus: bool = False
     #: Processes and threads of one container.
     max_processes: int = 8192
     #: What a container's own directory may hold; None iff not limited.

@@ -50,6 +50,8 @@ def container_environment(
         "HRM_CHECKPOINT_FILE": f"{work_dir}/{records.CHECKPOINT}",
         # Set and empty where no device was granted: a program that finds the variable unset takes every GPU.
         "CUDA_VISIBLE_DEVICES": visible_devices,
+        # The shepherd says which, where it has some for it alone.
+        "HRM_CPUS": "",
         "HRM_GPUS": _granted(spec),
         "HRM_GPUS_ON_NODE": str(len(spec.device_ids)),
     }

@@ -106,7 +106,9 @@ class NodeManager:
         #: None iff we are not root: then all containers run as we do.
         self._accounts = Accounts() if os.geteuid() == 0 else None
         self._rules = Rules(settings, as_users=self._accounts is not None)
-        self._client = ShepherdClient(self._state_dir, isolation=settings.mode, may_start=may_start_shepherd)
+        self._client = ShepherdClient(
+            self._state_dir, isolation=settings.mode, pinning=settings.pin_cpus, may_start=may_start_shepherd
+        )
         #: Commands that wait until the users of a launch before them are looked up.
         self._queue: deque[tuple[Collection[str], Callable[[], None]]] = deque()
         self._inputs = Inputs(self._state_dir)

@@ -48,6 +48,8 @@ class Rules:
                 else guard
                 for guard in guards
             ]
+        if self.settings.pin_cpus:
+            guards = [_by_affinity(guard) for guard in guards]
         self.isolation = Isolation(guards=(*guards, self._disk(), self._users()))
         if self.settings.mode is IsolationMode.FULL and (missing := self.isolation.missing(*_ESSENTIAL)):
             reasons = {guard.resource: guard.by for guard in guards}
@@ -77,6 +79,7 @@ class Rules:
             memory_mib=spec.resources.memory_mib,
             cpus_milli=spec.resources.vcores_milli,
             strict_cpus=self.settings.strict_cpus,
+            own_cpus=_whole(spec.resources.vcores_milli) if self.settings.pin_cpus else None,
             processes=self.settings.max_processes,
             devices=tuple(sorted({number for path in device_nodes if (number := _device_number(path))})),
         ).as_fields()
@@ -98,6 +101,17 @@ class Rules:
         if quota_mib is not None and usage.disk_mib > quota_mib and self.is_polled("disk"):
             return f"disk quota exceeded: its directory holds {usage.disk_mib} MiB of {quota_mib} MiB"
         return ""
+
+
+def _whole(vcores_milli: int) -> int:
+    """CPUs that a container can have for itself: a fraction of one is shared, and so are all that come with it."""
+    return 0 if vcores_milli % 1000 else vcores_milli // 1000
+
+
+def _by_affinity(guard: Guard) -> Guard:
+    if guard.resource != "pinning" or guard.means is not Means.ADVICE:
+        return guard
+    return Guard(resource="pinning", means=Means.ADVICE, by=f"affinity, which a program can change: {guard.by}")
 
 
 def _device_number(path: Path) -> tuple[int, int] | None:

@@ -31,15 +31,20 @@ class ShepherdClient:
     """
 
     def __init__(
-        self, state_dir: Path, *, isolation: IsolationMode = IsolationMode.NONE, may_start: bool = True
+        self,
+        state_dir: Path,
+        *,
+        isolation: IsolationMode = IsolationMode.NONE,
+        pinning: bool = False,
+        may_start: bool = True,
     ) -> None:
-        """``isolation`` tells the shepherd whether to have cgroups ready.
+        """``isolation`` tells the shepherd whether to have cgroups ready, ``pinning`` whether cpusets among them.
 
         ``may_start`` is False where a service manager starts it: then it is waited for.
         """
         self._state_dir = state_dir
         self._may_start = may_start
-        self._isolation = isolation
+        self._hello = {"op": "hello", "protocol": wire.PROTOCOL, "isolation": isolation, "pinning": pinning}
         self._transport: asyncio.Transport | None = None
         #: Launches of this turn of the loop.
         self._launches: list[dict[str, Any]] = []
@@ -101,7 +106,7 @@ class ShepherdClient:
             # Through the descriptor of its folder, because a socket's name has room for 107 bytes only.
             path = f"/proc/self/fd/{folder}/{records.SOCKET}"
             transport, connection = await loop.create_unix_connection(
-                lambda: _Connection(self._isolation, greeted, on_news, lost), path
+                lambda: _Connection(self._hello, greeted, on_news, lost), path
             )
         finally:
             os.close(folder)
@@ -203,13 +208,13 @@ def _launch_line(specs: list[bytes]) -> bytes:
 class _Connection(asyncio.Protocol):
     def __init__(
         self,
-        isolation: IsolationMode,
+        hello: dict[str, Any],
         on_greeting: Callable[[asyncio.Transport, dict[str, Any]], None],
         on_news: OnMessage,
         on_lost: Callable[[], None],
     ) -> None:
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._isolation = isolation
+        self._hello = hello
         self._decoder = wire.Decoder()
         self._on_greeting = on_greeting
         self._on_news = on_news
@@ -218,7 +223,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.write(wire.encode({"op": "hello", "protocol": wire.PROTOCOL, "isolation": self._isolation}))
+        transport.write(wire.encode(self._hello))
 
     def data_received(self, data: bytes) -> None:
         try:

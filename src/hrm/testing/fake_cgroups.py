@@ -29,6 +29,7 @@ _V1 = {
     "pids": {"pids.max": "max", "pids.events": "max 0\n"},
     "devices": {"devices.allow": "", "devices.deny": ""},
     "blkio": {"blkio.bfq.weight": "100"},
+    "cpuset": {"cpuset.cpus": "", "cpuset.mems": ""},
 }
 _V2 = {
     "memory": {
@@ -42,6 +43,7 @@ _V2 = {
     "cpu": {"cpu.weight": "100", "cpu.max": "max 100000"},
     "pids": {"pids.max": "max", "pids.events": "max 0\n"},
     "io": {"io.weight": "default 100"},
+    "cpuset": {"cpuset.cpus": ""},
 }
 _PROCS = "cgroup.procs"
 
@@ -70,6 +72,9 @@ class FakeCgroups(Files):
         folder = top / own if own else top
         folder.mkdir(parents=True)
         self._fill(str(folder), version, controllers)
+        if version == 1 and "cpuset" in controllers:
+            (folder / "cpuset.cpus").write_text("0-3\n")
+            (folder / "cpuset.mems").write_text("0\n")
         if version == 2 and not own:
             # The root is of no type: it may hold processes and hand controllers on.
             (folder / "cgroup.type").unlink()

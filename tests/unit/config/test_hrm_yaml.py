@@ -293,6 +293,7 @@ def test_a_node_holds_containers_to_what_the_file_says() -> None:
     assert held.isolation == IsolationSettings(
         mode=IsolationMode.FULL, strict_cpus=True, max_processes=100, disk_quota_mib=1024, umask=0o077
     )
+    assert config("node: {pin_cpus: true}").node.isolation == IsolationSettings(pin_cpus=True)
     assert config("node: {umask: '0022'}").node.isolation == IsolationSettings(umask=0o022)
 
 
@@ -498,6 +499,7 @@ def test_a_wrong_value_is_named_with_what_was_wanted(text: str, problem: str) ->
         ),
         ("scheduler: {placement_strategy: x}", "(one of pack, spread, best_fit, dot_product, fgd, lookahead, random)"),
         ("server: {host: 0.0.0.0}", "server.host: '0.0.0.0' is not a loopback address"),
+        ("node: {isolation: none, pin_cpus: true}", "node.pin_cpus: isolation is none: containers run where they like"),
         ("node: {gpu_devices: [0], virtual_gpus: 1}", "node.virtual_gpus: virtual GPUs stand in for the machine's own"),
         ("node: {gpu_devices: [1, 0, 1]}", "node.gpu_devices[2]: 1 is given twice"),
     ],

@@ -39,8 +39,8 @@ Finder = Callable[..., Found]
 
 @pytest.fixture
 def find(kernel: FakeCgroups) -> Iterator[Finder]:
-    def find(*hierarchies: Hierarchy, bases: Sequence[str] = ()) -> Found:
-        return machine.find(hierarchies, "k", files=kernel, bases=bases, majors=lambda: (195, 511))
+    def find(*hierarchies: Hierarchy, bases: Sequence[str] = (), pinning: bool = False) -> Found:
+        return machine.find(hierarchies, "k", files=kernel, bases=bases, pinning=pinning, majors=lambda: (195, 511))
 
     yield find
 
@@ -125,7 +125,7 @@ def test_controllers_may_share_a_hierarchy(kernel: FakeCgroups, find: Finder) ->
 
 
 def test_a_machine_without_cgroups_holds_nothing_and_says_so(find: Finder) -> None:
-    assert find() == Found(None, {}, dict.fromkeys(machine.RESOURCES, "no cgroup controller"))
+    assert find(pinning=True) == Found(None, {}, dict.fromkeys(machine.RESOURCES, "no cgroup controller"))
 
 
 def test_a_read_only_mount_holds_nothing_and_says_why(kernel: FakeCgroups, find: Finder) -> None:
@@ -271,6 +271,44 @@ def test_strict_cpus_are_a_quota(kernel: FakeCgroups, find: Finder) -> None:
 
     assert kernel.value(f"{path(old, 'cpu')}/cpu.cfs_quota_us") == "50000"
     assert kernel.value(f"{path(new, 'unified')}/cpu.max") == "50000 100000"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_container_runs_on_its_cpus_and_the_next_one_on_all(kernel: FakeCgroups, find: Finder, version: int) -> None:
+    found = find(kernel.mount(version, "cpuset"), pinning=True)
+    pool = pool_of(found)
+    tree, everywhere = ("cpuset", "0-3") if version == 1 else ("unified", "")
+    slot = pool.take(LIMITS._replace(cpus=(0, 1, 3)))
+
+    def cpus() -> str:
+        return kernel.value(f"{path(slot, tree)}/cpuset.cpus")
+
+    assert found.held["pinning"] == f"cgroup v{version}"
+    assert cpus() == "0-1,3"
+    pool.confine(slot, (2,))
+    assert cpus() == "2"
+    pool.give_back(slot)
+    assert pool.take(LIMITS) is slot
+    assert cpus() == everywhere
+
+
+def test_cpusets_are_joined_only_where_somebody_is_pinned(kernel: FakeCgroups, find: Finder) -> None:
+    hierarchies = v1(kernel, "memory", "cpuset")
+
+    assert [tree.hierarchy for tree in pool_of(find(*hierarchies)).trees] == hierarchies[:1]
+    assert "pinning" not in find(*hierarchies).not_held
+    assert pool_of(find(*hierarchies, pinning=True)).pins()
+
+
+def test_where_cpusets_come_with_another_controller_containers_can_live(kernel: FakeCgroups, find: Finder) -> None:
+    slot = pool_of(find(kernel.mount(1, "cpu", "cpuset"))).take(LIMITS)
+
+    assert kernel.value(f"{path(slot, 'cpu,cpuset')}/cpuset.cpus") == "0-3"
+    assert kernel.value(f"{path(slot, 'cpu,cpuset')}/cpuset.mems") == "0"
+
+
+def test_what_cannot_pin_says_why(kernel: FakeCgroups, find: Finder) -> None:
+    assert find(*v1(kernel), pinning=True).not_held["pinning"] == "no cgroup controller"
 
 
 def test_a_limit_below_what_a_start_may_take_is_held_at_that(kernel: FakeCgroups, find: Finder) -> None:

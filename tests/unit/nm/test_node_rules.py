@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -100,6 +101,24 @@ def test_a_container_is_held_to_its_resources_and_the_nodes_settings() -> None:
     assert Limits.of(fields) == Limits(
         memory_mib=512, cpus_milli=1500, strict_cpus=True, processes=7, devices=((1, 3), (1, 5))
     )
+
+
+@pytest.mark.parametrize(("vcores_milli", "own"), [(2000, 2), (1000, 1), (1500, 0), (500, 0), (0, 0)])
+def test_whole_cpus_are_a_containers_own_and_fractions_are_shared(vcores_milli: int, own: int) -> None:
+    spec = replace(SPEC, resources=Resources(512, vcores_milli))
+
+    fields = rules(ENFORCED, pin_cpus=True).limits(spec, [])
+
+    assert fields is not None
+    assert Limits.of(fields).own_cpus == own
+    assert Limits.of(rules(ENFORCED).limits(spec, []) or {}).own_cpus is None, "nobody asked for pins"
+
+
+def test_a_pin_without_cgroups_is_advice_and_says_why() -> None:
+    guards = rules([["pinning", "advice", "no cgroup controller"]], pin_cpus=True).isolation.guards
+
+    by = "affinity, which a program can change: no cgroup controller"
+    assert guards[0] == Guard(resource="pinning", means=Means.ADVICE, by=by)
 
 
 def test_what_is_no_device_is_not_lent(tmp_path: Path) -> None:

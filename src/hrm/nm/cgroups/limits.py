@@ -26,6 +26,10 @@ class Limits(NamedTuple):
     processes: int = 0
     #: (major, minor) of the GPUs' character devices that it may open; all others are denied.
     devices: tuple[tuple[int, int], ...] = ()
+    #: So many CPUs it is to have for itself; 0 iff it shares what others leave; None iff nobody is pinned.
+    own_cpus: int | None = None
+    #: Numbers of the CPUs that it may run on, as the shepherd decides; () iff on all.
+    cpus: tuple[int, ...] = ()
 
     @property
     def held_memory_mib(self) -> int:
@@ -45,4 +49,7 @@ class Limits(NamedTuple):
             strict_cpus=bool(fields["strict_cpus"]),
             processes=int(fields["processes"]),
             devices=tuple((int(major), int(minor)) for major, minor in fields["devices"]),
+            # A record of an earlier version has none of these.
+            own_cpus=None if (own := fields.get("own_cpus")) is None else int(own),
+            cpus=tuple(map(int, fields.get("cpus", ()))),
         )

@@ -13,9 +13,11 @@ from hrm.nm.cgroups.v1 import TreeV1
 from hrm.nm.cgroups.v2 import TreeV2
 
 #: What can be held, and the controller of each by version; a filter of devices needs none in version 2.
-RESOURCES = ("memory", "cpus", "processes", "devices", "io")
-_V1 = {"memory": "memory", "cpus": "cpu", "processes": "pids", "devices": "devices", "io": "blkio"}
-_V2 = {"memory": "memory", "cpus": "cpu", "processes": "pids", "io": "io"}
+RESOURCES = ("memory", "cpus", "processes", "devices", "io", "pinning")
+_V1 = {
+    "memory": "memory", "cpus": "cpu", "processes": "pids", "devices": "devices", "io": "blkio", "pinning": "cpuset",
+}  # fmt: skip
+_V2 = {"memory": "memory", "cpus": "cpu", "processes": "pids", "io": "io", "pinning": "cpuset"}
 #: NVIDIA's fixed major; the drivers beside it get theirs when they are loaded.
 NVIDIA_MAJOR = 195
 _DRIVERS = "nvidia"
@@ -38,15 +40,18 @@ def find(
     *,
     files: Files | None = None,
     bases: Sequence[str] = (),
+    pinning: bool = False,
     majors: Callable[[], tuple[int, ...]] | None = None,
 ) -> Found:
     """Open what can be opened.
 
     Each hierarchy gets a base ``hrm-KEY`` under our own cgroup, so that limits on us hold for our containers too; or
-    that one of ``bases`` (another shepherd's, of the same node) that lies in it.
+    that one of ``bases`` (another shepherd's, of the same node) that lies in it. The hierarchy of cpusets is joined for
+    ``pinning`` alone: each costs something for each container.
     """
     files = files or Files()
-    resources = set(RESOURCES)
+    wished = [name for name in RESOURCES if pinning or name != "pinning"]
+    resources = set(wished)
     why: dict[str, str] = {}
     if not files.weighs_io():
         resources.discard("io")
@@ -66,8 +71,8 @@ def find(
         held.update(dict.fromkeys(tree.resources, hierarchy.name))
         why.update((name, f"{hierarchy.name}: {reason}") for name, reason in tree.refused.items())
     pool = Pool(trees, majors or gpu_majors) if trees else None
-    held = {name: held[name] for name in RESOURCES if name in held}
-    not_held = {name: why.get(name, "no cgroup controller") for name in RESOURCES if name not in held}
+    held = {name: held[name] for name in wished if name in held}
+    not_held = {name: why.get(name, "no cgroup controller") for name in wished if name not in held}
     return Found(pool, held, not_held)
 
 

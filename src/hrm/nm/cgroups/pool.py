@@ -108,6 +108,20 @@ class Pool:
                 tree.apply(slot.name, slot.applied, applied)
             slot.applied = applied
 
+    @property
+    def is_used(self) -> bool:
+        """True iff somebody lives in one of the slots."""
+        return bool(self._used or self._dirty)
+
+    def pins(self) -> bool:
+        """True iff a slot holds who lives there to some CPUs."""
+        return any("pinning" in tree.resources for tree in self.trees)
+
+    def confine(self, slot: Slot, cpus: tuple[int, ...]) -> None:
+        """Have all who live in it run on these CPUs from now on."""
+        assert slot.applied is not None
+        self._set(slot, slot.applied._replace(limits=slot.limits._replace(cpus=cpus)))
+
     def give_back(self, slot: Slot) -> None:
         """Its container is over. Whoever still lives in it is killed."""
         self._used.pop(slot.name, None)

@@ -29,7 +29,7 @@ class Tree:
         self.hierarchy = hierarchy
         self.base = base
         self.files = files
-        #: What it keeps to a limit: memory, cpus, processes, devices, io.
+        #: What it keeps to a limit: memory, cpus, processes, devices, io, pinning.
         self.resources: set[str] = set()
         #: Why not the others that were wanted.
         self.refused: dict[str, str] = {}

@@ -9,8 +9,11 @@ import errno
 import os
 
 from hrm.nm.cgroups.tree import LEFT_OVER_BYTES, PERIOD_US, Applied, Tree, bytes_of, mib_of, quota_us
+from hrm.nm.cpus.pins import format_cpus
 
-_CONTROLLERS = {"memory": "memory", "cpus": "cpu", "processes": "pids", "devices": "devices", "io": "blkio"}
+_CONTROLLERS = {
+    "memory": "memory", "cpus": "cpu", "processes": "pids", "devices": "devices", "io": "blkio", "pinning": "cpuset",
+}  # fmt: skip
 _IO_WEIGHTS = ("blkio.weight", "blkio.bfq.weight")
 #: The weight of one CPU in io, and the bounds that both of the files take.
 _IO_PER_CPU, _IO_MIN, _IO_MAX = 100, 10, 1000
@@ -35,6 +38,17 @@ class TreeV1(Tree):
         if not self._io_weight and "io" in self.resources:
             self.resources.discard("io")
             self.refused["io"] = "the kernel has no weights for it"
+        self._cpus = ""
+        if "cpuset" in mounted:
+            # Nobody can live in a cgroup of this controller until both are set, also where nobody is pinned.
+            self._cpus = self._inherit(self.base, "cpus")
+            self._inherit(self.base, "mems")
+
+    def _inherit(self, path: str, what: str) -> str:
+        """Give a cgroup what the one above it has."""
+        value = self.files.read(f"{os.path.dirname(path)}/cpuset.{what}").strip()
+        self.files.write(f"{path}/cpuset.{what}", value)
+        return value
 
     def make(self, name: str) -> None:
         path = self.path(name)
@@ -42,6 +56,9 @@ class TreeV1(Tree):
         if "memory" in self.resources and not self._has_swap_limit:
             # Swap is not counted here, so that what is over the limit would go there.
             self.files.write(f"{path}/memory.swappiness", "0")
+        if self._cpus:
+            self._inherit(path, "cpus")
+            self._inherit(path, "mems")
 
     def enter(self, name: str) -> None:
         """Move the calling thread, and it alone, into a slot.
@@ -82,6 +99,8 @@ class TreeV1(Tree):
         if "io" in self.resources and (old is None or old.cpus_milli != limits.cpus_milli):
             weight = limits.cpus_milli * _IO_PER_CPU // 1000
             self.files.write(f"{path}/{self._io_weight}", str(min(max(weight, _IO_MIN), _IO_MAX)))
+        if "pinning" in self.resources and limits.cpus != (old.cpus if old else ()):
+            self.files.write(f"{path}/cpuset.cpus", format_cpus(limits.cpus) or self._cpus)
         if "devices" in self.resources:
             rules = (now.denied_majors, limits.devices)
             if before is None or rules != (before.denied_majors, before.limits.devices):

@@ -14,8 +14,9 @@ from hrm.nm.cgroups import device_filter
 from hrm.nm.cgroups.files import Files
 from hrm.nm.cgroups.hierarchies import Hierarchy
 from hrm.nm.cgroups.tree import LEFT_OVER_BYTES, PERIOD_US, Applied, Tree, bytes_of, mib_of, quota_us
+from hrm.nm.cpus.pins import format_cpus
 
-_CONTROLLERS = {"memory": "memory", "cpus": "cpu", "processes": "pids", "io": "io"}
+_CONTROLLERS = {"memory": "memory", "cpus": "cpu", "processes": "pids", "io": "io", "pinning": "cpuset"}
 _IO_WEIGHTS = ("io.weight", "io.bfq.weight")
 #: The weight of one CPU, which is the kernel's default for a cgroup, and the bounds of weights.
 _WEIGHT_PER_CPU, _WEIGHT_MIN, _WEIGHT_MAX = 100, 1, 10_000
@@ -135,6 +136,9 @@ class TreeV2(Tree):
         if "io" in self.resources and (old is None or old.cpus_milli != limits.cpus_milli):
             least = min(weight, _BFQ_MAX) if self._io_weight != "io.weight" else weight
             self.files.write(f"{path}/{self._io_weight}", f"default {least}")
+        if "pinning" in self.resources and limits.cpus != (old.cpus if old else ()):
+            # Written empty, it is what the cgroup above has.
+            self.files.write(f"{path}/cpuset.cpus", f"{format_cpus(limits.cpus)}\n")
         if "devices" in self.resources:
             rules = (now.denied_majors, limits.devices)
             was = (before.denied_majors, before.limits.devices) if before else None

@@ -16,11 +16,13 @@ class Container:
 
     __slots__ = (
         "account",
+        "cpus",
         "id",
         "keeper_fd",
         "lapsed",
         "limits",
         "notice",
+        "own_cpus",
         "pid",
         "pidfd",
         "record_fd",
@@ -48,6 +50,10 @@ class Container:
         self.account: dict[str, Any] | None = None
         #: What it may use, in the fields of `hrm.nm.cgroups.limits.Limits`; None iff nothing is to be enforced.
         self.limits: dict[str, Any] | None = None
+        #: CPUs that it has for itself; () iff none.
+        self.own_cpus: tuple[int, ...] = ()
+        #: CPUs that it runs on; () iff on any.
+        self.cpus: tuple[int, ...] = ()
         #: Its cgroups, None iff it has none.
         self.slot: Slot | None = None
         #: Why it was killed, if not by somebody's wish: that is how it ended then, whatever its exit code.

@@ -10,6 +10,7 @@ from collections import deque
 from functools import partial
 from typing import Any
 
+from hrm.nm.cpus.pins import format_cpus
 from hrm.nm.shepherd import faults, processes, records
 from hrm.nm.shepherd.container import Container
 from hrm.nm.shepherd.ends import Ends
@@ -20,6 +21,7 @@ from hrm.nm.shepherd.lease import LAPSED, Lease
 from hrm.nm.shepherd.lock import StateLock
 from hrm.nm.shepherd.loop import READABLE, Loop
 from hrm.nm.shepherd.notices import Notices
+from hrm.nm.shepherd.pinning import Pinning
 from hrm.nm.shepherd.spawn import DEFAULT_UMASK, Program, Spawner, SpawnError
 from hrm.nm.shepherd.streams import Streams, explain
 from hrm.nm.shepherd.trees import Trees
@@ -43,11 +45,14 @@ class Herd:
         self._spawner = Spawner()
         self._null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._by_pid: dict[int, Container] = {}
+        #: Those that run.
+        self.live: dict[str, Container] = {}
         self.isolation = Isolation(loop)
         self.isolation.on_out_of_memory = lambda container: self.fail(
             container.id, self.isolation.explain(container, _KILLED, "out of memory")
         )
         self._trees = Trees(self._by_pid, self.isolation)
+        self._pinning = Pinning(self.live, self.isolation, self._trees)
         self._homes = Homes()
         self._streams = Streams(loop, self._null_fd, self._lives)
         self._notices = Notices(loop, self._trees, self._lives)
@@ -60,8 +65,6 @@ class Herd:
         self.held_back: dict[str, dict[str, Any]] = {}
         #: True once the state directory is no more ours: nothing begins here then.
         self.dispossessed = False
-        #: Those that run.
-        self.live: dict[str, Container] = {}
         #: What began since it was last taken.
         self._news_started: list[dict[str, Any]] = []
         records.make_folders()
@@ -232,14 +235,16 @@ class Herd:
                     self._streams.add(container, fd, name, spec)
             terminal = container.terminal
             first_tick = processes.ticks_since_boot()
+            self._pinning.take(container)
             program = Program(
                 spec["argv"],
-                spec["env"],
+                {**spec["env"], "HRM_CPUS": format_cpus(container.own_cpus)} if container.own_cpus else spec["env"],
                 spec["workdir"] or home,
                 fds=None if terminal else [keyboard_fd, *theirs[-2:]],
                 terminal=terminal.slave_name if terminal else None,
                 umask=spec.get("umask", DEFAULT_UMASK),
                 account=account,
+                cpus=container.cpus,
             )
             slot = self.isolation.take(container)
             container.pid = self._spawner.spawn(program, self.isolation.pool, slot)
@@ -259,6 +264,7 @@ class Herd:
             "boot_id": self.boot_id,
             "started_at": container.started_at,
             "limits": container.limits,
+            "own_cpus": container.own_cpus,
         }
         try:
             faults.point("shepherd.spawned")
@@ -387,6 +393,7 @@ class Herd:
     def _release(self, container: Container) -> None:
         """Let go of what the shepherd holds for it, but its record."""
         self.isolation.give_back(container)
+        self._pinning.give_back(container)
         self._streams.close(container)
         if container.pidfd >= 0:
             self._loop.forget(container.pidfd)
@@ -407,9 +414,15 @@ class Herd:
             return False
         container.pidfd = pidfd
         self.isolation.adopt(container)
+        self._pinning.adopt(container)
         self.live[container.id] = container
         self._loop.watch(pidfd, READABLE, lambda _events: self._adopted_ended(container))
         return True
+
+    def settle(self) -> None:
+        """All that live are adopted: what is left of others goes."""
+        self.isolation.remove_strays()
+        self._pinning.settle()
 
     def _adopted_ended(self, container: Container) -> None:
         self._trees.kill(container)

@@ -24,6 +24,7 @@ _SWEEP_S = 1.0
 #: The kernel tells that memory ran out just before it kills: that it has killed is looked for a little later.
 _OOM_LOOK_S = 0.02
 NONE = "none"
+PINNING = "pinning"
 _NICE = 5
 
 
@@ -43,23 +44,38 @@ class Isolation:
         """None iff nothing is held to limits."""
         return self._found.pool if self._found else None
 
-    def set_up(self, mode: str) -> list[list[str]]:
-        """Have cgroups ready unless ``mode`` is "none"; for each resource its name, "enforced" or "advice", and why."""
+    def set_up(self, mode: str, *, pinning: bool) -> list[list[str]]:
+        """Have cgroups ready unless ``mode`` is "none"; for each resource its name, "enforced" or "advice", and why.
+
+        ``pinning``: with cpusets among them.
+        """
         if mode == NONE:
             return []
+        told: list[list[str]] = []
+        if pinning and self.pool and not self.pool.pins():
+            self.pool.sweep()
+            if self.pool.is_used:
+                told = [[PINNING, "advice", "containers run here from before it was asked for"]]
+            else:
+                self.close()
+                self._found = None
         if self._found is None:
-            self._open()
+            self._open(pinning=pinning)
             # Of a shepherd whose state was deleted: what nobody knows of here.
             self.remove_strays()
         assert self._found is not None
         held = [[name, "enforced", by] for name, by in self._found.held.items()]
-        return held + [[name, "advice", why] for name, why in self._found.not_held.items()]
+        told += [[name, "advice", why] for name, why in self._found.not_held.items() if not told or name != PINNING]
+        return held + told
 
-    def _open(self) -> None:
+    def _open(self, *, pinning: bool = False) -> None:
         from hrm.nm.cgroups import hierarchies, machine
 
         key = hashlib.sha256(os.getcwdb()).hexdigest()[:12]
-        self._found = machine.find(hierarchies.here(), key, bases=_read_bases())
+        bases = _read_bases()
+        # Who was pinned by a shepherd before stays so.
+        pinning = pinning or any(os.path.exists(f"{base}/cpuset.cpus") for base in bases)
+        self._found = machine.find(hierarchies.here(), key, bases=bases, pinning=pinning)
         if pool := self._found.pool:
             pool.on_slot = self._watch
             pool.on_no_slot = lambda slot: self._loop.forget(slot.oom_fd)
@@ -78,7 +94,8 @@ class Isolation:
         from hrm.nm.cgroups.limits import Limits
 
         try:
-            slot = container.slot = self.pool.take(Limits.of(container.limits))
+            limits = Limits.of(container.limits)._replace(cpus=container.cpus)
+            slot = container.slot = self.pool.take(limits)
         except OSError as error:
             raise cannot_hold(error) from None
         self._by_slot[slot.name] = container
@@ -95,6 +112,13 @@ class Isolation:
             except OSError:
                 # It has ended already.
                 return
+
+    def confine(self, container: Container) -> bool:
+        """Have all of it run on its ``cpus`` from now on. False where no cgroup can. Raises OSError."""
+        if container.slot is None or self.pool is None or not self.pool.pins():
+            return False
+        self.pool.confine(container.slot, container.cpus)
+        return True
 
     def give_back(self, container: Container) -> None:
         """It is over, and who still lives in its slot ends. No error if it has none."""

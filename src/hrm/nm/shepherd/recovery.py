@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any
 
+from hrm.nm.cpus.pins import parse_cpus
 from hrm.nm.shepherd import processes, records
 from hrm.nm.shepherd.container import Container
 from hrm.nm.shepherd.herd import Herd
@@ -25,7 +26,7 @@ def recover(herd: Herd) -> None:
     for container_id in os.listdir(records.INPUTS):
         # Its keeper died with the shepherd: input that nobody guards is at its end.
         os.unlink(f"{records.INPUTS}/{container_id}")
-    herd.isolation.remove_strays()
+    herd.settle()
 
 
 def _take_over(herd: Herd, container_id: str) -> None:
@@ -47,6 +48,7 @@ def _take_over(herd: Herd, container_id: str) -> None:
     else:
         container.pid, container.started_at = identity["pid"], identity["started_at"]
         container.limits = identity.get("limits")
+        container.own_cpus = tuple(identity.get("own_cpus", ()))
         if identity["boot_id"] != herd.boot_id:
             detail = "the machine was started anew"
         elif herd.adopt(container, identity["start_ticks"]):
@@ -54,6 +56,13 @@ def _take_over(herd: Herd, container_id: str) -> None:
         else:
             detail = "it ended while no shepherd was there"
     herd.ends.write(container, reason="lost", code=None, detail=detail)
+
+
+def _own_cpus(pid: int) -> tuple[int, ...]:
+    try:
+        return parse_cpus(processes.variable_of(pid, "HRM_CPUS"))
+    except ValueError:
+        return ()
 
 
 def _find(herd: Herd, container_id: str) -> dict[str, Any] | None:
@@ -66,5 +75,6 @@ def _find(herd: Herd, container_id: str) -> dict[str, Any] | None:
                 "start_ticks": [process.start_ticks, process.start_ticks],
                 "boot_id": herd.boot_id,
                 "started_at": time.time() - age_s,
+                "own_cpus": _own_cpus(process.pid),
             }
     return None

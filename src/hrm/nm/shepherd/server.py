@@ -146,7 +146,9 @@ class Server:
             # What this answer tells need not be told again.
             self._tell_news()
             client.greeted = True
-            isolation = self._herd.isolation.set_up(str(message.get("isolation", NONE)))
+            isolation = self._herd.isolation.set_up(
+                str(message.get("isolation", NONE)), pinning=bool(message.get("pinning"))
+            )
             client.send(
                 wire.encode(
                     {

@@ -13,7 +13,8 @@ import errno
 import os
 import resource
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hrm.nm.shepherd.child import ChildError, Children, limit_files, take_on
@@ -41,7 +42,7 @@ class SpawnError(Exception):
 class Program:
     """What is to run, and as whom."""
 
-    __slots__ = ("account", "argv", "env", "fds", "terminal", "umask", "workdir")
+    __slots__ = ("account", "argv", "cpus", "env", "fds", "terminal", "umask", "workdir")
 
     def __init__(
         self,
@@ -53,9 +54,11 @@ class Program:
         terminal: str | None = None,
         umask: int = DEFAULT_UMASK,
         account: dict[str, Any] | None = None,
+        cpus: tuple[int, ...] = (),
     ) -> None:
         """Its standard streams are ``fds``, or all three the terminal named, which becomes its controlling terminal:
-        the first terminal that the leader of a session opens. ``account`` is None iff it runs as the shepherd does.
+        the first terminal that the leader of a session opens. ``account`` is None iff it runs as the shepherd does,
+        ``cpus`` empty iff on any CPU.
         """
         self.argv = argv
         self.env = env
@@ -64,6 +67,7 @@ class Program:
         self.terminal = terminal
         self.umask = umask
         self.account = account
+        self.cpus = cpus
 
     @property
     def candidates(self) -> list[str]:
@@ -79,6 +83,7 @@ class Spawner:
 
     def __init__(self) -> None:
         self._home = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._cpus = os.sched_getaffinity(0)
         self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
         # Each container costs the shepherd a few descriptors. Containers get the limit that it was started with.
         self._many_files = (self._files[1], self._files[1])
@@ -113,10 +118,9 @@ class Spawner:
                 actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(fds)]
             if self._files != self._many_files:
                 limit_files(self._files)
-            if not (pool and slot):
-                return _spawn_by_path(program, actions)
             try:
-                with pool.standing_in(slot):
+                with pool.standing_in(slot) if pool and slot else nullcontext():
+                    _run_on(program.cpus)
                     return _spawn_by_path(program, actions)
             except OSError as error:
                 raise cannot_hold(error) from None
@@ -125,6 +129,10 @@ class Spawner:
                 limit_files(self._many_files)
             os.umask(umask)
             os.fchdir(self._home)
+            # Who leaves a cpuset may run on all CPUs of the next, whatever was said before. Should the machine refuse:
+            # the program runs, and the shepherd itself may run anywhere.
+            with suppress(OSError):
+                _run_on(self._cpus)
             if lowered:
                 for low in self._low_fds:
                     os.dup2(self._null_fd, low, inheritable=False)
@@ -138,6 +146,7 @@ class Spawner:
                     pool.enter(slot, born=born)
                 except OSError as error:
                     raise ChildError(cannot_hold(error).message, code=126, program=False) from None
+            _run_on(program.cpus)
             _become(program, self._files)
 
         try:
@@ -182,6 +191,16 @@ def _become(program: Program, files: tuple[int, int]) -> NoReturn:
             raise ChildError(str(error), code=126, program=False) from None
     failure = _failure(program.argv[0], refused)
     raise ChildError(failure.message, code=failure.code, program=failure.program)
+
+
+def _run_on(cpus: Collection[int]) -> None:
+    """Keep the calling thread, and what it starts, to these CPUs; to those that it is on if there are none.
+
+    Only where it is not so already: by the cpuset that it is in. Linux before 6.3 does not heed that of a cgroup that a
+    process is born in, and later ones would remember what is said here for longer than the cpuset holds.
+    """
+    if cpus and os.sched_getaffinity(0) != set(cpus):
+        os.sched_setaffinity(0, cpus)
 
 
 def _spawn_by_path(program: Program, actions: list[Any]) -> int:
