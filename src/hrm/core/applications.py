@@ -243,8 +243,8 @@ class Container:
         #: True iff the application's own master runs here.
         self.is_master = False
         self.way = Way.RECOVERY
-        #: Whom it came before when it was granted: see `hrm.core.contest`.
-        self.contests: Sequence[Key] = ()
+        #: Whom it came before when it was granted (see `hrm.core.contest`); None iff that is forgotten.
+        self.contests: Sequence[Key] | None = ()
         #: How near it is to the places asked for; None iff none were.
         self.level: Level | None = None
         self.started_at = 0.0

@@ -6,15 +6,37 @@ that of the next in line, at each level from the application to the root.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
-from hrm.core.applications import App, Ask
+from hrm.core.applications import App, Ask, Container
 from hrm.core.ordering import CONTENT, NEEDY, Key
 from hrm.core.queues import Queue
 from hrm.model.queues import Order, Policy
 
+#: Grants whose contest is kept.
+KEPT = 1024
 #: Components of a key by policy, without the sibling at its end.
 _LENGTHS = {Policy.FIFO: 3, Policy.FAIR: 6, Policy.DRF: 7}
+
+
+class Contests:
+    """The latest contests, each at its container: older ones are forgotten.
+
+    Keys that live as long as 100,000 containers would double the price of a grant: Python's garbage collector has to
+    look at each of them again and again.
+    """
+
+    __slots__ = ("_noted",)
+
+    def __init__(self) -> None:
+        self._noted: deque[Container] = deque()
+
+    def note(self, container: Container, contests: list[Key]) -> None:
+        if len(self._noted) == KEPT:
+            self._noted.popleft().contests = None
+        container.contests = contests
+        self._noted.append(container)
 
 
 def contests_of(ask: Ask) -> list[Key]:

@@ -20,7 +20,7 @@ from hrm.core.applications import App, Ask, Container, Shape, Way, container_key
 from hrm.core.books import Books
 from hrm.core.candidates import Candidates
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause, NodeReserved, NodeUnreserved
-from hrm.core.contest import contests_of
+from hrm.core.contest import Contests, contests_of
 from hrm.core.explain.application import explain
 from hrm.core.explain.finding import ExpectedEnd, Look, nobody_knows
 from hrm.core.explain.kept import kept_reason
@@ -68,6 +68,7 @@ class Scheduler:
         """
         self._books = Books(root, epoch)
         self._visit = Visit(options or SchedulerOptions(), self._books.nodes_of_rack)
+        self._contests = Contests()
         self._strategies = strategies
         #: None iff what fits on the node that is visited is placed there.
         self._candidates = self._choose_by(self._visit.options.placement_strategy)
@@ -175,10 +176,11 @@ class Scheduler:
     def _grant(self, ask: Ask, node: Node, now: float, way: Way, positions: Sequence[int] | None = None) -> Allocate:
         # Afterwards the place may be answered for.
         level = None if ask.plain or ask.places.keys() == {ANY} else ask.level_at(node)
-        contests = contests_of(ask) if way is Way.ORDER else ()
+        contests = contests_of(ask) if way is Way.ORDER else None
         container = self._books.grant(ask, node, positions)
         container.way = way
-        container.contests = contests
+        if contests:
+            self._contests.note(container, contests)
         container.level = level
         container.started_at = container.unsaved_since = now
         return Allocate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hrm.core.applications import Way
 from hrm.core.commands import KillContainer
+from hrm.core.contest import KEPT
 from hrm.core.events import ContainerRecovered
 from hrm.core.locality import Level
 from hrm.model.ids import AttemptId, ContainerId
@@ -103,6 +104,22 @@ def test_a_container_says_whom_its_queue_came_before_and_by_which_numbers() -> N
         " was looked at"
     )
     assert told(s, b) == "nobody else waited for the like; n1 had room when it was looked at"
+
+
+def test_whom_it_came_before_is_forgotten_once_so_much_was_granted_since() -> None:
+    s = Scenario(queues(queue("a"), queue("b")))
+    s.add_node("n1", cpus=3 * KEPT, memory=f"{3 * KEPT}G")
+    early, a, b = s.submit("a"), s.submit("a"), s.submit("b")
+    s.ask(early)
+    s.ask(b, KEPT)
+    s.visit("n1", "n1")
+    assert told(s, early).startswith("queue a came before queue b in root ")
+
+    s.ask(a, 2 * KEPT)
+    s.ask(b, KEPT)
+    s.settle()
+
+    assert told(s, early).startswith("whom it came before is forgotten, as so much was granted since; ")
 
 
 def test_a_container_says_which_application_of_its_queue_was_next() -> None:

@@ -50,6 +50,8 @@ def _why_this(container: Container) -> str:
         return "it had been below its share for too long, and others ended for it"
     if container.way is Way.RESERVATION:
         return "the node was reserved for it until it had room"
+    if container.contests is None:
+        return "whom it came before is forgotten, as so much was granted since"
     if not container.contests:
         return "nobody else waited for the like"
     return ", and ".join(say_contests(container.contests))
