@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -79,6 +79,7 @@ app.command()(swarm)
 
 @app.command()
 def generate(
+    context: typer.Context,
     nodes: Annotated[int, typer.Option(metavar="NUMBER", help="Machines.")] = 100,
     cpus: Annotated[str, typer.Option(metavar="NUMBER", help="CPUs of each.")] = "64",
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of each.")] = "256G",
@@ -105,6 +106,9 @@ def generate(
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(metavar="TIME", help="Tasks save their work so often [default: never].")
+    ] = None,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="YAML with all this; what is said here comes first.")
     ] = None,
     seed: SeedOption = 1,
     until: UntilOption = None,
@@ -133,22 +137,34 @@ def generate(
     from hrm.sim.generate import generate as draw
 
     note(f"seed {seed}")
-    plan = Plan(
-        nodes=nodes,
-        node_size=Resources.parse(cpus=cpus, memory=memory, gpus=gpus),
-        gpu_models=tuple(name.strip() for name in gpu_models.split(",") if name.strip()),
-        racks=racks,
-        queues=queues,
-        apps=apps,
-        containers=containers,
-        policy=policy,
-        arrivals=parse_distribution(arrivals, field="--arrivals"),
-        run_time=parse_distribution(run_time, field="--run-time"),
-        mtbf_s=None if mtbf is None else parse_duration_s(mtbf, field="--mtbf"),
-        repair=parse_distribution(repair, field="--repair"),
-        preempt_after_s=None if preempt_after is None else parse_duration_s(preempt_after, field="--preempt-after"),
-        checkpoint_s=None if checkpoint is None else parse_duration_s(checkpoint, field="--checkpoint"),
-    )
+    said: dict[str, Any] = {
+        "nodes": nodes,
+        "node_size": Resources.parse(cpus=cpus, memory=memory, gpus=gpus),
+        "gpu_models": tuple(name.strip() for name in gpu_models.split(",") if name.strip()),
+        "racks": racks,
+        "queues": queues,
+        "apps": apps,
+        "containers": containers,
+        "policy": policy,
+        "arrivals": parse_distribution(arrivals, field="--arrivals"),
+        "run_time": parse_distribution(run_time, field="--run-time"),
+        "mtbf_s": None if mtbf is None else parse_duration_s(mtbf, field="--mtbf"),
+        "repair": parse_distribution(repair, field="--repair"),
+        "preempt_after_s": None if preempt_after is None else parse_duration_s(preempt_after, field="--preempt-after"),
+        "checkpoint_s": None if checkpoint is None else parse_duration_s(checkpoint, field="--checkpoint"),
+    }
+    if plan_file is not None:
+        from hrm.sim.plan_file import read_plan
+
+        sources = {name: context.get_parameter_source(name) for name in context.params}
+        given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+        options = {"node_size": {"cpus", "memory", "gpus"}}
+        said |= {
+            name: value
+            for name, value in read_plan(plan_file).items()
+            if not given & options.get(name, {name, name.removesuffix("_s")})
+        }
+    plan = Plan(**said)
     run_and_show(
         draw(plan, seed),
         seed=seed,

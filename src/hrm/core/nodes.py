@@ -135,8 +135,14 @@ class Node:
         Where nobody chose them, a fraction goes to the fullest device that still fits, so that whole devices stay
         whole.
         """
-        self.free.subtract(shape)
+        free = self.free
         gpus = shape.gpus
+        # Every grant takes this path, so what Amounts.subtract does is written out.
+        free.memory -= shape.memory
+        free.vcores -= shape.vcores
+        free.gpus -= gpus
+        if shape.others:
+            free.add_others(shape.others, -1)
         if not gpus:
             return ()
         device_free = self.device_free
@@ -145,7 +151,8 @@ class Node:
         for i in chosen:
             device_free[i] -= part
         self.sum_devices()
-        return tuple(self.devices[i].device_id for i in chosen)
+        devices = self.devices
+        return tuple([devices[i].device_id for i in chosen])
 
     def occupy(self, container: Container) -> None:
         """Book a container that runs already, on the devices it names."""

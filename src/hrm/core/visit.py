@@ -71,7 +71,8 @@ def find_ask(queue: Queue, node: Node | Everywhere, visit: Visit) -> Ask | None:
     """
     if not queue.children:
         return _find_in_leaf(queue, node, visit)
-    queue.bring_up_to_date()
+    if queue.order_epoch != queue.cluster.epoch:
+        queue.bring_up_to_date()
     number = visit.number
     for entry in queue.order:
         child = entry[-1]
@@ -88,7 +89,8 @@ def find_ask(queue: Queue, node: Node | Everywhere, visit: Visit) -> Ask | None:
 
 def _find_in_leaf(queue: Queue, node: Node | Everywhere, visit: Visit) -> Ask | None:
     """The same in a leaf: its application that comes first stands at the head of one of its lines."""
-    queue.bring_up_to_date()
+    if queue.order_epoch != queue.cluster.epoch:
+        queue.bring_up_to_date()
     number = visit.number
     while True:
         first: Key | None = None

@@ -37,7 +37,6 @@ class Run:
         container_id: ContainerId,
         node_id: str,
         device_ids: tuple[str, ...],
-        *,
         left_s: float,
         waited_s: float,
         now: float,
@@ -148,43 +147,29 @@ class App:
         else:
             left_s, since = self.job.groups[position].run_of(waiting.fresh), self.job.submit_s
             waiting.fresh += 1
-        return self._begin(
-            Run(
-                self,
-                position,
-                command.container_id,
-                command.node_id,
-                command.device_ids,
-                left_s=left_s,
-                waited_s=now - since,
-                now=now,
-            )
+        container_id = command.container_id
+        run = self.runs[container_id.seq] = Run(
+            self, position, container_id, command.node_id, command.device_ids, left_s, now - since, now
         )
+        if self.state is not ApplicationState.RUNNING:
+            self._first(now)
+        return run
 
     def found(self, running: Running, container_id: ContainerId, now: float) -> Run:
         """A task of the job runs already."""
         waiting = self.waiting[running.group]
         left_s = self.job.groups[running.group].run_of(waiting.fresh) - running.ran_s
         waiting.fresh += 1
-        return self._begin(
-            Run(
-                self,
-                running.group,
-                container_id,
-                running.node_id,
-                running.device_ids,
-                left_s=max(left_s, 0.0),
-                waited_s=0.0,
-                now=now,
-            )
+        run = self.runs[container_id.seq] = Run(
+            self, running.group, container_id, running.node_id, running.device_ids, max(left_s, 0.0), 0.0, now
         )
-
-    def _begin(self, run: Run) -> Run:
-        self.runs[run.container_id.seq] = run
         if self.state is not ApplicationState.RUNNING:
-            self.enter(ApplicationState.RUNNING)
-            self.first_start_at = run.started_at
+            self._first(now)
         return run
+
+    def _first(self, now: float) -> None:
+        self.enter(ApplicationState.RUNNING)
+        self.first_start_at = now
 
     def finish(self, run: Run) -> bool:
         """A task has done its work. True iff it was the last."""

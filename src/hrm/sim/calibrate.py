@@ -1,15 +1,16 @@
 """What Python on this machine can do at best: a bare loop over heaps, for a ratio that machines change little.
 
-The loop makes the same kind of decision for the same jobs in the same tree of queues, with plain numbers: from the root
-down to the job with the smallest dominant share by weight, one heap on each level; the node with most memory free, by
-another; the container is checked against the node's three resources and taken off, the sums are kept up the path, and
-the grant is written down. It knows no limits, minimum shares, places, devices, reasons, events, and no way back.
+The loop does what any such scheduler must, for the same jobs in the same tree of queues, with plain numbers: from the
+root down it pops the queue, and there the job, with the smallest dominant share by weight; it pops the node with most
+memory free, checks and takes the three resources of a container, notes it with its job and with its node, so that it
+could be given back, and pushes all that back with new keys. It knows no limits, minimum shares, places, devices,
+reasons and events, and is told nothing while it runs.
 """
 
 from __future__ import annotations
 
 import time
-from heapq import heapify, heappop, heapreplace
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from hrm.model.queues import ROOT, QueueSpec, canonical_path
@@ -20,43 +21,53 @@ from hrm.sim.workload import Workload
 _Entry = tuple[Any, ...]
 
 
+class Grant:
+    """A container of the loop."""
+
+    __slots__ = ("ask", "job", "node", "number")
+
+    def __init__(self, number: int, job: list[Any], node: int, ask: tuple[int, int, int]) -> None:
+        self.number = number
+        self.job = job
+        self.node = node
+        self.ask = ask
+
+
 def bare_heap_rate(workload: Workload) -> float:
-    """Grants a second of the loop."""
-    grants: list[tuple[int, int]] = []
+    """Grants of the loop in a second of CPU time: machines are shared, and the ratio is to bear it."""
     root, nodes, total = _heap_of(workload), _nodes_of(workload), workload.total
-    all_memory, all_vcores, all_gpus = _at_least_one(total)
-    began = time.perf_counter()
+    of_node: list[dict[int, Grant]] = [{} for _ in workload.nodes]
+    whole = _at_least_one(total)
+    granted = 0
+    began = time.process_time()
     while root:
         path = []
-        heap = root
-        while True:
-            entry = heap[0]
+        heap: list[_Entry] = root
+        job = None
+        while job is None:
+            entry = heappop(heap)
             path.append((heap, entry))
-            if entry[7] is not None:
-                break
-            heap = entry[6]
-        job = entry[7]
-        memory, vcores, gpus = job[0], job[1], job[2]
-        minus_free, node, free_vcores, free_gpus = nodes[0]
-        if minus_free + memory > 0 or free_vcores < vcores or free_gpus < gpus:
+            heap, job = entry[6], entry[7]
+        ask = job[0]
+        free = heappop(nodes)
+        if -free[0] < ask[0] or free[2] < ask[1] or free[3] < ask[2]:
             # Not even on the emptiest: as good as done.
-            job[3] = 1
+            job[1] = 1
         else:
-            heapreplace(nodes, (minus_free + memory, node, free_vcores - vcores, free_gpus - gpus))
-            grants.append((entry[1], node))
-        job[3] -= 1
-        gone = not job[3]
-        for heap, (_, order, used_memory, used_vcores, used_gpus, weight, below, what) in reversed(path):
-            if gone:
-                heappop(heap)
-                gone = not heap
-                continue
-            used_memory += memory
-            used_vcores += vcores
-            used_gpus += gpus
-            share = max(used_memory / all_memory, used_vcores / all_vcores, used_gpus / all_gpus) / weight
-            heapreplace(heap, (share, order, used_memory, used_vcores, used_gpus, weight, below, what))
-    return len(grants) / (time.perf_counter() - began)
+            granted += 1
+            grant = Grant(granted, job, free[1], ask)
+            job[2][granted] = of_node[free[1]][granted] = grant
+            free = (free[0] + ask[0], free[1], free[2] - ask[1], free[3] - ask[2])
+        heappush(nodes, free)
+        job[1] -= 1
+        over = not job[1]
+        for heap, (_, order, memory, vcores, gpus, weight, below, what) in reversed(path):
+            if not over:
+                used = (memory + ask[0], vcores + ask[1], gpus + ask[2])
+                share = max(used[0] / whole[0], used[1] / whole[1], used[2] / whole[2]) / weight
+                heappush(heap, (share, order, *used, weight, below, what))
+            over = not heap
+    return granted / (time.process_time() - began)
 
 
 def _heap_of(workload: Workload) -> list[_Entry]:
@@ -65,7 +76,8 @@ def _heap_of(workload: Workload) -> list[_Entry]:
     for order, job in enumerate(workload.jobs):
         group = job.groups[0]
         asked = group.resources
-        wanted = [asked.memory_mib, asked.vcores_milli, asked.gpus_milli, job.tasks]
+        # What each container needs, how many are still wanted, and those that were granted.
+        wanted = [(asked.memory_mib, asked.vcores_milli, asked.gpus_milli), job.tasks, {}]
         of_queue[canonical_path(job.queue)].append((0.0, order, 0, 0, 0, 1.0, None, wanted))
     _link(workload.root, ROOT, of_queue)
     return of_queue[ROOT]

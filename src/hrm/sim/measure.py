@@ -21,13 +21,15 @@ class Timing:
     #: Of the run itself: events, decisions, and what the simulator does with them. Seconds.
     wall_s: float
     allocations_per_s: float
+    #: The same in CPU time of this process.
+    cpu_s: float
     #: Before it: nodes and jobs are told; after it: the books are checked.
     load_s: float
     check_s: float
     visits: int
     #: Of the whole process, from its start on.
     peak_rss_mib: float
-    #: Grants a second of `hrm.sim.calibrate`, and ours against that; None iff that was not asked for.
+    #: Grants in a CPU second of `hrm.sim.calibrate`, and ours against that; None iff that was not asked for.
     bare_heap_per_s: float | None
     of_bare_heap: float | None
 
@@ -45,9 +47,9 @@ def run_and_measure(
     thresholds = gc.get_threshold()
     gc.set_threshold(2_000, 10, 5_000)
     try:
-        began = time.perf_counter()
+        began, cpu_before_s = time.perf_counter(), time.process_time()
         simulation.run(progress)
-        wall_s = time.perf_counter() - began
+        wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_before_s
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
@@ -63,11 +65,12 @@ def run_and_measure(
     timing = Timing(
         wall_s=round(wall_s, 3),
         allocations_per_s=round(rate, 1),
+        cpu_s=round(cpu_s, 3),
         load_s=round(load_s, 3),
         check_s=round(check_s, 3),
         visits=simulation.visits,
         peak_rss_mib=round(peak_rss_mib, 1),
         bare_heap_per_s=None if bare is None else round(bare, 1),
-        of_bare_heap=None if not bare else round(rate / bare, 3),
+        of_bare_heap=round(report.allocations / cpu_s / bare, 3) if bare and cpu_s else None,
     )
     return report, timing

@@ -119,3 +119,25 @@ def test_without_a_server_there_is_nothing_live(hrm: Run, no_server: None) -> No
 
 def test_alone_it_says_what_it_can_do(hrm: Run) -> None:
     assert "--from-live" in hrm("simulate").out
+
+
+def test_a_plan_may_stand_in_a_file_and_options_come_before_it(hrm: Run, tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        "nodes: 2\nnode: {cpus: 4, memory: 8G}\napps: 3\ncontainers: 9\nrun_time: 60s\n"
+        "shapes: [{cpus: 2, memory: 1G}]\n"
+    )
+    figures = json.loads(hrm("simulate", "generate", "--plan", file, "--apps", "1", "-o", "json").out)
+    assert (figures["nodes"], figures["jobs"], figures["allocations"]) == (2, 1, 9)
+    # Four at a time.
+    assert figures["makespan_s"] == 180
+
+
+def test_everything_that_is_wrong_in_a_plan_is_told_with_its_line(hrm: Run, tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("node: {cpus: many}\nrun_time: sometimes\nqeues: 3\n")
+    result = hrm("simulate", "generate", "--plan", file)
+    assert result.code == 2
+    assert f"{file}:1: node.cpus" in result.err
+    assert f"{file}:2: run_time" in result.err
+    assert f"{file}:3: qeues: unknown key (did you mean 'queues'?)" in result.err
