@@ -108,6 +108,9 @@ class TaskAttemptReport:
     message: str
     cpu_s: float | None
     max_rss_mib: int | None
+    #: From and to disks, as last seen; None where it was over before the first look.
+    read_bytes: int | None = None
+    written_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

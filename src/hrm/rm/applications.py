@@ -67,6 +67,8 @@ class LiveContainer:
             message=record.detail or self.row.message,
             cpu_s=record.cpu_s,
             max_rss_mib=record.max_rss_mib,
+            read_bytes=self.usage.read_bytes if self.usage else None,
+            written_bytes=self.usage.written_bytes if self.usage else None,
         )
 
 

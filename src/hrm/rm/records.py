@@ -104,6 +104,9 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     max_rss_mib: int | None = None
     #: That it is to end for another application, or was; None iff never.
     preemption: Preemption | None = None
+    #: From and to disks, as far as was seen before its end; None where it was not looked at.
+    read_bytes: int | None = None
+    written_bytes: int | None = None
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from hrm.am.group_order import never_began
 from hrm.core.scheduler import Scheduler
+from hrm.model.containers import ContainerUsage
 from hrm.model.devices import DeviceUsage
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import TaskGroupSpec
@@ -145,8 +146,15 @@ def ended_task(row: TaskRow | None, index: int, group: TaskGroupSpec) -> TaskRep
 
 
 def task_attempt(
-    row: ContainerRow, *, application_id: ApplicationId, name: str, user: str, queue: str
+    row: ContainerRow,
+    usage: ContainerUsage | None,
+    *,
+    application_id: ApplicationId,
+    name: str,
+    user: str,
+    queue: str,
 ) -> TaskAttemptReport:
+    """``usage`` is what was seen last of one that runs."""
     return TaskAttemptReport(
         application_id=str(application_id),
         name=name,
@@ -166,6 +174,8 @@ def task_attempt(
         message=row.message,
         cpu_s=row.cpu_s,
         max_rss_mib=row.max_rss_mib,
+        read_bytes=usage.read_bytes if usage else row.read_bytes,
+        written_bytes=usage.written_bytes if usage else row.written_bytes,
     )
 
 

@@ -300,6 +300,7 @@ class Service:
         live = self._manager.containers.get(record.row.container_id)
         return reporting.task_attempt(
             live.row if live is not None else record.row,
+            live.usage if live is not None else None,
             application_id=self._id(record.row.application_seq),
             name=record.name,
             user=record.user,

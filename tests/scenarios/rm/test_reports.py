@@ -11,7 +11,7 @@ from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, ContainerState, NodeState
 from hrm.testing.builders import node, queue, queues
-from hrm.testing.lives import Lives, tasks
+from hrm.testing.lives import Life, Lives, tasks
 
 
 async def test_an_application_that_partly_runs_says_what_it_has_and_why_the_rest_waits(lives: Lives) -> None:
@@ -221,3 +221,26 @@ async def test_the_work_that_is_there_is_told_whole_with_what_runs_and_what_wait
     ] * 4
     (waits,) = one.waiting
     assert (waits.containers, waits.resources["memory_mib"], waits.timeout_s) == (2, 1024, 90.0)
+
+
+async def test_history_tells_what_was_read_and_written_while_it_ran_after_it_and_in_the_next_life(lives: Lives) -> None:
+    life = await lives.begin()
+    app = await life.submit(tasks())
+    await life.settle()
+    [name] = life.containers(app)
+    usage = ContainerUsage(
+        container_id=name, memory_mib=1, cpu_milli=1, read_bytes=5, written_bytes=7 << 40, disk_mib=0
+    )
+    life.listener.heartbeat("n1", NodeUsage(memory_used_mib=1, cpu_milli=1, disk_free_mib=900), [usage])
+    await life.settle()
+
+    async def told(life: Life) -> tuple[int | None, int | None]:
+        [attempt] = await life.service.history(app)
+        return attempt.read_bytes, attempt.written_bytes
+
+    assert await told(life) == (5, 7 << 40)
+    life.engine.finish(name)
+    await life.settle()
+    assert await told(life) == (5, 7 << 40)
+    await life.kill()
+    assert await told(await lives.begin()) == (5, 7 << 40)
