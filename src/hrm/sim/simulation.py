@@ -1,8 +1,7 @@
 """One simulation: the production scheduler and pacer, with machines, users and time played.
 
 What the ResourceManager does around the scheduler is done here in its order: what happened is told, then the pacer's
-nodes are visited until it has none left. Heartbeats, updates of shares and rounds of preemption are made only while
-they can change something; what is left out would have decided nothing.
+nodes are visited until it has none left. What is done again and again is in `hrm.sim.rounds`.
 """
 
 from __future__ import annotations
@@ -37,20 +36,18 @@ from hrm.core.events import (
     NodeRemoved,
     NodeSchedulable,
     NodeUpdate,
-    Preempt,
     RequestsUpdated,
-    UpdateShares,
 )
 from hrm.core.scheduler import Scheduler
 from hrm.model.ids import ContainerId
-from hrm.model.queues import Order
 from hrm.model.requests import ResourceRequest
 from hrm.model.scheduling import Victims
 from hrm.model.states import ApplicationState
-from hrm.rm.pacer import TICK_S, Pacer
+from hrm.rm.pacer import Pacer
 from hrm.sim.applications import App, Run
 from hrm.sim.clock import EventQueue
 from hrm.sim.recorder import Recorder
+from hrm.sim.rounds import Rounds
 from hrm.sim.workload import Fault, Job, Workload
 
 _PROGRESS_EVERY = 500
@@ -118,21 +115,8 @@ class Simulation:
         self._down_until: dict[str, float] = {}
         self._warned_now = 0
         self._tasks = sum(job.tasks for job in workload.jobs)
-        options, queues = workload.options, [spec for _, spec in workload.root.walk()]
-        self._shares_matter = (
-            workload.preempt_every_s is not None
-            or options.reservable_nodes > 0
-            or any(spec.order is Order.DEFICIT for spec in queues)
-        )
-        #: Only then something may happen at a heartbeat that did not at the visit before.
-        self._beats_matter = options.delays or options.reservable_nodes > 0 or not options.assigns_all
-        self._shares_stale = True
-        self._tick_is_put = self._round_is_put = self._beat_is_put = False
-        self._last_round = -math.inf
-        #: Beats, ticks and rounds that wait: without anything else it is over after a time without change.
-        self._periodic = 0
         self._changed_at = 0.0
-        self._patience_s = self._longest_wait()
+        self._rounds = Rounds(workload, self.scheduler, self.pacer, self._events, self._tell)
         self._obeyers: dict[type, Callable[[object, float], None]] = {
             Allocate: self._on_allocate,
             AppActivated: self._on_activated,
@@ -177,8 +161,8 @@ class Simulation:
                 steps += 1
                 if not steps % _PROGRESS_EVERY:
                     progress(self.progress)
-            if self._shares_stale:
-                self._update_shares(self.now)
+            if self._rounds.shares_stale:
+                self._rounds.update_shares(self.now)
             self.recorder.sample()
         except KeyboardInterrupt:
             self.interrupted = True
@@ -198,7 +182,7 @@ class Simulation:
             if now > self._until_s > self.now:
                 self._advance(self._until_s)
             return False
-        if len(events) == self._periodic and now - self._changed_at > self._patience_s:
+        if len(events) == self._rounds.waiting and now - self._changed_at > self._rounds.patience_s:
             return False
         if now > self.now:
             self._advance(now)
@@ -208,14 +192,14 @@ class Simulation:
         self._visit(now)
         for watcher in self._watchers:
             watcher.settled(now)
-        self._put_periodic(now)
+        self._rounds.put(now, warned=self._warned_now)
         return True
 
     def _advance(self, now: float) -> None:
         recorder = self.recorder
         if recorder.sample_is_due:
-            if self._shares_stale:
-                self._update_shares(self.now)
+            if self._rounds.shares_stale:
+                self._rounds.update_shares(self.now)
             recorder.sample()
         recorder.advance(now)
         self.now = now
@@ -251,7 +235,7 @@ class Simulation:
     def _arrive(self, app: App, now: float) -> None:
         job = app.job
         self._changed_at = now
-        self._demand(now)
+        self._rounds.demand(now)
         self.recorder.arrived(app)
         app.enter(ApplicationState.ACCEPTED)
         self._tell(AppAdded(app.application_id, job.queue, job.user, now, job.priority), now)
@@ -267,11 +251,11 @@ class Simulation:
             )
             self._begin(app.found(running, container_id, now), now)
         self._tell(RequestsUpdated(app.attempt_id, app.requests(range(len(job.groups)), self._nodes)), now)
-        self._shares_stale = True
+        self._rounds.shares_stale = True
 
     def _on_activated(self, command: object, now: float) -> None:
         self.pacer.demand()
-        self._shares_stale = True
+        self._rounds.shares_stale = True
 
     def _on_allocate(self, command: object, now: float) -> None:
         assert isinstance(command, Allocate)
@@ -304,7 +288,7 @@ class Simulation:
             self.recorder.left(app)
             self._tell(AttemptRemoved(app.attempt_id), now)
             self._tell(AppRemoved(app.application_id), now)
-            self._shares_stale = True
+            self._rounds.shares_stale = True
 
     def _interrupt(self, run: Run, now: float, *, saved: bool = False) -> None:
         """A container is gone before its work was done: its task asks again."""
@@ -312,7 +296,7 @@ class Simulation:
         app.interrupt(run, now, saved=saved)
         self.recorder.ended(run, now)
         self._not_warned(run)
-        self._demand(now)
+        self._rounds.demand(now)
         self._tell(RequestsUpdated(app.attempt_id, app.requests([run.group], self._nodes)), now)
 
     def _put_checkpoint(self, run: Run, now: float) -> None:
@@ -380,7 +364,7 @@ class Simulation:
         if was_up:
             self.pacer.forget(node_id)
             self._tell(NodeRemoved(node_id), now)
-            self._shares_stale = True
+            self._rounds.shares_stale = True
 
     def _repair(self, node_id: str, now: float) -> None:
         if self._down_until.get(node_id, math.inf) <= now:
@@ -388,7 +372,7 @@ class Simulation:
             self._changed_at = now
             self._tell(NodeAdded(self._nodes[node_id]), now)
             self.pacer.room(node_id)
-            self._shares_stale = True
+            self._rounds.shares_stale = True
 
     def _on_ended(self, command: object, now: float) -> None:
         """The scheduler counts a container as ended: its node is lost. What was given back is known here already."""
@@ -398,83 +382,3 @@ class Simulation:
             run.app.lost += 1
             self.lost += 1
             self._interrupt(run, now)
-
-    # ---- what is done again and again
-
-    def _demand(self, now: float) -> None:
-        """Before somebody asks for something."""
-        self.pacer.demand()
-        every_s = self.workload.preempt_every_s
-        if every_s is not None and not self._round_is_put and not self.scheduler.has_demand():
-            # Rounds without demand were left out. The last of them is made up for: from it on time limits count.
-            last = math.floor(now / every_s) * every_s
-            if last > self._last_round:
-                self._last_round = last
-                self._tell(Preempt(), last)
-
-    def _put_periodic(self, now: float) -> None:
-        """Have done at the next even moment what could change something then."""
-        waits = self.scheduler.has_demand()
-        if self._shares_stale and self._shares_matter and not self._tick_is_put:
-            self._tick_is_put = True
-            self._put_at_next(now, TICK_S, self._tick)
-        every_s = self.workload.preempt_every_s
-        if every_s is not None and not self._round_is_put and (waits or self._warned_now):
-            self._round_is_put = True
-            self._put_at_next(now, every_s, self._round)
-        if waits and self._beats_matter and not self._beat_is_put:
-            self._beat_is_put = True
-            self._put_at_next(now, self.workload.heartbeat_s, self._beat)
-
-    def _put_at_next(self, now: float, every_s: float, handler: Callable[[object, float], None]) -> None:
-        self._periodic += 1
-        self._events.put((math.floor(now / every_s) + 1) * every_s, handler)
-
-    def _update_shares(self, now: float) -> None:
-        self._shares_stale = False
-        self._tell(UpdateShares(), now)
-
-    def _tick(self, _: object, now: float) -> None:
-        self._periodic -= 1
-        self._tick_is_put = False
-        if self._shares_stale:
-            self._update_shares(now)
-
-    def _round(self, _: object, now: float) -> None:
-        self._periodic -= 1
-        self._round_is_put = False
-        self._last_round = now
-        if self._shares_stale:
-            self._update_shares(now)
-        self._tell(Preempt(), now)
-
-    def _beat(self, _: object, now: float) -> None:
-        self._periodic -= 1
-        self._beat_is_put = False
-        # A full node may be reserved, but nothing can be placed there.
-        all_of_them = self.workload.options.reservable_nodes > 0
-        with_room = self._nodes.keys() if all_of_them else set(self.scheduler.nodes_with_room())
-        for node_id in self._nodes:
-            if node_id in with_room:
-                self.pacer.heartbeat(node_id)
-
-    def _longest_wait(self) -> float:
-        """After how many seconds without change nothing more can come of beats, ticks and rounds alone."""
-        options, workload = self.workload.options, self.workload
-        timeouts = [
-            wait_s
-            for _, spec in workload.root.walk()
-            for wait_s in (
-                spec.fair_share_preemption_timeout_s,
-                spec.min_share_preemption_timeout_s,
-                spec.min_run_before_preemption_s,
-            )
-            if wait_s is not None and math.isfinite(wait_s)
-        ]
-        longest_s = 4 * workload.heartbeat_s if self._beats_matter else 0.0
-        longest_s += max(timeouts, default=0.0) + options.wait_before_kill_s + 4 * (workload.preempt_every_s or 0.0)
-        if options.continuous_scheduling:
-            longest_s += max(options.node_locality_delay_s, 0.0) + max(options.rack_locality_delay_s, 0.0)
-        elif options.delays:
-            longest_s += (2 * len(workload.nodes) + 4) * workload.heartbeat_s
-        return longest_s + 2 * TICK_S
