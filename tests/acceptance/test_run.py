@@ -5,22 +5,18 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import pty
 import re
-import select
 import signal
 import struct
 import subprocess
 import termios
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from hrm.testing import eventually
 from tests.acceptance.conftest import DEADLINE_S, HRM, Hrm
+from tests.acceptance.terminals import exit_code, in_terminal
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -203,51 +199,6 @@ def test_what_waits_is_ended_by_an_interrupt(up: Hrm) -> None:
 
 
 # --- terminals
-
-
-class Terminal:
-    """Our end of a terminal in which ``hrm run`` runs."""
-
-    def __init__(self, leader: int) -> None:
-        self.leader = leader
-        self.seen = b""
-
-    def type(self, keys: str) -> None:
-        os.write(self.leader, keys.encode())
-
-    def expect(self, text: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while text.encode() not in self.seen:
-            assert time.monotonic() < deadline, f"{text!r} is not in {self.seen!r}"
-            if select.select([self.leader], [], [], 0.1)[0]:
-                try:
-                    self.seen += os.read(self.leader, 4096)
-                except OSError:
-                    break  # the other side is gone
-        assert text.encode() in self.seen
-        self.seen = self.seen.partition(text.encode())[2]
-
-
-@contextmanager
-def in_terminal(hrm: Hrm, *arguments: str, rows: int = 24, columns: int = 80) -> Iterator[tuple[int, Terminal]]:
-    """``hrm`` with a terminal as its controlling one; its pid and our end."""
-    pid, leader = pty.fork()
-    if pid == 0:
-        os.execve(HRM, ["hrm", *arguments], {**hrm.env, "TERM": "xterm"})
-    fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    ended = False
-    try:
-        yield pid, Terminal(leader)
-        ended = True
-    finally:
-        if not ended:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        os.close(leader)
-
-
-def exit_code(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_in_a_terminal_the_command_has_one_of_the_same_size(up: Hrm) -> None:

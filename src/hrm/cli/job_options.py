@@ -59,7 +59,7 @@ WorkdirOption = Annotated[
 ]
 TimeoutOption = Annotated[
     str | None,
-    typer.Option("--timeout", "-t", metavar="TIME", help="End a task after: 90s, 2h, 10:30 (M:S), 1-12 (D-H)."),
+    typer.Option("--timeout", metavar="TIME", help="End a task after: 90s, 2h, 10:30 (M:S), 1-12 (D-H)."),
 ]
 RetriesOption = Annotated[
     int | None, typer.Option("--retries", metavar="NUMBER", help="Try a failed task again so often [default: 0].")

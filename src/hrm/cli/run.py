@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import uuid
 from typing import TYPE_CHECKING, Annotated
@@ -33,10 +34,11 @@ from hrm.cli.job_options import (
 from hrm.cli.main import fail
 from hrm.cli.output import clean, note, short_id
 from hrm.cli.terminal import in_background, stdin_fd, terminal_size
-from hrm.model.errors import Conflict, HrmError
+from hrm.model.errors import Conflict, HrmError, InvalidInput
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import ApplicationReport
 from hrm.model.states import ApplicationState
+from hrm.model.units import parse_duration_s
 
 if TYPE_CHECKING:
     from hrm.sdk.client import Client
@@ -58,6 +60,12 @@ def run(
     retries: RetriesOption = None,
     max_failures: MaxFailuresOption = None,
     priority: PriorityOption = None,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Pass standard input on; so it is anyway.")
+    ] = False,
+    tty: Annotated[
+        bool, typer.Option("--tty", "-t", help="A terminal for the command; where that cannot be, it is said.")
+    ] = False,
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Leave standard input alone (for loops).")] = False,
     label: Annotated[bool, typer.Option("--label", "-l", help="Begin each line with its task's number.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the id and return at once.")] = False,
@@ -74,7 +82,7 @@ def run(
     \b
     Examples:
       hrm run -- python train.py --epochs 3
-      hrm run --gpus 1 --memory 16G -- bash       a shell with a GPU
+      hrm run -it --gpus 1 --memory 16G -- bash   a shell with a GPU, as `hrm shell`
       hrm run --virtual-gpus 2 --gpus 1 -- env    what a job with a GPU finds, without one
       cat photos.txt | hrm run -- sort -u
       hrm run --tasks 4 --label -- sh -c 'echo I am $HRM_TASK_INDEX'
@@ -96,28 +104,75 @@ def run(
         priority=priority,
     )
     try:
-        code = _run(options.job(command), stay=not detach, feed=not no_stdin, label=label, virtual_gpus=virtual_gpus)
+        _check_streams(command, interactive=interactive, tty=tty, no_stdin=no_stdin, detach=detach, tasks=tasks or 1)
+        job = options.job(command)
+        code = stay_with(job, feed=not no_stdin, tty=tty, label=label, detach=detach, virtual_gpus=virtual_gpus)
     except HrmError as error:
         fail(error, code=error_code)
     raise typer.Exit(code)
 
 
-def _run(job: JobSpec, *, stay: bool, feed: bool, label: bool, virtual_gpus: int | None) -> int:
+def _check_streams(
+    command: list[str], *, interactive: bool, tty: bool, no_stdin: bool, detach: bool, tasks: int
+) -> None:
+    """Raises InvalidInput for what contradicts itself."""
+    if tty and _is_duration(command[0]):
+        raise InvalidInput(
+            f"-t asks for a terminal, and {command[0]!r} is no program",
+            next_step=f"a time limit is --timeout {command[0]}",
+        )
+    wanted = "--tty" if tty else "--interactive" if interactive else None
+    if wanted is None:
+        return
+    if no_stdin:
+        raise InvalidInput("--no-stdin leaves standard input alone", field=wanted, next_step="leave one of them out")
+    if detach:
+        raise InvalidInput("--detach leaves nobody to type", field=wanted, next_step="leave one of them out")
+    if tasks > 1:
+        raise InvalidInput(f"{tasks} tasks cannot read one input", field=wanted, next_step="run a single task")
+
+
+def _is_duration(word: str) -> bool:
+    if shutil.which(word):
+        return False
+    try:
+        parse_duration_s(word, field="")
+    except InvalidInput:
+        return False
+    return True
+
+
+def stay_with(
+    job: JobSpec,
+    *,
+    feed: bool = True,
+    tty: bool = False,
+    label: bool = False,
+    detach: bool = False,
+    virtual_gpus: int | None = None,
+) -> int:
+    """Submit it, be there until it ends, and return its exit code; with ``detach`` print its id and return.
+
+    ``feed``: it reads our standard input. It has a terminal where our input and output are one; ``tty`` says so where
+    they are not.
+    """
     from hrm.cli.connect import client_or_ephemeral
 
     submit_id = str(uuid.uuid4())
-    stdin = stdin_fd() if stay and feed and job.task_count == 1 else None
+    stdin = stdin_fd() if not detach and feed and job.task_count == 1 else None
     if stdin is not None and in_background(stdin):
         stdin = None
     terminal = stdin if stdin is not None and os.isatty(stdin) and sys.stdout.isatty() else None
-    if stay:
+    if tty and terminal is None:
+        note(f"hrm: the command gets no terminal: standard {_no_terminal(stdin)}")
+    if not detach:
         size = terminal_size(terminal) if terminal is not None else None
         job = attached(job, stdin=stdin is not None, terminal=size)
     with client_or_ephemeral(virtual_gpu_arguments(virtual_gpus)) as connection:
         if virtual_gpus is not None:
             connection.call(lambda client: check_virtual_gpus(client, virtual_gpus), start=True)
         submitted = connection.call(lambda client: client.submit(job, submit_id=submit_id), start=True)
-        if not stay:
+        if detach:
             print(submitted.application_id)
             return 0
         from hrm.cli.session import Session
@@ -128,6 +183,12 @@ def _run(job: JobSpec, *, stay: bool, feed: bool, label: bool, virtual_gpus: int
         session = Session(connection, submitted.application_id, writer, stdin=stdin, terminal=terminal)
         report = session.run()
     return exit_code(report)
+
+
+def _no_terminal(stdin: int | None) -> str:
+    if stdin is None:
+        return "input is closed, or in the background"
+    return "output is none" if os.isatty(stdin) else "input is none"
 
 
 def check_virtual_gpus(client: Client, count: int) -> None:
