@@ -128,7 +128,8 @@ def down(
     if kill and drain:
         raise InvalidInput("--kill and --drain exclude each other", next_step="choose one of them")
     with client() as server:
-        pid = server.server().pid
+        report = server.server()
+        pid = report.pid
         if kill:
             _kill_all(server)
         running = 0
@@ -141,6 +142,8 @@ def down(
     if running:
         note(f"{running} containers go on running; the next `hrm up` adopts them (`hrm down --kill` ends them)")
     print(f"the server has ended (pid {pid})")
+    if report.engine == EngineKind.RAY:
+        note("its machines stay in the cluster (`hrm leave` on each takes it out, on the head it ends the cluster)")
 
 
 def status(output: OutputOption = Output.TABLE) -> None:

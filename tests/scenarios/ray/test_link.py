@@ -16,11 +16,12 @@ import hrm
 from hrm.engines.ray import link as link_module
 from hrm.engines.ray.agent import Agent, AgentSettings
 from hrm.engines.ray.cluster import Machine
-from hrm.engines.ray.link import Link, Unreachable
+from hrm.engines.ray.link import Link, Outdated, Unreachable
 from hrm.engines.ray.member_options import MemberOptions
 from hrm.engines.ray.messages import Verdict, pack
 from hrm.engines.ray.node import RemoteNode
 from hrm.model.containers import LaunchSpec, LogStream
+from hrm.model.errors import ClusterError
 from hrm.model.isolation import IsolationMode, IsolationSettings
 from hrm.nm.shepherd.lease import LAPSED, now
 from hrm.testing import eventually_async, kill_herd
@@ -260,6 +261,34 @@ async def test_another_version_is_refused_in_words(agent: Agent, changed: dict[s
     answer = await agent.hello({**greeting, **changed})
     assert said in answer["refused"]
     assert "retry" not in answer, "it is no matter of waiting"
+
+
+async def test_an_agent_of_another_version_ends_the_link_so_that_it_can_be_replaced(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hrm, "__version__", "9.9.9")
+    successor = Line(_Older(line.wire.agent), SETTINGS, epoch=2)
+    with pytest.raises(Outdated, match=r"is there, and 0\.0\.1"):
+        await successor.link.run()
+
+
+class _Older(Wire):
+    async def call(self, method: str, *arguments: Any) -> Any:
+        greeting = {**arguments[0], "version": "0.0.1"}
+        return await super().call(method, greeting)
+
+
+async def test_a_question_to_a_node_that_falls_silent_is_not_waited_for_for_ever(line: Line) -> None:
+    line.launch("container_1", "true")
+    await line.ended("container_1")
+    line.wire.cut = True
+    with pytest.raises(ClusterError, match="fallen silent"):
+        await line.link.ask("read_log", "container_1", LogStream.STDOUT, 0, 10)
+    with pytest.raises(ClusterError, match="out of reach"):
+        await line.link.ask("read_log", "container_1", LogStream.STDOUT, 0, 10)
+    line.wire.cut = False
+    await line.registered()
+    assert (await line.link.ask("read_log", "container_1", LogStream.STDOUT, 0, 10)).end
 
 
 async def test_a_server_of_another_home_does_not_take_over_a_node_that_is_in_use(agent: Agent, line: Line) -> None:

@@ -13,7 +13,7 @@ import structlog
 from hrm.engines.base import EngineListener
 from hrm.engines.ray.agent import AgentSettings
 from hrm.engines.ray.cluster import Machine, RayCluster
-from hrm.engines.ray.link import LEASE_MARGIN_S, Link
+from hrm.engines.ray.link import LEASE_MARGIN_S, Link, Outdated
 from hrm.engines.ray.node import RemoteNode
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import LaunchSpec, LogChunk, LogStream, PreemptionNotice
@@ -24,6 +24,8 @@ from hrm.model.isolation import IsolationSettings
 _log = structlog.get_logger(__name__)
 #: How often Ray is asked who is there.
 LOOK_S = 1.0
+#: How long until an agent is started anew that was of another version.
+OUTDATED_S = 15.0
 
 
 class RayEngine:
@@ -141,8 +143,11 @@ class RayEngine:
                 node.link = link
                 kept.node = node
                 await link.run()
-            except asyncio.CancelledError:
-                raise
+            except Outdated as outdated:
+                self._tell_refused(kept, str(outdated))
+                # The program that is installed there may have been replaced since it was started.
+                await self._cluster.end_agent(part)
+                await asyncio.sleep(OUTDATED_S)
             except Exception as error:  # noqa: BLE001 - a machine that makes trouble must not take the others along
                 _log.warning("trouble with a machine", address=part.address, error=str(error), exc_info=error)
                 self._tell_refused(kept, str(error).splitlines()[0] if str(error) else repr(error))

@@ -41,6 +41,10 @@ class Unreachable(Exception):
     """The agent did not answer, and may or may not have done what it was asked."""
 
 
+class Outdated(Exception):
+    """The agent runs another version of HRM than we do."""
+
+
 class Remote(Protocol):
     """An agent from afar."""
 
@@ -99,9 +103,11 @@ class Link:
         #: True while a batch is under way.
         self._sending = False
         self._over = asyncio.Event()
+        #: Set while the node is given up, or was never there.
+        self._silence = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Raises Outdated where the agent is of another version, and will be until it is ended."""
         watching = asyncio.create_task(self._watch())
         try:
             while True:
@@ -110,9 +116,10 @@ class Link:
                 except (Unreachable, TimeoutError) as error:
                     await self._perhaps_gone(str(error) or "it does not answer")
                     await asyncio.sleep(RETRY_S)
+                except Outdated as outdated:
+                    self._lose(str(outdated))
+                    raise
                 except _Refused as refused:
-                    if refused.at_once:
-                        self._lose(str(refused))
                     self._listener.refused(str(refused))
                     await asyncio.sleep(REFUSED_RETRY_S)
                 else:
@@ -136,11 +143,21 @@ class Link:
 
     async def ask(self, method: str, *arguments: Any) -> Any:
         """Call the agent, after all that was sent before, and wait for the answer. Raises ClusterError without one."""
+        answer: asyncio.Future[Any] | None = None
+        silence = asyncio.ensure_future(self._silence.wait())
         try:
             await self._all_sent()
-            return await self._remote.call(method, *arguments)
+            answer = asyncio.ensure_future(self._remote.call(method, *arguments))
+            await asyncio.wait({answer, silence}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise Unreachable("it has fallen silent")
+            return answer.result()
         except Unreachable as error:
             raise ClusterError(f"the node does not answer: {error}", next_step="`hrm nodes` shows it") from None
+        finally:
+            silence.cancel()
+            if answer is not None:
+                answer.cancel()
 
     async def _all_sent(self) -> None:
         """Raises Unreachable."""
@@ -160,7 +177,7 @@ class Link:
     # A session
 
     async def _greet(self) -> None:
-        """Raises Unreachable, TimeoutError and _Refused."""
+        """Raises Unreachable, TimeoutError, Outdated and _Refused."""
         self._generation = self._generations()
         began, began_at = time.monotonic(), time.time()
         call = self._remote.call(
@@ -179,7 +196,7 @@ class Link:
             raise _Refused(error.message) from None
         took_s = time.monotonic() - began
         if refused := welcome.get("refused"):
-            raise _Refused(refused, at_once=not welcome.get("retry"))
+            raise _Refused(refused) if welcome.get("retry") else Outdated(refused)
         # The node's clock was read somewhere between question and answer.
         offset_s = welcome["clock"] - (began_at + took_s / 2)
         if refused := self._listener.welcomed(welcome, offset_s if abs(offset_s) > 1.0 + took_s else 0.0):
@@ -229,6 +246,7 @@ class Link:
                 if report.number > self._heard:
                     self._heard = report.number
                     self._up = self._in_session = True
+                    self._silence.clear()
                     self._listener.reported(report)
 
     async def _send(self) -> None:
@@ -292,6 +310,7 @@ class Link:
         if self._up:
             self._up = self._in_session = False
             self._over.set()
+            self._silence.set()
             self._listener.silent(reason)
 
 
@@ -306,8 +325,4 @@ class _Command:
 
 
 class _Refused(Exception):
-    """``at_once``: whatever it was before, it is no node now."""
-
-    def __init__(self, reason: str, *, at_once: bool = False) -> None:
-        super().__init__(reason)
-        self.at_once = at_once
+    """The agent, or whoever gives names to nodes, says no for now."""
