@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hrm.testing import eventually
@@ -29,6 +34,10 @@ def start(server: RayServer, on_partition: str) -> None:
     server.up(
         engine={"on_partition": on_partition, "node_timeout": "6s"}, more="scheduler: {placement_strategy: spread}\n"
     )
+
+
+def is_alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def submit(server: RayServer, file: Path, *, tasks: int, turns: int) -> str:
@@ -131,3 +140,56 @@ def test_with_stop_no_two_runs_of_a_task_ever_overlap(server: RayServer, tmp_pat
         for (_, _, _, last), (_, _, first, _) in pairwise(runs):
             assert last < first, "the first run had ended before the second began"
     server.all_up(NODES)
+
+
+def test_a_machine_joins_and_leaves_by_the_commands_that_people_type(server: RayServer, tmp_path: Path) -> None:
+    machines = server.machines
+    machine = machines.make("third")
+    token_file = tmp_path / "token"
+    token_file.write_text(machines.token + "\n")
+
+    def on_it(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            machines.command(machine, str(Path(sys.executable).with_name("hrm")), *arguments),
+            env={**os.environ, "HRM_HOME": str(machine.folder)},
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    join = ("join", machines.address, "--token-file", str(token_file), "--node-address", machine.address or "")
+    joined = on_it(*join, "--node-id", "third", "--cpus", "20", "--memory", "1G")
+    assert (joined.returncode, "`hrm leave` takes it out" in joined.stdout) == (0, True), joined.stderr
+    again = on_it(*join)
+    assert (again.returncode, "in a cluster already" in again.stderr) == (2, True), again.stderr
+    server.all_up((*NODES, "third"))
+    # It is the only one that is large enough.
+    application_id = server.hrm("submit", "--cpus", 15, "--", "sleep", "1000").split()[-1]
+    eventually(lambda: any(row["containers"] for row in server.json("nodes")), DEADLINE_S)
+    refused = on_it("leave")
+    assert (refused.returncode, "1 containers run here" in refused.stderr) == (2, True), refused.stderr
+    left = on_it("leave", "--kill")
+    assert left.returncode == 0, left.stderr
+    eventually(lambda: server.nodes()["third"] == "LOST", DEADLINE_S)
+    # Lost, not failed: it waits for a machine of that size.
+    assert server.json("ps", application_id)[0]["state"] in ("ACCEPTED", "RUNNING")
+    server.hrm("kill", application_id)
+
+
+def test_when_ray_s_head_dies_the_next_server_adopts_what_runs(server: RayServer) -> None:
+    # Not as the server before it may have been: this outage is longer than a lease.
+    server.hrm("down")
+    start(server, "keep")
+    eventually(lambda: [server.nodes().get(name) for name in NODES] == ["RUNNING"] * 2, DEADLINE_S)
+    application_id = server.hrm("submit", "--tasks", 2, "--", "sleep", "45").split()[-1]
+    eventually(lambda: server.json("ps", application_id)[0]["tasks_running"] == 2, DEADLINE_S)
+    pid = json.loads((server.home / "server.json").read_text())["pid"]
+    next(one for one in server.machines.head.processes() if one.name() == "gcs_server").kill()
+    eventually(lambda: not is_alive(pid), DEADLINE_S, describe="the server ends with it")
+    eventually(lambda: server.machines.head.membership.is_ready, DEADLINE_S, describe="the head is back")
+    start(server, "keep")
+    eventually(lambda: [server.nodes().get(name) for name in NODES] == ["RUNNING"] * 2, DEADLINE_S)
+    server.hrm("wait", application_id)
+    attempts = server.json("history", application_id)
+    assert [attempt["state"] for attempt in attempts] == ["SUCCEEDED"] * 2

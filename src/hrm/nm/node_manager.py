@@ -299,7 +299,10 @@ class NodeManager:
         self._in_turn(lambda: self._client.send({"op": "spare", "id": container_id}))
 
     def lease(self, until: float) -> None:
-        """Whatever runs here ends when the monotonic clock says ``until``, unless that is put off before."""
+        """Whatever runs here ends at ``until`` (`hrm.nm.shepherd.lease.now`), unless that is put off before.
+
+        Infinity: it need not end.
+        """
         self._client.lease(until)
 
     def acknowledge(self, container_ids: Sequence[str]) -> None:

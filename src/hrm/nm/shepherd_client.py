@@ -51,7 +51,7 @@ class ShepherdClient:
         self._flush_is_due = False
         #: What was sent while nobody was connected.
         self._held: list[dict[str, Any]] = []
-        #: Until when the containers may run, on the monotonic clock; None iff nobody limits it.
+        #: Until when the containers may run; None iff nobody ever said.
         self._lease: float | None = None
 
     async def connect(self, on_greeting: OnMessage, on_news: OnMessage, on_lost: Callable[[], None]) -> None:
@@ -181,7 +181,7 @@ class ShepherdClient:
                 faults.point("node.sent")
 
     def lease(self, until: float) -> None:
-        """Containers end at ``until`` on the monotonic clock, also by another shepherd that takes over meanwhile."""
+        """As `NodeManager.lease`, also for another shepherd that takes over meanwhile."""
         self._lease = until
         if self._transport:
             self.send({"op": "lease", "until": until})

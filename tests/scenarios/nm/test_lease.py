@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -58,6 +59,15 @@ async def test_nothing_begins_once_it_has_run_out_until_it_is_extended(run: Engi
     assert (await run.ended(spec.container_id)).detail == LAPSED
     node.lease(now() + 60)
     assert (await run.ended(run.launch("true"))).exit_code == 0
+
+
+async def test_a_lease_that_is_given_up_ends_nothing_any_more(run: EngineHarness, node: NodeManager) -> None:
+    node.lease(now() + 0.3)
+    container_id = run.launch("sleep", "1")
+    node.lease(math.inf)
+    assert (await run.ended(container_id)).exit_code == 0
+    node.lease(now() - 1)
+    assert (await run.ended(run.launch("true"))).detail == LAPSED
 
 
 async def test_it_runs_out_without_a_node_manager_too(

@@ -9,6 +9,7 @@ Nothing here knows Ray: the class is made an actor by `hrm.engines.ray.cluster`.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import time
@@ -122,9 +123,16 @@ class Agent:
     async def _begin(self, settings: AgentSettings) -> None:
         """Raises ClusterError."""
         self._lease_s, self._lease_ends_containers = settings.lease_s, settings.lease_ends_containers
-        if self._manager is not None:
+        if self._manager is None:
+            await self._start(settings)
+        else:
             await self._manager.register_anew()
-            return
+        if self._manager is not None and not settings.lease_ends_containers:
+            # An earlier server may have wanted it otherwise.
+            self._manager.lease(math.inf)
+
+    async def _start(self, settings: AgentSettings) -> None:
+        """Raises ClusterError."""
         if by := await reaper():
             raise ClusterError(
                 f"Ray ends what its workers leave running (its {by} is their subreaper), containers too: "

@@ -45,6 +45,8 @@ _ENVIRONMENT = {
     "RAY_prestart_worker_first_driver": "0",
     "RAY_worker_niceness": "0",
     "RAY_worker_oom_score_adjustment": "0",
+    # A raylet without a head ends, and is started anew, before a server that is back gives its containers up.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "25",
     # The shepherd is an orphan on purpose.
     "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "0",
 }

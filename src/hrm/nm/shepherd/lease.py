@@ -6,6 +6,7 @@ elsewhere. The server's word reaches this far through the NodeManager, which may
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -36,14 +37,19 @@ class Lease:
         return self._until is not None and now() >= self._until
 
     def extend(self, until: float) -> None:
-        """It holds until then, in the terms of `now`. It never becomes shorter."""
+        """It holds until then, in the terms of `now`; with infinity for ever. It never becomes shorter."""
+        if until == math.inf:
+            self._until = None
+            return
         self._until = until if self._until is None else max(until, self._until)
         if not self._looking:
             self._looking = True
             self._look()
 
     def _look(self) -> None:
-        assert self._until is not None
+        if self._until is None:
+            self._looking = False
+            return
         left_s = self._until - now()
         if left_s > 0:
             self._loop.call_later(min(left_s, _LOOK_S), self._look)
