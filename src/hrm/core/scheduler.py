@@ -12,20 +12,17 @@ books. Events that contradict the books raise InvariantBroken, bad input raises 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hrm.core import events as ev
-from hrm.core.applications import App, Ask, Container, Shape, Way, container_key
+from hrm.core.applications import App, Container, Shape, container_key
 from hrm.core.books import Books
-from hrm.core.candidates import Candidates
-from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, EndCause, NodeReserved, NodeUnreserved
-from hrm.core.contest import Contests, contests_of
+from hrm.core.commands import AppActivated, Command, ContainerEnded, EndCause
 from hrm.core.explain.application import explain
 from hrm.core.explain.finding import ExpectedEnd, Look, nobody_knows
 from hrm.core.explain.kept import kept_reason
-from hrm.core.nodes import Node, size
-from hrm.core.options import Visit
+from hrm.core.nodes import size
 from hrm.core.preemption import preempt
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.core.tree import check_move
@@ -41,12 +38,12 @@ from hrm.core.views import (
     view_node,
     view_queues,
 )
-from hrm.core.visit import Assignment, find_ask, still_wants
+from hrm.core.visits import Visits
 from hrm.model.errors import InvalidInput, InvariantBroken, NotFound
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, ContainerId
 from hrm.model.queues import QueueSpec, canonical_path
-from hrm.model.requests import ANY, ResourceRequest
+from hrm.model.requests import ResourceRequest
 from hrm.model.resources import ZERO, Resources
 from hrm.model.scheduling import SchedulerOptions
 
@@ -67,13 +64,9 @@ class Scheduler:
         ``strategies`` are those that the options may name. Raises InvalidInput.
         """
         self._books = Books(root, epoch)
-        self._visit = Visit(options or SchedulerOptions(), self._books.nodes_of_rack)
-        self._contests = Contests()
-        self._strategies = strategies
-        #: None iff what fits on the node that is visited is placed there.
-        self._candidates = self._choose_by(self._visit.options.placement_strategy)
+        self._visits = Visits(self._books, options or SchedulerOptions(), strategies)
         self._handlers: dict[type[Any], Callable[[Any, float], list[Command]]] = {
-            ev.NodeUpdate: self._on_node_update,
+            ev.NodeUpdate: self._visits.on_node_update,
             ev.RequestsUpdated: self._on_requests_updated,
             ev.ContainerFinished: self._on_container_finished,
             ev.ContainerReleased: self._on_container_released,
@@ -104,121 +97,6 @@ class Scheduler:
         Raises InvalidInput for bad input and InvariantBroken for a contradiction; nothing is changed then.
         """
         return self._handlers[type(event)](event, now)
-
-    # ---- visits
-
-    def _on_node_update(self, event: ev.NodeUpdate, now: float) -> list[Command]:
-        books = self._books
-        node = books.nodes.get(event.node_id)
-        if node is None or not node.schedulable:
-            return []
-        if not node.holds and node.reservation is None:
-            return self._assign(node, event.most, now, event.heartbeat)
-        commands = self._serve_holds(node, now)
-        if node.reservation is not None:
-            served = self._serve_reservation(node.reservation, node, now)
-            commands += served
-            if node.reservation is not None or any(isinstance(command, Allocate) for command in served):
-                return commands
-        return commands + self._assign(node, event.most, now, event.heartbeat)
-
-    def _assign(self, node: Node, most: int | None, now: float, heartbeat: bool) -> list[Command]:
-        """Place what can be placed, until the rules on assigning several, or a reservation, say stop."""
-        if self._candidates is not None:
-            return self._assign_anywhere(self._candidates, node, most, now, heartbeat)
-        books = self._books
-        root = books.tree.root
-        visit = self._visit
-        if not root.shapes or not (visit.reserving or books.cluster.floor.fits_in(node.free)):
-            return []
-        visit.begin(len(books.nodes), now, heartbeat=heartbeat)
-        commands: list[Command] = []
-        assignment = None if visit.assigns_all else Assignment(visit.options, node)
-        while len(commands) != most and (ask := find_ask(root, node, visit)) is not None:
-            shape = ask.shape
-            if visit.reserving and not node.fits(shape):
-                books.reserve(ask, node)
-                commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
-                break
-            commands.append(self._grant(ask, node, now, Way.ORDER))
-            if assignment is not None and not assignment.goes_on_after(shape):
-                break
-        if commands:
-            books.index.update(node)
-        return commands
-
-    def _assign_anywhere(
-        self, candidates: Candidates, node: Node, most: int | None, now: float, heartbeat: bool
-    ) -> list[Command]:
-        """The same where a strategy chooses the node: as much as one visit may place, on whichever nodes are best."""
-        books, visit = self._books, self._visit
-        root = books.tree.root
-        if not root.shapes:
-            return []
-        visit.begin(len(books.nodes), now, heartbeat=heartbeat)
-        candidates.visit(node)
-        commands: list[Command] = []
-        assignment = None if visit.assigns_all else Assignment(visit.options, node)
-        while len(commands) != most and (ask := find_ask(root, candidates, visit)) is not None:
-            shape = ask.shape
-            if candidates.chosen is None:
-                books.reserve(ask, node)
-                commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
-                break
-            best, score = candidates.chosen
-            positions = candidates.strategy.pick(best, shape, score)
-            commands.append(self._grant(ask, best, now, Way.ORDER, positions))
-            books.index.update(best)
-            if assignment is not None and not assignment.goes_on_after(shape):
-                break
-        return commands
-
-    def _grant(self, ask: Ask, node: Node, now: float, way: Way, positions: Sequence[int] | None = None) -> Allocate:
-        # Afterwards the place may be answered for.
-        level = None if ask.plain or ask.places.keys() == {ANY} else ask.level_at(node)
-        contests = contests_of(ask) if way is Way.ORDER else None
-        container = self._books.grant(ask, node, positions)
-        container.way = way
-        if contests:
-            self._contests.note(container, contests)
-        container.level = level
-        container.started_at = container.unsaved_since = now
-        return Allocate(
-            container.container_id,
-            node.node_id,
-            ask.shape.resources,
-            container.device_ids,
-            ask.priority,
-            ask.allocation_request_id,
-        )
-
-    def _serve_holds(self, node: Node, now: float) -> list[Command]:
-        """Place what preemption has freed space for here."""
-        commands: list[Command] = []
-        for hold in list(node.holds):
-            # One that goes may take others of the same ask with it.
-            if hold in self._books.holds:
-                if not still_wants(hold.ask, node):
-                    self._books.drop_hold(hold)
-                elif hold.complete:
-                    self._books.fulfil(hold)
-                    if node.fits(hold.ask.shape):
-                        commands.append(self._grant(hold.ask, node, now, Way.PREEMPTION))
-                    self._books.top_up(node)
-        return commands
-
-    def _serve_reservation(self, ask: Ask, node: Node, now: float) -> list[Command]:
-        """Fulfil the node's reservation if there is room now, drop it if it is of no more use, else keep it."""
-        books = self._books
-        wanted = still_wants(ask, node)
-        if wanted and not node.fits(ask.shape):
-            return []
-        books.unreserve(node)
-        commands: list[Command] = [NodeUnreserved(node.node_id, ask.app.application_id)]
-        if wanted:
-            commands.append(self._grant(ask, node, now, Way.RESERVATION))
-            books.index.update(node)
-        return commands
 
     # ---- what applications ask for
 
@@ -393,29 +271,11 @@ class Scheduler:
         return self._activate_waiting()
 
     def _on_options_changed(self, event: ev.OptionsChanged, now: float) -> list[Command]:
-        if event.options.placement_strategy != self._visit.options.placement_strategy:
-            self._candidates = self._choose_by(event.options.placement_strategy)
-        self._visit.go_by(event.options)
+        self._visits.go_by(event.options)
         if not event.options.preemption:
             for hold in list(self._books.holds):
                 self._books.drop_hold(hold)
         return []
-
-    def _choose_by(self, name: str | None) -> Candidates | None:
-        """Have a strategy choose nodes from now on; None: nobody. Raises InvalidInput."""
-        candidates = None
-        if name is not None:
-            make = self._strategies.get(name)
-            if make is None:
-                raise InvalidInput(
-                    f"no such placement strategy: {name!r}",
-                    field="placement_strategy",
-                    next_step=f"one of {', '.join(self._strategies)}",
-                )
-            candidates = Candidates(self._books, make())
-        self._books.index.watch = None if candidates is None else candidates.note
-        self._books.watch_asks = None if candidates is None else candidates.asked
-        return candidates
 
     def _on_update_shares(self, event: ev.UpdateShares, now: float) -> list[Command]:
         self._books.tree.update_shares()
@@ -424,7 +284,7 @@ class Scheduler:
     # ---- preemption
 
     def _on_preempt(self, event: ev.Preempt, now: float) -> list[Command]:
-        return [*preempt(self._books, self._visit.options, now, event.most)]
+        return [*preempt(self._books, self._visits.options, now, event.most)]
 
     def _on_checkpoint_saved(self, event: ev.CheckpointSaved, now: float) -> list[Command]:
         if container := self._books.container(event.container_id):
@@ -442,7 +302,7 @@ class Scheduler:
     @property
     def options(self) -> SchedulerOptions:
         """What visits and preemption go by now."""
-        return self._visit.options
+        return self._visits.options
 
     # ---- for the pacer
 
@@ -458,8 +318,7 @@ class Scheduler:
         if self._books.tree.root.shapes:
             for node in self._books.index.with_room_for(self._books.cluster.floor):
                 yield node.node_id
-                if self._candidates is not None and self._visit.assigns_all:
-                    # Its visit places on all the others as well.
+                if self._visits.one_fills_all:
                     return
 
     # ---- for refusing at submit

@@ -1,0 +1,179 @@
+"""Visits of nodes: what was freed for somebody, then the reservation, then whoever comes first in the queues.
+
+The order is YARN's (FairScheduler.attemptScheduling). How the one who comes first is found is in `hrm.core.visit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hrm.core.applications import Ask, Way
+from hrm.core.books import Books
+from hrm.core.candidates import Candidates
+from hrm.core.commands import Allocate, Command, NodeReserved, NodeUnreserved
+from hrm.core.contest import Contests, contests_of
+from hrm.core.events import NodeUpdate
+from hrm.core.nodes import Node
+from hrm.core.options import Visit
+from hrm.core.strategies import Strategies
+from hrm.core.visit import Assignment, find_ask, still_wants
+from hrm.model.errors import InvalidInput
+from hrm.model.requests import ANY
+from hrm.model.scheduling import SchedulerOptions
+
+
+class Visits:
+    """Makes them, by options that may change between two of them."""
+
+    def __init__(self, books: Books, options: SchedulerOptions, strategies: Strategies) -> None:
+        """``strategies`` are those that the options may name. Raises InvalidInput."""
+        self._books = books
+        self._visit = Visit(options, books.nodes_of_rack)
+        self._contests = Contests()
+        self._strategies = strategies
+        #: None iff what fits on the node that is visited is placed there.
+        self._candidates = self._choose_by(options.placement_strategy)
+
+    @property
+    def options(self) -> SchedulerOptions:
+        return self._visit.options
+
+    @property
+    def one_fills_all(self) -> bool:
+        """True iff the visit of one node places on all the others as well."""
+        return self._candidates is not None and self._visit.assigns_all
+
+    def go_by(self, options: SchedulerOptions) -> None:
+        """From the next visit on. Raises InvalidInput, with nothing changed."""
+        if options.placement_strategy != self._visit.options.placement_strategy:
+            self._candidates = self._choose_by(options.placement_strategy)
+        self._visit.go_by(options)
+
+    def on_node_update(self, event: NodeUpdate, now: float) -> list[Command]:
+        """One visit of one node, as the module says; nothing for a node that is not there or takes nothing new."""
+        node = self._books.nodes.get(event.node_id)
+        if node is None or not node.schedulable:
+            return []
+        if not node.holds and node.reservation is None:
+            return self._assign(node, event.most, now, event.heartbeat)
+        commands = self._serve_holds(node, now)
+        if node.reservation is not None:
+            served = self._serve_reservation(node.reservation, node, now)
+            commands += served
+            if node.reservation is not None or any(isinstance(command, Allocate) for command in served):
+                return commands
+        return commands + self._assign(node, event.most, now, event.heartbeat)
+
+    def _assign(self, node: Node, most: int | None, now: float, heartbeat: bool) -> list[Command]:
+        """Place what can be placed, until the rules on assigning several, or a reservation, say stop."""
+        if self._candidates is not None:
+            return self._assign_anywhere(self._candidates, node, most, now, heartbeat)
+        books = self._books
+        root = books.tree.root
+        visit = self._visit
+        if not root.shapes or not (visit.reserving or books.cluster.floor.fits_in(node.free)):
+            return []
+        visit.begin(len(books.nodes), now, heartbeat=heartbeat)
+        commands: list[Command] = []
+        assignment = None if visit.assigns_all else Assignment(visit.options, node)
+        while len(commands) != most and (ask := find_ask(root, node, visit)) is not None:
+            shape = ask.shape
+            if visit.reserving and not node.fits(shape):
+                books.reserve(ask, node)
+                commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
+                break
+            commands.append(self._grant(ask, node, now, Way.ORDER))
+            if assignment is not None and not assignment.goes_on_after(shape):
+                break
+        if commands:
+            books.index.update(node)
+        return commands
+
+    def _assign_anywhere(
+        self, candidates: Candidates, node: Node, most: int | None, now: float, heartbeat: bool
+    ) -> list[Command]:
+        """The same where a strategy chooses the node: as much as one visit may place, on whichever nodes are best."""
+        books, visit = self._books, self._visit
+        root = books.tree.root
+        if not root.shapes:
+            return []
+        visit.begin(len(books.nodes), now, heartbeat=heartbeat)
+        candidates.visit(node)
+        commands: list[Command] = []
+        assignment = None if visit.assigns_all else Assignment(visit.options, node)
+        while len(commands) != most and (ask := find_ask(root, candidates, visit)) is not None:
+            shape = ask.shape
+            if candidates.chosen is None:
+                books.reserve(ask, node)
+                commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
+                break
+            best, score = candidates.chosen
+            positions = candidates.strategy.pick(best, shape, score)
+            commands.append(self._grant(ask, best, now, Way.ORDER, positions))
+            books.index.update(best)
+            if assignment is not None and not assignment.goes_on_after(shape):
+                break
+        return commands
+
+    def _grant(self, ask: Ask, node: Node, now: float, way: Way, positions: Sequence[int] | None = None) -> Allocate:
+        # Afterwards the place may be answered for.
+        level = None if ask.plain or ask.places.keys() == {ANY} else ask.level_at(node)
+        contests = contests_of(ask) if way is Way.ORDER else None
+        container = self._books.grant(ask, node, positions)
+        container.way = way
+        if contests:
+            self._contests.note(container, contests)
+        container.level = level
+        container.started_at = container.unsaved_since = now
+        return Allocate(
+            container.container_id,
+            node.node_id,
+            ask.shape.resources,
+            container.device_ids,
+            ask.priority,
+            ask.allocation_request_id,
+        )
+
+    def _serve_holds(self, node: Node, now: float) -> list[Command]:
+        """Place what preemption has freed space for here."""
+        commands: list[Command] = []
+        for hold in list(node.holds):
+            # One that goes may take others of the same ask with it.
+            if hold in self._books.holds:
+                if not still_wants(hold.ask, node):
+                    self._books.drop_hold(hold)
+                elif hold.complete:
+                    self._books.fulfil(hold)
+                    if node.fits(hold.ask.shape):
+                        commands.append(self._grant(hold.ask, node, now, Way.PREEMPTION))
+                    self._books.top_up(node)
+        return commands
+
+    def _serve_reservation(self, ask: Ask, node: Node, now: float) -> list[Command]:
+        """Fulfil the node's reservation if there is room now, drop it if it is of no more use, else keep it."""
+        books = self._books
+        wanted = still_wants(ask, node)
+        if wanted and not node.fits(ask.shape):
+            return []
+        books.unreserve(node)
+        commands: list[Command] = [NodeUnreserved(node.node_id, ask.app.application_id)]
+        if wanted:
+            commands.append(self._grant(ask, node, now, Way.RESERVATION))
+            books.index.update(node)
+        return commands
+
+    def _choose_by(self, name: str | None) -> Candidates | None:
+        """Have a strategy choose nodes from now on; None: nobody. Raises InvalidInput."""
+        candidates = None
+        if name is not None:
+            make = self._strategies.get(name)
+            if make is None:
+                raise InvalidInput(
+                    f"no such placement strategy: {name!r}",
+                    field="placement_strategy",
+                    next_step=f"one of {', '.join(self._strategies)}",
+                )
+            candidates = Candidates(self._books, make())
+        self._books.index.watch = None if candidates is None else candidates.note
+        self._books.watch_asks = None if candidates is None else candidates.asked
+        return candidates
