@@ -20,6 +20,7 @@ from hrm.api.access import (
 )
 from hrm.api.accounts import Accounts
 from hrm.api.attach import serve_attached
+from hrm.api.forward import serve_forwarded
 from hrm.api.schemas import KILL_BODY, MOVE_BODY, PLACE_BODY, PRIORITY_BODY, SIGNAL_BODY, SUBMIT_BODY, returns
 from hrm.api.settings import PREFIX
 from hrm.api.streams import StreamGate
@@ -28,7 +29,7 @@ from hrm.model.errors import InvalidInput
 from hrm.model.explanations import Explanation
 from hrm.model.job_codec import job_from_dict
 from hrm.model.jobs import JobSpec
-from hrm.model.reports import ApplicationReport, PlacementReport, SubmitReport, TaskReport
+from hrm.model.reports import ApplicationReport, PlacementReport, PortsReport, SubmitReport, TaskReport
 from hrm.model.states import ApplicationState
 from hrm.rm.facade import Facade
 
@@ -183,8 +184,30 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
         await facade.signal(application_id, signum)
         return Response(status_code=_NO_CONTENT)
 
+    @app.get(f"{_ONE}/ports", tags=_TAGS, summary="Ports that it listens on", responses=returns(PortsReport))
+    async def ports(caller: Caller, application_id: ApplicationPath, task: Annotated[int, Query(ge=0)] = 0) -> Response:
+        """TCP ports of its node's loopback on which the task's own processes listen; 409 while it does not run."""
+        await check_owner(facade, caller, application_id)
+        return json_response(await facade.ports(application_id, task))
+
+    @app.websocket(f"{_ONE}/ports/{{port}}")
+    async def forward(
+        websocket: WebSocket, caller: Caller, application_id: ApplicationPath, port: str, task: str = "0"
+    ) -> None:
+        await check_owner(facade, caller, application_id)
+        task_index, number = _number(task, "task", 0, 1 << 31), _number(port, "port", 1, 65535)
+        with gate.entered(caller.user):
+            await serve_forwarded(websocket, await facade.connect(application_id, task_index, number), gate.closing)
+
     @app.websocket(f"{_ONE}/attach")
     async def attach(websocket: WebSocket, caller: Caller, application_id: ApplicationPath) -> None:
         await check_owner(facade, caller, application_id)
         with gate.entered(caller.user):
             await serve_attached(websocket, facade, application_id, gate.closing)
+
+
+def _number(text: str, field: str, low: int, high: int) -> int:
+    """Raises InvalidInput: a WebSocket that is refused by the framework's own checks says nothing of why."""
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
+        raise InvalidInput(f"not a whole number from {low} to {high}: {text!r:.40}", field=field)
+    return int(text)

@@ -21,10 +21,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hrm.api.accounts import Accounts
-from hrm.api.peers import GONE, PEER, Peer
+from hrm.api.peers import PEER, Peer
 from hrm.api.settings import LOOPBACK_NAMES, MASTERS
 from hrm.api.tokens import Identity, TokenAuthority
 from hrm.api.wire import error_response
+from hrm.config.tcp_owner import GONE
 from hrm.model.errors import Forbidden, HrmError, InvariantBroken, TooLarge, TooManyRequests, Unauthenticated
 
 logger = logging.getLogger(__name__)

@@ -25,6 +25,7 @@ _REPORTS = (
     reports.EventReport,
     reports.SubmitReport,
     reports.PlacementReport,
+    reports.PortsReport,
     reports.QueueAccessReport,
     reports.ReloadReport,
     masters.Registration,

@@ -23,6 +23,7 @@ from hrm.model.containers import (
 )
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
+from hrm.model.streams import ByteStream
 
 
 class EngineListener(Protocol):
@@ -125,3 +126,13 @@ class Engine(Protocol):
 
     def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
         """The client's window changed."""
+
+    async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
+        """TCP ports of the node's loopback on which the container's own processes listen. Raises NotFound."""
+
+    async def connect(self, node_id: str, container_id: str, port: int) -> ByteStream:
+        """A TCP connection to one of `listening_ports`, made on the node.
+
+        Raises NotFound if the container does not run there, Conflict if none of its processes listens on ``port``:
+        whatever else listens there is not connected to.
+        """

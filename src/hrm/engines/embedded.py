@@ -20,6 +20,7 @@ from hrm.model.containers import (
 from hrm.model.errors import NotFound
 from hrm.model.isolation import IsolationSettings
 from hrm.model.nodes import NodeSpec
+from hrm.model.streams import ByteStream
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.node_manager import GPU_INTERVAL_S, NodeManager
@@ -107,6 +108,12 @@ class EmbeddedEngine:
 
     def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
         self._on(node_id).resize_terminal(container_id, rows, columns)
+
+    async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
+        return await self._on(node_id).listening_ports(container_id)
+
+    async def connect(self, node_id: str, container_id: str, port: int) -> ByteStream:
+        return await self._on(node_id).connect(container_id, port)
 
     def _on(self, node_id: str) -> NodeManager:
         if node_id != self._node.node_id:

@@ -310,6 +310,17 @@ class PlacementReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortsReport:
+    """TCP ports of its node's loopback on which the processes of a task listen (`hrm port-forward`)."""
+
+    application_id: str
+    task_index: int
+    container_id: str
+    node_id: str
+    ports: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueAccessReport:
     """Who may use one queue: by its own ACLs and those of the queues above it (`hrm queues access`)."""
 

@@ -39,6 +39,7 @@ from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.gpus.tenants import identify
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, read_log
+from hrm.nm.ports import TcpStream, connect, listening_ports
 from hrm.nm.rules import Rules
 from hrm.nm.shepherd import faults, records
 from hrm.nm.shepherd_client import ShepherdClient
@@ -365,6 +366,19 @@ class NodeManager:
                 return
             raise NotFound(f"container {container_id} does not run here")
         await self._inputs.write(container_id, data)
+
+    async def listening_ports(self, container_id: str) -> list[int]:
+        """See `hrm.nm.ports`. Raises NotFound if it does not run here."""
+        return [*await asyncio.to_thread(listening_ports, self._runs(container_id).pid)]
+
+    async def connect(self, container_id: str, port: int) -> TcpStream:
+        """See `hrm.nm.ports`. Raises NotFound and Conflict."""
+        return await connect(self._runs(container_id).pid, port)
+
+    def _runs(self, container_id: str) -> Running:
+        if container_id not in self._running:
+            raise NotFound(f"container {container_id} does not run here")
+        return self._running[container_id]
 
     async def read_log(self, container_id: str, stream: LogStream, *, offset: int, max_bytes: int) -> LogChunk:
         """Bytes of a log. Raises NotFound for a container that never was here, or whose logs were cleared away."""

@@ -23,6 +23,7 @@ from hrm.model.reports import (
     EventReport,
     NodeReport,
     PlacementReport,
+    PortsReport,
     QueueAccessReport,
     QueueReport,
     ReloadReport,
@@ -34,6 +35,7 @@ from hrm.model.reports import (
 )
 from hrm.model.requests import ResourceRequest
 from hrm.model.scheduling import SchedulerOptions
+from hrm.model.streams import ByteStream
 
 
 class Masters(Protocol):
@@ -178,6 +180,12 @@ class Facade(Protocol):
         """To every running task; waits for nothing."""
 
     def resize_terminal(self, application_id: str, rows: int, columns: int) -> None: ...
+
+    async def ports(self, application_id: str, task_index: int) -> PortsReport:
+        """What its processes listen on. Raises Conflict if the task does not run."""
+
+    async def connect(self, application_id: str, task_index: int, port: int) -> ByteStream:
+        """To a port that a process of the task listens on. Raises Conflict if none does, or the task does not run."""
 
     def attach(self, application_id: str) -> None:
         """A client holds this job (``attached`` jobs end when their last client is gone for a grace time)."""

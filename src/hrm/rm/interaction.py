@@ -6,7 +6,9 @@ import asyncio
 
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import Conflict, NotFound
+from hrm.model.reports import PortsReport
 from hrm.model.states import ContainerState
+from hrm.model.streams import ByteStream
 from hrm.rm.applications import LiveApplication, LiveContainer
 from hrm.rm.manager import ABANDONED_GRACE_S, ResourceManager
 from hrm.rm.records import ApplicationRow, ContainerRow
@@ -113,6 +115,33 @@ class Interaction:
     def resize_terminal(self, app: LiveApplication, rows: int, columns: int) -> None:
         for container in app.containers.values():
             self._manager.engine.resize_terminal(container.row.node_id, container.row.container_id, rows, columns)
+
+    # --- connections
+
+    async def ports(self, app: LiveApplication, task_index: int) -> PortsReport:
+        row = self._running(app, task_index)
+        ports = await self._manager.engine.listening_ports(row.node_id, row.container_id)
+        return PortsReport(
+            application_id=str(app.id),
+            task_index=task_index,
+            container_id=row.container_id,
+            node_id=row.node_id,
+            ports=ports,
+        )
+
+    async def connect(self, app: LiveApplication, task_index: int, port: int) -> ByteStream:
+        row = self._running(app, task_index)
+        return await self._manager.engine.connect(row.node_id, row.container_id, port)
+
+    def _running(self, app: LiveApplication, task_index: int) -> ContainerRow:
+        """Raises NotFound and Conflict."""
+        if not 0 <= task_index < app.master.task_count:
+            raise NotFound(f"{app.id} has tasks 0 to {app.master.task_count - 1}, not {task_index}")
+        container_id = app.master.task(task_index).container_id
+        container = app.containers.get(container_id) if container_id else None
+        if container is None or container.row.pid is None:
+            raise Conflict(f"task {task_index} of {app.id} does not run", next_step="`hrm explain APP` says why")
+        return container.row
 
     # --- holding on
 

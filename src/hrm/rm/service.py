@@ -13,7 +13,7 @@ from typing import TypeVar
 import hrm
 from hrm.model.cleaning import Cleanable, RetentionPolicy
 from hrm.model.containers import LogChunk, LogStream
-from hrm.model.errors import InvalidInput, NotFound
+from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId
 from hrm.model.job_codec import job_from_dict, job_to_dict
@@ -27,6 +27,7 @@ from hrm.model.reports import (
     EventReport,
     NodeReport,
     PlacementReport,
+    PortsReport,
     QueueAccessReport,
     QueueReport,
     ReloadReport,
@@ -38,6 +39,7 @@ from hrm.model.reports import (
 )
 from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState
+from hrm.model.streams import ByteStream
 from hrm.rm import reporting
 from hrm.rm.applications import LiveApplication
 from hrm.rm.draining import Drains
@@ -406,6 +408,21 @@ class Service:
     def resize_terminal(self, application_id: str, rows: int, columns: int) -> None:
         if app := self._live(application_id):
             self._interaction.resize_terminal(app, rows, columns)
+
+    async def ports(self, application_id: str, task_index: int) -> PortsReport:
+        return await self._interaction.ports(await self._not_over(application_id), task_index)
+
+    async def connect(self, application_id: str, task_index: int, port: int) -> ByteStream:
+        self.last_used_at = self._manager.clock()
+        return await self._interaction.connect(await self._not_over(application_id), task_index, port)
+
+    async def _not_over(self, application_id: str) -> LiveApplication:
+        """Raises NotFound, and Conflict once it has ended."""
+        app = self._live(application_id)
+        if app is None:
+            await self._row(ApplicationId.parse(application_id))
+            raise Conflict(f"{application_id} is over", next_step="`hrm ps` lists what runs")
+        return app
 
     def attach(self, application_id: str) -> None:
         self.last_used_at = self._manager.clock()

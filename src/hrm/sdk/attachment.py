@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -16,13 +15,12 @@ import msgspec
 from hrm.model.attach_codec import decode_output
 from hrm.model.containers import LogStream
 from hrm.model.error_codec import error_from_dict
-from hrm.model.errors import ClusterError, HrmError, NoServer
+from hrm.model.errors import ClusterError, NoServer
 from hrm.model.reports import ApplicationReport
-from hrm.sdk.transport import PREFIX, Transport
+from hrm.sdk.transport import Transport
+from hrm.sdk.websocket import open_websocket
 
-_MAX_FRAME_BYTES = 16 << 20
 _PIECE_BYTES = 64 * 1024
-_FAREWELL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,35 +56,9 @@ class Attachment:
     """
 
     def __init__(self, transport: Transport, path: str) -> None:
-        # Imported here: it takes 130 ms, and most commands never attach.
-        from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-        from websockets.sync.client import connect, unix_connect
-
-        self._closed_error = ConnectionClosed
+        self._stack = ExitStack()
+        self._websocket, self._closed_error = open_websocket(self._stack, transport, path)
         self._address = transport.address
-        connection = transport.connect_socket()
-        open_on = unix_connect if connection.family == socket.AF_UNIX else connect
-        try:
-            # With a socket of ours no proxy of the environment comes between. TLS is spoken on it already.
-            opening = open_on(
-                uri=f"ws://{transport.place}{PREFIX}{path}",
-                sock=connection,
-                additional_headers=transport.headers,
-                compression=None,
-                max_size=_MAX_FRAME_BYTES,
-                open_timeout=transport.timeout_s,
-                # One who leaves in the middle of much output does not read on until the answer to its farewell comes.
-                close_timeout=_FAREWELL_S,
-                user_agent_header=None,
-            )
-            self._stack = ExitStack()
-            self._websocket = self._stack.enter_context(opening)
-        except InvalidStatus as refused:
-            connection.close()
-            raise _refusal(refused.response.body, self._address) from None
-        except (InvalidHandshake, OSError, EOFError) as error:
-            connection.close()
-            raise NoServer(f"{self._address} does not let a client attach: {error}") from None
         #: Bytes of standard input that may be sent now.
         self._window = 0
         self._changed = threading.Condition()
@@ -213,11 +185,3 @@ class Attachment:
             f"the connection to {self._address} was lost while attached",
             next_step="`hrm ps` shows whether the application goes on",
         )
-
-
-def _refusal(body: bytes | bytearray | None, address: str) -> HrmError:
-    try:
-        data = msgspec.json.decode(body or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        data = None
-    return error_from_dict(data) or NoServer(f"what answers at {address} is no HRM server")

@@ -35,6 +35,7 @@ from hrm.model.reports import (
     EventReport,
     NodeReport,
     PlacementReport,
+    PortsReport,
     QueueAccessReport,
     QueueReport,
     ReloadReport,
@@ -50,6 +51,7 @@ from hrm.sdk.transport import CONNECTION_ERRORS, UNIX, Report, Transport, decode
 if TYPE_CHECKING:
     from hrm.config.home import Home
     from hrm.sdk.attachment import Attachment
+    from hrm.sdk.forwarding import Tunnel
 
 _LONG_POLL_S = 60.0
 _ANSWER_GRACE_S = 15.0
@@ -252,6 +254,19 @@ class Client:
         from hrm.sdk.attachment import Attachment
 
         return Attachment(self._transport, _path(application_id, "attach"))
+
+    def ports(self, application_id: str, *, task: int = 0) -> PortsReport:
+        """TCP ports of its node's loopback that the task's processes listen on. Raises Conflict if it does not run."""
+        return self._get(_path(application_id, "ports"), PortsReport, task=task)
+
+    def forward(self, application_id: str, port: int, *, task: int = 0) -> Tunnel:
+        """A connection to a port that the task's processes listen on; see `hrm.sdk.forwarding.Tunnel`.
+
+        Raises Conflict if none of them does, or the task does not run.
+        """
+        from hrm.sdk.forwarding import Tunnel
+
+        return Tunnel(self._transport, f"{_path(application_id, 'ports')}/{port}?task={task}")
 
     def events(self, after_seq: int = 0, application_id: str | None = None) -> Generator[EventReport, None, None]:
         """What happened after ``after_seq``, then each event as it happens, until it is closed.

@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
@@ -29,7 +30,7 @@ from hrm.model.containers import (
     PreemptionNotice,
     StartRecord,
 )
-from hrm.model.errors import NotFound
+from hrm.model.errors import Conflict, NotFound
 from hrm.model.ids import ContainerId
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
@@ -317,6 +318,23 @@ async def check_input(maker: EngineMaker) -> None:
         await run.ended(without)
 
 
+async def check_nothing_but_the_containers_own_ports_is_connected_to(maker: EngineMaker) -> None:
+    async with started(maker("ports")) as run:
+        container_id = run.launch("sh", "-c", "echo ready; sleep 1000")
+        await run.printed(container_id, "ready")
+        with socket.create_server(("127.0.0.1", 0)) as of_somebody_else:
+            assert await run.engine.listening_ports(run.node_id, container_id) == []
+            try:
+                await run.engine.connect(run.node_id, container_id, of_somebody_else.getsockname()[1])
+            except Conflict:
+                pass
+            else:
+                raise AssertionError("connected to a port of somebody else's")
+        run.stop(container_id, grace_s=0)
+        await run.ended(container_id)
+        await _raises_not_found(run.engine.listening_ports(run.node_id, container_id))
+
+
 async def check_unknown_and_ended_containers_are_no_error(maker: EngineMaker) -> None:
     async with started(maker("unknown")) as run:
         ended = run.launch("true")
@@ -445,6 +463,7 @@ ENGINE_CHECKS: tuple[EngineCheck, ...] = (
     check_who_handles_terminate_is_warned_and_reads_why,
     check_who_has_no_handler_goes_on_though_warned_until_it_is_stopped,
     check_input,
+    check_nothing_but_the_containers_own_ports_is_connected_to,
     check_unknown_and_ended_containers_are_no_error,
     check_what_ran_meanwhile_is_adopted,
     check_ends_are_told_until_acknowledged,

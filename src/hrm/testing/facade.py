@@ -24,6 +24,7 @@ from hrm.model.reports import (
     EventReport,
     NodeReport,
     PlacementReport,
+    PortsReport,
     QueueAccessReport,
     QueueReport,
     ReloadReport,
@@ -36,10 +37,13 @@ from hrm.model.reports import (
 from hrm.model.resources import ZERO
 from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState, ContainerState, NodeState, TaskState
+from hrm.testing.echo import Echo
 from hrm.testing.fake_masters import FakeMasters
 
 CLUSTER_TIMESTAMP = 1_763_900_000_000
 NODE_ID = "node-1"
+#: What a running task of the fake listens on: it sends back what it is sent.
+PORT = 8888
 
 
 @dataclass
@@ -444,6 +448,23 @@ class FakeFacade:
 
     def resize_terminal(self, application_id: str, rows: int, columns: int) -> None:
         self._app(application_id).sizes.append((rows, columns))
+
+    async def ports(self, application_id: str, task_index: int) -> PortsReport:
+        app, task = self._task(application_id, task_index)
+        if task.state is not TaskState.RUNNING:
+            raise Conflict(f"task {task_index} of {application_id} does not run")
+        return PortsReport(
+            application_id=application_id,
+            task_index=task_index,
+            container_id=self._container_id(app, task),
+            node_id=NODE_ID,
+            ports=[PORT],
+        )
+
+    async def connect(self, application_id: str, task_index: int, port: int) -> Echo:
+        if port not in (await self.ports(application_id, task_index)).ports:
+            raise Conflict(f"no process of the container listens on port {port}")
+        return Echo()
 
     def attach(self, application_id: str) -> None:
         self._app(application_id).attachments += 1

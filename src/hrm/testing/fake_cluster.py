@@ -40,6 +40,8 @@ class FakeContainer:
     input_closed: bool = False
     #: What is written in its `HRM_PREEMPTION_FILE`; None iff there is none.
     notice: PreemptionNotice | None = None
+    #: What it listens on.
+    ports: set[int] = field(default_factory=set)
     #: When its task said last that it saved its work.
     saved_at: float | None = None
 

@@ -20,10 +20,11 @@ from hrm.model.containers import (
     NodeUsage,
     PreemptionNotice,
 )
-from hrm.model.errors import NotFound
+from hrm.model.errors import Conflict, NotFound
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
 from hrm.testing.clock import ManualClock
+from hrm.testing.echo import Echo
 from hrm.testing.fake_cluster import FakeCluster, FakeContainer, FakeNode, Report
 
 
@@ -142,7 +143,25 @@ class FakeEngine:
     def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
         self.cluster.node(node_id)
 
+    async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
+        return sorted(self._running(node_id, container_id).ports)
+
+    async def connect(self, node_id: str, container_id: str, port: int) -> Echo:
+        if port not in self._running(node_id, container_id).ports:
+            raise Conflict(f"no process of the container listens on port {port}")
+        return Echo()
+
+    def _running(self, node_id: str, container_id: str) -> FakeContainer:
+        container = self.cluster.container(node_id, container_id)
+        if not container.running:
+            raise NotFound(f"container {container_id} does not run here")
+        return container
+
     # What tests do to it
+
+    def listen(self, container_id: str, port: int) -> None:
+        """The program listens on that port from now on, and sends back what it is sent. Raises NotFound."""
+        self._container(container_id).ports.add(port)
 
     def running(self) -> list[str]:
         """Ids of the containers that run, on all nodes."""

@@ -14,13 +14,14 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from hrm.api.native import create_app
-from hrm.api.peers import GONE, PEER, Peer
+from hrm.api.peers import PEER, Peer
 from hrm.api.settings import ApiSettings
 from hrm.api.tokens import TokenAuthority
+from hrm.config.tcp_owner import GONE
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.reports import ReloadReport
 from hrm.testing.accounts import made_up_accounts
-from hrm.testing.facade import NODE_ID, FakeFacade
+from hrm.testing.facade import NODE_ID, PORT, FakeFacade
 
 #: Routes without a token, and why.
 PUBLIC = {
@@ -148,7 +149,9 @@ class House:
 
     async def _answer(self, call: Call, token: str | None, peer: Peer | None) -> Answer:
         kind = "websocket" if call.method == "WEBSOCKET" else "http"
-        path = call.template.format(application_id=self.application_id, attempt_id=self.attempt_id(), node_id=NODE_ID)
+        path = call.template.format(
+            application_id=self.application_id, attempt_id=self.attempt_id(), node_id=NODE_ID, port=PORT
+        )
         headers = [(b"host", b"127.0.0.1")]
         if token is not None:
             headers.append((b"authorization", f"Bearer {token}".encode()))

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrm.api.peers import GONE, Address, Peer, socket_owner
+from hrm.api.peers import Peer
+from hrm.config.tcp_owner import GONE, Address, socket_owner
 from hrm.testing import eventually
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"

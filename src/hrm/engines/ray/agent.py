@@ -24,6 +24,7 @@ import hrm
 from hrm.engines.ray.host import reaper, shed_inheritance
 from hrm.engines.ray.member_options import MemberOptions
 from hrm.engines.ray.messages import PROTOCOL, Parcel, Report, Verdict, pack, unpack
+from hrm.engines.ray.streams import OpenStreams
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import ContainerUsage, ExitRecord, LogChunk, LogStream, NodeUsage, StartRecord
 from hrm.model.errors import ClusterError, HrmError
@@ -78,6 +79,7 @@ class Agent:
         self._starting = asyncio.Lock()
         #: What containers inherit of Ray and cannot be rid of, in words.
         self._inherited = ""
+        self._streams = OpenStreams()
 
     async def hello(self, greeting: Mapping[str, Any]) -> dict[str, Any]:
         """Begin a session: a full registration is the first report of it.
@@ -211,6 +213,25 @@ class Agent:
 
     async def clean(self, policy: CleanPolicy, spare: Collection[str], dry_run: bool, budget_s: float) -> Freed:
         return await self._ready().clean(policy, spare=spare, dry_run=dry_run, budget_s=budget_s)
+
+    async def listening_ports(self, container_id: str) -> list[int]:
+        return await self._ready().listening_ports(container_id)
+
+    async def open_stream(self, container_id: str, port: int) -> int:
+        """The number by which the connection is known from now on."""
+        return self._streams.add(await self._ready().connect(container_id, port))
+
+    async def read_stream(self, number: int) -> bytes | None:
+        return await self._streams.read(number)
+
+    async def write_stream(self, number: int, data: bytes) -> None:
+        await self._streams.write(number, data)
+
+    async def end_stream(self, number: int) -> None:
+        await self._streams.end(number)
+
+    async def close_stream(self, number: int) -> None:
+        await self._streams.close(number)
 
     def _ready(self) -> NodeManager:
         if self._manager is None:

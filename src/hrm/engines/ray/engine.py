@@ -15,11 +15,13 @@ from hrm.engines.ray.agent import AgentSettings
 from hrm.engines.ray.cluster import Machine, RayCluster
 from hrm.engines.ray.link import LEASE_MARGIN_S, Link, Outdated
 from hrm.engines.ray.node import RemoteNode
+from hrm.engines.ray.remote_stream import RemoteStream
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import LaunchSpec, LogChunk, LogStream, PreemptionNotice
 from hrm.model.engine import EngineSettings, OnPartition
 from hrm.model.errors import NotFound
 from hrm.model.isolation import IsolationSettings
+from hrm.model.streams import ByteStream
 
 _log = structlog.get_logger(__name__)
 #: How often Ray is asked who is there.
@@ -227,6 +229,14 @@ class RayEngine:
 
     async def write_stdin(self, node_id: str, container_id: str, data: bytes) -> None:
         await self._on(node_id).ask("write_stdin", container_id, data)
+
+    async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
+        ports: list[int] = await self._on(node_id).ask("listening_ports", container_id)
+        return ports
+
+    async def connect(self, node_id: str, container_id: str, port: int) -> ByteStream:
+        link = self._on(node_id)
+        return RemoteStream(link, await link.ask("open_stream", container_id, port))
 
     def _node(self, node_id: str) -> RemoteNode:
         node = self._nodes.get(node_id)
