@@ -227,8 +227,9 @@ async def _serve(
     manager.open()
     await engine.start(listener)
     try:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(manager.nodes.arrived.wait(), FIRST_NODE_S)
+        if config.engine.kind is EngineKind.EMBEDDED or config.engine.head_runs_containers or loaded.nodes:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(manager.nodes.arrived.wait(), FIRST_NODE_S)
         accounts = Accounts()
         app = create_app(service, tokens=tokens, settings=_api_settings(config), reload=reload, accounts=accounts)
         home.ensure_token(

@@ -40,6 +40,26 @@ def hrm(home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[
     )
 
 
+def test_a_server_attaches_to_a_cluster_that_is_there(one: RayMachines, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    here = f", host: {one.head.address}" if one.head.address else ""
+    (home / "hrm.yaml").write_text(
+        f"engine: {{kind: ray, namespace: attached, slab: 25%, address: '{one.address}'{here}}}\nserver: {{port: 0}}\n"
+    )
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(one.head.membership.token_file)}
+    up = hrm(home, "up", "--detach", **token)
+    assert (up.returncode, "hrm join" in up.stdout) == (0, False), up.stderr
+    try:
+        done = hrm(home, "run", "--cpus", "0.5", "--memory", "64M", "--", "sh", "-c", "echo on $HRM_NODE_ID; exit 7")
+        assert (done.returncode, done.stdout) == (7, "on node1\n"), done.stderr
+        status = hrm(home, "status")
+        assert "engine        ray, 1 nodes" in status.stdout
+    finally:
+        down = hrm(home, "down")
+    assert "stay in the cluster" in down.stderr
+
+
 async def test_a_slab_is_a_part_of_each_machine_and_ray_knows_that_it_is_taken(
     one: RayMachines, engine_of: EngineOf
 ) -> None:
@@ -52,7 +72,8 @@ async def test_a_slab_is_a_part_of_each_machine_and_ray_knows_that_it_is_taken(
         import ray
 
         left = ray.available_resources()
-        assert (left["CPU"], left["GPU"]) == (2.0, 1.0)
+        # Another quarter is that of the server above: of the CPUs, as GPUs are taken whole.
+        assert (left["CPU"], left["GPU"]) == (1.0, 1.0)
     finally:
         await engine.close()
 
@@ -60,7 +81,7 @@ async def test_a_slab_is_a_part_of_each_machine_and_ray_knows_that_it_is_taken(
 async def test_room_that_other_work_of_ray_s_holds_is_waited_for_and_told(
     one: RayMachines, engine_of: EngineOf
 ) -> None:
-    """The slab of another server is such work; it holds half of the machine."""
+    """The slabs of other servers are such work."""
     engine, heard = engine_of(namespace="whole", slab=1.0), RecordingListener()
     await engine.start(heard)
     try:
@@ -71,15 +92,9 @@ async def test_room_that_other_work_of_ray_s_holds_is_waited_for_and_told(
         from ray.util import placement_group_table, remove_placement_group
         from ray.util.placement_group import PlacementGroup
 
-        import ray
-
-        (other,) = [
-            group_id
-            for group_id, group in placement_group_table().items()
-            if group["state"] == "CREATED" and group["name"].startswith("slab-")
-        ]
-        remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(other))))
-        assert ray.is_initialized()
+        for group_id, group in placement_group_table().items():
+            if group["state"] == "CREATED":
+                remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group_id))))
         await eventually_async(lambda: heard.nodes, DEADLINE_S, describe="it is a node now")
         assert list(heard.refused.values()) == [""]
     finally:

@@ -81,6 +81,13 @@ async def test_containers_inherit_nothing_of_ray_s(run: EngineHarness) -> None:
     assert [line for line in lines if line.startswith(("RAY", "OMP"))] == []
 
 
+@pytest.mark.root
+async def test_containers_run_as_the_users_who_submitted_them(run: EngineHarness) -> None:
+    container_id = run.launch("sh", "-c", "id -un; pwd", user="nobody")
+    await run.ended(container_id)
+    assert (await run.log(container_id)).splitlines()[0] == "nobody"
+
+
 async def test_a_log_is_followed_across_machines_while_it_is_written(run: EngineHarness) -> None:
     container_id = run.launch("sh", "-c", "echo one; read line; echo $line", stdin=True)
     assert await run.printed(container_id, "one") == "one\n"

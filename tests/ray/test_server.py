@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections import defaultdict
@@ -161,6 +162,7 @@ def test_a_machine_joins_and_leaves_by_the_commands_that_people_type(server: Ray
     join = ("join", machines.address, "--token-file", str(token_file), "--node-address", machine.address or "")
     joined = on_it(*join, "--node-id", "third", "--cpus", "20", "--memory", "1G")
     assert (joined.returncode, "`hrm leave` takes it out" in joined.stdout) == (0, True), joined.stderr
+    assert stat.S_IMODE(machine.folder.stat().st_mode) == 0o711, "its containers run as their users"
     again = on_it(*join)
     assert (again.returncode, "in a cluster already" in again.stderr) == (2, True), again.stderr
     server.all_up((*NODES, "third"))

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from hrm.config.home import Home
     from hrm.sdk.client import Client
 
-START_DEADLINE_S = 30.0
+#: On a busy machine Ray's head alone takes a quarter of a minute.
+START_DEADLINE_S = 60.0
 RECONNECT_S = 30.0
 LOG_TAIL_LINES = 15
 _POLL_S = 0.02

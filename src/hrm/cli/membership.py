@@ -66,6 +66,9 @@ def join(
 
     home = home_directory()
     home.create()
+    if os.geteuid() == 0:
+        # Containers run as their users, and have their directories in it.
+        home.admit_others()
     if token is not None and token_file is not None:
         raise InvalidInput("--token and --token-file exclude each other", next_step="choose one of them")
     if gpu_devices and virtual_gpus:

@@ -88,22 +88,34 @@ def up(
         report = server.server()
     if output is Output.TABLE:
         print(f"hrm {report.version} is up at {report.address} (pid {report.pid}, home {report.home})")
-        _say_how_to_join(home, report.engine)
+        _say_how_to_join(report.engine)
     else:
         show(report, output)
 
 
-def _say_how_to_join(home: Home, engine: str) -> None:
+def _say_how_to_join(engine: str) -> None:
     """To whoever started the head, and may read its token."""
-    if engine != EngineKind.RAY:
+    if engine != EngineKind.RAY or (cluster := _cluster()) is None:
         return
+    address, token_file = cluster
     try:
-        member = json.loads((home.ray_dir / "member.json").read_text())
-        token = (home.ray_dir / "token").read_text()
+        token = Path(token_file).read_text()
+    except OSError:
+        return
+    print(f"other machines join it by: hrm join {address} --token {token}")
+
+
+def _cluster() -> tuple[str, str] | None:
+    """Address of the Ray cluster that this machine is in, and the file with its token; None iff others started it."""
+    from hrm.cli.connect import home_directory
+
+    folder = home_directory().ray_dir
+    try:
+        member = json.loads((folder / "member.json").read_text())
     except (OSError, ValueError):
-        return  # of a cluster that others started
+        return None
     host, _, port = member["address"].rpartition(":")
-    print(f"other machines join it by: hrm join {host or member['node_address']}:{port} --token {token}")
+    return f"{host or member['node_address']}:{port}", str(folder / "token")
 
 
 def down(
@@ -169,6 +181,8 @@ def status(output: OutputOption = Output.TABLE) -> None:
     print(f"home          {clean(report.home)}")
     print(f"version       {report.version}")
     print(f"engine        {report.engine}, {report.nodes} nodes")
+    if report.engine == EngineKind.RAY and (cluster := _cluster()):
+        print(f"cluster       {cluster[0]}, token in {clean(cluster[1])}")
     print(f"applications  {report.applications_running} running, {report.applications_pending} waiting")
     if report.drained_by:
         print(f"drained       by {clean(report.drained_by)}; it ends when its {report.containers} containers have")

@@ -86,13 +86,12 @@ def check_engine(document: Document, shape: ConfigShape) -> None:
         host, _, port = engine.address.rpartition(":")
         if not host or not port.isdigit():
             document.add(("engine", "address"), f"not HOST:PORT: {engine.address!r:.100}", next_step="as 10.0.0.1:6379")
-        for key in ("host", "port"):
-            if getattr(engine, key) is not None:
-                document.add(
-                    ("engine", key),
-                    "is for a head that the server starts, and engine.address names one that is there",
-                    next_step="keep one of the two keys",
-                )
+        if engine.port is not None:
+            document.add(
+                ("engine", "port"),
+                "is for a head that the server starts, and engine.address names one that is there",
+                next_step="keep one of the two keys",
+            )
     if engine.namespace is not None and not _NAMESPACE.fullmatch(engine.namespace):
         document.add(("engine", "namespace"), "must be letters, digits, - and _", next_step="for example hrm-two")
     if engine.node_timeout is not None and not MIN_NODE_TIMEOUT_S <= engine.node_timeout <= MAX_NODE_TIMEOUT_S:

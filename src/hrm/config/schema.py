@@ -173,8 +173,8 @@ class EngineShape(Strict):
 
     kind: EngineField | None = Field(default=None, description="What runs containers: embedded or ray.")
     address: str | None = Field(default=None, description="HOST:PORT of a Ray cluster that this machine is in.")
-    host: str | None = Field(default=None, description="Of a Ray head that is started: this machine's address.")
-    port: int | None = Field(default=None, ge=0, le=65535, description="Its port; 0 takes any free one.")
+    host: str | None = Field(default=None, description="Address by which other machines reach this one.")
+    port: int | None = Field(default=None, ge=0, le=65535, description="Port of a Ray head; 0: any free one.")
     namespace: str | None = Field(default=None, description="Ray's namespace of this server's NodeManagers.")
     head_runs_containers: bool | None = Field(default=None, description="The machine of Ray's head is a node, too.")
     slab: PartOfAll | None = Field(default=None, description="Part of each machine that HRM takes of Ray.")

@@ -27,9 +27,9 @@ class EngineSettings:
     kind: EngineKind = EngineKind.EMBEDDED
     #: HOST:PORT of a Ray cluster that runs here already; None iff the server starts a head.
     address: str | None = None
-    #: Of a head that is started: the address of this machine that the others reach; None iff Ray is to find it.
+    #: The address of this machine by which the others reach it; None iff Ray is to find it.
     host: str | None = None
-    #: Its port; 0 iff any free one.
+    #: Of a head that is started; 0 iff any free one.
     port: int = 6379
     #: Ray's namespace of the NodeManagers: servers that share a Ray cluster need one each.
     namespace: str = "hrm"

@@ -186,7 +186,10 @@ class RayMachines:
 @contextlib.contextmanager
 def ray_machines() -> Iterator[RayMachines]:
     """A cluster without machines; all that was started in it is gone in the end."""
-    machines = RayMachines(Path(tempfile.mkdtemp(prefix="hrm-rm-")))
+    folder = Path(tempfile.mkdtemp(prefix="hrm-rm-"))
+    # Containers of other users have their directories in it.
+    folder.chmod(0o711)
+    machines = RayMachines(folder)
     try:
         yield machines
     finally:

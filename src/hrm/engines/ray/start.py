@@ -38,7 +38,7 @@ async def ray_engine(
     if settings.address is None and membership.pid is None:
         await _start_head(settings, ray_dir, head, gpu_devices, virtual_gpus)
     address = settings.address
-    node_address = None
+    node_address = settings.host
     if membership.pid is not None and (address is None or address == membership.address):
         # Ray reads it when it is imported, so before anything else of Ray's is done.
         os.environ.pop("RAY_AUTH_TOKEN", None)
