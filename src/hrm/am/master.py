@@ -148,6 +148,12 @@ class Master(Protocol):
     def expire(self, now: float) -> Actions:
         """Do what is due by now."""
 
+    def pause(self) -> None:
+        """What runs is halted: nothing new may begin, and no time limit is looked at, until `go_on`."""
+
+    def go_on(self, delays: Mapping[str, float]) -> None:
+        """Each container was halted for so many seconds, which count for no time limit."""
+
     def moved(self, queue: str) -> None:
         """Its application is in another queue now: what begins later is told so."""
 

@@ -178,6 +178,16 @@ class OwnMaster:
             self._stop(self._master, f"timed out after {format_duration(timeout_s)}", actions)
         return actions
 
+    def pause(self) -> None:
+        """It makes no calls while it is halted. What it asked for may still be granted, and waits for it."""
+
+    def go_on(self, delays: Mapping[str, float]) -> None:
+        delay_s = delays.get(self._master.container_id or "", 0.0)
+        if self._deadline is not None:
+            self._deadline += delay_s
+        if self._times_out_at is not None:
+            self._times_out_at += delay_s
+
     def moved(self, queue: str) -> None:
         self._queue = queue
 

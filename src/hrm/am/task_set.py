@@ -12,7 +12,7 @@ One that ended for another application (was preempted) begins again as often as 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from hrm.am.group_order import GroupOrder, names, never_began
 from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Counts, Launch, Task, environment_of
@@ -97,6 +97,8 @@ class TaskSetMaster:
             self.counts.add(task.state, 1)
             if task.state is TaskState.RUNNING and task.container_id is not None:
                 self._by_container[task.container_id] = task
+        #: True iff the application is suspended.
+        self._paused = False
         self._waiting: list[_Waiting] = []
         first = 0
         for group, begun in zip(job.groups, of_group, strict=True):
@@ -109,9 +111,7 @@ class TaskSetMaster:
         for task in self.begun.values():
             if task.state is TaskState.FAILED:
                 self._drop_followers(task.group)
-        self._stale_groups = {
-            position for position, waiting in enumerate(self._waiting) if waiting and self._order.may_begin(position)
-        }
+        self._stale_groups = set(self._asking())
         self.moved(queue)
 
     @property
@@ -223,6 +223,20 @@ class TaskSetMaster:
                 self._stop(task, f"timed out after {format_duration(timeout_s)}", actions)
         return actions
 
+    def pause(self) -> None:
+        self._paused = True
+        self._stale_groups.update(self._asking())
+
+    def go_on(self, delays: Mapping[str, float]) -> None:
+        self._paused = False
+        self._stale_groups.update(self._asking())
+        self._deadlines = [(at + delays.get(name, 0.0), name) for at, name in self._deadlines]
+        heapq.heapify(self._deadlines)
+
+    def _asking(self) -> list[int]:
+        """Groups that ask for containers, or would."""
+        return [one for one, waiting in enumerate(self._waiting) if waiting and self._order.may_begin(one)]
+
     def moved(self, queue: str) -> None:
         self._environments = [self._group_environment(group, queue) for group in self._job.groups]
 
@@ -253,7 +267,7 @@ class TaskSetMaster:
         group = self._job.groups[position]
         return ResourceRequest(
             resources=group.resources,
-            count=0 if self._verdict else len(self._waiting[position]),
+            count=0 if self._verdict or self._paused else len(self._waiting[position]),
             priority=group.priority,
             allocation_request_id=position,
             gpu_model=group.gpu_model,
@@ -262,7 +276,7 @@ class TaskSetMaster:
     def _allocated(self, container: Container, now: float, actions: Actions) -> None:
         group = container.allocation_request_id or 0
         waiting = self._waiting[group]
-        if not waiting or self._verdict:
+        if not waiting or self._verdict or self._paused:
             self._releases.append(container.container_id)
             return
         index = waiting.pop()

@@ -2,7 +2,8 @@
 
 Others see an application's name, user, queue, state, resources and places. Its output, its messages (they quote
 paths and commands), the details of its events, and anything that changes it are the owner's and an admin's. Whom the
-admin ACL of a queue names may end, move and put before others what is in it, and sees no more of it than others do.
+admin ACL of a queue names may end, suspend, move and put before others what is in it, and sees no more of it than
+others do.
 """
 
 from __future__ import annotations

@@ -121,6 +121,18 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
             raise InvalidInput("is missing", field="queue", next_step="name the queue, as `GET /queues` does")
         return json_response(await facade.move(application_id, queue, by=caller.user, admin=caller.admin))
 
+    @app.post(f"{_ONE}/suspend", tags=_TAGS, summary="Halt what runs of it", responses=returns(ApplicationReport))
+    async def suspend(caller: Caller, application_id: ApplicationPath) -> Response:
+        """All its containers stop where they are and keep what they hold; answers once that is safe in the store."""
+        await check_changer(facade, caller, application_id)
+        return json_response(seen_by(caller, [await facade.suspend(application_id, by=caller.user)])[0])
+
+    @app.post(f"{_ONE}/resume", tags=_TAGS, summary="Let it go on", responses=returns(ApplicationReport))
+    async def resume(caller: Caller, application_id: ApplicationPath) -> Response:
+        """No error if it is not suspended."""
+        await check_changer(facade, caller, application_id)
+        return json_response(seen_by(caller, [await facade.resume(application_id, by=caller.user)])[0])
+
     @app.post(
         f"{_ONE}/priority",
         tags=_TAGS,

@@ -120,7 +120,7 @@ _APPLICATION_COLUMNS = (
     Column("QUEUE", lambda r: r.queue, shrinks=True),
     Column("NAME", lambda r: r.name, shrinks=True),
     Column("USER", lambda r: r.user, shrinks=True),
-    Column("STATE", lambda r: r.state),
+    Column("STATE", lambda r: r.state if r.suspended_at is None else "SUSPENDED"),
     Column("TIME", lambda r: show_span(r.started_at, r.ended_at), right=True),
     Column("TASKS", _tasks),
     Column("DONE", lambda r: f"{r.progress:.0%}", right=True),

@@ -191,7 +191,7 @@ _ATTEMPT_COLUMNS = (
     Column("TASK", lambda r: str(r.task_index), right=True),
     Column("TRY", lambda r: str(r.attempt), right=True),
     Column("QUEUE", lambda r: r.queue, shrinks=True),
-    Column("STATE", lambda r: r.state),
+    Column("STATE", lambda r: "SUSPENDED" if r.suspended else r.state),
     Column("EXIT", lambda r: "-" if r.exit_code is None else str(r.exit_code), right=True),
     Column("STARTED", lambda r: show_time(r.started_at)),
     Column("TIME", lambda r: show_span(r.started_at, r.ended_at), right=True),

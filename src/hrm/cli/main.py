@@ -25,6 +25,8 @@ COMMANDS = (
     Entry("submit", "Work", "Submit a command or a job file and return.", "hrm.cli.submit:submit", _COMMAND_LINE),
     Entry("wait", "Work", "Wait until applications have ended.", "hrm.cli.submit:wait"),
     Entry("kill", "Work", "End applications.", "hrm.cli.kill:kill"),
+    Entry("suspend", "Work", "Halt applications that run; what they hold stays theirs.", "hrm.cli.suspend:suspend"),
+    Entry("resume", "Work", "Let suspended applications go on.", "hrm.cli.suspend:resume"),
     Entry("move", "Work", "Move applications to another queue.", "hrm.cli.move:move"),
     Entry("update", "Work", "Change applications that are not over.", "hrm.cli.move:update"),
     Entry("logs", "Work", "Show what a task printed.", "hrm.cli.logs:logs"),

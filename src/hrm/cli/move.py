@@ -31,7 +31,7 @@ def move(
       hrm move 17 --queue batch
       hrm move 3,5-8 --queue research.vision
     """
-    _change(apps, lambda server, app: server.move(app, queue), output, lambda report: f"is in {report.queue}")
+    change_each(apps, lambda server, app: server.move(app, queue), output, lambda report: f"is in {report.queue}")
 
 
 def update(
@@ -60,10 +60,10 @@ def update(
         assert report is not None, "one of the two was given"
         return report
 
-    _change(apps, change, output, lambda report: f"is in {report.queue} with priority {report.priority}")
+    change_each(apps, change, output, lambda report: f"is in {report.queue} with priority {report.priority}")
 
 
-def _change(
+def change_each(
     apps: list[str],
     change: Callable[[Client, str], ApplicationReport],
     output: Output,

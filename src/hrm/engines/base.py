@@ -82,6 +82,12 @@ class Engine(Protocol):
     def signal(self, node_id: str, container_id: str, signum: int) -> None:
         """Send one signal to the container's process group. No error if it has ended."""
 
+    def freeze(self, node_id: str, container_ids: Sequence[str], *, frozen: bool) -> None:
+        """Halt all processes of these, or let them go on; what they hold stays theirs.
+
+        One that is halted can be stopped like any other. No error if it is so already, or has ended.
+        """
+
     def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
         """It is to end by ``notice.kill_at``: the file that its `HRM_PREEMPTION_FILE` names says so from now on.
 

@@ -78,6 +78,9 @@ class EmbeddedEngine:
     def signal(self, node_id: str, container_id: str, signum: int) -> None:
         self._on(node_id).signal(container_id, signum)
 
+    def freeze(self, node_id: str, container_ids: Sequence[str], *, frozen: bool) -> None:
+        self._on(node_id).freeze(container_ids, frozen=frozen)
+
     def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
         self._on(node_id).warn(container_id, notice)
 

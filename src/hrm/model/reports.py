@@ -69,6 +69,8 @@ class ApplicationReport:
     #: The code that `hrm run` and `submit --wait` exit with: the highest of its tasks. None until it ended.
     exit_code: int | None
     nodes: list[str] = field(default_factory=list)
+    #: Since when its containers are halted (`hrm suspend`); None iff they are not.
+    suspended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,9 @@ class TaskAttemptReport:
     #: From and to disks, as last seen; None where it was over before the first look.
     read_bytes: int | None = None
     written_bytes: int | None = None
+    #: True iff it is halted now, and for how long it was before; None iff never.
+    suspended: bool = False
+    suspended_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -292,6 +292,10 @@ class NodeManager:
     def signal(self, container_id: str, signum: int) -> None:
         self._in_turn(lambda: self._client.send({"op": "signal", "id": container_id, "signum": signum}))
 
+    def freeze(self, container_ids: Sequence[str], *, frozen: bool) -> None:
+        message = {"op": "freeze", "ids": list(container_ids), "frozen": frozen}
+        self._in_turn(lambda: self._client.send(message))
+
     def warn(self, container_id: str, notice: PreemptionNotice) -> None:
         message = {"op": "warn", "id": container_id, "notice": asdict(notice)}
         self._in_turn(lambda: self._client.send(message))

@@ -135,11 +135,18 @@ def _on_its_way(app: LiveApplication) -> Explanation:
     )
 
 
+def say_suspended(app: LiveApplication) -> str:
+    """ "" where it is not."""
+    if app.row.suspended_at is None:
+        return ""
+    return f"it is suspended: `hrm resume {app.row.seq}` lets it go on"
+
+
 def say_held_back(app: LiveApplication) -> str:
     """``report waits for train``; "" where nothing does."""
     held_back = app.master.held_back
-    if not held_back:
-        return ""
+    if app.row.suspended_at is not None or not held_back:
+        return say_suspended(app)
     group, missing = held_back[0]
     more = f" (and {len(held_back) - 1} more groups wait)" if len(held_back) > 1 else ""
     return f"{group} waits for {names(missing)}{more}"

@@ -93,6 +93,15 @@ class Facade(Protocol):
         pass a limit there): nothing has changed then. Whether ``by`` may change the application the door knows.
         """
 
+    async def suspend(self, application_id: str, *, by: str) -> ApplicationReport:
+        """Halt all containers of one that runs, and begin nothing new of it; what they hold stays theirs.
+
+        Returns when that is committed. No error if it is suspended. Raises Conflict (it is over, or nothing runs yet).
+        """
+
+    async def resume(self, application_id: str, *, by: str) -> ApplicationReport:
+        """Let it go on. No error if it is not suspended. Raises Conflict (it is over)."""
+
     async def set_priority(self, application_id: str, priority: int, *, by: str) -> ApplicationReport:
         """Its place among its like in a fifo queue; returns when that is committed. Raises Conflict (it is over)."""
 

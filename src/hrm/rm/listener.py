@@ -21,6 +21,7 @@ from hrm.model.containers import ContainerUsage, ExitRecord, NodeUsage, StartRec
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
 from hrm.model.states import ContainerState, NodeState
+from hrm.rm import suspension
 from hrm.rm.applications import LiveContainer
 from hrm.rm.manager import ResourceManager
 from hrm.rm.nodes import LiveNode
@@ -132,6 +133,7 @@ class Listener:
             )
         if started_at is not None:
             self._manager.preemptions.registered(turn, container, recovering=recovering)
+            suspension.registered(turn, self._manager, container)
         if row.state is ContainerState.STOPPING and not (row.preemption and row.preemption.killed):
             # It may not have heard.
             turn.stop(row.node_id, row.container_id)

@@ -47,6 +47,7 @@ from hrm.rm.preemption import Preemptions
 from hrm.rm.queues import Queues
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow
 from hrm.rm.store import Store
+from hrm.rm.suspension import lift
 from hrm.rm.turn import Turn
 
 #: How long an attached job may be without its client.
@@ -150,7 +151,7 @@ class ResourceManager:
         self.containers.write_starts(turn)
         for app in self.applications.values():
             deadline = app.master.next_deadline()
-            if deadline is not None and deadline <= turn.now:
+            if deadline is not None and deadline <= turn.now and app.row.suspended_at is None:
                 self._follow(turn, app, app.master.expire(turn.now))
                 self._stirred[app.id] = app
             if app.abandoned_at is not None and app.abandoned_at <= turn.now:
@@ -218,6 +219,8 @@ class ResourceManager:
         )
         if job.attached:
             app.abandoned_at = self.clock() + 3 * ABANDONED_GRACE_S
+        if row.suspended_at is not None:
+            app.master.pause()
         self.applications[application_id] = app
         return app
 
@@ -289,6 +292,8 @@ class ResourceManager:
         app.change(kill_requested=True, message=message)
         turn.touch(app)
         self.record(turn, "application_kill_requested", application_seq=app.row.seq, message=message)
+        if app.row.suspended_at is not None:
+            lift(turn, self, app)
         self._follow(turn, app, app.master.kill(message))
         self._stirred[app.id] = app
 
@@ -400,6 +405,8 @@ class ResourceManager:
             container.launch = launch.spec
             turn.touch(container)
             turn.launch(container.row.node_id, launch.spec)
+            if app.row.suspended_at is not None:
+                turn.freeze(container.row.node_id, container.row.container_id, frozen=True)
         self.turns.each(turn, self.containers.stop_named, actions.stops)
         for end in actions.ended:
             container = app.containers.pop(end.container_id)

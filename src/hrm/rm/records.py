@@ -39,6 +39,8 @@ class ApplicationRow(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     #: Set when a kill was asked for: it must go on after a restart.
     kill_requested: bool = False
+    #: Since when its containers are halted; None iff they are not.
+    suspended_at: float | None = None
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,8 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     #: From and to disks, as far as was seen before its end; None where it was not looked at.
     read_bytes: int | None = None
     written_bytes: int | None = None
+    #: How long it was suspended, up to when it last went on; None iff it never was.
+    suspended_s: float | None = None
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,8 +48,10 @@ def restore(manager: ResourceManager, listener: Listener, loaded: Loaded) -> Non
             app.containers[known.container_id] = container
             killed_for_others = known.preemption is not None and known.preemption.killed
             stopping = known.message if known.state is ContainerState.STOPPING and not killed_for_others else None
+            # What it was suspended counts for no time limit.
+            counts_from = None if known.started_at is None else known.started_at + (known.suspended_s or 0.0)
             app.master.recovered(
-                known.container_id, started_at=known.started_at, stopping=stopping, preemption=known.preemption
+                known.container_id, started_at=counts_from, stopping=stopping, preemption=known.preemption
             )
         if moved:
             manager.post(_moved, manager, app, saved.row.queue)

@@ -24,7 +24,7 @@ from hrm.model.resources import ZERO, Resources
 from hrm.model.states import ApplicationState, ContainerState, NodeState, TaskState
 from hrm.model.units import LARGEST
 from hrm.rm.applications import LiveApplication, LiveContainer
-from hrm.rm.explaining import say_held_back
+from hrm.rm.explaining import say_held_back, say_suspended
 from hrm.rm.nodes import LiveNode
 from hrm.rm.records import ApplicationRow, ContainerRow, TaskRow
 
@@ -35,6 +35,8 @@ def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationR
     view = scheduler.application_view(app.id)
     waiting = view is not None and view.pending > 0
     reason = view.reason if view is not None and waiting else None
+    if app.row.suspended_at is not None:
+        reason = None
     return _application(
         app.with_counts(),
         app.id,
@@ -42,8 +44,10 @@ def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationR
         tasks_running=counts.running,
         progress=app.master.progress,
         used=(view.used if view is not None else ZERO).as_dict(),
-        reason=str(reason) if reason else "",
-        message=reason.sentence if reason else say_held_back(app) or app.row.message or _to_end(app),
+        reason="suspended" if app.row.suspended_at is not None else str(reason) if reason else "",
+        message=reason.sentence
+        if reason
+        else say_suspended(app) or say_held_back(app) or app.row.message or _to_end(app),
         nodes=sorted({container.row.node_id for container in app.containers.values()}),
     )
 
@@ -109,6 +113,7 @@ def _application(
         message=message,
         exit_code=row.exit_code,
         nodes=nodes,
+        suspended_at=None if row.state.final else row.suspended_at,
     )
 
 
@@ -149,6 +154,7 @@ def task_attempt(
     row: ContainerRow,
     usage: ContainerUsage | None,
     *,
+    suspended: bool,
     application_id: ApplicationId,
     name: str,
     user: str,
@@ -176,6 +182,8 @@ def task_attempt(
         max_rss_mib=row.max_rss_mib,
         read_bytes=usage.read_bytes if usage else row.read_bytes,
         written_bytes=usage.written_bytes if usage else row.written_bytes,
+        suspended=suspended,
+        suspended_s=row.suspended_s,
     )
 
 

@@ -40,8 +40,8 @@ from hrm.model.reports import (
 from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState
 from hrm.model.streams import ByteStream
-from hrm.rm import reporting
-from hrm.rm.applications import LiveApplication
+from hrm.rm import reporting, suspension
+from hrm.rm.applications import LiveApplication, LiveContainer
 from hrm.rm.draining import Drains
 from hrm.rm.explaining import Explaining
 from hrm.rm.interaction import Interaction
@@ -194,6 +194,14 @@ class Service:
         await self._queues.move(await self._known(application_id), queue, by=by, admin=admin)
         return await self.application(application_id)
 
+    async def suspend(self, application_id: str, *, by: str) -> ApplicationReport:
+        await self._manager.turns.ask(suspension.suspend, self._manager, await self._known(application_id), by)
+        return await self.application(application_id)
+
+    async def resume(self, application_id: str, *, by: str) -> ApplicationReport:
+        await self._manager.turns.ask(suspension.resume, self._manager, await self._known(application_id), by)
+        return await self.application(application_id)
+
     async def set_priority(self, application_id: str, priority: int, *, by: str) -> ApplicationReport:
         await self._queues.set_priority(await self._known(application_id), priority, by=by)
         return await self.application(application_id)
@@ -303,11 +311,16 @@ class Service:
         return reporting.task_attempt(
             live.row if live is not None else record.row,
             live.usage if live is not None else None,
+            suspended=live is not None and self._is_suspended(live),
             application_id=self._id(record.row.application_seq),
             name=record.name,
             user=record.user,
             queue=record.queue,
         )
+
+    def _is_suspended(self, container: LiveContainer) -> bool:
+        app = self._manager.applications.get(container.id.attempt.application)
+        return app is not None and app.row.suspended_at is not None
 
     def containers(self, application_id: str | None = None) -> list[ContainerReport]:
         if application_id is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterator
+from itertools import groupby
 from typing import Protocol
 
 from hrm.engines.base import Engine
@@ -37,6 +38,8 @@ class Turn:
         self._changed: dict[int, Recorded] = {}
         self._rows: list[Row] = []
         self._launches: dict[str, list[LaunchSpec]] = defaultdict(list)
+        #: In order: whether each is halted or goes on.
+        self._freezes: list[tuple[str, str, bool]] = []
         #: In order: each with what it is told of its end for others, or None if that is taken back.
         self._warnings: list[tuple[str, str, PreemptionNotice | None]] = []
         #: By node and seconds of grace.
@@ -72,6 +75,10 @@ class Turn:
         """It is to end for others; or need not, if there is no notice."""
         self._warnings.append((node_id, container_id, notice))
 
+    def freeze(self, node_id: str, container_id: str, *, frozen: bool) -> None:
+        """Halt it, or let it go on."""
+        self._freezes.append((node_id, container_id, frozen))
+
     def stop(self, node_id: str, container_id: str, grace_s: float = STOP_GRACE_S) -> None:
         self._stops[node_id, grace_s].append(container_id)
 
@@ -92,6 +99,7 @@ class Turn:
             self._changed
             or self._rows
             or self._launches
+            or self._freezes
             or self._warnings
             or self._stops
             or self._acknowledgements
@@ -105,6 +113,9 @@ class Turn:
         """
         for node_id, specs in self._launches.items():
             engine.launch(node_id, [spec for spec in specs if spec.container_id in live])
+        # After the launches: one that was launched in the same turn may be meant.
+        for (node_id, frozen), group in groupby(self._freezes, key=lambda one: (one[0], one[2])):
+            engine.freeze(node_id, [container_id for _, container_id, _ in group], frozen=frozen)
         for node_id, container_id, notice in self._warnings:
             if notice is None:
                 engine.spare(node_id, container_id)

@@ -145,6 +145,16 @@ class Client:
         data = self._transport.call("POST", _path(application_id, "move"), body={"queue": queue}, repeatable=True)
         return decoded(data, ApplicationReport)
 
+    def suspend(self, application_id: str) -> ApplicationReport:
+        """Halt all that runs of it; what it holds stays its own. Raises Forbidden, Conflict (over, or not running)."""
+        data = self._transport.call("POST", _path(application_id, "suspend"), repeatable=True)
+        return decoded(data, ApplicationReport)
+
+    def resume(self, application_id: str) -> ApplicationReport:
+        """Let a suspended one go on. Raises Forbidden and Conflict (it is over)."""
+        data = self._transport.call("POST", _path(application_id, "resume"), repeatable=True)
+        return decoded(data, ApplicationReport)
+
     def set_priority(self, application_id: str, priority: int) -> ApplicationReport:
         """Its place among its like in a fifo queue: higher runs first. Raises Forbidden and Conflict (it is over)."""
         body = {"priority": priority}

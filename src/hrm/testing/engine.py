@@ -303,6 +303,27 @@ async def check_who_has_no_handler_goes_on_though_warned_until_it_is_stopped(mak
             assert (record.reason, record.exit_code) == (ExitReason.STOPPED, 137), "not by the warning's TERM"
 
 
+async def check_what_is_halted_does_nothing_until_it_goes_on_and_can_be_stopped(maker: EngineMaker) -> None:
+    async with started(maker("halted")) as run:
+        script = "echo ready; sleep 0.5; echo late"
+        goes_on, halted = run.launch("sh", "-c", script), run.launch("sh", "-c", script)
+        for container_id in (goes_on, halted):
+            await run.printed(container_id, "ready")
+        run.engine.freeze(run.node_id, [goes_on, halted], frozen=True)
+        run.engine.freeze(run.node_id, [halted], frozen=True)
+        # Later than both would have ended by themselves.
+        await run.ended(run.launch("sleep", "1"))
+        assert not [end for end in run.heard.ends if end.container_id in (goes_on, halted)]
+        assert await run.log(goes_on) == "ready\n"
+
+        run.engine.freeze(run.node_id, [goes_on], frozen=False)
+        assert (await run.ended(goes_on)).exit_code == 0
+        assert await run.log(goes_on) == "ready\nlate\n"
+        run.stop(halted)
+        assert (await run.ended(halted)).reason is ExitReason.STOPPED
+        run.engine.freeze(run.node_id, [goes_on, "container_e01_1_0001_01_999999"], frozen=True)
+
+
 async def check_input(maker: EngineMaker) -> None:
     async with started(maker("input")) as run:
         container_id = run.launch("cat", stdin=True)
@@ -462,6 +483,7 @@ ENGINE_CHECKS: tuple[EngineCheck, ...] = (
     check_signal,
     check_who_handles_terminate_is_warned_and_reads_why,
     check_who_has_no_handler_goes_on_though_warned_until_it_is_stopped,
+    check_what_is_halted_does_nothing_until_it_goes_on_and_can_be_stopped,
     check_input,
     check_nothing_but_the_containers_own_ports_is_connected_to,
     check_unknown_and_ended_containers_are_no_error,

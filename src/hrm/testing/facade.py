@@ -77,6 +77,7 @@ class FakeApplication:
     signals: list[int] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     attachments: int = 0
+    suspended_at: float | None = None
 
 
 class FakeFacade:
@@ -185,6 +186,14 @@ class FakeFacade:
         app.job = app.job.in_queue(queue)
         return await self.application(application_id)
 
+    async def suspend(self, application_id: str, *, by: str) -> ApplicationReport:
+        self._open(application_id).suspended_at = 1_763_900_001.0
+        return await self.application(application_id)
+
+    async def resume(self, application_id: str, *, by: str) -> ApplicationReport:
+        self._open(application_id).suspended_at = None
+        return await self.application(application_id)
+
     async def set_priority(self, application_id: str, priority: int, *, by: str) -> ApplicationReport:
         app = self._open(application_id)
         app.job = replace(app.job, priority=priority)
@@ -245,6 +254,7 @@ class FakeFacade:
             message=app.message,
             exit_code=max((task.exit_code or 0 for task in app.tasks), default=0) if app.state.final else None,
             nodes=[NODE_ID] if counts[TaskState.RUNNING] else [],
+            suspended_at=app.suspended_at,
         )
 
     async def applications(

@@ -30,6 +30,7 @@ _V1 = {
     "devices": {"devices.allow": "", "devices.deny": ""},
     "blkio": {"blkio.bfq.weight": "100"},
     "cpuset": {"cpuset.cpus": "", "cpuset.mems": ""},
+    "freezer": {"freezer.state": "THAWED"},
 }
 _V2 = {
     "memory": {
@@ -85,7 +86,7 @@ class FakeCgroups(Files):
     def _fill(self, folder: str, version: int, controllers: tuple[str, ...]) -> None:
         files = {_PROCS: "", "tasks": ""} if version == 1 else {
             _PROCS: "", "cgroup.type": "domain\n", "cgroup.subtree_control": "", "cgroup.kill": "",
-            "cgroup.controllers": " ".join(controllers),
+            "cgroup.controllers": " ".join(controllers), "cgroup.freeze": "0",
         }  # fmt: skip
         for controller in controllers:
             files.update((_V1 if version == 1 else _V2).get(controller, {}))

@@ -42,6 +42,8 @@ class FakeContainer:
     notice: PreemptionNotice | None = None
     #: What it listens on.
     ports: set[int] = field(default_factory=set)
+    #: True iff it is halted.
+    frozen: bool = False
     #: When its task said last that it saved its work.
     saved_at: float | None = None
 
@@ -121,6 +123,17 @@ class FakeCluster:
             self._signal(container, signal.SIGKILL)
 
         self._spawn(stop())
+
+    def freeze(self, container: FakeContainer, *, frozen: bool) -> None:
+        """It halts after the command that is played now, or goes on."""
+
+        async def freeze() -> None:
+            await container.begun.wait()
+            if container.program:
+                container.program.freeze(container.frozen)
+
+        container.frozen = frozen and not container.stopping
+        self._spawn(freeze())
 
     def warn(self, container: FakeContainer, notice: PreemptionNotice) -> None:
         """The file appears, and TERM goes to a program that has a handler for it. Once for each notice."""

@@ -91,6 +91,11 @@ class FakeEngine:
         if container and container.program:
             container.program.signal(signum)
 
+    def freeze(self, node_id: str, container_ids: Sequence[str], *, frozen: bool) -> None:
+        for container_id in container_ids:
+            if container := self.cluster.node(node_id).containers.get(container_id):
+                self.cluster.freeze(container, frozen=frozen)
+
     def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
         if container := self.cluster.node(node_id).containers.get(container_id):
             self.cluster.warn(container, notice)
@@ -171,6 +176,11 @@ class FakeEngine:
     def notice_of(self, container_id: str) -> PreemptionNotice | None:
         """What the container is told of its end for others; None iff nothing. Raises NotFound."""
         return self._container(container_id).notice
+
+    def frozen(self) -> list[str]:
+        """Ids of the containers that are halted."""
+        nodes = self.cluster.nodes.values()
+        return [key for node in nodes for key, one in node.containers.items() if one.running and one.frozen]
 
     def save(self, container_id: str) -> None:
         """The task says that it saved its work just now. Raises NotFound."""

@@ -66,6 +66,8 @@ class Program:
         self._input: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._task: asyncio.Task[int] | None = None
         self._fatal = int(signal.SIGKILL)
+        self._goes_on = asyncio.Event()
+        self._goes_on.set()
         self.pid = processes.start()
         self._tree = {self.pid}
 
@@ -87,6 +89,13 @@ class Program:
         if self._task and (signum == signal.SIGKILL or signum not in self._ignored):
             self._fatal = signum
             self._task.cancel()
+
+    def freeze(self, frozen: bool) -> None:
+        """Begin no further command, until it goes on."""
+        if frozen:
+            self._goes_on.clear()
+        else:
+            self._goes_on.set()
 
     def warn(self, notice: str) -> None:
         """What a program reads in `HRM_PREEMPTION_FILE`; TERM if it has a handler for that."""
@@ -160,6 +169,7 @@ class Program:
                 raise Ended(1)
             case ["sleep", seconds]:
                 await self._sleep(float(seconds))
+                await self._goes_on.wait()
             case ["cat"]:
                 while (data := await self._input.get()) is not None:
                     self._write("stdout", data)

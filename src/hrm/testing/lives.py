@@ -114,6 +114,10 @@ class _Hands(FakeEngine):
         if not self.dead:
             super().stop_containers(node_id, container_ids, grace_s=grace_s)
 
+    def freeze(self, node_id: str, container_ids: Sequence[str], *, frozen: bool) -> None:
+        if not self.dead:
+            super().freeze(node_id, container_ids, frozen=frozen)
+
     def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
         if not self.dead:
             super().warn(node_id, container_id, notice)

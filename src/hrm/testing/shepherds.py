@@ -59,6 +59,10 @@ def kill_herd(state_dir: Path) -> None:
         if identity and identity["boot_id"] == records.boot_id():
             _kill_session(identity["pid"], identity["start_ticks"])
     for base in cgroups_of(state_dir):
+        # Who is halted in version 1 dies only when it goes on.
+        for state in base.rglob("freezer.state"):
+            state.write_text("THAWED")
+    for base in cgroups_of(state_dir):
         _remove_cgroup(base)
 
 

@@ -104,6 +104,16 @@ def test_killing_and_signalling(client: Client, server: RunningServer) -> None:
     assert client.application(application_id).message == "enough"
 
 
+def test_an_application_is_suspended_and_goes_on(client: Client) -> None:
+    application_id = client.submit(ECHO).application_id
+
+    assert client.suspend(application_id).suspended_at is not None
+    assert client.resume(application_id).suspended_at is None
+    client.kill(application_id)
+    with pytest.raises(Conflict):
+        client.suspend(application_id)
+
+
 def test_an_application_is_moved_and_put_before_others(client: Client) -> None:
     application_id = client.submit(ECHO).application_id
 

@@ -104,6 +104,9 @@ async def test_an_administrator_of_a_queue_ends_moves_and_changes_what_others_ha
     app = f"/applications/{(await door.submit('ada', 'research.vision')).json()['application_id']}"
     for user, status in (("bob", 403), ("grace", 200)):
         assert (await door.post(user, f"{app}/priority", {"priority": 3})).status_code == status
+        await door.life.settle()
+        assert (await door.post(user, f"{app}/suspend")).status_code == status
+        assert (await door.post(user, f"{app}/resume")).status_code == status
         assert (await door.post(user, f"{app}/move", {"queue": "research.speech"})).status_code == status
     assert (await door.get("eve", app))["queue"] == "research.speech"
     assert (await door.post("bob", f"{app}/kill")).status_code == 403

@@ -196,6 +196,12 @@ class FakeClient:
     def move(self, application_id: str, queue: str) -> ApplicationReport:
         return self._changed(application_id, queue=queue)
 
+    def suspend(self, application_id: str) -> ApplicationReport:
+        return self._changed(application_id, suspended_at=1_763_900_001.0)
+
+    def resume(self, application_id: str) -> ApplicationReport:
+        return self._changed(application_id, suspended_at=None)
+
     def set_priority(self, application_id: str, priority: int) -> ApplicationReport:
         return self._changed(application_id, priority=priority)
 

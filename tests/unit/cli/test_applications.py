@@ -43,6 +43,24 @@ def test_ps_shows_what_is_not_over_newest_first_and_says_that_there_is_more(hrm,
     assert "hrm ps --all" in result.err
 
 
+def test_what_is_suspended_is_shown_so_and_goes_on(hrm, server: FakeClient) -> None:
+    server.apps = [application(1), application(2), application(3, ApplicationState.FINISHED)]
+    server.errors = []
+
+    assert hrm("suspend", "1").out == "1 is suspended\n"
+    assert [line.split()[0] for line in hrm("ps").out.splitlines() if "SUSPENDED" in line] == ["1"]
+    assert "RUNNING" in hrm("ps", "2").out
+    assert [app["application_id"] for app in json.loads(hrm("suspend", "2", "-o", "json").out)] == [app_id(2)]
+    assert hrm("resume", "1,2").out == "1 goes on\n2 goes on\n"
+    assert "SUSPENDED" not in hrm("ps").out
+
+
+def test_history_shows_who_is_halted_now(hrm, server: FakeClient) -> None:
+    server.attempts = [replace(attempt(1, 0), suspended=True)]
+
+    assert "SUSPENDED" in hrm("history").out
+
+
 def test_ps_says_nothing_about_more_where_there_is_none(hrm, server: FakeClient) -> None:
     server.apps = [application(1)]
 

@@ -30,7 +30,7 @@ def test_all_commands_are_offered() -> None:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("hrm su", ["submit"]),
+        ("hrm su", ["submit", "suspend"]),
         ("hrm submit --que", ["--queue"]),
         ("hrm queues rel", ["reload"]),
         ("hrm config ch", ["check"]),
@@ -85,7 +85,7 @@ def test_zsh_offers_the_same(line: str, offered: list[str]) -> None:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("hrm su", ["submit"]),
+        ("hrm su", ["submit", "suspend"]),
         ("hrm submit --que", ["--queue"]),
         ("hrm queues rel", ["reload"]),
         ("hrm ps --output js", ["json"]),

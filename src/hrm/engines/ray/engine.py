@@ -196,6 +196,9 @@ class RayEngine:
     def signal(self, node_id: str, container_id: str, signum: int) -> None:
         self._on(node_id).send("signal", container_id, signum)
 
+    def freeze(self, node_id: str, container_ids: Sequence[str], *, frozen: bool) -> None:
+        self._on(node_id).send("freeze", list(container_ids), frozen=frozen)
+
     def warn(self, node_id: str, container_id: str, notice: PreemptionNotice) -> None:
         offset_s = self._node(node_id).clock_offset_s
         self._on(node_id).send("warn", container_id, replace(notice, kill_at=notice.kill_at + offset_s))

@@ -122,6 +122,13 @@ class Pool:
         assert slot.applied is not None
         self._set(slot, slot.applied._replace(limits=slot.limits._replace(cpus=cpus)))
 
+    def freeze(self, slot: Slot, *, frozen: bool) -> bool:
+        """Halt all who live in it, or let them go on. False where only version 1 is."""
+        return self._v2 is not None and self._v2.freeze(slot.name, frozen=frozen)
+
+    def is_frozen(self, slot: Slot) -> bool:
+        return self._v2 is not None and self._v2.is_frozen(slot.name)
+
     def give_back(self, slot: Slot) -> None:
         """Its container is over. Whoever still lives in it is killed."""
         self._used.pop(slot.name, None)

@@ -119,6 +119,17 @@ class TreeV2(Tree):
         self.files.write(f"{self.path(name)}/cgroup.kill", "1")
         return True
 
+    def freeze(self, name: str, *, frozen: bool) -> bool:
+        """Halt all in it, or let them go on. False where the kernel cannot (before 5.2)."""
+        if not self.files.exists(f"{self.path(name)}/cgroup.freeze"):
+            return False
+        self.files.write(f"{self.path(name)}/cgroup.freeze", str(int(frozen)))
+        return True
+
+    def is_frozen(self, name: str) -> bool:
+        path = f"{self.path(name)}/cgroup.freeze"
+        return self.files.exists(path) and self.files.read(path).strip() == "1"
+
     def apply(self, name: str, before: Applied | None, now: Applied) -> None:
         path, limits = self.path(name), now.limits
         old = before.limits if before else None

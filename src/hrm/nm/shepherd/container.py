@@ -16,7 +16,9 @@ class Container:
 
     __slots__ = (
         "account",
+        "by_signals",
         "cpus",
+        "frozen",
         "id",
         "keeper_fd",
         "lapsed",
@@ -62,6 +64,9 @@ class Container:
         self.notice: dict[str, Any] | None = None
         #: True iff it is killed because its lease has run out.
         self.lapsed = False
+        #: True iff all of it is halted, or about to be; and whether by signals, not by a cgroup.
+        self.frozen = False
+        self.by_signals = False
         #: True iff it was told to end.
         self.stopped = False
         #: True iff the count of what was dropped is about to be told.

@@ -14,6 +14,7 @@ from hrm.nm.cpus.pins import format_cpus
 from hrm.nm.shepherd import faults, processes, records
 from hrm.nm.shepherd.container import Container
 from hrm.nm.shepherd.ends import Ends
+from hrm.nm.shepherd.freezing import Freezing
 from hrm.nm.shepherd.homes import Homes
 from hrm.nm.shepherd.isolation import Isolation
 from hrm.nm.shepherd.journal import log, log_bug
@@ -55,6 +56,7 @@ class Herd:
         self._pinning = Pinning(self.live, self.isolation, self._trees)
         self._homes = Homes()
         self._streams = Streams(loop, self._null_fd, self._lives)
+        self._freezing = Freezing(loop, self.isolation, self._trees, self._lives)
         self._notices = Notices(loop, self._trees, self._lives)
         self.ends = Ends()
         self.lease = Lease(loop, self._lapse)
@@ -304,6 +306,17 @@ class Herd:
         if container := self._running(container_id):
             self._notices.take_away(container)
 
+    # Halting
+
+    def freeze(self, container_ids: list[str], *, frozen: bool) -> None:
+        """Halt all of these, or let them go on."""
+        for container_id in container_ids:
+            if container := self._running(container_id):
+                if frozen and not container.stopped:
+                    self._freezing.freeze(container)
+                else:
+                    self._freezing.thaw(container)
+
     # Ending
 
     def signal(self, container_id: str, signum: int) -> None:
@@ -326,6 +339,7 @@ class Herd:
             self._trees.signal(container, signal.SIGTERM)
             # A process that was halted takes the TERM when it goes on.
             self._trees.signal(container, signal.SIGCONT)
+            self._freezing.thaw(container)
             self._loop.call_later(grace_s, partial(self._kill, container))
         else:
             self._kill(container)
@@ -345,6 +359,8 @@ class Herd:
     def _kill(self, container: Container) -> None:
         if self._lives(container):
             self._trees.kill(container)
+            # In the freezer of version 1 it dies only when it goes on.
+            self._freezing.thaw(container)
             self._loop.call_later(_KILL_AGAIN_S, partial(self._kill, container))
 
     def reap(self) -> None:
@@ -392,6 +408,7 @@ class Herd:
 
     def _release(self, container: Container) -> None:
         """Let go of what the shepherd holds for it, but its record."""
+        self._freezing.release(container)
         self.isolation.give_back(container)
         self._pinning.give_back(container)
         self._streams.close(container)
@@ -415,6 +432,7 @@ class Herd:
         container.pidfd = pidfd
         self.isolation.adopt(container)
         self._pinning.adopt(container)
+        self._freezing.adopt(container)
         self.live[container.id] = container
         self._loop.watch(pidfd, READABLE, lambda _events: self._adopted_ended(container))
         return True

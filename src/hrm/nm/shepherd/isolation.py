@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from hrm.nm.shepherd import records
@@ -17,6 +17,7 @@ from hrm.nm.shepherd.spawn import cannot_hold
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hrm.nm.cgroups.freezer import Freezer
     from hrm.nm.cgroups.machine import Found
     from hrm.nm.cgroups.pool import Pool, Slot
 
@@ -71,15 +72,14 @@ class Isolation:
     def _open(self, *, pinning: bool = False) -> None:
         from hrm.nm.cgroups import hierarchies, machine
 
-        key = hashlib.sha256(os.getcwdb()).hexdigest()[:12]
         bases = _read_bases()
         # Who was pinned by a shepherd before stays so.
         pinning = pinning or any(os.path.exists(f"{base}/cpuset.cpus") for base in bases)
-        self._found = machine.find(hierarchies.here(), key, bases=bases, pinning=pinning)
+        self._found = machine.find(hierarchies.here(), _key(), bases=bases, pinning=pinning)
         if pool := self._found.pool:
             pool.on_slot = self._watch
             pool.on_no_slot = lambda slot: self._loop.forget(slot.oom_fd)
-            _write_bases([tree.base for tree in pool.trees])
+            _write_bases(self._bases(pool))
             try:
                 pool.make_ahead()
             except OSError as error:
@@ -119,6 +119,31 @@ class Isolation:
             return False
         self.pool.confine(container.slot, container.cpus)
         return True
+
+    def freeze(self, container: Container, *, frozen: bool) -> bool:
+        """Halt all of it, or let it go on. False where it has no cgroup that can. Raises OSError."""
+        return bool(container.slot and self.pool and self.pool.freeze(container.slot, frozen=frozen))
+
+    def is_frozen(self, container: Container) -> bool:
+        try:
+            return bool(container.slot and self.pool and self.pool.is_frozen(container.slot))
+        except OSError:
+            return False
+
+    def freezer(self, container: Container) -> Freezer | None:
+        """That of version 1; None where there is none, or the container is to have no cgroups."""
+        if container.limits is None or self.pool is None:
+            return None
+        return self._freezer
+
+    @cached_property
+    def _freezer(self) -> Freezer | None:
+        from hrm.nm.cgroups import freezer, hierarchies
+
+        return freezer.find(hierarchies.here(), _key(), _read_bases())
+
+    def _bases(self, pool: Pool) -> list[str]:
+        return [*(tree.base for tree in pool.trees), *([self._freezer.base] if self._freezer else [])]
 
     def give_back(self, container: Container) -> None:
         """It is over, and who still lives in its slot ends. No error if it has none."""
@@ -214,18 +239,38 @@ class Isolation:
         if self._found is None and _read_bases():
             self._open()
         if self.pool:
+            self._thaw_strays()
             self.pool.remove_strays()
             self._sweep_soon()
+
+    def _thaw_strays(self) -> None:
+        """Of version 1: who is halted cannot be killed."""
+        live = {container.id for container in self._by_slot.values()}
+        if freezer := self._freezer:
+            for name in freezer.names():
+                if name not in live:
+                    try:
+                        freezer.thaw(name)
+                        freezer.remove(name)
+                    except OSError as error:
+                        log(f"{name}: its freezer stays: {error}")
 
     def close(self) -> None:
         """Leave nothing behind."""
         if self.pool:
+            self._thaw_strays()
+            if self._freezer:
+                self._freezer.close()
             self.pool.close()
-            bases = [tree.base for tree in self.pool.trees if os.path.isdir(tree.base)]
+            bases = [base for base in self._bases(self.pool) if os.path.isdir(base)]
             if bases:
                 _write_bases(bases)
             else:
                 _unlink_bases()
+
+
+def _key() -> str:
+    return hashlib.sha256(os.getcwdb()).hexdigest()[:12]
 
 
 def _read_bases() -> list[str]:

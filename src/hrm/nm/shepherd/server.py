@@ -41,6 +41,7 @@ class Server:
             "launch": lambda m: herd.launch(m["specs"]),
             "stop": self._stop,
             "signal": lambda m: herd.signal(m["id"], int(m["signum"])),
+            "freeze": lambda m: herd.freeze(m["ids"], frozen=bool(m["frozen"])),
             "warn": lambda m: herd.warn(m["id"], dict(m["notice"])),
             "spare": lambda m: herd.spare(m["id"]),
             "close_input": lambda m: herd.close_input(m["id"]),

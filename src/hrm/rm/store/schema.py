@@ -13,7 +13,7 @@ from hrm.model.states import ApplicationState, ContainerState
 from hrm.rm import records
 
 #: Alembic revisions from the first to the newest. A database whose revision is not among them is from a newer HRM.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 HEAD = REVISIONS[-1]
 
 metadata = sa.MetaData(
@@ -84,6 +84,7 @@ applications = sa.Table(
     sa.Column("exit_code", sa.Integer),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("kill_requested", sa.Boolean, nullable=False),
+    sa.Column("suspended_at", _Time),
     sa.UniqueConstraint("user", "submit_id"),
     sa.Index(None, "state", "seq"),
     sa.Index(None, "user", "seq"),
@@ -150,6 +151,7 @@ containers = sa.Table(
     sa.Column("preemption", _Json),
     sa.Column("read_bytes", sa.BigInteger),
     sa.Column("written_bytes", sa.BigInteger),
+    sa.Column("suspended_s", _Time),
     sa.Index(None, "application_seq", "allocated_at"),
     sa.Index(None, "application_seq", "task_index"),
     sa.Index(None, "allocated_at"),
