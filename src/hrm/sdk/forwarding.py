@@ -41,11 +41,14 @@ class Tunnel:
         """Nothing more will be sent."""
         self._say(_END)
 
-    def receive(self) -> bytes:
-        """Some of what the program says; b"" when it has said everything. Raises NoServer, ClusterError."""
+    def receive(self, timeout_s: float | None = None) -> bytes:
+        """Some of what the program says; b"" when it has said everything. Raises NoServer, ClusterError.
+
+        TimeoutError where nothing comes for ``timeout_s``.
+        """
         while True:
             try:
-                frame = self._websocket.recv()
+                frame = self._websocket.recv(timeout_s)
             except self._closed_error as error:
                 raise NoServer(f"the connection to {self._address} was lost: {error}") from None
             if isinstance(frame, bytes):
