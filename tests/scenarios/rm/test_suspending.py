@@ -54,13 +54,14 @@ async def test_nothing_new_of_it_begins_meanwhile(lives: Lives) -> None:
     app = await begun(life, count=5)
     assert len(life.containers(app)) == 4
     await life.service.suspend(app, by="ada")
+    await life.settle()
+    assert {queue.containers_pending for queue in life.service.queues()} == {0}, "it asks for none"
 
     await life.finish(life.containers(app)[0])
     other = await begun(life)
 
     assert len(life.containers(app)) == 3
     assert len(life.containers(other)) == 1, "its room is others'"
-    assert {queue.containers_pending for queue in life.service.queues()} == {0}, "it asks for none"
     await life.finish(life.containers(other)[0])
     await life.service.resume(app, by="ada")
     await life.settle()
