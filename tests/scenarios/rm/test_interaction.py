@@ -207,3 +207,39 @@ async def test_a_window_may_change_its_size_before_and_while_it_is_shown(lives: 
     await life.settle()
     life.service.resize_terminal(app, 40, 120)
     assert await life.states(app) == ["RUNNING"]
+
+
+async def test_a_port_is_reached_that_the_task_listens_on_and_no_other(lives: Lives) -> None:
+    life = await lives.begin()
+    app = await life.submit(tasks("sleep", "1000000"), tasks(name="other"))
+    await life.settle()
+    container_id = (await life.service.ports(app, 0)).container_id
+    life.engine.listen(container_id, 8888)
+
+    stream = await life.service.connect(app, 0, 8888)
+    await stream.write(b"hello")
+
+    assert await stream.read() == b"hello"
+    assert [(await life.service.ports(app, task)).ports for task in (0, 1)] == [[8888], []]
+    for task, port, error in ((0, 8889, Conflict), (1, 8888, Conflict), (2, 8888, NotFound)):
+        with pytest.raises(error):
+            await life.service.connect(app, task, port)
+
+
+async def test_a_task_that_waits_has_no_ports(lives: Lives) -> None:
+    life = await lives.begin(nodes=False)
+    app = await life.submit()
+
+    with pytest.raises(Conflict, match="does not run"):
+        await life.service.ports(app, 0)
+
+
+async def test_an_application_that_is_over_has_no_ports(lives: Lives) -> None:
+    life = await lives.begin()
+    app = await life.submit(tasks("true"))
+    await life.ended(app)
+
+    with pytest.raises(Conflict, match="is over"):
+        await life.service.ports(app, 0)
+    with pytest.raises(NotFound):
+        await life.service.ports("application_1_0099", 0)
