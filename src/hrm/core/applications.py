@@ -187,12 +187,24 @@ class Ask:
         if not place.count:
             del self.places[name]
 
-    def strict_places(self) -> tuple[str, ...]:
-        """The nodes and racks it must lie on one of; () iff it may lie anywhere."""
+    @property
+    def goes_beyond(self) -> bool:
+        """True iff it may lie elsewhere than on the nodes and in the racks that it names."""
         anywhere = self.places.get(ANY)
         if anywhere is not None:
-            return () if anywhere.relax else tuple(name for name in self.places if name != ANY)
-        return () if any(place.relax for place in self.places.values()) else tuple(self.places)
+            return anywhere.relax or len(self.places) == 1
+        return any(place.relax for place in self.places.values())
+
+    def closed_racks(self) -> tuple[str, ...]:
+        """Racks in which it must lie on no node that it does not name: relaxation is off there."""
+        if ANY not in self.places:
+            return ()
+        return tuple(name for name, place in self.places.items() if name.startswith("/") and not place.relax)
+
+    def strict_places(self) -> tuple[str, ...]:
+        """The nodes and racks it must lie on one of; () iff it may lie on others, or on none at all."""
+        closed = self.closed_racks()
+        return () if self.goes_beyond else tuple(name for name in self.places if name != ANY and name not in closed)
 
 
 class Way(StrEnum):

@@ -173,10 +173,13 @@ class Candidates:
             near = self._best(ask, (node for name in places for node in self._racks.get(name, ())))
             if near is not None:
                 return near
-            if ask.strict_places():
+            if not ask.goes_beyond:
                 return Reason.WRONG_PLACE
             if allowed is Level.RACK:
                 return Reason.WAITS_FOR_LOCALITY
+            if ask.closed_racks():
+                # Rankings know nothing of places.
+                return self._best(ask, self._joined) or Reason.WRONG_PLACE
         return self._first(ask.shape, blacklist) or Reason.BLACKLISTED
 
     def _best(self, ask: Ask, nodes: Iterable[Node]) -> tuple[Node, Score] | None:

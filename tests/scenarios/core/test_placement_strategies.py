@@ -345,6 +345,18 @@ def test_a_node_that_moved_to_another_rack_is_found_there() -> None:
     assert nodes_of(s) == ["n1"]
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_no_strategy_goes_into_a_rack_where_relaxation_is_off(name: str) -> None:
+    s = placing(name)
+    s.add_node("n1", cpus=4, rack="/r1")
+    s.add_node("n2", cpus=1, rack="/r2")
+    app = s.submit("all")
+    s.request(app, request(2, where="/r1", relax=False), request(2))
+
+    assert nodes_of(s) == ["n2"]
+    assert nodes_of(s) == []
+
+
 def test_shapes_beyond_those_that_are_kept_are_scored_anew() -> None:
     s = placing("pack")
     s.add_node("n1", cpus=1000, memory="1000G")

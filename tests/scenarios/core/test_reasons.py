@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hrm.core.events import BlacklistChanged, ContainerRecovered, NodeSchedulable
 from hrm.core.reasons import Reason
 from hrm.model.ids import ContainerId
-from hrm.testing.builders import Scenario, amounts, queue, queues
+from hrm.testing.builders import Scenario, amounts, queue, queues, request
 
 
 def one_queue(**limits: object) -> Scenario:
@@ -199,6 +201,47 @@ def test_a_place_that_is_full_is_not_a_full_cluster() -> None:
 
     assert explanation.reason == "insufficient_memory"
     assert {"kind": "nodes", "reason": "wrong_place", "count": 1, "nodes": ["n2"]} in explanation.evidence
+
+
+@pytest.mark.parametrize("anywhere", [True, False])
+def test_a_request_that_may_lie_nowhere_is_told_so_and_not_that_the_next_visit_places_it(anywhere: bool) -> None:
+    s = one_queue()
+    s.add_node("n1", rack="/r1")
+    app = s.submit("all")
+    s.request(app, request(1, where="/r1", relax=False), request(1, relax=anywhere))
+    s.settle()
+
+    explanation = s.explain(app)
+
+    assert explanation.reason == "wrong_place"
+    assert "may run nowhere: relax_locality is off for /r1" in explanation.message
+    assert [one.remaining for one in explanation.conditions if one.code == "place"] == [0]
+    assert explanation.changes[0].text == "would start now elsewhere, if the place were only a wish (relax_locality)"
+
+
+def test_a_rack_that_is_closed_is_no_place_where_a_request_may_lie() -> None:
+    s = one_queue()
+    s.add_node("n1", rack="/r1")
+    app = s.submit("all")
+    s.request(app, request(1, where="n7"), request(1, where="/r1", relax=False), request(1, relax=False))
+    s.settle()
+
+    assert s.reason(app) == "place_not_found"
+    assert "must run on n7, which is not in the cluster" in s.explain(app).message
+
+
+def test_nodes_of_a_closed_rack_are_passed_over_where_another_rack_is_only_full() -> None:
+    s = one_queue()
+    s.add_node("n1", rack="/r1", cpus=4)
+    s.add_node("n2", rack="/r2", cpus=1)
+    app = s.submit("all")
+    s.request(app, request(2, where="/r1", relax=False), request(2))
+    s.settle()
+
+    explanation = s.explain(app)
+
+    assert explanation.reason == "insufficient_vcores"
+    assert {"kind": "nodes", "reason": "wrong_place", "count": 1, "nodes": ["n1"]} in explanation.evidence
 
 
 def test_blacklisted_nodes() -> None:

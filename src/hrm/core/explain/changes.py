@@ -80,7 +80,8 @@ def _start_now(look: Look, funnel: Funnel, reason: Reason) -> Iterator[Change]:
     if reason is Reason.NOTHING_TO_PREEMPT or reason in SHORT_OF:
         for name in _LESS:
             yield from _less(look, ask, name, most_at_once(name, shape, funnel.open_kinds))
-    if ask.strict_places() and would_start(look, Variant(ask, shape, queue, anywhere=True)) is not None:
+    insists = not ask.goes_beyond or ask.closed_racks()
+    if insists and would_start(look, Variant(ask, shape, queue, anywhere=True)) is not None:
         yield _instead("other_place", "elsewhere, if the place were only a wish (relax_locality)")
     any_model = Variant(ask, Shape.make(resources, None), queue)
     if model is not None and would_start(look, any_model) is not None:

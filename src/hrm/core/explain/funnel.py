@@ -179,8 +179,10 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
     tests.append(
         Test(Reason.NEVER_FITS, "size", f"is large enough for {say_shape(shape)}", lambda node: node.could_hold(shape))
     )
-    if strict := ask.strict_places():
-        tests.append(Test(Reason.WRONG_PLACE, "place", f"is in {say_names(strict)}", ask.accepts))
+    strict, closed = ask.strict_places(), ask.closed_racks()
+    if strict or closed:
+        words = say_names(strict) if strict else f"a place that relax_locality allows (not {say_names(closed)})"
+        tests.append(Test(Reason.WRONG_PLACE, "place", f"is in {words}", ask.accepts))
     if blacklist := app.blacklist:
         tests.append(
             Test(

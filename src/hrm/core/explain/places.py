@@ -52,10 +52,25 @@ def never(funnel: Funnel) -> Finding | None:
                 )
             ],
         )
-    where = [node for node in nodes if not strict or node.node_id in strict or node.rack in strict]
+    where = [node for node in nodes if ask.accepts(node)]
+    if not where:
+        return _closed_to_all(ask)
     if not any(node.could_hold(shape) for node in where):
         return too_large(shape, where)
     return None
+
+
+def _closed_to_all(ask: Ask) -> Finding:
+    """Relaxation is off for racks, and no node is left: it names none of them that is there."""
+    racks = ask.closed_racks()
+    beyond = "no other rack is in the cluster" if ask.goes_beyond else "it is off for '*', too"
+    return Finding(
+        Reason.WRONG_PLACE,
+        f"may run nowhere: relax_locality is off for {say_names(racks)}, of which it names no node that is in the"
+        f" cluster, and {beyond}",
+        [PlacesFact(asked=[name for name in ask.places if name != ANY])],
+        [has_to("other_place", "switch relax_locality on for the rack, or name nodes of the cluster", "hrm nodes")],
+    )
 
 
 def closed(funnel: Funnel) -> Finding:
@@ -74,17 +89,11 @@ def closed(funnel: Funnel) -> Finding:
                 )
             ],
         )
-    if refused:
-        return Finding(
-            Reason.BLACKLISTED,
-            f"waits for {words}; the application has blacklisted every node that could hold it ({say_names(refused)})",
-            changes=[has_to("blacklist", "take a node off the application's blacklist")],
-        )
-    elsewhere = funnel.found(Reason.WRONG_PLACE)
+    assert refused, "of the places where it may lie one would hold it: see `never`"
     return Finding(
-        Reason.WRONG_PLACE,
-        f"must run on {say_names(funnel.ask.strict_places())}; {say_nodes_are(elsewhere)} large enough, but elsewhere",
-        changes=[has_to("other_place", "let the place be only a wish (relax_locality)")],
+        Reason.BLACKLISTED,
+        f"waits for {words}; the application has blacklisted every node that could hold it ({say_names(refused)})",
+        changes=[has_to("blacklist", "take a node off the application's blacklist")],
     )
 
 
