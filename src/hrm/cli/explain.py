@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hrm.cli.facts import UNITS, say_fact
 from hrm.cli.output import (
     Column,
     Output,
@@ -23,12 +24,11 @@ from hrm.cli.output import (
 )
 from hrm.cli.selectors import AppArgument, select_one
 from hrm.model.explanations import Change, Ended, Explanation, QueueStanding
-from hrm.model.resources import GPUS, MEMORY, VCORES
+from hrm.model.resources import MEMORY
 from hrm.model.units import format_duration, format_memory, format_milli
 
 #: Kinds of evidence that have a table or a line of their own.
 _SHOWN = frozenset({"nodes", "room", "holder", "application", "application_ahead", "queue_ahead"})
-_UNITS = {MEMORY: "memory", VCORES: "cpu", GPUS: "gpu"}
 _WIDTH = 100
 
 
@@ -138,8 +138,7 @@ def _facts(evidence: list[dict[str, Any]]) -> None:
     if rest:
         print()
     for fact in rest:
-        said = [f"{_words(key)} {_show_fact(value)}" for key, value in fact.items() if key != "kind"]
-        _wrapped(f"{_words(str(fact.get('kind', 'fact')))}: {'; '.join(said)}")
+        _wrapped(say_fact(fact))
 
 
 def _changes(changes: list[Change]) -> None:
@@ -155,7 +154,7 @@ def _standing(stands: QueueStanding) -> str:
     share = (
         f"{_of(stands.used, stands.fair_share, stands.resource)} of its fair share"
         if stands.fair_share
-        else f"{_amount(stands.used, stands.resource)} {_UNITS.get(stands.resource, stands.resource)}"
+        else f"{_amount(stands.used, stands.resource)} {UNITS.get(stands.resource, stands.resource)}"
     )
     most = f", at most {_amount(stands.max_share, stands.resource)}" if stands.max_share is not None else ""
     place = f"; number {stands.position} of {stands.waiting} that wait" if stands.position else ""
@@ -165,28 +164,15 @@ def _standing(stands: QueueStanding) -> str:
 def _amount(amount: int, resource: str) -> str:
     if resource == MEMORY:
         return format_memory(amount)
-    return format_milli(amount) if resource in _UNITS else str(amount)
+    return format_milli(amount) if resource in UNITS else str(amount)
 
 
 def _of(used: int, total: int, resource: str) -> str:
-    return f"{_amount(used, resource)}/{_amount(total, resource)} {_UNITS.get(resource, resource)}"
+    return f"{_amount(used, resource)}/{_amount(total, resource)} {UNITS.get(resource, resource)}"
 
 
 def _span(since: float | None, until: float | None) -> str:
     return "-" if since is None or until is None else format_duration(max(until - since, 0.0))
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _show_fact(value: Any) -> str:
-    if isinstance(value, dict):
-        amounts = all(isinstance(amount, int) for amount in value.values())
-        return show_amounts(value) if amounts else " ".join(f"{key}={item}" for key, item in value.items())
-    if isinstance(value, list):
-        return ",".join(map(str, value)) or "-"
-    return "-" if value is None else str(value)
 
 
 def _who(name: str) -> str:

@@ -238,7 +238,7 @@ def test_explain_says_the_sentence_and_the_evidence(hrm, server: FakeClient) -> 
     server.apps = [application(1)]
     server.explanation = Explanation(
         application_id=app_id(1), reason="cpus_busy", message="1 of 1 nodes has too few CPUs free",
-        evidence=[{"kind": "best_node", "nodes": 1, "asked": {"vcores_milli": 2000, "memory_mib": 1024}}],
+        evidence=[{"kind": "of_next_year", "nodes": 1, "asked": {"vcores_milli": 2000, "memory_mib": 1024}}],
         remedies=["a container has to end"],
         changes=[Change(kind="end_something", text="a container has to end", starts_now=False)],
     )  # fmt: skip
@@ -247,7 +247,7 @@ def test_explain_says_the_sentence_and_the_evidence(hrm, server: FakeClient) -> 
     data = json.loads(hrm("explain", "1", "-o", "json").out)
 
     assert "1: 1 of 1 nodes has too few CPUs free" in text
-    assert "best node: nodes 1; asked 2 cpu 1G" in text
+    assert "of next year: nodes 1; asked 2 cpu 1G" in text
     assert "a container has to end" in text
     assert (data["reason"], data["evidence"][0]["nodes"]) == ("cpus_busy", 1)
     assert "message" in data

@@ -1,0 +1,99 @@
+"""Facts behind an explanation are told in sentences, without names of fields."""
+
+from __future__ import annotations
+
+import pytest
+
+from hrm.cli.facts import say_fact
+from hrm.model import evidence
+from hrm.model.evidence import (
+    BestNodeFact,
+    Fact,
+    GpuModelsFact,
+    GroupFact,
+    KeptFact,
+    LargestNodeFact,
+    LocalityFact,
+    PlacesFact,
+    PreemptionFact,
+    QueueAmShareFact,
+    QueueMaxRunningAppsFact,
+    QueueMaxShareFact,
+    ReservationFact,
+    ShareFact,
+    UserMaxRunningAppsFact,
+    WarningFact,
+)
+
+ONE = {"vcores_milli": 1000, "memory_mib": 1024}
+TWO = {"vcores_milli": 2000, "memory_mib": 2048, "gpus_milli": 500}
+APP = "application_1700000000000_0007"
+#: Kinds that `hrm explain` shows as a table or a line of their own.
+IN_TABLES = {"nodes", "room", "holder", "application", "application_ahead", "queue_ahead"}
+TOLD: list[tuple[Fact, str]] = [
+    (
+        GpuModelsFact(asked="H100", models={"V100": 2, "T4": 1}),
+        "the cluster has 2 of model V100, 1 of model T4, and none of model H100",
+    ),
+    (GpuModelsFact(asked="H100", models={}), "the cluster has no GPUs, and none of model H100"),
+    (PlacesFact(asked=["n1", "/r2"]), "places that it names: n1, /r2"),
+    (
+        LargestNodeFact(node_id="n1", total=ONE, asked=TWO, too_much=["vcores_milli", "gpus_milli"]),
+        "n1, the node nearest to it, has 1 cpu 1G: too little cpu and gpu",
+    ),
+    (
+        QueueMaxShareFact(queue="a", used=ONE, max_share=TWO, asked=TWO, over=["memory_mib"]),
+        "queue a uses 1 cpu 1G and may use 2 cpu 2G 0.5 gpu; with 2 cpu 2G 0.5 gpu more that would be too much memory",
+    ),
+    (
+        QueueAmShareFact(queue="a", used=ONE, limit=TWO, asked=ONE),
+        "masters in queue a use 1 cpu 1G and may use 2 cpu 2G 0.5 gpu; this one asks for 1 cpu 1G",
+    ),
+    (
+        QueueMaxRunningAppsFact(queue="a", running=1, limit=1, ahead=0, running_applications=[APP]),
+        "running in queue a: 7",
+    ),
+    (
+        UserMaxRunningAppsFact(user="ada", queue="a", running=0, limit=0, ahead=0, running_applications=[]),
+        "running for ada in queue a: none",
+    ),
+    (
+        BestNodeFact(node_id="n1", free=TWO, short_of="gpus_milli", device_free_milli=[0, 500]),
+        "n1 comes nearest: it has 2 cpu 2G 0.5 gpu free (by GPU: 0, 0.5), too little gpu",
+    ),
+    (
+        BestNodeFact(node_id="n1", free={"vcores_milli": 0}, short_of="licences", device_free_milli=[]),
+        "n1 comes nearest: it has nothing free, too little licences",
+    ),
+    (
+        PreemptionFact(
+            node_id="n1", kept=ONE, victims=["container_e01_1700000000000_0007_01_000004"], kill_at=1709294438.0
+        ),
+        "container 4 (of application 7) on n1 is to end for it, by 03-01 12:00 at the latest;"
+        " on n1 1 cpu 1G is kept for it",
+    ),
+    (PreemptionFact(node_id="n1", kept=ONE, victims=[], kill_at=None), "on n1 1 cpu 1G is kept for it"),
+    (KeptFact(node_id="n1", application=APP, kept=ONE), "on n1 1 cpu 1G is kept for application 7"),
+    (ShareFact(used={}, fair_share=TWO), "it has nothing of its fair share of 2 cpu 2G 0.5 gpu"),
+    (
+        LocalityFact(asked=["n1", "/r1"], level="rack", missed=1),
+        "it would like n1, /r1; for now its nodes and racks will do, and it has let 1 opportunity pass",
+    ),
+    (
+        ReservationFact(node_id="n1", application=APP, waits_for=ONE),
+        "n1 is reserved for application 7, which waits for 1 cpu 1G",
+    ),
+    (WarningFact(message="that does not count", places=["n1"]), "warning: that does not count (n1)"),
+    (GroupFact(name="b", waits_for=["a", "c"]), "group b begins when all tasks of a, c have succeeded"),
+]
+
+
+@pytest.mark.parametrize(("fact", "words"), TOLD, ids=lambda one: getattr(one, "kind", ""))
+def test_each_kind_of_fact_is_a_sentence(fact: Fact, words: str, in_utc: None) -> None:
+    assert say_fact(fact.as_dict()) == words
+
+
+def test_no_kind_of_fact_is_left_without_a_sentence() -> None:
+    kinds = {one.kind for one in vars(evidence).values() if isinstance(one, type) and "kind" in vars(one)}
+
+    assert kinds - IN_TABLES - {"fact"} == {fact.kind for fact, _ in TOLD}
