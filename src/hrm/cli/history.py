@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from hrm.cli.selectors import select
 from hrm.model.errors import ClusterError, InvalidInput
 from hrm.model.nodes import is_virtual
 from hrm.model.reports import ApplicationReport, TaskAttemptReport
+from hrm.model.states import TaskState
 
 if TYPE_CHECKING:
     from hrm.sdk.client import Client
@@ -71,7 +73,8 @@ def list_attempts(
     with client() as server:
         ids = [None] if application is None else select(server, [application])
         attempts = [attempt for application_id in ids for attempt in attempts_of(server, application_id, since_at)]
-    show_list(attempts, _ATTEMPT_COLUMNS, output)
+    columns = [*_ATTEMPT_COLUMNS, *([_MESSAGE] if any(map(_why, attempts)) else [])]
+    show_list(attempts, columns, output)
 
 
 @app.command()
@@ -186,6 +189,13 @@ def _granted(attempt: TaskAttemptReport) -> str:
     return show_amounts(attempt.resources, virtual=any(map(is_virtual, attempt.device_ids)))
 
 
+def _why(attempt: TaskAttemptReport) -> str:
+    """Why it ended so, where that is more than its exit code: ``preempted for application 2 of queue research, …``."""
+    if attempt.state is TaskState.SUCCEEDED or attempt.message == f"exit code {attempt.exit_code}":
+        return ""
+    return re.sub(r"application_\d+_0*(\d+)", r"application \1", attempt.message)
+
+
 _ATTEMPT_COLUMNS = (
     Column("ID", lambda r: short_id(r.application_id), right=True),
     Column("TASK", lambda r: str(r.task_index), right=True),
@@ -198,3 +208,4 @@ _ATTEMPT_COLUMNS = (
     Column("NODE", lambda r: r.node_id, shrinks=True),
     Column("RESOURCES", _granted, shrinks=True),
 )
+_MESSAGE = Column("MESSAGE", lambda r: _why(r) or "-", below=True)

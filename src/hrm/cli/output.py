@@ -44,6 +44,10 @@ class Column:
     right: bool = False
     #: True iff it may be cut off where the terminal is narrow.
     shrinks: bool = False
+    #: Above 0: left out where the terminal is narrow, the highest first, before anything is cut off.
+    leaves: int = 0
+    #: True iff on a terminal it has a line of its own below the row, where it says anything ("-" does not).
+    below: bool = False
 
 
 def show(data: Any, output: Output) -> None:
@@ -151,14 +155,33 @@ def _show_on_terminal(cells: list[list[str]], columns: Sequence[Column]) -> None
     titles = [Text(column.title, style="bold") for column in columns]
     rows = [[Text(text, style=_STYLES.get(text, "")) for text in row] for row in cells]
     natural = [max(row[i].cell_len for row in [titles, *rows]) for i in range(len(columns))]
-    widths = fitted(natural, [column.shrinks for column in columns], console.width - len(_GAP) * (len(columns) - 1))
+    in_line = [index for index, column in enumerate(columns) if not column.below]
+    shown = _with_room([(index, natural[index], columns[index].leaves) for index in in_line], console.width)
+    available = console.width - len(_GAP) * (len(shown) - 1)
+    widths = fitted([natural[i] for i in shown], [columns[i].shrinks for i in shown], available)
     for row in [titles, *rows]:
-        for text, width, column in zip(row, widths, columns, strict=True):
-            text.truncate(width, overflow="ellipsis")
-            text.align("right" if column.right else "left", width)
-        line = Text(_GAP).join(row)
+        for index, width in zip(shown, widths, strict=True):
+            row[index].truncate(width, overflow="ellipsis")
+            row[index].align("right" if columns[index].right else "left", width)
+        line = Text(_GAP).join(row[index] for index in shown)
         line.rstrip()
         console.print(line)
+        for index, column in enumerate(columns):
+            if column.below and row is not titles and row[index].plain != "-":
+                console.print(Text(_GAP * 2) + row[index])
+    if left_out := [columns[index].title for index in in_line if index not in shown]:
+        note(f"for want of width without {', '.join(left_out)}: -o json has all")
+
+
+def _with_room(columns: list[tuple[int, int, int]], width: int) -> list[int]:
+    """Those that stay, of (index, width, when it leaves): one after the other goes until nothing must be cut off."""
+    staying = list(columns)
+    while sum(one[1] + len(_GAP) for one in staying) - len(_GAP) > width:
+        last = max(staying, key=lambda one: one[2])
+        if not last[2]:
+            break
+        staying.remove(last)
+    return [index for index, _, _ in staying]
 
 
 def fitted(widths: Sequence[int], shrinks: Sequence[bool], available: int) -> list[int]:

@@ -79,18 +79,18 @@ def access(
 
 def _queue_columns(reports: Sequence[QueueReport]) -> list[Column]:
     columns = [
-        Column("QUEUE", _indented),
-        Column("POLICY", lambda r: r.policy),
-        Column("WEIGHT", lambda r: f"{r.weight:g}", right=True),
+        Column("QUEUE", _indented, shrinks=True),
+        Column("POLICY", lambda r: r.policy, leaves=1),
+        Column("WEIGHT", lambda r: f"{r.weight:g}", right=True, leaves=2),
         Column("USED", lambda r: show_amounts(r.used), shrinks=True),
-        Column("DEMAND", lambda r: show_amounts(r.demand), shrinks=True),
+        Column("DEMAND", lambda r: show_amounts(r.demand), shrinks=True, leaves=5),
         Column("FAIR SHARE", lambda r: show_amounts(r.fair_share), shrinks=True),
     ]
     # Most trees set neither.
     if any(amount for report in reports for amount in report.min_share.values()):
-        columns.append(Column("MIN", lambda r: show_amounts(r.min_share), shrinks=True))
+        columns.append(Column("MIN", lambda r: show_amounts(r.min_share), shrinks=True, leaves=4))
     if any(report.max_share is not None for report in reports):
-        columns.append(Column("MAX", lambda r: show_amounts(r.max_share), shrinks=True))
+        columns.append(Column("MAX", lambda r: show_amounts(r.max_share), shrinks=True, leaves=3))
     if any(report.draining or report.undeclared for report in reports):
         columns.append(Column("STATE", _state))
     columns.append(Column("RUN", lambda r: str(r.applications_running), right=True))

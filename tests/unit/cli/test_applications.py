@@ -10,7 +10,7 @@ import yaml
 
 from hrm.cli.output import fitted
 from hrm.model.explanations import Change, Ended, Explanation, Failure, Forecast, NodeVerdict, ReasonSpan
-from hrm.model.states import ApplicationState
+from hrm.model.states import ApplicationState, TaskState
 from hrm.model.units import LARGEST
 from tests.unit.cli.cli_fakes import FakeClient, app_id, application, attempt, queue_report
 
@@ -229,6 +229,27 @@ def test_history_as_a_table_shows_what_has_not_ended(hrm, server: FakeClient) ->
     row = hrm("history").out.splitlines()[1].split()
 
     assert row[:6] == ["1", "0", "1", "default", "SUCCEEDED", "-"]
+
+
+def test_history_says_why_an_attempt_was_preempted(hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    why = f"preempted for {app_id(2)} of queue research, which had 0 of its fair share of 2 GPUs for 2s"
+    told = why.replace(app_id(2), "application 2")
+    server.attempts = [
+        attempt(1, 0, state=TaskState.PREEMPTED, exit_code=137, message=why),
+        attempt(1, 1, state=TaskState.FAILED, exit_code=3, message="exit code 3"),
+        attempt(1, 0),
+    ]
+
+    piped = hrm("history").out.splitlines()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    header, first, below, second, third = hrm("history").out.splitlines()
+
+    assert piped[0].endswith("MESSAGE") and piped[1].endswith(told)
+    assert [line.split()[-1] for line in piped[2:]] == ["-", "-"]
+    assert below == f"    {told}"
+    assert "MESSAGE" not in header
+    assert ["PREEMPTED" in first, "FAILED" in second, "SUCCEEDED" in third] == [True, True, True]
 
 
 # --- explain

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+
+import pytest
 
 from hrm.model.errors import InvalidInput
 from hrm.model.reports import QueueAccessReport
@@ -71,3 +74,39 @@ def test_access_shows_who_may_and_with_mine_only_where_i_may(hrm, server: FakeCl
     assert [line.split()[:2] for line in everything[1:]] == [["a", "-"], ["b", "submit"], ["c", "admin"]]
     assert "ada, group staff" in everything[1]
     assert mine == [everything[0], *everything[2:]]
+
+
+def test_on_a_narrow_terminal_columns_are_left_out_before_any_amount_is_cut_off(
+    hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    much = {"vcores_milli": 15_500, "memory_mib": 128_819, "gpus_milli": 1000}
+    shown = "15.5 cpu 125.8G 1 gpu"
+    server.queue_reports += [
+        queue_report("users.somebody_with_a_name", undeclared=True, used=much, demand=much, fair_share=much,
+                     min_share=much, max_share=much)
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    narrow = hrm("queues")
+    monkeypatch.setenv("COLUMNS", "300")
+    wide = hrm("queues")
+
+    header, *rest = re.sub(r"\x1b\[\d*m", "", narrow.out).splitlines()
+    last = rest[-1]
+    assert max(map(len, [header, *rest])) <= 100
+    assert header.split("  ")[0] == "QUEUE" and "STATE" in header
+    assert (last.count(shown), "…" in narrow.out) == (2, False)
+    assert narrow.err == "for want of width without POLICY, WEIGHT, DEMAND, MIN, MAX: -o json has all\n"
+    assert (wide.out.splitlines()[-1].count(shown), wide.err) == (5, "")
+
+
+def test_in_a_pipe_no_column_of_queues_is_left_out(hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.queue_reports += [queue_report("q" * 90, min_share={"vcores_milli": 1000})]
+    monkeypatch.setenv("COLUMNS", "80")
+
+    result = hrm("queues")
+
+    assert result.out.splitlines()[0].split() == [
+        "QUEUE", "POLICY", "WEIGHT", "USED", "DEMAND", "FAIR", "SHARE", "MIN", "RUN", "WAIT"
+    ]  # fmt: skip
+    assert result.err == ""
