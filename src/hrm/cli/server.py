@@ -188,6 +188,8 @@ def status(output: OutputOption = Output.TABLE) -> None:
         print(f"drained       by {clean(report.drained_by)}; it ends when its {report.containers} containers have")
     if report.store_trouble:
         print(f"trouble       {clean(report.store_trouble)}; it is tried again until it works")
+    if report.strategy_trouble:
+        print(f"trouble       placement strategy {clean(report.strategy_trouble)}; containers go where there is room")
     print(f"loop lag      {report.loop_lag_max_ms:.1f} ms at most")
 
 

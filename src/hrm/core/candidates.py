@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heappush
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Shape
 from hrm.core.books import Books
+from hrm.core.guarded import Guarded
 from hrm.core.locality import Delay, Level
 from hrm.core.nodes import Node
 from hrm.core.options import Visit
@@ -71,6 +72,11 @@ class Candidates:
                 self.asked(container.shape, None, 1)
             for ask in app.asks:
                 self.asked(ask.shape, ask.shape.gpu_model, ask.pending)
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the strategy, so that it is to be given up; None iff nothing."""
+        return self.strategy.trouble if isinstance(self.strategy, Guarded) else None
 
     # ---- told by the books
 

@@ -105,4 +105,21 @@ class NodeUnreserved:
     application_id: ApplicationId
 
 
-Command = Allocate | AppActivated | ContainerEnded | PreemptContainer | KillContainer | NodeReserved | NodeUnreserved
+@dataclass(frozen=True, slots=True)
+class StrategyFailed:
+    """A placement strategy that is not HRM's own went wrong: from now on none chooses nodes, until options change."""
+
+    strategy: str
+    trouble: str
+
+
+Command = (
+    Allocate
+    | AppActivated
+    | ContainerEnded
+    | PreemptContainer
+    | KillContainer
+    | NodeReserved
+    | NodeUnreserved
+    | StrategyFailed
+)

@@ -6,16 +6,18 @@ The order is YARN's (FairScheduler.attemptScheduling). How the one who comes fir
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hrm.core.applications import Ask, Way
 from hrm.core.books import Books
 from hrm.core.candidates import Candidates
-from hrm.core.commands import Allocate, Command, NodeReserved, NodeUnreserved
+from hrm.core.commands import Allocate, Command, NodeReserved, NodeUnreserved, StrategyFailed
 from hrm.core.contest import Contests, contests_of
 from hrm.core.events import NodeUpdate
+from hrm.core.guarded import Guarded
 from hrm.core.nodes import Node
 from hrm.core.options import Visit
-from hrm.core.strategies import Strategies
+from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.core.visit import Assignment, find_ask, still_wants
 from hrm.model.errors import InvalidInput
 from hrm.model.requests import ANY
@@ -67,7 +69,9 @@ class Visits:
     def _assign(self, node: Node, most: int | None, now: float, heartbeat: bool) -> list[Command]:
         """Place what can be placed, until the rules on assigning several, or a reservation, say stop."""
         if self._candidates is not None:
-            return self._assign_anywhere(self._candidates, node, most, now, heartbeat)
+            placed = self._assign_anywhere(self._candidates, node, most, now, heartbeat)
+            trouble = self._candidates.trouble
+            return placed if trouble is None else [*placed, self._go_without_strategy(trouble)]
         books = self._books
         root = books.tree.root
         visit = self._visit
@@ -162,6 +166,13 @@ class Visits:
             books.index.update(node)
         return commands
 
+    def _go_without_strategy(self, trouble: str) -> StrategyFailed:
+        """Until options are told anew."""
+        name = self.options.placement_strategy
+        assert name is not None
+        self.go_by(replace(self.options, placement_strategy=None))
+        return StrategyFailed(name, trouble)
+
     def _choose_by(self, name: str | None) -> Candidates | None:
         """Have a strategy choose nodes from now on; None: nobody. Raises InvalidInput."""
         candidates = None
@@ -173,7 +184,7 @@ class Visits:
                     field="placement_strategy",
                     next_step=f"one of {', '.join(self._strategies)}",
                 )
-            candidates = Candidates(self._books, make())
+            candidates = Candidates(self._books, make() if name in BUILT_IN else Guarded(make))
         self._books.index.watch = None if candidates is None else candidates.note
         self._books.watch_asks = None if candidates is None else candidates.asked
         return candidates

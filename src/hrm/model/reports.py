@@ -38,6 +38,8 @@ class ServerReport:
     drained_by: str = ""
     #: Why what was decided cannot be written, so that nothing goes on; "" while all is well.
     store_trouble: str = ""
+    #: Which placement strategy went wrong and what it said, so that none chooses nodes; "" while all is well.
+    strategy_trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,15 @@ from hrm.am.master import Actions, Master, Task
 from hrm.am.own_master import EXPIRY_S, OwnMaster
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container, RegisterResponse
 from hrm.am.task_set import TaskSetMaster
-from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, KillContainer, PreemptContainer
+from hrm.core.commands import (
+    Allocate,
+    AppActivated,
+    Command,
+    ContainerEnded,
+    KillContainer,
+    PreemptContainer,
+    StrategyFailed,
+)
 from hrm.core.events import (
     AppAdded,
     AppRemoved,
@@ -96,6 +104,8 @@ class ResourceManager:
         self.queues = queues or Queues(scheduler)
         self.nodes = Nodes()
         self.pacer = Pacer(scheduler.nodes_with_room, scheduler.has_demand)
+        #: Which placement strategy was given up, and why; "" iff none was.
+        self.strategy_trouble = ""
         self.applications: dict[ApplicationId, LiveApplication] = {}
         self.containers = Containers(self)
         self.preemptions = Preemptions(self, self.containers)
@@ -198,6 +208,11 @@ class ResourceManager:
                 self.preemptions.kill(turn, command)
             case AppActivated():
                 # Its master is there already; what it asked for may be placed from now on.
+                self.pacer.demand()
+            case StrategyFailed(strategy, trouble):
+                self.strategy_trouble = f"{strategy}: {trouble}"
+                self.record(turn, "placement_strategy_failed", strategy=strategy, message=trouble)
+                # From now on a visit places on its own node alone: each is looked at.
                 self.pacer.demand()
 
     # --- applications

@@ -159,6 +159,7 @@ class QueueCalls:
         manager.tell(turn, QueuesChanged(self._queues.with_undeclared(root, policy)))
         self._queues.policy = policy
         if options is not None:
+            manager.strategy_trouble = ""
             manager.tell(turn, OptionsChanged(options))
         manager.record(turn, "queues_reloaded", queues=sum(1 for _ in root.walk()))
         manager.pacer.demand()

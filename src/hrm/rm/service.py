@@ -116,6 +116,7 @@ class Service:
             containers=len(self._manager.containers),
             drained_by=self._manager.nodes.closed_by or "",
             store_trouble=self._manager.store.trouble,
+            strategy_trouble=self._manager.strategy_trouble,
         )
 
     def request_shutdown(self) -> None:

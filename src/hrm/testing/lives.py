@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm.core.scheduler import Scheduler
+from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.model.containers import LaunchSpec, PreemptionNotice
 from hrm.model.errors import StoreError
 from hrm.model.jobs import JobSpec, TaskGroupSpec
@@ -138,13 +139,13 @@ class _Hands(FakeEngine):
 class Life:
     """One server from its start to its end. ``manager``, ``service``, ``engine``, ``store`` are its parts."""
 
-    def __init__(self, lives: Lives, root: QueueSpec) -> None:
+    def __init__(self, lives: Lives, root: QueueSpec, strategies: Strategies = BUILT_IN) -> None:
         self._lives = lives
         self.disk = Disk()
         clock = lives.clock.now
         self.store = open_store(lives.database, now=clock(), fault=self.disk)
         self.engine = _Hands(cluster=lives.cluster)
-        self.scheduler = Scheduler(root, epoch=self.store.epoch)
+        self.scheduler = Scheduler(root, epoch=self.store.epoch, strategies=strategies)
         #: True once the manager said that it can go on no more.
         self.broken = False
         #: True once it was told to end, or told itself.
@@ -299,9 +300,11 @@ class Lives:
         self.machines = FakeEngine(cluster=self.cluster)
         self._lives: list[Life] = []
 
-    async def begin(self, *, root: QueueSpec | None = None, nodes: bool = True) -> Life:
+    async def begin(
+        self, *, root: QueueSpec | None = None, nodes: bool = True, strategies: Strategies = BUILT_IN
+    ) -> Life:
         """A new life over the same database and machines; ``nodes`` false: none has joined yet."""
-        life = Life(self, root or self.root)
+        life = Life(self, root or self.root, strategies)
         self._lives.append(life)
         await life.begin()
         if nodes:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 
+from hrm.core.amounts import Amounts
+from hrm.core.applications import Shape
 from hrm.core.candidates import MAX_RANKINGS
-from hrm.core.commands import NodeReserved
+from hrm.core.commands import NodeReserved, StrategyFailed
 from hrm.core.events import BlacklistChanged, NodeResourceUpdate, NodeSchedulable, NodeUpdate, OptionsChanged
-from hrm.core.strategies import BUILT_IN
+from hrm.core.nodes import Node
+from hrm.core.strategies import BUILT_IN, PlacementStrategy, Score
 from hrm.model.errors import InvalidInput
 from hrm.model.scheduling import SchedulerOptions, Strategy
 from hrm.testing.builders import Scenario, amounts, node, queue, queues, request
@@ -441,3 +445,96 @@ def test_same_events_same_commands(strategy: str | None) -> None:
 
 def test_each_strategy_that_can_be_configured_is_there() -> None:
     assert list(BUILT_IN) == list(Strategy)
+
+
+# ---- those of others
+
+
+class Wrong(PlacementStrategy):
+    """Does one thing wrong, from the second node that it scores on."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.scored = 0
+
+    def score(self, node: Node, shape: Shape) -> Score:
+        self.scored += 1
+        if self.scored > 1 and self.what == "raises":
+            raise RuntimeError("no sensor")
+        if self.scored > 1 and self.what == "mixes":
+            return (1.0, 2.0)
+        return float("nan") if self.what == "nan" else 1.0
+
+    def pick(self, node: Node, shape: Shape, score: Score) -> Sequence[int]:
+        return (7,) if self.what == "device" else super().pick(node, shape, score)
+
+    def changed(self, node: Node) -> None:
+        if self.what == "changed" and self.scored:
+            raise KeyError(node.node_id)
+
+    def asked(self, amounts: Amounts, gpu_model: str | None, count: int) -> None:
+        if self.what == "asked":
+            raise ZeroDivisionError("division by zero")
+
+
+@pytest.mark.parametrize(
+    ("what", "trouble"),
+    [
+        ("raises", "RuntimeError: no sensor"),
+        ("mixes", "some scores are numbers and some are tuples: (1.0, 2.0)"),
+        ("nan", "a score is not a number: nan"),
+        ("device", "devices at (7,) of n1 have no room for 0.5 GPUs"),
+        ("changed", "KeyError: 'n1'"),
+        ("asked", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_one_that_goes_wrong_is_gone_without_and_everything_is_placed_all_the_same(what: str, trouble: str) -> None:
+    s = Scenario(
+        queues(queue("all")),
+        options=SchedulerOptions(placement_strategy="own"),
+        strategies={"own": lambda: Wrong(what)},
+    )
+    for name in ("n1", "n2", "n3"):
+        s.add_node(name, cpus=1, gpus=1)
+    app = s.submit("all")
+    s.ask(app, 3, gpus=0.5)
+
+    commands = s.handle(NodeUpdate("n1"))
+    assert trouble in next(one.trouble for one in commands if isinstance(one, StrategyFailed))
+    assert s.scheduler.options.placement_strategy is None
+
+    s.settle()
+    assert sorted(one.node_id for one in s.granted.values()) == ["n1", "n2", "n3"]
+
+
+def test_when_options_are_told_again_it_is_tried_again() -> None:
+    made = []
+
+    def make() -> PlacementStrategy:
+        made.append("raises" if not made else "nothing")
+        return Wrong(made[-1])
+
+    own = SchedulerOptions(placement_strategy="own")
+    s = Scenario(queues(queue("all")), options=own, strategies={"own": make})
+    for name in ("n1", "n2"):
+        s.add_node(name, cpus=1)
+    s.ask(s.submit("all"), 1)
+    s.settle()
+    assert s.scheduler.options.placement_strategy is None
+
+    s.handle(OptionsChanged(own))
+    s.ask(s.submit("all"), 1)
+    s.settle()
+    assert s.scheduler.options.placement_strategy == "own"
+    assert made == ["raises", "nothing"]
+
+
+def test_one_that_cannot_be_made_again_is_gone_without() -> None:
+    def make() -> PlacementStrategy:
+        raise OSError("no such device")
+
+    own = SchedulerOptions(placement_strategy="own")
+    s = Scenario(queues(queue("all")), options=own, strategies={"own": make})
+    s.add_node("n1", cpus=1)
+    s.ask(s.submit("all"), 1)
+    assert s.handle(NodeUpdate("n1"))[-1] == StrategyFailed("own", "OSError: no such device")

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hrm.core.applications import Shape
+from hrm.core.nodes import Node
+from hrm.core.strategies import BUILT_IN, PlacementStrategy, Score
 from hrm.model.scheduling import SchedulerOptions
 from hrm.testing.builders import node, queue, queues
 from hrm.testing.lives import Life, Lives, tasks
@@ -63,3 +66,23 @@ async def test_back_to_none_the_visited_node_is_filled_again(three: Lives) -> No
         await life.submit(tasks(count=3))
         await life.settle()
         assert sorted(spread(life)) == [1, 1, 4]
+
+
+async def test_one_that_raises_is_gone_without_and_status_and_event_log_say_so(three: Lives) -> None:
+    class Broken(PlacementStrategy):
+        def score(self, node: Node, shape: Shape) -> Score:
+            raise RuntimeError("no sensor")
+
+    async with three as lives:
+        life = await lives.begin(strategies={**BUILT_IN, "own": Broken})
+        await choose(life, "own")
+        await life.submit(tasks(count=12))
+        await life.settle()
+
+        assert spread(life) == [4, 4, 4]
+        assert life.service.server().strategy_trouble == "own: RuntimeError: no sensor"
+        (failed,) = [row for row in await life.store.events() if row.kind == "placement_strategy_failed"]
+        assert failed.detail == {"strategy": "own", "message": "RuntimeError: no sensor"}
+
+        await choose(life, "spread")
+        assert life.service.server().strategy_trouble == ""

@@ -392,6 +392,16 @@ def test_reload_says_what_changed(hrm, server: FakeClient) -> None:
     assert hrm("queues", "reload").out == "added: new\nchanged: default\n"
 
 
+def test_status_says_which_placement_strategy_was_given_up(
+    hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick = replace(server.server(), strategy_trouble="coolest_first: RuntimeError: no sensor")
+    monkeypatch.setattr(server, "server", lambda: sick)
+
+    told = "placement strategy coolest_first: RuntimeError: no sensor; containers go where there is room"
+    assert told in hrm("status").out
+
+
 def test_status_says_that_nothing_can_be_written(hrm, server: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     well = hrm("status").out
     sick = replace(server.server(), store_trouble="cannot write hrm.db: disk full")
