@@ -8,11 +8,13 @@ from __future__ import annotations
 import html
 import io
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm.model.errors import ClusterError, InvalidInput
+from hrm.model.queues import canonical_path
 from hrm.model.units import format_duration
 from hrm.sim.report import SimulationReport, mean_shares
 from hrm.sim.simulation import Simulation
@@ -75,9 +77,8 @@ def write_page(simulation: Simulation, report: SimulationReport, file: Path) -> 
     pictures = []
     for name, figure in draw(simulation).items():
         stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-        svg = stream.getvalue()
-        pictures.append(f'<figure id="{name}">{svg[svg.index("<svg") :]}</figure>')
+        figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        pictures.append(f'<figure id="{name}">{_within_a_page(stream.getvalue())}</figure>')
     rows = "".join(f"<tr><th>{name}</th><td>{html.escape(fact)}</td></tr>" for name, fact in _facts(report))
     title = html.escape(report.workload)
     partial = "<p>Broken off: what follows is what had happened until then.</p>" if report.partial else ""
@@ -91,6 +92,11 @@ def write_page(simulation: Simulation, report: SimulationReport, file: Path) -> 
         file.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ClusterError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+
+def _within_a_page(svg: str) -> str:
+    """Without its preamble and the addresses that name its vocabularies, which a page of HTML needs none of."""
+    return re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg[svg.index("<svg") :])
 
 
 def _facts(report: SimulationReport) -> list[tuple[str, str]]:
@@ -146,12 +152,11 @@ def _queues(simulation: Simulation, axes: Any) -> bool:
     if not recorder.now:
         return False
     unit_s = _scale(axes, recorder.now)
-    means, _ = mean_shares(recorder.samples, recorder.now)
-    largest = sorted(range(len(means)), key=lambda number: -means[number])[:MAX_QUEUES]
+    largest = _largest(simulation)
     at = [sample.at / unit_s for sample in recorder.samples]
     layers = [[sample.queue_shares[number] * 100 for sample in recorder.samples] for number in largest]
     labels = [recorder.queues[number] for number in largest]
-    if len(means) > len(largest):
+    if len(recorder.queues) > len(largest):
         chosen = set(largest)
         others = [
             sum(share for number, share in enumerate(sample.queue_shares) if number not in chosen) * 100
@@ -163,6 +168,12 @@ def _queues(simulation: Simulation, axes: Any) -> bool:
     axes.set_ylim(0, None)
     axes.legend(loc="upper right", fontsize="small")
     return True
+
+
+def _largest(simulation: Simulation) -> list[int]:
+    """The queues that are drawn by themselves, in the order of their colours in every picture; others share one."""
+    means, _ = mean_shares(simulation.recorder.samples, simulation.recorder.now)
+    return sorted(range(len(means)), key=lambda number: -means[number])[:MAX_QUEUES]
 
 
 def _waits(simulation: Simulation, axes: Any) -> bool:
@@ -199,24 +210,30 @@ def _gantt(simulation: Simulation, axes: Any) -> bool:
     unit_s = _scale(axes, recorder.now)
     lines = {device_id: line for line, device_id in enumerate(devices)}
     bars: dict[tuple[int, int], list[tuple[float, float]]] = {}
-    queues = {queue: number for number, queue in enumerate(recorder.queues)}
+    colours = {recorder.queues[number]: colour for colour, number in enumerate(_largest(simulation))}
     drawn = 0
     for number, ids in enumerate(grants.device_ids):
         shown = [lines[device_id] for device_id in ids if device_id in lines]
         if not shown or drawn >= MAX_BARS:
             continue
         began, ended = grants.started_at[number], grants.ended_at[number]
-        queue = queues[simulation.apps[grants.app[number]].job.queue.removeprefix("root.")]
+        queue = canonical_path(simulation.apps[grants.app[number]].job.queue)
         length = ((recorder.now if math.isnan(ended) else ended) - began) / unit_s
         for line in shown:
-            bars.setdefault((line, queue % 10), []).append((began / unit_s, length))
+            bars.setdefault((line, colours.get(queue, MAX_QUEUES)), []).append((began / unit_s, length))
             drawn += 1
+    if not bars:
+        return False
     for (line, colour), spans in bars.items():
         axes.broken_barh(spans, (line - 0.4, 0.8), facecolors=f"C{colour}", edgecolor="white", linewidth=0.2)
+    names = {**{colour: queue for queue, colour in colours.items()}, MAX_QUEUES: "others"}
+    for colour in sorted({colour for _, colour in bars}):
+        axes.barh(0, 0, color=f"C{colour}", label=names[colour])
+    axes.legend(loc="upper right", fontsize="small")
     axes.set_title("What ran on GPUs, coloured by queue" + _left_out(simulation, devices))
     axes.set_ylabel("GPU")
     axes.set_ylim(-0.6, len(devices) - 0.4)
-    return bool(bars)
+    return True
 
 
 def _left_out(simulation: Simulation, devices: Sequence[str]) -> str:
