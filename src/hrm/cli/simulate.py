@@ -107,6 +107,10 @@ def generate(
     checkpoint: Annotated[
         str | None, typer.Option(metavar="TIME", help="Tasks save their work so often [default: never].")
     ] = None,
+    placement: Annotated[
+        str | None,
+        typer.Option(metavar="STRATEGY", help="As scheduler.placement_strategy [default: the node that is visited]."),
+    ] = None,
     plan_file: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="YAML with all this; what is said here comes first.")
     ] = None,
@@ -131,6 +135,7 @@ def generate(
         --run-time lognormal:1h,1.3 --preempt-after 60s --mtbf 90d
     """
     from hrm.model.resources import Resources
+    from hrm.model.scheduling import SchedulerOptions
     from hrm.model.units import parse_duration_s
     from hrm.sim.distributions import parse_distribution
     from hrm.sim.generate import Plan
@@ -152,13 +157,14 @@ def generate(
         "repair": parse_distribution(repair, field="--repair"),
         "preempt_after_s": None if preempt_after is None else parse_duration_s(preempt_after, field="--preempt-after"),
         "checkpoint_s": None if checkpoint is None else parse_duration_s(checkpoint, field="--checkpoint"),
+        "options": SchedulerOptions(placement_strategy=placement),
     }
     if plan_file is not None:
         from hrm.sim.plan_file import read_plan
 
         sources = {name: context.get_parameter_source(name) for name in context.params}
         given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-        options = {"node_size": {"cpus", "memory", "gpus"}}
+        options = {"node_size": {"cpus", "memory", "gpus"}, "options": {"placement"}}
         said |= {
             name: value
             for name, value in read_plan(plan_file).items()

@@ -56,9 +56,11 @@ def run(
     from hrm.model.units import parse_duration_s
     from hrm.sim.measure import run_and_measure
     from hrm.sim.simulation import Progress, Simulation
+    from hrm.sim.strategies import strategies_for
 
     until_s = math.inf if until is None else parse_duration_s(until, field="--until")
-    simulation = Simulation(workload, until_s=until_s, fragmentation=pictures)
+    strategies = strategies_for(workload.options)
+    simulation = Simulation(workload, until_s=until_s, fragmentation=pictures, strategies=strategies)
     with progress_bar(title) as tell:
 
         def follow(progress: Progress) -> None:

@@ -26,6 +26,7 @@ from hrm.model.nodes import NodeSpec
 from hrm.model.queues import DEFAULT_QUEUE, ROOT, Policy, QueueSpec
 from hrm.model.requests import ResourceRequest
 from hrm.model.scheduling import SchedulerOptions, Strategy
+from hrm.sim.strategies import refuse_failure
 from hrm.sim.traces.openb import Pod
 
 MAX_LOAD = 10.0
@@ -106,7 +107,10 @@ class FragmentationRun:
         self._at_100_milli: int | None = None
 
     def run(self, progress: Callable[[float, float], None] = lambda done, total: None) -> FragmentationResult:
-        """Ctrl-C ends it with what there is. Raises InvariantBroken where the books do not balance at the end."""
+        """Ctrl-C ends it with what there is.
+
+        Raises InvariantBroken where the books do not balance at the end, InvalidInput where one's own strategy fails.
+        """
         partial = False
         visited = next(iter(self._scheduler.books.nodes))
         began, began_cpu = time.perf_counter(), time.process_time()
@@ -145,7 +149,9 @@ class FragmentationRun:
         if self._at_100_milli is None and self._arrived_milli + gpus > self._capacity:
             self._at_100_milli = self._placed_milli
         self._ask(pod, 1, now)
-        placed = bool(self._scheduler.handle(NodeUpdate(visited), now))
+        commands = self._scheduler.handle(NodeUpdate(visited), now)
+        refuse_failure(commands)
+        placed = bool(commands)
         if not placed:
             self._ask(pod, 0, now)
         self._arrived += 1

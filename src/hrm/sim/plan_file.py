@@ -23,6 +23,7 @@ from hrm.config.fields import Gpus, MemoryMib, Milli, Seconds, Strict, reader
 from hrm.model.errors import InvalidInput
 from hrm.model.queues import Policy
 from hrm.model.resources import Resources
+from hrm.model.scheduling import SchedulerOptions
 from hrm.sim.distributions import Distribution, parse_distribution
 from hrm.sim.generate import Shape
 
@@ -66,6 +67,7 @@ class PlanShape(Strict):
     repair: Times | None = Field(default=None, description="How long it is gone then.")
     preempt_after: Seconds | None = Field(default=None, description="Preempt for who is starved for so long.")
     checkpoint: Seconds | None = Field(default=None, description="Tasks save their work so often.")
+    placement: str | None = Field(default=None, description="Placement strategy.")
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -78,6 +80,8 @@ def read_plan(path: Path) -> dict[str, Any]:
     for key, name in (("mtbf", "mtbf_s"), ("preempt_after", "preempt_after_s"), ("checkpoint", "checkpoint_s")):
         if key in found:
             found[name] = found.pop(key)
+    if "placement" in found:
+        found["options"] = SchedulerOptions(placement_strategy=found.pop("placement"))
     if "node" in found:
         found["node_size"] = found.pop("node").resources
     if "gpu_models" in found:

@@ -58,6 +58,13 @@ class Grants:
     def __len__(self) -> int:
         return len(self.app)
 
+    def cut(self) -> None:
+        """Drop a row that was not written to its end."""
+        columns = (self.app, self.group, self.node, self.started_at, self.waited_s, self.ended_at, self.device_ids)
+        rows = min(len(column) for column in columns)
+        for column in columns:
+            del column[rows:]
+
 
 class Recorder:
     """Written by the simulation alone."""

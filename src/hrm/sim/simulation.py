@@ -21,6 +21,7 @@ from hrm.core.commands import (
     NodeReserved,
     NodeUnreserved,
     PreemptContainer,
+    StrategyFailed,
 )
 from hrm.core.events import (
     AppAdded,
@@ -39,6 +40,7 @@ from hrm.core.events import (
     RequestsUpdated,
 )
 from hrm.core.scheduler import Scheduler
+from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.model.ids import ContainerId
 from hrm.model.requests import ResourceRequest
 from hrm.model.scheduling import Victims
@@ -48,6 +50,7 @@ from hrm.sim.applications import App, Run
 from hrm.sim.clock import EventQueue
 from hrm.sim.recorder import Recorder
 from hrm.sim.rounds import Rounds
+from hrm.sim.strategies import refuse_failure
 from hrm.sim.workload import Fault, Job, Workload
 
 _PROGRESS_EVERY = 500
@@ -90,10 +93,12 @@ class Simulation:
         until_s: float = math.inf,
         fragmentation: bool = False,
         watchers: Sequence[Watcher] = (),
+        strategies: Strategies = BUILT_IN,
     ) -> None:
-        """Raises InvalidInput where the core does not take the queues."""
+        """``strategies``: those that the workload's options may name. Raises InvalidInput where the core does not take
+        queues or options."""
         self.workload = workload
-        self.scheduler = Scheduler(workload.root, epoch=_EPOCH, options=workload.options)
+        self.scheduler = Scheduler(workload.root, epoch=_EPOCH, options=workload.options, strategies=strategies)
         self.pacer = Pacer(self.scheduler.nodes_with_room, self.scheduler.has_demand)
         self.recorder = Recorder(workload, self.scheduler, fragmentation=fragmentation)
         #: Those that were submitted, in their order.
@@ -109,6 +114,7 @@ class Simulation:
         self.interrupted = False
         self.now = 0.0
         self._until_s = until_s
+        self._tell_progress: Callable[[Progress], None] = lambda _: None
         self._watchers = watchers
         self._events = EventQueue()
         self._nodes = {node.node_id: node for node in workload.nodes}
@@ -125,6 +131,7 @@ class Simulation:
             KillContainer: self._on_kill,
             NodeReserved: self._on_reservation,
             NodeUnreserved: self._on_reservation,
+            StrategyFailed: self._on_strategy_failed,
         }
 
     # ---- the loop
@@ -152,7 +159,11 @@ class Simulation:
         )
 
     def run(self, progress: Callable[[Progress], None] = lambda _: None) -> None:
-        """To the end: nothing happens any more, or ``until_s`` is over. Ctrl-C ends it with what there is."""
+        """To the end: nothing happens any more, or ``until_s`` is over. Ctrl-C ends it with what there is.
+
+        Raises InvalidInput where a placement strategy of another package fails.
+        """
+        self._tell_progress = progress
         if not self.apps and not self.refused:
             self.load()
         steps = 0
@@ -166,6 +177,8 @@ class Simulation:
             self.recorder.sample()
         except KeyboardInterrupt:
             self.interrupted = True
+            # It may have come while a row was written.
+            self.recorder.grants.cut()
         progress(self.progress)
 
     @property
@@ -211,6 +224,8 @@ class Simulation:
             commands = handle(event, now)
             self.told += 1
             self.visits += 1
+            if not self.visits % _PROGRESS_EVERY:
+                self._tell_progress(self.progress)
             for watcher in self._watchers:
                 watcher.told(event, commands, now)
             if commands:
@@ -352,6 +367,10 @@ class Simulation:
 
     def _on_reservation(self, command: object, now: float) -> None:
         """Told for people to see."""
+
+    def _on_strategy_failed(self, command: object, now: float) -> None:
+        assert isinstance(command, StrategyFailed)
+        refuse_failure([command])
 
     # ---- machines
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from hrm.core.applications import Shape
 from hrm.core.invariants import check_invariants
+from hrm.core.nodes import Node
+from hrm.core.strategies import PlacementStrategy, Score
 from hrm.model.errors import InvalidInput
 from hrm.model.scheduling import SchedulerOptions, Victims
 from hrm.sim.distributions import parse_distribution
@@ -186,3 +190,35 @@ def test_the_books_balance_after_a_run_with_everything() -> None:
 def test_jobs_for_a_queue_that_is_not_there_are_refused() -> None:
     with pytest.raises(InvalidInput, match="use one of: a, b"):
         workload(job("x", in_queue="nowhere"), tree=TREE)
+
+
+def test_a_strategy_of_another_package_places_and_ends_the_simulation_when_it_fails() -> None:
+    class Last(PlacementStrategy):
+        def score(self, node: Node, shape: Shape) -> Score:
+            if shape.vcores > 1000:
+                raise RuntimeError("no sensor")
+            return -int(node.node_id[1:])
+
+    own = SchedulerOptions(placement_strategy="own")
+    strategies = {"own": Last}
+    well = Simulation(replace(workload(job("x"), nodes=3), options=own), strategies=strategies)
+    well.run()
+    assert list(well.recorder.grants.node) == [2]
+
+    sick = Simulation(replace(workload(job("x", cpus=2), nodes=3), options=own), strategies=strategies)
+    with pytest.raises(InvalidInput, match="strategy 'own' failed: RuntimeError: no sensor"):
+        sick.run()
+
+
+def test_broken_off_while_a_row_is_written_it_keeps_the_rows_before() -> None:
+    simulation = Simulation(workload(job("x", tasks=3), cpus=4))
+
+    class Row(list):  # type: ignore[type-arg]
+        def append(self, what: object) -> None:
+            if len(self) == 2:
+                raise KeyboardInterrupt
+            super().append(what)
+
+    simulation.recorder.grants.device_ids = Row()
+    simulation.run()
+    assert (make_report(simulation).partial, make_report(simulation).allocations) == (True, 2)

@@ -141,3 +141,27 @@ def test_everything_that_is_wrong_in_a_plan_is_told_with_its_line(hrm: Run, tmp_
     assert f"{file}:1: node.cpus" in result.err
     assert f"{file}:2: run_time" in result.err
     assert f"{file}:3: qeues: unknown key (did you mean 'queues'?)" in result.err
+
+
+def test_a_placement_strategy_may_be_chosen_by_option_or_in_the_plan(hrm: Run, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("placement: spread\n")
+    drawn = ("simulate", "generate", "--nodes", "4", "--apps", "4", "--containers", "40", "--no-timing", "-o", "json")
+    digests = {
+        name: json.loads(hrm(*drawn, *more).out)["digest"]
+        for name, more in {
+            "none": (),
+            "pack": ("--placement", "pack"),
+            "spread": ("--placement", "spread"),
+            "plan": ("--plan", str(plan)),
+            "both": ("--plan", str(plan), "--placement", "pack"),
+        }.items()
+    }
+    assert digests["plan"] == digests["spread"] != digests["pack"] == digests["both"]
+    assert digests["none"] != digests["spread"]
+
+
+def test_an_unknown_placement_strategy_is_refused(hrm: Run) -> None:
+    told = hrm("simulate", "generate", "--placement", "spred")
+    assert told.code == 2
+    assert "no such placement strategy: 'spred'" in told.err
