@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -151,3 +153,19 @@ def test_what_is_no_port_is_refused(up: Hrm, website: tuple[str, int], word: str
 
 def test_a_task_that_there_is_not_is_refused(up: Hrm, website: tuple[str, int]) -> None:
     assert "has tasks 0 to 0, not 7" in up("port-forward", website[0], "80", "--task", "7").err
+
+
+@pytest.mark.real
+def test_a_reader_that_pauses_gets_the_rest(up: Hrm, tmp_path: Path) -> None:
+    """Longer than two rounds of the pings by which WebSockets find out who is gone."""
+    with (tmp_path / "huge").open("wb") as huge:
+        huge.truncate(60 << 20)
+    app = submitted(up, "--workdir", tmp_path, "--", sys.executable, "-c", SERVE)
+    said(up, app)
+    with forwarded(up, app) as here, urllib.request.urlopen(f"{here}/huge", timeout=DEADLINE_S) as answer:
+        begin = answer.read(1000)
+        time.sleep(45)
+        size = len(begin) + len(answer.read())
+    up("kill", app)
+
+    assert size == 60 << 20

@@ -13,6 +13,8 @@ from hrm.model.errors import InvalidInput
 PREFIX = "/api/v1"
 #: How the paths begin that masters in containers of their own call, each with its attempt's token.
 MASTERS = f"{PREFIX}/masters/"
+#: How long a client's reader may pause in the middle of much output.
+PAUSE_S = 600.0
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
@@ -68,6 +70,8 @@ class ApiSettings:
             "ws_max_size": 1 << 20,
             # Output of programs is streamed in small pieces over loopback: deflating each costs more than it saves.
             "ws_per_message_deflate": False,
+            # A client whose reader pauses answers no pings meanwhile; one whose machine is gone never does.
+            "ws_ping_timeout": PAUSE_S,
             "server_header": False,
             "proxy_headers": False,
             "access_log": False,

@@ -41,6 +41,8 @@ def open_websocket(stack: ExitStack, transport: Transport, path: str) -> tuple[C
             open_timeout=transport.timeout_s,
             # One who leaves in the middle of much output does not read on until the answer to its farewell comes.
             close_timeout=_FAREWELL_S,
+            # A reader that pauses (a pager, a browser) holds up the answers to pings too, and is not dead.
+            ping_interval=None,
             user_agent_header=None,
         )
         return stack.enter_context(opening), ConnectionClosed
