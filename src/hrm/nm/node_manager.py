@@ -303,12 +303,12 @@ class NodeManager:
     def spare(self, container_id: str) -> None:
         self._in_turn(lambda: self._client.send({"op": "spare", "id": container_id}))
 
-    def lease(self, until: float) -> None:
+    def lease(self, until: float, *, at_most: bool = False) -> None:
         """Whatever runs here ends at ``until`` (`hrm.nm.shepherd.lease.now`), unless that is put off before.
 
-        Infinity: it need not end.
+        Infinity: it need not end. ``at_most`` only makes a lease shorter that there is.
         """
-        self._client.lease(until)
+        self._client.lease(until, at_most=at_most)
 
     def acknowledge(self, container_ids: Sequence[str]) -> None:
         faults.point("node.acknowledge")

@@ -180,11 +180,12 @@ class ShepherdClient:
                 self._transport.write(_launch_line(line))
                 faults.point("node.sent")
 
-    def lease(self, until: float) -> None:
-        """As `NodeManager.lease`, also for another shepherd that takes over meanwhile."""
-        self._lease = until
+    def lease(self, until: float, *, at_most: bool) -> None:
+        """As `NodeManager.lease`; what was extended, also for another shepherd that takes over meanwhile."""
+        if not at_most:
+            self._lease = until
         if self._transport:
-            self.send({"op": "lease", "until": until})
+            self.send({"op": "lease", "until": until, "at_most": at_most})
 
     @property
     def is_connected(self) -> bool:

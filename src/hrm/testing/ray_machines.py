@@ -71,6 +71,8 @@ class RayMachine:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(doomed, timeout=10)
+        if folder := self.membership.temp_dir:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def cut_off(self) -> None:
         """Pull its cable."""

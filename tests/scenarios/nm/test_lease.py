@@ -70,6 +70,15 @@ async def test_a_lease_that_is_given_up_ends_nothing_any_more(run: EngineHarness
     assert (await run.ended(run.launch("true"))).detail == LAPSED
 
 
+async def test_a_lease_can_be_cut_short_but_not_begun_by_that(run: EngineHarness, node: NodeManager) -> None:
+    node.lease(now() - 1, at_most=True)
+    assert (await run.ended(run.launch("true"))).exit_code == 0
+    node.lease(now() + 1000)
+    container_id = run.launch("sleep", "1000")
+    node.lease(now() + 0.2, at_most=True)
+    assert (await run.ended(container_id)).detail == LAPSED
+
+
 async def test_it_runs_out_without_a_node_manager_too(
     run: EngineHarness, node: NodeManager, state_dir: Path, engine: EmbeddedEngine
 ) -> None:

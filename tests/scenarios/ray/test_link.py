@@ -208,6 +208,23 @@ async def test_a_launch_that_arrives_after_its_node_was_given_up_starts_nothing(
     assert "container_9" not in [end.container_id for end in line.heard.ends]
 
 
+async def test_what_was_under_way_when_the_line_was_cut_is_said_again_but_for_launches_and_signals(line: Line) -> None:
+    line.launch("container_1", "sleep", "1000")
+    await eventually_async(lambda: line.heard.starts)
+    line.wire.cut = True
+    line.link.send("stop", ["container_1"], grace_s=0)
+    line.launch("container_2", "true")
+    await eventually_async(lambda: line.heard.lost)
+    line.link.send("acknowledge", ["container_1"])
+    line.link.send("signal", "container_1", 10)
+    line.wire.cut = False
+    await line.registered()
+    assert (await line.ended("container_1")).exit_code == 137
+    line.launch("container_3", "true")
+    await line.ended("container_3")
+    assert "container_2" not in [start.container_id for start in line.heard.starts]
+
+
 async def test_a_machine_that_is_known_to_be_gone_is_lost_at_once(line: Line) -> None:
     line.is_gone = True
     line.wire.swallow = {"fetch": 1, "hello": 1000}

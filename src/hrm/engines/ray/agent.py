@@ -129,8 +129,11 @@ class Agent:
             await self._start(settings)
         else:
             await self._manager.register_anew()
-        if self._manager is not None and not settings.lease_ends_containers:
-            # An earlier server may have wanted it otherwise.
+        assert self._manager is not None
+        # An earlier server may have wanted it otherwise: for ever, or for longer than this one waits.
+        if settings.lease_ends_containers:
+            self._manager.lease(now() + settings.lease_s, at_most=True)
+        else:
             self._manager.lease(math.inf)
 
     async def _start(self, settings: AgentSettings) -> None:

@@ -35,6 +35,8 @@ LEASE_MARGIN_S = 2.0
 #: Commands of one call.
 BATCH = 500
 _MAX_HELD = 10_000
+#: Commands that are not kept for the next session.
+_NEVER_LATE = ("launch", "signal")
 
 
 class Unreachable(Exception):
@@ -94,6 +96,8 @@ class Link:
         #: True from the first word of an agent until its node is lost.
         self._up = False
         self._stamp = 0.0
+        #: Set by the first parcel of a session, which brings the registration, and the stamp that commands need.
+        self._stamped = asyncio.Event()
         self._heard_at = 0.0
         self._heard = 0
         self._incarnation = ""
@@ -133,10 +137,10 @@ class Link:
     def send(self, name: str, *arguments: Any, **keywords: Any) -> None:
         """Have a method of the NodeManager called, after all that was sent before.
 
-        Between two sessions launches are dropped, as the registration to come says that they do not run; the rest
-        waits.
+        Between two sessions launches are dropped, as the registration to come says that they do not run, and signals;
+        the rest waits.
         """
-        if not self._in_session and (name == "launch" or len(self._commands) >= _MAX_HELD):
+        if not self._in_session and (name in _NEVER_LATE or len(self._commands) >= _MAX_HELD):
             return
         self._commands.append(_Command(name, arguments, keywords))
         self._wanted.set()
@@ -204,29 +208,24 @@ class Link:
         self._incarnation = welcome["incarnation"]
         self._heard = self._sent = 0
         self._stamp = 0.0
+        self._stamped.clear()
         self._heard_at = asyncio.get_running_loop().time()
 
     async def _session(self) -> None:
-        self._drop_launches()
+        self._drop_stale()
         self._over.clear()
         fetching = asyncio.create_task(self._fetch())
-        sending: asyncio.Task[None] | None = None
+        sending = asyncio.create_task(self._send())
         over = asyncio.create_task(self._over.wait())
         try:
-            # The first parcel brings the registration, and with it the stamp that commands need.
-            while not self._stamp and not fetching.done() and not over.done():
-                await asyncio.wait({fetching, over}, timeout=0.005, return_when=asyncio.FIRST_COMPLETED)
-            if self._stamp:
-                sending = asyncio.create_task(self._send())
-                await asyncio.wait({fetching, over, sending}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({fetching, over, sending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._in_session = self._sending = False
-            self._drop_launches()
+            self._drop_stale()
             for task in (fetching, sending, over):
-                if task is not None:
-                    task.cancel()
-                    if task.done() and not task.cancelled() and (error := task.exception()):
-                        _log.critical("a link stopped working", error=str(error), exc_info=error)
+                task.cancel()
+                if task.done() and not task.cancelled() and (error := task.exception()):
+                    _log.critical("a link stopped working", error=str(error), exc_info=error)
 
     async def _fetch(self) -> None:
         """Ends when the agent does not know the session any more, or cannot be reached."""
@@ -242,6 +241,7 @@ class Link:
                 return
             self._heard_at = loop.time()
             self._stamp = parcel.stamp
+            self._stamped.set()
             for report in unpack_reports(parcel):
                 if report.number > self._heard:
                     self._heard = report.number
@@ -250,6 +250,7 @@ class Link:
                     self._listener.reported(report)
 
     async def _send(self) -> None:
+        await self._stamped.wait()
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -259,9 +260,14 @@ class Link:
                 if said:
                     self._sent += 1
                     self._sending = True
-                    if not await self._deliver(pack(said)):
-                        # Said again in the next session.
-                        self._commands = [*batch, *self._commands]
+                    delivered = False
+                    try:
+                        delivered = await self._deliver(pack(said))
+                    finally:
+                        if not delivered:
+                            # Said again in the next session, whether it was done or not.
+                            self._commands = [*batch, *self._commands]
+                    if not delivered:
                         return
                     self._sending = False
                 for one in batch:
@@ -278,12 +284,12 @@ class Link:
             else:
                 return verdict is Verdict.DONE
 
-    def _drop_launches(self) -> None:
-        """Whoever launched something finds out by the registration; who waits for it need not."""
+    def _drop_stale(self) -> None:
+        """Whoever launched something finds out by the registration; a late signal might hit another program."""
         for one in self._commands:
             if one.mark is not None and not one.mark.done():
                 one.mark.set_exception(Unreachable("it is out of reach"))
-        self._commands = [one for one in self._commands if one.mark is None and one.name != "launch"]
+        self._commands = [one for one in self._commands if one.mark is None and one.name not in _NEVER_LATE]
 
     # Silence
 

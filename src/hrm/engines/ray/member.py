@@ -85,6 +85,7 @@ class Member:
     def _once(self, log: IO[str], ready_fd: int) -> str:
         """Start Ray, return when it has ended: its last words."""
         with tempfile.TemporaryDirectory(prefix="hrm-ray-", ignore_cleanup_errors=True) as folder:
+            self._membership.note(temp_dir=folder)
             self._child = subprocess.Popen(
                 [
                     *(sys.executable, "-P", "-c", "from ray.scripts.scripts import main; main()"),

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -63,6 +64,9 @@ class Membership:
         except OSError:
             os.close(lock_fd)
             raise Conflict(f"another process holds {self.folder}", next_step="`hrm leave` ends it") from None
+        if litter := self._read().get("temp_dir"):
+            # Of a predecessor that was killed.
+            shutil.rmtree(litter, ignore_errors=True)
         self._write({"pid": os.getpid(), "address": address, "head": head, "state_dir": state_dir})
         try:
             yield
@@ -103,6 +107,12 @@ class Membership:
         fields = self._read()
         host, _, port = fields.get("address", ":").rpartition(":")
         return f"{host or fields.get('node_address', '')}:{port}"
+
+    @property
+    def temp_dir(self) -> Path | None:
+        """Where Ray's processes have their sockets and logs; None iff they never were started."""
+        found = self._read().get("temp_dir")
+        return Path(found) if found else None
 
     @property
     def node_address(self) -> str | None:

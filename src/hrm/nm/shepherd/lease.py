@@ -37,7 +37,7 @@ class Lease:
         return self._until is not None and now() >= self._until
 
     def extend(self, until: float) -> None:
-        """It holds until then, in the terms of `now`; with infinity for ever. It never becomes shorter."""
+        """It holds until then, in the terms of `now`; with infinity for ever. That never shortens it."""
         if until == math.inf:
             self._until = None
             return
@@ -45,6 +45,11 @@ class Lease:
         if not self._looking:
             self._looking = True
             self._look()
+
+    def shorten(self, until: float) -> None:
+        """If there is one, it holds no longer than until then."""
+        if self._until is not None:
+            self._until = min(until, self._until)
 
     def _look(self) -> None:
         if self._until is None:

@@ -46,7 +46,7 @@ class Server:
             "spare": lambda m: herd.spare(m["id"]),
             "close_input": lambda m: herd.close_input(m["id"]),
             "resize": lambda m: herd.resize(m["id"], int(m["rows"]), int(m["columns"])),
-            "lease": lambda m: herd.lease.extend(float(m["until"])),
+            "lease": lambda m: (herd.lease.shorten if m.get("at_most") else herd.lease.extend)(float(m["until"])),
             "fail": lambda m: herd.fail(m["id"], str(m["why"])),
             "ack": lambda m: herd.ends.acknowledge(m["ids"]),
             "leave": lambda m: self.leave(),
