@@ -34,6 +34,8 @@ print("left", flush=True)
 time.sleep(600)
 """
 LARGE = bytes(range(256)) * 12_000
+#: Longer than two rounds of the pings by which WebSockets find out who is gone (20 s each).
+PAUSE_S = 45.0
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +159,14 @@ def test_a_task_that_there_is_not_is_refused(up: Hrm, website: tuple[str, int]) 
 
 @pytest.mark.real
 def test_a_reader_that_pauses_gets_the_rest(up: Hrm, tmp_path: Path) -> None:
-    """Longer than two rounds of the pings by which WebSockets find out who is gone."""
+
     with (tmp_path / "huge").open("wb") as huge:
         huge.truncate(60 << 20)
     app = submitted(up, "--workdir", tmp_path, "--", sys.executable, "-c", SERVE)
     said(up, app)
     with forwarded(up, app) as here, urllib.request.urlopen(f"{here}/huge", timeout=DEADLINE_S) as answer:
         begin = answer.read(1000)
-        time.sleep(45)
+        time.sleep(PAUSE_S)
         size = len(begin) + len(answer.read())
     up("kill", app)
 
