@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hrm.model.errors import InvariantBroken
 from hrm.model.queues import Order, Policy, QueueSpec, ShareOfCluster
@@ -52,6 +53,9 @@ _SHAPES = tuple(
         (8, 2000, 2000),
     )
 )
+
+
+_LIMITS = ("max_share", "running_apps", "running_apps_per_user", "weight")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,8 @@ def draw(seed: int) -> Workload:
         options=_options(rng),
     )
     workload = generate(plan, seed)
-    root = _limited(workload.root, rng)
+    # Each kind of limit in a half of the runs: where all are, hardly a cluster is ever full.
+    root = _limited(workload.root, rng, {limit for limit in _LIMITS if maybe()})
     return replace(workload, root=root, preempt_every_s=rounds_of(root, plan.options))
 
 
@@ -125,24 +130,31 @@ def _options(rng: random.Random) -> SchedulerOptions:
     )
 
 
-def _limited(spec: QueueSpec, rng: random.Random, depth: int = 0) -> QueueSpec:
-    """The same tree with limits here and there."""
-    children = tuple(_limited(child, rng, depth + 1) for child in spec.children)
-    most = Resources(64 * 1024, 12_000, 3_000) if depth and rng.random() < 0.2 else None
+def _limited(spec: QueueSpec, rng: random.Random, limits: set[str], depth: int = 0) -> QueueSpec:
+    """The same tree with limits of these kinds here and there."""
+    children = tuple(_limited(child, rng, limits, depth + 1) for child in spec.children)
+
+    def limit(kind: str, *choices: Any) -> Any:
+        chosen = rng.choice((None, None, None, *choices))
+        return chosen if kind in limits else None
+
+    most = limit("max_share", Resources(64 * 1024, 12_000, 3_000)) if depth else None
     least = Resources(8 * 1024, 1_000) if depth and rng.random() < 0.2 else Resources()
     return replace(
         spec,
         children=children,
         max_share=most,
-        max_share_of_cluster=ShareOfCluster(default=0.5) if depth and most is None and rng.random() < 0.15 else None,
+        max_share_of_cluster=(limit("max_share", ShareOfCluster(default=0.5)) if depth and most is None else None),
         min_share=least,
         min_share_preemption_timeout_s=rng.choice((None, 0.0, 10.0)),
         min_run_before_preemption_s=rng.choice((None, None, 30.0)),
         fair_share_preemption_threshold=rng.choice((None, 0.5, 0.9, 1.0)),
         preemptable=rng.random() < 0.9,
-        max_running_apps=rng.choice((None, None, None, 1, 3)),
-        max_running_apps_per_user=rng.choice((None, None, None, 1)),
-        weight=rng.choice((spec.weight, spec.weight, spec.weight, 0.0)) if depth else spec.weight,
+        max_running_apps=limit("running_apps", 1, 3),
+        max_running_apps_per_user=limit("running_apps_per_user", 1),
+        weight=rng.choice((spec.weight, spec.weight, spec.weight, 0.0))
+        if depth and "weight" in limits
+        else spec.weight,
         order=Order.DEFICIT if spec.policy is not Policy.FIFO and rng.random() < 0.2 else Order.RATIO,
     )
 
