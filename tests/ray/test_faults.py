@@ -196,6 +196,24 @@ async def test_a_machine_that_is_cut_off_is_lost_and_tells_all_when_its_link_is_
     assert (await run.ended(goes_on)).reason is ExitReason.STOPPED
 
 
+async def test_a_machine_that_is_listed_and_cannot_be_reached_is_told_of_until_it_can(
+    two: RayMachines, engine_of: EngineOf
+) -> None:
+    if not two.in_namespaces:
+        pytest.skip("needs network namespaces, and so root")
+    silent = two.add("silent", "--cpus=1", "--memory-mib=512")
+    silent.cut_off()
+    try:
+        async with over(engine_of()) as run:
+            reasons = await eventually_async(lambda: list(run.heard.refused.values()), DEADLINE_S)
+            assert reasons == ["it is in the cluster and does not answer"], "and nothing of those that were killed"
+            silent.reconnect()
+            await eventually_async(lambda: "silent" in run.heard.nodes, DEADLINE_S)
+            assert list(run.heard.refused.values()) == [""]
+    finally:
+        silent.kill()
+
+
 async def test_a_second_machine_of_one_name_is_refused_in_words(run: EngineHarness, two: RayMachines) -> None:
     twin = two.add("twin", "--cpus=1", "--memory-mib=512", node_id="right")
     words = await eventually_async(

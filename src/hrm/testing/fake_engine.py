@@ -210,6 +210,10 @@ class FakeEngine:
         self.cluster.node(node_id).connected = False
         self._tell(lambda listener: listener.node_lost(node_id, reason))
 
+    def refuse_node(self, name: str, reason: str) -> None:
+        """A machine is there that cannot be a node; "" when it can."""
+        self._tell(lambda listener: listener.node_refused(name, reason))
+
     def change_node(self, spec: NodeSpec, message: str = "", lost_devices: Mapping[str, str] | None = None) -> None:
         """The machine is now as ``spec`` says."""
         self.cluster.node(spec.node_id).spec = spec

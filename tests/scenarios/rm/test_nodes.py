@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,25 @@ async def test_a_lost_node_is_shown_as_lost_and_holds_nothing(two: Lives) -> Non
         await life.settle()
         report, _ = life.service.nodes()
         assert (report.state, report.message, report.containers) == (NodeState.LOST, "it does not answer", 0)
+
+
+async def test_a_machine_that_cannot_be_a_node_is_listed_with_the_reason_until_it_can(two: Lives) -> None:
+    async with two as lives:
+        life = await lives.begin()
+        for reason in ("HRM is not installed there", "HRM is not installed there", "it does not answer"):
+            life.engine.refuse_node("n3", reason)
+        await life.settle()
+        *_, report = life.service.nodes()
+        assert (report.node_id, report.state, report.message) == ("n3", NodeState.UNHEALTHY, "it does not answer")
+        following = life.service.events(after_seq=0)
+        told = [await asyncio.wait_for(anext(following), 10) for _ in range(4)]
+        assert [(event.kind, event.detail["message"]) for event in told[2:]] == [
+            ("node_refused", "HRM is not installed there"),
+            ("node_refused", "it does not answer"),
+        ], "each reason once"
+        life.engine.refuse_node("n3", "")
+        await life.settle()
+        assert [report.node_id for report in life.service.nodes()] == ["n1", "n2"]
 
 
 async def test_a_node_that_comes_back_is_told_to_stop_what_was_given_up(two: Lives) -> None:

@@ -57,14 +57,18 @@ class Machine:
 
     async def has_ended(self) -> bool:
         """True iff nobody listens where its raylet did: then it is gone, long before Ray says so."""
+        return await self.raylet_listens() is False
+
+    async def raylet_listens(self) -> bool | None:
+        """Whether it listens; None where that cannot be told."""
         try:
             _, writer = await asyncio.wait_for(asyncio.open_connection(self.address, self.raylet_port), 1.0)
         except ConnectionRefusedError:
-            return True
-        except (OSError, TimeoutError):
             return False
+        except (OSError, TimeoutError):
+            return None
         writer.close()
-        return False
+        return True
 
 
 class ActorRemote:
@@ -294,6 +298,10 @@ def _first_line(text: str) -> str:
 
 def _explain(error: BaseException) -> str:
     """Ray's errors are long: what is said first, or the last line of a traceback."""
+    from ray.exceptions import ActorUnavailableError
+
+    if isinstance(error, ActorUnavailableError):
+        return "its agent cannot be reached"
     text = str(error)
     if "ModuleNotFoundError" in text or "failed to import" in text:
         return "HRM is not installed for the Python that Ray runs there"

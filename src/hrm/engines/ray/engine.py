@@ -122,9 +122,7 @@ class RayEngine:
         while True:
             try:
                 if not await self._cluster.reserve(part, which_gpus=self._settings.slab < 1):
-                    self._tell_refused(
-                        kept, f"other work of Ray's holds what HRM wants of it ({part.cpus:g} CPUs, {part.gpus} GPUs)"
-                    )
+                    self._tell_refused(kept, await _why_not_reserved(part))
                     continue
                 remote = await self._cluster.agent(part)
                 node = RemoteNode(
@@ -249,6 +247,15 @@ class RayEngine:
 
     def _on(self, node_id: str) -> Link:
         return self._node(node_id).link
+
+
+async def _why_not_reserved(part: Machine) -> str:
+    """In words; "" where the machine is gone, and Ray has not noticed."""
+    listens = await part.raylet_listens()
+    if listens is None:
+        return "it is in the cluster and does not answer"
+    wanted = f"{part.cpus:g} CPUs, {part.gpus} GPUs"
+    return f"other work of Ray's holds what HRM wants of it ({wanted})" if listens else ""
 
 
 class _Kept:

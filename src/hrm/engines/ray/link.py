@@ -118,7 +118,7 @@ class Link:
                 try:
                     await self._greet()
                 except (Unreachable, TimeoutError) as error:
-                    await self._perhaps_gone(str(error) or "it does not answer")
+                    await self._perhaps_gone(str(error) or "its agent is silent")
                     await asyncio.sleep(RETRY_S)
                 except Outdated as outdated:
                     self._lose(str(outdated))
@@ -307,10 +307,11 @@ class Link:
                 self._lose(f"nothing was heard of it for {self._timeout_s:g} s")
 
     async def _perhaps_gone(self, why: str) -> None:
-        if not self._incarnation:
-            self._listener.refused(f"it is in the cluster and does not answer: {why}")
-        elif self._up and await self._gone():
+        if await self._gone():
+            # Ray lists it for a while yet. There is nothing to be done about it.
             self.lose("its raylet has ended")
+        elif not self._incarnation:
+            self._listener.refused(f"it is in the cluster and does not answer: {why}")
 
     def _lose(self, reason: str) -> None:
         if self._up:
