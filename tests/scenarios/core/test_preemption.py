@@ -97,6 +97,27 @@ def test_a_request_larger_than_what_is_lacking_preempts_nothing() -> None:
     assert starve(s, s.submit("starved"), cpus=6, memory="6G") == []
 
 
+def test_what_is_lacking_is_counted_over_all_requests_together() -> None:
+    s, _ = full_of_greedy(hungry("starved", fair_share_preemption_threshold=0.5))
+    starved = s.submit("starved")
+    s.ask(starved, 2, priority=1)
+    s.ask(starved, 2, priority=2)
+    s.preempt()
+
+    # Half of its fair share of 4.
+    assert len(s.preempt(after_s=TIMEOUT_S)) == 2
+
+
+def test_nobody_is_warned_for_what_has_room_on_another_node() -> None:
+    s, _ = full_of_greedy(hungry("starved"))
+    s.ask(s.submit("starved"), 1)
+    s.preempt()
+    # So small that the cluster is still used beyond the threshold.
+    s.add_node("n2", cpus=1, memory="1G")
+
+    assert s.preempt(after_s=TIMEOUT_S) == []
+
+
 def test_a_queue_below_its_minimum_share_gets_it_after_its_own_timeout() -> None:
     promised = queue("promised", weight=0, min_share=amounts(2, "2G"), min_share_preemption_timeout_s=TIMEOUT_S)
     s, greedy = full_of_greedy(promised)
@@ -126,6 +147,20 @@ def test_the_youngest_containers_of_a_node_end_first() -> None:
     youngest = s.containers(greedy)[-1]
 
     assert [one.container_id for one in starve(s, s.submit("starved"), count=1)] == [youngest.container_id]
+
+
+def test_of_two_of_a_size_of_which_one_is_enough_the_older_is_spared() -> None:
+    s = Scenario(queues(queue("greedy"), hungry("starved")))
+    s.add_node("n1", cpus=8, memory="8G")
+    greedy = s.submit("greedy")
+    for memory in ("4G", "2G", "1G", "1G"):
+        s.ask(greedy, 1, memory=memory)
+        s.settle()
+    _, large, _, young = s.containers(greedy)
+
+    warned = starve(s, s.submit("starved"), count=1, memory="3G")
+
+    assert {one.container_id for one in warned} == {large.container_id, young.container_id}
 
 
 def test_a_container_that_holds_nothing_of_what_is_lacking_is_spared() -> None:
@@ -293,6 +328,32 @@ def test_space_is_let_go_when_it_is_no_longer_asked_for_and_the_warned_are_spare
 
     assert s.running(greedy) == 8
     assert s.preempt(after_s=WAIT_S) == []
+
+
+def test_who_got_its_share_elsewhere_meanwhile_lets_go_though_it_asks_for_more() -> None:
+    s, greedy = full_of_greedy(hungry("starved"))
+    starved = s.submit("starved")
+    warned = starve(s, starved)
+    s.add_node("n2", cpus=8, memory="8G")
+    s.visit("n2")
+    assert s.pending(starved) > 0
+
+    assert len(warned) == 4
+    assert s.preempt(after_s=WAIT_S) == []
+    assert s.running(greedy) == 8
+
+
+def test_who_was_killed_for_one_that_ended_is_not_named_again_for_another() -> None:
+    s, _greedy = full_of_greedy(hungry("first"), hungry("second"))
+    first, second = s.submit("first"), s.submit("second")
+    killed = starve(s, first, count=1, cpus=2, memory="2G")
+    s.preempt(after_s=WAIT_S)
+    s.end(first)
+
+    warned = starve(s, second, count=1)
+
+    assert len(warned) == 1
+    assert {one.container_id for one in warned}.isdisjoint({one.container_id for one in killed})
 
 
 def test_space_of_an_application_that_ends_is_let_go_and_the_warned_are_spared() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hrm.core.commands import NodeReserved
 from hrm.core.events import NodeUpdate
 from hrm.model.scheduling import SchedulerOptions
-from tests.scenarios.core.situations import free_one, large_behind_small
+from hrm.testing.builders import Scenario, amounts, queue, queues
+from tests.scenarios.core.situations import RESERVING, free_one, hungry, large_behind_small, reserved, starve
 
 
 def test_a_starved_request_reserves_the_node_and_gets_it_once_it_fits() -> None:
@@ -54,3 +55,31 @@ def test_nothing_is_reserved_on_a_node_that_could_never_hold_it() -> None:
     s.visit("tiny")
 
     assert not any(isinstance(one, NodeReserved) for one in s.handle(NodeUpdate("tiny")))
+
+
+def test_what_would_bring_its_queue_over_the_max_share_reserves_nothing() -> None:
+    s = Scenario(queues(queue("a"), queue("b", max_share=amounts(4, "2G"))), options=RESERVING)
+    s.add_node("n1", cpus=4, memory="4G")
+    s.ask(s.submit("a"), 4)
+    s.settle()
+    s.ask(s.submit("b"), 1, memory="3G")
+    s.update_shares()
+
+    s.visit("n1")
+
+    assert reserved(s) == []
+
+
+def test_nobody_ends_on_a_node_that_is_reserved_for_another() -> None:
+    tree = queues(queue("greedy"), queue("large"), hungry("starved"))
+    s = Scenario(tree, options=SchedulerOptions(reservable_nodes=1.0, reservation_threshold=amounts(2, "2G")))
+    s.add_node("n1", cpus=8, memory="8G")
+    greedy = s.submit("greedy")
+    s.ask(greedy, 8)
+    s.settle()
+    s.ask(s.submit("large"), 1, cpus=2, memory="2G")
+    s.update_shares()
+    s.visit("n1")
+    assert reserved(s) == ["n1"]
+
+    assert starve(s, s.submit("starved"), count=1) == []

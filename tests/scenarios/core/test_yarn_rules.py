@@ -270,6 +270,8 @@ def test_5_an_application_of_a_queue_below_its_minimum_share_reserves_though_it_
 
     assert visited() == []
     assert visited(min_share=amounts(1, "3G")) == ["n1"]
+    # Promised is something that it does not ask for.
+    assert visited(min_share=amounts(gpus=1)) == []
 
 
 def test_5_a_request_below_the_threshold_reserves_nothing() -> None:
