@@ -75,11 +75,12 @@ def test_it_leaves_when_nothing_runs_and_nobody_came(state_dir: Path) -> None:
 
 def test_it_stays_while_something_runs_though_nobody_is_there(state_dir: Path) -> None:
     assert start(state_dir, "--idle-s=0.5") == 0
+    # Before what reads it: else that ends at once, and writing would wait for a reader for ever.
+    os.mkfifo(state_dir / "go")
     caller = Caller(state_dir)
     caller.say({"op": "hello"})
     caller.hear()
     caller.say({"op": "launch", "specs": [launch("c", "sh", "-c", "read line < go", workdir=str(state_dir))]})
-    os.mkfifo(state_dir / "go")
     assert caller.hear()
     caller.close()
     # Longer than it would have stayed: it hears the end of what runs, and writes it down.
