@@ -123,6 +123,20 @@ def test_a_wrong_token_or_address_is_refused_by_join_and_changes_nothing(one: Ra
         assert Membership(Home(tmp_path).ray_dir).pid is None
 
 
+def test_another_version_of_ray_is_refused_by_join_in_words(one: RayMachines, tmp_path: Path) -> None:
+    """Ray itself says so; it is told that it is of another version here."""
+    older = tmp_path / "older"
+    older.mkdir()
+    (older / "sitecustomize.py").write_text(
+        "import sys\nif 'start' in sys.argv:\n    import ray\n    ray.__version__ = '2.52.0'\n"
+    )
+    done = hrm(tmp_path / "home", "join", one.address, "--token", one.token, PYTHONPATH=str(older))
+    assert done.returncode == 1
+    assert "Ray: 2.52.0" in done.stderr
+    assert done.stderr.rstrip().endswith("next: install the versions of Ray and Python that the head has")
+    assert Membership(Home(tmp_path / "home").ray_dir).pid is None
+
+
 def test_leave_says_where_there_is_nothing_to_leave(tmp_path: Path) -> None:
     done = hrm(tmp_path, "leave")
     assert (done.returncode, done.stderr.splitlines()[0]) == (2, "hrm: this machine is in no cluster")

@@ -26,6 +26,7 @@ from hrm.engines.ray.token import check_token, require_ray
 from hrm.model.errors import ClusterError, Conflict, HrmError, InvalidInput
 
 _STARTED = "Ray runtime started"
+_OTHER_VERSION = "Version mismatch"
 _LOCAL_ADDRESS = "Local node IP: "
 _RESTART_S, _RESTART_MAX_S = 1.0, 30.0
 #: A run of this length was a good one: the next restart is quick again.
@@ -34,7 +35,7 @@ _CONNECT_S = 3.0
 _PR_SET_PDEATHSIG = 1
 #: Containers are in no object store; Ray wants this much at least.
 _OBJECT_STORE_BYTES = 80_000_000
-_ERROR_LINES = 6
+_ERROR_LINES = 8
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -74,7 +75,12 @@ class Member:
             if self._ending:
                 break
             if first and not self._membership.is_ready:
-                raise ClusterError(f"Ray did not start here: {complaint}", next_step=f"see {self._membership.log}")
+                raise ClusterError(
+                    f"Ray did not start here: {complaint}",
+                    next_step="install the versions of Ray and Python that the head has"
+                    if _OTHER_VERSION in complaint
+                    else f"see {self._membership.log}",
+                )
             first = False
             wait_s = _RESTART_S if time.monotonic() - began > _GOOD_RUN_S else min(wait_s * 2, _RESTART_MAX_S)
             log.write(f"hrm: Ray's processes have ended; starting them anew in {wait_s:g} s\n")
@@ -105,7 +111,7 @@ class Member:
             for line in self._child.stdout:
                 log.write(line)
                 log.flush()
-                last = [*last[1 - _ERROR_LINES :], line.strip()]
+                last = [*last[1 - _ERROR_LINES :], line.strip()] if line.strip() else last
                 if _LOCAL_ADDRESS in line:
                     self._membership.note(node_address=line.rpartition(_LOCAL_ADDRESS)[2].strip())
                 if _STARTED in line:
@@ -115,7 +121,7 @@ class Member:
                         os.close(ready_fd)
                         ready_fd = -1
             self._child.wait()
-        return " | ".join(filter(None, last))
+        return " | ".join(last)
 
     def _end(self, _signum: int, _frame: object) -> None:
         self._ending = True
@@ -229,7 +235,8 @@ def _in_background(
         with open(told_fd, "rb") as told:
             words = told.read()
         if words != b"\n":
-            raise ClusterError(words.decode(errors="replace").strip() or f"it ended; see {membership.log}")
+            message, _, next_step = words.decode(errors="replace").strip().partition("\n  next: ")
+            raise ClusterError(message or "it ended", next_step=next_step or f"see {membership.log}")
         return 0
     os.close(told_fd)
     os.setsid()
@@ -243,7 +250,7 @@ def _in_background(
                 keeper = Member(membership, ray_arguments, environment)
                 status = keeper.run(log, ready_fd)
     except HrmError as error:
-        os.write(ready_fd, error.message.encode())
+        os.write(ready_fd, str(error).encode())
     finally:
         os._exit(status)
 
