@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from hrm.core.commands import Allocate, AppActivated, Command
-from hrm.core.events import AppAdded, AttemptAdded, Event, NodeAdded, NodeUpdate, RequestsUpdated
+from hrm.core.events import AppAdded, AttemptAdded, Event, NodeAdded, NodeUpdate, Preempt, RequestsUpdated, UpdateShares
 from hrm.core.scheduler import Scheduler
 from hrm.model.errors import InvariantBroken
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
@@ -20,6 +20,7 @@ from hrm.sim.checkers.node_capacity import NodeCapacity
 from hrm.sim.checkers.queue_max_share import QueueMaxShare
 from hrm.sim.checkers.running_apps import RunningApps
 from hrm.sim.checkers.same_decisions import SameDecisions
+from hrm.sim.checkers.starvation_bound import StarvationBound
 from hrm.sim.workload import Workload
 from hrm.testing.builders import amounts, queue, queues, request
 from tests.scenarios.sim.stories import workload
@@ -46,8 +47,9 @@ def visit(checker: Checker, *commands: Command) -> Callable[[], None]:
     return lambda: checker.told(NodeUpdate("n0"), list(commands), 0.0)
 
 
-def arrived(in_queue: str = "a", count: int = 1) -> tuple[Event, ...]:
-    return AppAdded(APP, in_queue, "ada", 0.0), AttemptAdded(ATTEMPT), RequestsUpdated(ATTEMPT, (request(count),))
+def arrived(in_queue: str = "a", count: int = 1, app: ApplicationId = APP) -> tuple[Event, ...]:
+    attempt = AttemptId(app, 1)
+    return AppAdded(app, in_queue, "ada", 0.0), AttemptAdded(attempt), RequestsUpdated(attempt, (request(count),))
 
 
 def test_a_node_over_its_capacity_is_seen() -> None:
@@ -86,6 +88,14 @@ def test_too_many_running_applications_are_seen() -> None:
         checker.told(AppAdded(other, "b", "bob", 0.0), [AppActivated(other)], 0.0)
 
 
+def test_too_many_running_applications_of_one_user_are_seen() -> None:
+    tree = queues(queue("a", max_running_apps_per_user=1), queue("b"))
+    checker, _ = made(RunningApps, workload(tree=tree), *arrived())
+    other = ApplicationId(1, 2)
+    with pytest.raises(InvariantBroken, match="a runs 2 applications of ada, at most 1"):
+        checker.told(AppAdded(other, "a", "ada", 0.0), [AppActivated(other)], 0.0)
+
+
 def test_books_that_do_not_balance_are_seen() -> None:
     checker, scheduler = made(BooksBalance, workload(), *arrived())
     checker.settled(0.0)
@@ -117,3 +127,14 @@ def test_other_decisions_at_the_second_time_are_seen() -> None:
     checker.told(NodeUpdate("n0"), [grant(9)], 0.0)
     with pytest.raises(InvariantBroken, match="the second time to"):
         checker.over()
+
+
+def test_somebody_starved_for_whom_nothing_is_freed_is_seen() -> None:
+    tree = queues(queue("a"), queue("b", fair_share_preemption_timeout_s=0.0, fair_share_preemption_threshold=1.0))
+    full_of_a = (*arrived("a", 2), NodeUpdate("n0"))
+    starved_b = (*arrived("b", 2, ApplicationId(1, 2)), UpdateShares(), Preempt())
+    checker, scheduler = made(StarvationBound, workload(cpus=2, tree=tree), *full_of_a, *starved_b)
+    (hold,) = scheduler.books.holds
+    scheduler.books.drop_hold(hold)
+    with pytest.raises(InvariantBroken, match="nothing is being freed for it"):
+        checker.told(Preempt(), [], 0.0)
