@@ -18,6 +18,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,33 @@ from hrm.model.queues import QueueSpec
 from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
 from hrm.sim.calibrate import bare_heap_rate
-from hrm.sim.distributions import parse_distribution
-from hrm.sim.generate import NODE, Plan, generate, make_node
+from hrm.sim.distributions import Distribution, Kind
+from hrm.sim.generate import NODE, Plan, Shape, generate, make_node
 from hrm.sim.simulation import Simulation
+from hrm.sim.workload import in_order
 
 RESULTS = Path(__file__).parent / "results" / "simulation_ladder.json"
 RUNS = 5
 FULL = Plan(nodes=10_000, queues=100, apps=1_000, containers=100_000)
+#: A day of 250 nodes of 8 GPUs: 10,000 jobs in 20 queues of different weights, that ask for about what there is. Those
+#: that want 40 GPUs at once take what is idle, and the small ones that come later are due some of it back.
+MANY_SMALL = Plan(
+    nodes=250,
+    queues=20,
+    apps=9_600,
+    containers=19_200,
+    arrivals=Distribution(Kind.EXPONENTIAL, 9.0),
+    run_time=Distribution(Kind.LOGNORMAL, 3_000.0, 0.8),
+    preempt_after_s=60.0,
+)
+FEW_WIDE = replace(
+    MANY_SMALL,
+    apps=400,
+    containers=16_000,
+    shapes=(Shape(Resources(16 * 1024, 4_000, 1_000)),),
+    arrivals=Distribution(Kind.EXPONENTIAL, 216.0),
+    run_time=Distribution(Kind.LOGNORMAL, 5_400.0, 0.8),
+)
 
 
 def once(plan: Plan) -> tuple[Simulation, float]:
@@ -125,27 +146,25 @@ def idle_heartbeat() -> dict[str, float]:
 
 
 def day_of_2000_gpus() -> dict[str, float]:
-    """250 nodes of 8 GPUs, 10,000 jobs with 30,000 containers in a day, more than fit, preemption twice a second."""
-    plan = Plan(
-        nodes=250,
-        queues=20,
-        apps=10_000,
-        containers=30_000,
-        arrivals=parse_distribution("exponential:8.64s", field=""),
-        run_time=parse_distribution("lognormal:2h,1.3", field=""),
-        preempt_after_s=60.0,
-    )
-    simulation = Simulation(generate(plan, 1), until_s=86_400.0)
+    """A day of `MANY_SMALL` and `FEW_WIDE` together, preemption looked at twice a second."""
+    many = generate(MANY_SMALL, 1)
+    root = replace(many.root, fair_share_preemption_threshold=0.9)
+    few = generate(FEW_WIDE, 2, root=root)
+    simulation = Simulation(replace(many, root=root, jobs=in_order([*many.jobs, *few.jobs])), until_s=86_400.0)
     simulation.load()
-    began = time.process_time()
+    began, began_cpu = time.perf_counter(), time.process_time()
     simulation.run()
-    took_s = time.process_time() - began
+    took_s, took_cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
     check_invariants(simulation.scheduler)
+    recorder = simulation.recorder
     return {
-        "cpu_s": took_s,
+        "cpu_s": took_cpu_s,
+        "wall_s": took_s,
         "finished": simulation.over,
-        "granted": len(simulation.recorder.grants),
+        "granted": len(recorder.grants),
+        "warned": simulation.warned,
         "preempted": simulation.killed,
+        "gpus_in_use": recorder.used[2] / recorder.there[2],
     }
 
 
@@ -194,7 +213,7 @@ RUNGS: dict[str, tuple[Callable[[], dict[str, float]], str, str]] = {
     "growth_with_nodes": (growth_with_nodes, "1.1", "<= 1.5"),
     "growth_with_applications": (growth_with_applications, "1.4", "<= 2"),
     "idle_heartbeat": (idle_heartbeat, "0.8 us where nothing waits, 1 us where nothing fits", "<= 5 us"),
-    "day_of_2000_gpus": (day_of_2000_gpus, "20 s", "< 60 s"),
+    "day_of_2000_gpus": (day_of_2000_gpus, "10 s of CPU, as in a trial while it was shaped", "< 60 s"),
 }
 
 
