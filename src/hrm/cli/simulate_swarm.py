@@ -35,9 +35,11 @@ def swarm(
         show(result, output)
     else:
         print(
-            f"{result.runs} runs, {result.events} events, {result.allocations} containers, "
-            f"{result.preempted} preempted, {result.lost} lost: {len(result.failures)} failures"
+            f"{result.runs} runs, {result.events} events, {result.allocations} containers: "
+            f"{len(result.failures)} failures"
         )
+        happened = (f"{what} {one.times} (in {one.runs} runs)" for what, one in result.happened.items())
+        print(f"happened: {', '.join(happened)}")
         for seed, what in result.failures:
             print(f"seed {seed}: {what}\n  again: hrm simulate swarm --seed {seed} --seeds 1")
     if result.failures:

@@ -25,6 +25,7 @@ from hrm.core.commands import (
 )
 from hrm.core.events import (
     AppAdded,
+    AppMoved,
     AppRemoved,
     AttemptAdded,
     AttemptRemoved,
@@ -41,6 +42,7 @@ from hrm.core.events import (
 )
 from hrm.core.scheduler import Scheduler
 from hrm.core.strategies import BUILT_IN, Strategies
+from hrm.model.errors import InvalidInput
 from hrm.model.ids import ContainerId
 from hrm.model.requests import ResourceRequest
 from hrm.model.scheduling import Victims
@@ -51,7 +53,7 @@ from hrm.sim.clock import EventQueue
 from hrm.sim.recorder import Recorder
 from hrm.sim.rounds import Rounds
 from hrm.sim.strategies import refuse_failure
-from hrm.sim.workload import Fault, Job, Workload
+from hrm.sim.workload import Fault, Job, Move, Workload
 
 _PROGRESS_EVERY = 500
 #: Of container ids.
@@ -108,6 +110,8 @@ class Simulation:
         self.over = 0
         #: Containers that were warned, killed or given back for others, lost with their nodes.
         self.warned = self.killed = self.lost = 0
+        #: Nodes that were reserved, and applications moved to another queue.
+        self.reserved = self.moved = 0
         #: Events that the scheduler was told of, and how many of them were visits.
         self.told = self.visits = 0
         #: True iff it was broken off; what is recorded until then holds.
@@ -156,6 +160,7 @@ class Simulation:
         self._events.put_all(
             [(app.job.submit_s, self._arrive, app) for app in self.apps]
             + [(fault.at_s, self._fail, fault) for fault in self.workload.faults]
+            + [(move.at_s, self._move, move) for move in self.workload.moves]
         )
 
     def run(self, progress: Callable[[Progress], None] = lambda _: None) -> None:
@@ -268,6 +273,23 @@ class Simulation:
         self._tell(RequestsUpdated(app.attempt_id, app.requests(range(len(job.groups)), self._nodes)), now)
         self._rounds.shares_stale = True
 
+    def _move(self, move: Move, now: float) -> None:
+        """Somebody moves a job to another queue."""
+        app = next((app for app in self.apps if app.job.name == move.job), None)
+        view = None if app is None else self.scheduler.application_view(app.application_id)
+        if view is None or view.queue == move.queue:
+            return
+        self._rounds.demand(now)
+        try:
+            self._tell(AppMoved(view.application_id, move.queue), now)
+        except InvalidInput:
+            # The queue has no room for it: refused, as a user would be told, and nothing has changed.
+            return
+        self.moved += 1
+        self._changed_at = now
+        self.pacer.demand()
+        self._rounds.shares_stale = True
+
     def _on_activated(self, command: object, now: float) -> None:
         self.pacer.demand()
         self._rounds.shares_stale = True
@@ -366,7 +388,8 @@ class Simulation:
             self._warned_now -= 1
 
     def _on_reservation(self, command: object, now: float) -> None:
-        """Told for people to see."""
+        """Told for people to see, and counted."""
+        self.reserved += isinstance(command, NodeReserved)
 
     def _on_strategy_failed(self, command: object, now: float) -> None:
         assert isinstance(command, StrategyFailed)

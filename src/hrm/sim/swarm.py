@@ -7,7 +7,8 @@ only happens without it. One seed makes one run, whatever ran before.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from hrm.sim.checkers.starvation_bound import StarvationBound
 from hrm.sim.distributions import Distribution, Kind
 from hrm.sim.generate import Plan, Shape, generate
 from hrm.sim.simulation import Simulation
-from hrm.sim.workload import FOREVER, Workload, rounds_of
+from hrm.sim.workload import FOREVER, Job, Move, Workload, rounds_of
 
 CHECKERS: tuple[type[Checker], ...] = (
     NodeCapacity,
@@ -39,6 +40,8 @@ CHECKERS: tuple[type[Checker], ...] = (
     StarvationBound,
     SameDecisions,
 )
+#: What `mechanisms` counts.
+MECHANISMS = ("warned", "preempted", "reserved", "delayed", "moved", "lost")
 #: A run is broken off after so much virtual time.
 _UNTIL_S = 3_000.0
 _NODE = Resources(32 * 1024, 8_000, 4_000)
@@ -53,9 +56,22 @@ _SHAPES = tuple(
         (8, 2000, 2000),
     )
 )
-
-
+#: Of which a fair share of some applications on a few nodes holds several.
+_SMALL_SHAPES = _SHAPES[:2] + _SHAPES[3:5]
+_LONG = (
+    Distribution(Kind.EXPONENTIAL, 300.0),
+    Distribution(Kind.LOGNORMAL, 120.0, 1.5),
+    Distribution(Kind.CONSTANT, FOREVER),
+)
 _LIMITS = ("max_share", "running_apps", "running_apps_per_user", "weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """How often something did, and in how many of the runs."""
+
+    times: int
+    runs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +81,22 @@ class SwarmResult:
     runs: int
     events: int
     allocations: int
-    preempted: int
-    lost: int
+    #: By the names of `mechanisms`. What never happened was not tried, whatever was drawn.
+    happened: dict[str, Happened]
     #: (seed, what was found)
     failures: list[tuple[int, str]]
+
+
+def mechanisms(simulation: Simulation) -> dict[str, int]:
+    """What the scheduler has beside placing at once, and how often this run had it happen."""
+    workload, grants = simulation.workload, simulation.recorder.grants
+    elsewhere = 0
+    for index, group, node in zip(grants.app, grants.group, grants.node, strict=True):
+        host = simulation.apps[index].job.groups[group].host
+        elsewhere += bool(host) and workload.nodes[node].node_id != host
+    delayed = elsewhere if workload.options.delays else 0
+    counts = (simulation.warned, simulation.killed, simulation.reserved, delayed, simulation.moved, simulation.lost)
+    return dict(zip(MECHANISMS, counts, strict=True))
 
 
 def draw(seed: int) -> Workload:
@@ -78,38 +106,38 @@ def draw(seed: int) -> Workload:
     def maybe(part: float = 0.5) -> bool:
         return rng.random() < part
 
-    run_time = rng.choice(
-        (
-            Distribution(Kind.EXPONENTIAL, 300.0),
-            Distribution(Kind.LOGNORMAL, 120.0, 1.5),
-            Distribution(Kind.CONSTANT, 60.0),
-            Distribution(Kind.CONSTANT, FOREVER),
-        )
-    )
-    apps = rng.randint(1, 40)
+    # Preemption needs a full cluster, somebody who had it before, and a latecomer who is due a whole container. Chance
+    # hardly makes that: limits leave room, who comes at once gets alike, and of many each is due less than a container.
+    crowded = maybe(0.65)
+    apps = rng.randint(2, 8) if crowded else rng.randint(1, 40)
+    shapes = _SMALL_SHAPES if crowded else _SHAPES
     plan = Plan(
-        nodes=rng.randint(1, 6),
+        nodes=rng.randint(1, 3 if crowded else 6),
         node_size=_NODE if maybe(0.8) else Resources(16 * 1024, 4_000),
         gpu_models=("A100", "V100") if maybe(0.3) else ("A100",),
         racks=rng.randint(1, 3),
         queues=rng.randint(1, 12),
         apps=apps,
-        containers=apps * rng.randint(1, 8),
+        containers=apps * (rng.randint(20, 60) if crowded else rng.randint(1, 8)),
         policy=rng.choice(tuple(Policy)),
-        shapes=tuple(rng.sample(_SHAPES, rng.randint(1, len(_SHAPES)))),
-        arrivals=rng.choice((Distribution(Kind.CONSTANT, 0.0), Distribution(Kind.EXPONENTIAL, 20.0))),
-        run_time=run_time,
+        shapes=tuple(rng.sample(shapes, rng.randint(1, len(shapes)))),
+        arrivals=Distribution(Kind.EXPONENTIAL, 20.0) if crowded or maybe() else Distribution(Kind.CONSTANT, 0.0),
+        run_time=rng.choice(_LONG if crowded else (*_LONG, Distribution(Kind.CONSTANT, 60.0))),
         mtbf_s=3_000.0 if maybe(0.4) else None,
         repair=Distribution(Kind.EXPONENTIAL, 120.0),
         faults_until_s=_UNTIL_S,
         checkpoint_s=30.0 if maybe(0.3) else None,
-        preempt_after_s=rng.choice((0.0, 5.0, 60.0)) if maybe(0.6) else None,
+        preempt_after_s=rng.choice((0.0, 5.0, 60.0)) if maybe(0.8 if crowded else 0.5) else None,
         options=_options(rng),
     )
     workload = generate(plan, seed)
-    # Each kind of limit in a half of the runs: where all are, hardly a cluster is ever full.
-    root = _limited(workload.root, rng, {limit for limit in _LIMITS if maybe()})
-    return replace(workload, root=root, preempt_every_s=rounds_of(root, plan.options))
+    # Each kind of limit in some of the runs: where all are, hardly a cluster is ever full.
+    root = _limited(workload.root, rng, {limit for limit in _LIMITS if maybe(0.2 if crowded else 0.5)})
+    jobs = workload.jobs
+    if plan.options.delays:
+        jobs = tuple(_somewhere(job, rng.choice(workload.nodes).node_id) if maybe() else job for job in jobs)
+    moves = tuple(_moves(workload, rng)) if maybe(0.3) else ()
+    return replace(workload, root=root, jobs=jobs, moves=moves, preempt_every_s=rounds_of(root, plan.options))
 
 
 def _options(rng: random.Random) -> SchedulerOptions:
@@ -128,6 +156,19 @@ def _options(rng: random.Random) -> SchedulerOptions:
         victims=rng.choice(tuple(Victims)),
         placement_strategy=rng.choice((None, None, *(str(one) for one in Strategy))),
     )
+
+
+def _somewhere(job: Job, host: str) -> Job:
+    """The same job, that would like to run on this node."""
+    return replace(job, groups=tuple(replace(group, host=host) for group in job.groups))
+
+
+def _moves(workload: Workload, rng: random.Random) -> Iterator[Move]:
+    """Some jobs go to another queue, soon after they came."""
+    leaves = [path for path, spec in workload.root.walk() if not spec.children]
+    for job in workload.jobs:
+        if rng.random() < 0.3:
+            yield Move(job.submit_s + rng.expovariate(1 / 60), job.name, rng.choice(leaves))
 
 
 def _limited(spec: QueueSpec, rng: random.Random, limits: set[str], depth: int = 0) -> QueueSpec:
@@ -177,7 +218,9 @@ def run_swarm(
 ) -> SwarmResult:
     """Every seed in turn, until so many have failed. Ctrl-C ends it with what there is."""
     failures: list[tuple[int, str]] = []
-    runs = events = allocations = preempted = lost = 0
+    runs = events = allocations = 0
+    times: Counter[str] = Counter(dict.fromkeys(MECHANISMS, 0))
+    runs_with: Counter[str] = Counter()
     try:
         for seed in seeds:
             try:
@@ -192,8 +235,9 @@ def run_swarm(
             runs += 1
             events += simulation.told
             allocations += len(simulation.recorder.grants)
-            preempted += simulation.killed
-            lost += simulation.lost
+            for what, number in mechanisms(simulation).items():
+                times[what] += number
+                runs_with[what] += number > 0
             progress(runs, len(seeds))
     except KeyboardInterrupt:
         pass
@@ -201,7 +245,6 @@ def run_swarm(
         runs=runs + len(failures),
         events=events,
         allocations=allocations,
-        preempted=preempted,
-        lost=lost,
+        happened={what: Happened(number, runs_with[what]) for what, number in times.items()},
         failures=failures,
     )

@@ -113,6 +113,16 @@ class Fault:
     down_s: float
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Move:
+    """Somebody moves a job to another queue. Nothing happens where it is not there, or the queue does not take it."""
+
+    at_s: float
+    #: Name of the job.
+    job: str
+    queue: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """All that a simulation needs; two runs of one workload are equal."""
@@ -123,6 +133,7 @@ class Workload:
     #: In order of their submission.
     jobs: tuple[Job, ...]
     faults: tuple[Fault, ...] = ()
+    moves: tuple[Move, ...] = ()
     #: Ids of nodes that take nothing new; what runs there goes on.
     closed: tuple[str, ...] = ()
     options: SchedulerOptions = field(default_factory=SchedulerOptions)

@@ -8,12 +8,14 @@ import pytest
 
 from hrm.sim.checkers.base import Checker
 from hrm.sim.simulation import Simulation
-from hrm.sim.swarm import CHECKERS, draw, run_one, run_swarm
+from hrm.sim.swarm import CHECKERS, MECHANISMS, draw, run_one, run_swarm
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_nothing_that_must_hold_is_broken(seed: int) -> None:
-    run_one(seed)
+def test_nothing_that_must_hold_is_broken_and_every_mechanism_happened() -> None:
+    result = run_swarm(range(16))
+
+    assert result.failures == []
+    assert [what for what in MECHANISMS if not result.happened[what].runs] == []
 
 
 def test_a_seed_makes_the_same_run_whatever_ran_before() -> None:
@@ -48,6 +50,10 @@ def test_a_failure_names_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.real
 def test_thousands_of_runs_break_nothing() -> None:
-    result = run_swarm(range(1000, 1000 + int(os.environ.get("HRM_SWARM_SEEDS", "2000"))))
+    seeds = range(1000, 1000 + int(os.environ.get("HRM_SWARM_SEEDS", "2000")))
+    result = run_swarm(seeds)
+    may_preempt = sum(draw(seed).preempt_every_s is not None for seed in seeds)
+
     assert result.failures == []
-    assert min(result.preempted, result.lost) > 0
+    assert result.happened["preempted"].runs > may_preempt / 4
+    assert min(one.runs for one in result.happened.values()) > result.runs / 20

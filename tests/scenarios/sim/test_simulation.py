@@ -17,7 +17,7 @@ from hrm.sim.distributions import parse_distribution
 from hrm.sim.generate import Plan, generate
 from hrm.sim.report import make_report
 from hrm.sim.simulation import Progress, Simulation
-from hrm.sim.workload import FOREVER, Fault, Running
+from hrm.sim.workload import FOREVER, Fault, Move, Running
 from hrm.testing.builders import amounts, queue, queues
 from tests.scenarios.sim.stories import TREE, ends, job, play, workload
 
@@ -57,6 +57,18 @@ def test_it_goes_on_from_its_last_checkpoint() -> None:
 def test_a_node_that_fails_twice_is_gone_until_the_later_end() -> None:
     faults = (Fault(1.0, "n0", 10.0), Fault(5.0, "n0", 20.0))
     assert ends(play(workload(job("x"), faults=faults))) == {"x": 35}
+
+
+def test_a_job_that_is_moved_goes_by_the_rules_of_its_new_queue() -> None:
+    closed = queues(queue("a"), queue("b", max_running_apps=0))
+    moved = play(workload(job("x", in_queue="b"), tree=closed, moves=(Move(5.0, "x", "a"),)))
+    assert (ends(moved), moved.moved) == ({"x": 15}, 1)
+
+
+def test_a_queue_that_does_not_take_a_job_leaves_it_where_it_is() -> None:
+    closed = queues(queue("a"), queue("b", max_running_apps=0))
+    refused = play(workload(job("x"), tree=closed, moves=(Move(5.0, "x", "b"),)))
+    assert (ends(refused), refused.moved) == ({"x": 10}, 0)
 
 
 def test_who_is_starved_gets_what_others_are_made_to_give_up() -> None:

@@ -7,7 +7,17 @@ from collections.abc import Callable
 import pytest
 
 from hrm.core.commands import Allocate, AppActivated, Command
-from hrm.core.events import AppAdded, AttemptAdded, Event, NodeAdded, NodeUpdate, Preempt, RequestsUpdated, UpdateShares
+from hrm.core.events import (
+    AppAdded,
+    AppMoved,
+    AttemptAdded,
+    Event,
+    NodeAdded,
+    NodeUpdate,
+    Preempt,
+    RequestsUpdated,
+    UpdateShares,
+)
 from hrm.core.scheduler import Scheduler
 from hrm.model.errors import InvariantBroken
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
@@ -78,6 +88,22 @@ def test_a_queue_over_its_max_share_is_seen() -> None:
     visit(checker, grant(1))()
     with pytest.raises(InvariantBroken, match="a holds 2 vcores"):
         visit(checker, grant(2))()
+
+
+def test_what_was_moved_counts_where_it_is_now() -> None:
+    tree = queues(queue("a"), queue("b", max_share=amounts(cpus=1, memory="4G")))
+    checker, _ = made(QueueMaxShare, workload(tree=tree), *arrived())
+    visit(checker, grant(1))()
+    checker.told(AppMoved(APP, "b"), [], 0.0)
+    with pytest.raises(InvariantBroken, match="b holds 2 vcores"):
+        visit(checker, grant(2))()
+
+
+def test_a_move_to_where_too_many_run_is_seen() -> None:
+    tree = queues(queue("a"), queue("b", max_running_apps=0))
+    checker, _ = made(RunningApps, workload(tree=tree), *arrived())
+    with pytest.raises(InvariantBroken, match="b runs 1 applications of at most 0"):
+        checker.told(AppMoved(APP, "b"), [], 0.0)
 
 
 def test_too_many_running_applications_are_seen() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hrm.core.commands import Allocate, Command
-from hrm.core.events import AppAdded, AppRemoved, Event, NodeAdded, NodeRemoved
+from hrm.core.events import AppAdded, AppMoved, AppRemoved, Event, NodeAdded, NodeRemoved
 from hrm.model.ids import ApplicationId
 from hrm.model.queues import canonical_path
 from hrm.model.resources import ZERO, Resources
@@ -25,6 +25,8 @@ class QueueMaxShare(Checker):
         match event:
             case AppAdded():
                 self._queue_of[event.application_id] = canonical_path(event.queue)
+            case AppMoved():
+                self._move(event.application_id, canonical_path(event.queue))
             case NodeAdded():
                 self._cluster += event.node.total
             case NodeRemoved():
@@ -40,6 +42,15 @@ class QueueMaxShare(Checker):
                         self._check(above, now)
         if isinstance(event, AppRemoved):
             self._queue_of.pop(event.application_id, None)
+
+    def _move(self, application_id: ApplicationId, path: str) -> None:
+        before, self._queue_of[application_id] = self._queue_of[application_id], path
+        for container_id, (_, resources, _) in self._held.containers.items():
+            if container_id.attempt.application == application_id:
+                for above in lineage(before):
+                    self._used[above] -= resources
+                for above in lineage(path):
+                    self._used[above] = self._used.get(above, ZERO) + resources
 
     def _check(self, path: str, now: float) -> None:
         spec = self._specs[path]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from hrm.core.commands import AppActivated, Command
-from hrm.core.events import AppAdded, AppRemoved, Event
+from hrm.core.events import AppAdded, AppMoved, AppRemoved, Event
 from hrm.model.ids import ApplicationId
 from hrm.model.queues import canonical_path
 from hrm.sim.checkers.base import Checker, lineage
@@ -27,11 +27,23 @@ class RunningApps(Checker):
         if isinstance(event, AppRemoved) and event.application_id in self._runs:
             self._count(event.application_id, -1)
             self._runs.discard(event.application_id)
+        if isinstance(event, AppMoved):
+            self._move(event.application_id, canonical_path(event.queue), now)
         for command in commands:
             if isinstance(command, AppActivated) and command.application_id not in self._runs:
                 self._runs.add(command.application_id)
                 self._count(command.application_id, 1)
                 self._check(command.application_id, now)
+
+    def _move(self, application_id: ApplicationId, path: str, now: float) -> None:
+        _, user = self._apps[application_id]
+        runs = application_id in self._runs
+        if runs:
+            self._count(application_id, -1)
+        self._apps[application_id] = path, user
+        if runs:
+            self._count(application_id, 1)
+            self._check(application_id, now)
 
     def _count(self, application_id: ApplicationId, step: int) -> None:
         path, user = self._apps[application_id]
