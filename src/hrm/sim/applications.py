@@ -27,7 +27,6 @@ class Run:
         "number",
         "started_at",
         "waited_s",
-        "warned",
     )
 
     def __init__(
@@ -55,8 +54,6 @@ class Run:
         self.number = 0
         #: False as soon as it has ended, however.
         self.alive = True
-        #: True iff it is to end for somebody.
-        self.warned = False
 
 
 class _Waiting:

@@ -108,8 +108,8 @@ class Simulation:
         #: Jobs with a request that no node could hold were it empty: refused, as the ResourceManager does.
         self.refused: list[Job] = []
         self.over = 0
-        #: Containers that were warned, killed or given back for others, lost with their nodes.
-        self.warned = self.killed = self.lost = 0
+        #: Containers that were warned, of them not needed after all, killed or given back for others, lost with nodes.
+        self.warned = self.spared = self.killed = self.lost = 0
         #: Nodes that were reserved, and applications moved to another queue.
         self.reserved = self.moved = 0
         #: Events that the scheduler was told of, and how many of them were visits.
@@ -123,7 +123,8 @@ class Simulation:
         self._events = EventQueue()
         self._nodes = {node.node_id: node for node in workload.nodes}
         self._down_until: dict[str, float] = {}
-        self._warned_now = 0
+        #: Those that are to end for others.
+        self._marked: dict[ContainerId, None] = {}
         self._tasks = sum(job.tasks for job in workload.jobs)
         self._changed_at = 0.0
         self._rounds = Rounds(workload, self.scheduler, self.pacer, self._events, self._tell)
@@ -210,7 +211,9 @@ class Simulation:
         self._visit(now)
         for watcher in self._watchers:
             watcher.settled(now)
-        self._rounds.put(now, warned=self._warned_now)
+        if self._marked:
+            self._spare()
+        self._rounds.put(now, warned=len(self._marked))
         return True
 
     def _advance(self, now: float) -> None:
@@ -315,7 +318,7 @@ class Simulation:
         app = run.app
         last = app.finish(run)
         self.recorder.ended(run, now)
-        self._not_warned(run)
+        self._marked.pop(run.container_id, None)
         self._tell(ContainerFinished(run.container_id), now)
         self.pacer.room(run.node_id)
         if last:
@@ -332,7 +335,7 @@ class Simulation:
         app = run.app
         app.interrupt(run, now, saved=saved)
         self.recorder.ended(run, now)
-        self._not_warned(run)
+        self._marked.pop(run.container_id, None)
         self._rounds.demand(now)
         self._tell(RequestsUpdated(app.attempt_id, app.requests([run.group], self._nodes)), now)
 
@@ -355,9 +358,8 @@ class Simulation:
         """Warned: a job that checkpoints saves its work and gives the container back, others go on."""
         assert isinstance(command, PreemptContainer)
         run = self._run_of(command.container_id)
-        run.warned = True
         self.warned += 1
-        self._warned_now += 1
+        self._marked[run.container_id] = None
         if run.app.job.checkpoint_s is not None:
             self._events.put(now, self._give_back, run)
 
@@ -382,10 +384,13 @@ class Simulation:
             self._interrupt(run, now)
             self.pacer.room(run.node_id)
 
-    def _not_warned(self, run: Run) -> None:
-        if run.warned:
-            run.warned = False
-            self._warned_now -= 1
+    def _spare(self) -> None:
+        """The scheduler tells nobody whom it spares; nothing is to be done for them."""
+        for container_id in list(self._marked):
+            container = self.scheduler.books.container(container_id)
+            if container is not None and container.hold is None and not container.killed:
+                del self._marked[container_id]
+                self.spared += 1
 
     def _on_reservation(self, command: object, now: float) -> None:
         """Told for people to see, and counted."""

@@ -41,7 +41,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     SameDecisions,
 )
 #: What `mechanisms` counts.
-MECHANISMS = ("warned", "preempted", "reserved", "delayed", "moved", "lost")
+MECHANISMS = ("warned", "spared", "preempted", "reserved", "delayed", "moved", "lost")
 #: A run is broken off after so much virtual time.
 _UNTIL_S = 3_000.0
 _NODE = Resources(32 * 1024, 8_000, 4_000)
@@ -95,7 +95,15 @@ def mechanisms(simulation: Simulation) -> dict[str, int]:
         host = simulation.apps[index].job.groups[group].host
         elsewhere += bool(host) and workload.nodes[node].node_id != host
     delayed = elsewhere if workload.options.delays else 0
-    counts = (simulation.warned, simulation.killed, simulation.reserved, delayed, simulation.moved, simulation.lost)
+    counts = (
+        simulation.warned,
+        simulation.spared,
+        simulation.killed,
+        simulation.reserved,
+        delayed,
+        simulation.moved,
+        simulation.lost,
+    )
     return dict(zip(MECHANISMS, counts, strict=True))
 
 
@@ -152,7 +160,7 @@ def _options(rng: random.Random) -> SchedulerOptions:
         reservation_threshold=Resources(1024, 500),
         preemption=rng.random() < 0.7,
         preemption_utilization_threshold=rng.choice((0.0, 0.5, 0.8)),
-        wait_before_kill_s=rng.choice((0.0, 5.0, 15.0)),
+        wait_before_kill_s=rng.choice((0.0, 15.0, 60.0)),
         victims=rng.choice(tuple(Victims)),
         placement_strategy=rng.choice((None, None, *(str(one) for one in Strategy))),
     )

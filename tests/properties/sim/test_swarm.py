@@ -15,7 +15,8 @@ def test_nothing_that_must_hold_is_broken_and_every_mechanism_happened() -> None
     result = run_swarm(range(16))
 
     assert result.failures == []
-    assert [what for what in MECHANISMS if not result.happened[what].runs] == []
+    # To be spared is rare: a few runs in a hundred.
+    assert {what for what in MECHANISMS if not result.happened[what].runs} <= {"spared"}
 
 
 def test_a_seed_makes_the_same_run_whatever_ran_before() -> None:
@@ -56,4 +57,5 @@ def test_thousands_of_runs_break_nothing() -> None:
 
     assert result.failures == []
     assert result.happened["preempted"].runs > may_preempt / 4
-    assert min(one.runs for one in result.happened.values()) > result.runs / 20
+    assert min(one.runs for what, one in result.happened.items() if what != "spared") > result.runs / 20
+    assert result.happened["spared"].runs > 0

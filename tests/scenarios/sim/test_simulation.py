@@ -81,6 +81,15 @@ def test_who_is_starved_gets_what_others_are_made_to_give_up() -> None:
     assert ends(played)["x"] == 141
 
 
+def test_who_was_warned_is_spared_where_room_comes_about_by_itself() -> None:
+    full = (job("x", run_s=100, tasks=2), job("z", run_s=20))
+    story = workload(*full, job("y", at=10, in_queue="b"), cpus=3, memory="3G", tree=PREEMPTING, preempt_every_s=1.0)
+    played = play(story)
+    # Warned at 16 s, to be killed at 31 s; at 20 s there is room.
+    assert ends(played) == {"z": 20, "y": 30, "x": 100}
+    assert (played.warned, played.spared, played.killed) == (1, 1, 0)
+
+
 def test_a_job_that_checkpoints_saves_when_it_is_warned_and_gives_back_at_once() -> None:
     story = workload(
         job("x", run_s=100, tasks=2, checkpoint_s=50),
