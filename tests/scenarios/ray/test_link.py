@@ -244,6 +244,23 @@ async def test_what_was_under_way_when_the_line_was_cut_is_said_again_but_for_la
     assert "container_2" not in [start.container_id for start in line.heard.starts]
 
 
+async def test_a_link_that_is_ended_as_the_answer_to_its_greeting_comes_ends(line: Line) -> None:
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    class Held(Wire):
+        async def call(self, method: str, *arguments: Any) -> Any:
+            return await answer
+
+    running = asyncio.create_task(Line(Held(line.wire.agent), SETTINGS, epoch=2).link.run())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    answer.set_result({"refused": "not now", "retry": True})
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait((running,), timeout=5.0)
+    assert running.cancelled()
+
+
 async def test_a_machine_that_is_known_to_be_gone_is_lost_at_once(line: Line) -> None:
     line.is_gone = True
     line.wire.swallow = {"fetch": 1, "hello": 1000}

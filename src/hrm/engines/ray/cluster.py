@@ -62,7 +62,8 @@ class Machine:
     async def raylet_listens(self) -> bool | None:
         """Whether it listens; None where that cannot be told."""
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(self.address, self.raylet_port), 1.0)
+            async with asyncio.timeout(1.0):
+                _, writer = await asyncio.open_connection(self.address, self.raylet_port)
         except ConnectionRefusedError:
             return False
         except (OSError, TimeoutError):
@@ -103,7 +104,8 @@ class RayCluster:
         """Raises ClusterError, in a few seconds, where that cannot be."""
         host, _, port = address.rpartition(":")
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), _CONNECT_S)
+            async with asyncio.timeout(_CONNECT_S):
+                _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
             writer.close()
         except (OSError, TimeoutError, ValueError) as error:
             raise ClusterError(

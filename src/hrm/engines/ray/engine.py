@@ -79,10 +79,13 @@ class RayEngine:
         tasks = [*self._tasks]
         if self._looking is not None:
             tasks.append(self._looking)
-        for task in tasks:
-            task.cancel()
         # What was sent is with the agents; what they report meanwhile is told to the next server.
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            # A library on the way may have dropped the cancellation.
+            _, left = await asyncio.wait(tasks, timeout=1.0)
+            tasks = [*left]
         await self._cluster.close()
 
     # Who is there

@@ -195,7 +195,9 @@ class Link:
             },
         )
         try:
-            welcome = await asyncio.wait_for(call, GREETING_S if not self._up else max(GREETING_S, self._timeout_s))
+            # Not `wait_for`: in Python 3.11 it drops a cancellation that comes together with the answer.
+            async with asyncio.timeout(GREETING_S if not self._up else max(GREETING_S, self._timeout_s)):
+                welcome = await call
         except HrmError as error:
             raise _Refused(error.message) from None
         took_s = time.monotonic() - began
