@@ -168,6 +168,7 @@ def test_every_example_is_tried() -> None:
         "own_master.py",  # as a submitted master: tests/acceptance/test_own_masters.py
         "drive_the_core.py",  # tests/scenarios/core/test_driver.py
         "checkpointed_task.py",  # tests/acceptance/test_preemption.py
+        "four_machines.py",  # with real raylets and root: .ci/run --real
     }
 
     assert {path.name for path in EXAMPLES.glob("*.py")} == tried | tried_elsewhere

@@ -80,3 +80,22 @@ async def test_what_a_full_disk_holds_back_can_be_stopped(engine: EmbeddedEngine
         run.stop(container_id)
         record = await run.ended(container_id)
     assert (record.reason, record.exit_code) == (ExitReason.NOT_STARTED, None)
+
+
+async def test_what_is_held_back_does_not_begin_behind_the_back_of_whoever_comes_next(
+    engine: EmbeddedEngine, successor: EmbeddedEngine, refuse: Refuse, tmp_path: Path
+) -> None:
+    struck = refuse("shepherd.claim", 1, "ENOSPC")
+    ledger = tmp_path / "ledger"
+    script = f"echo $HRM_CONTAINER_ID >> {ledger}"
+    async with started(engine) as run:
+        forgotten = run.launch("sh", "-c", script)
+        await eventually_async(struck.exists)
+    async with started(successor) as run:
+        assert forgotten not in [one.container_id for one in (*run.heard.registered_finished, *run.heard.starts)]
+        # Longer than the shepherd waits before it tries again.
+        await run.ended(run.launch("sleep", "1.5"))
+        assert not ledger.exists()
+
+        await run.ended(run.launch("sh", "-c", script, container_id=forgotten))
+    assert ledger.read_text().split() == [forgotten]

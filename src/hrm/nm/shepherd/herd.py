@@ -108,11 +108,18 @@ class Herd:
             # What is claimed here now another shepherd would not know of.
             log("the state directory was deleted: nothing can begin here any more")
             self.dispossessed = True
-            self.waiting.clear()
-            self.held_back.clear()
+            self.forget_what_waits()
         if self.waiting:
             self._launch(self.waiting.popleft())
         self._loop.busy = bool(self.waiting)
+
+    def forget_what_waits(self) -> None:
+        """What was asked for and has not begun never begins: whoever wants it asks again.
+
+        Else it would begin beside what replaced it, for a NodeManager that comes anew hears nothing of it.
+        """
+        self.waiting.clear()
+        self.held_back.clear()
 
     def _running(self, container_id: str) -> Container | None:
         """The container, started out of turn if it still waits; None if it does not run."""

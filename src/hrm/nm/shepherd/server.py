@@ -144,7 +144,8 @@ class Server:
     def _obey(self, client: _Client, message: dict[str, Any]) -> None:
         op = message.get("op")
         if op == "hello":
-            # What this answer tells need not be told again.
+            # What this answer tells need not be told again; what it does not tell must not begin any more.
+            self._herd.forget_what_waits()
             self._tell_news()
             client.greeted = True
             isolation = self._herd.isolation.set_up(
