@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import is_dataclass
 from typing import Any
 
 import pytest
@@ -38,9 +39,20 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
-def values_of(hint: Any) -> st.SearchStrategy[Any]:
+#: What is written as JSON has no word for infinity.
+IN_JSON = {**BY_TYPE, float: st.floats(allow_nan=False, allow_infinity=False)}
+
+
+def values_of(hint: Any, by_type: dict[Any, st.SearchStrategy[Any]] = BY_TYPE) -> st.SearchStrategy[Any]:
     members = typing.get_args(hint) if type(None) in typing.get_args(hint) else (hint,)
-    return st.one_of(*(BY_TYPE[member] if member in BY_TYPE else st.from_type(member) for member in members))
+    return st.one_of(*(by_type[member] if member in by_type else values_of_type(member) for member in members))
+
+
+def values_of_type(member: Any) -> st.SearchStrategy[Any]:
+    if not is_dataclass(member):
+        return st.from_type(member)
+    hints = typing.get_type_hints(member)
+    return st.builds(member, **{name: values_of(hint, IN_JSON) for name, hint in hints.items()})
 
 
 def any_row(row_type: type[records.Row]) -> st.SearchStrategy[Any]:
