@@ -83,6 +83,30 @@ def test_a_stage_that_fails_is_told_and_keeps_no_other_from_running(checkout: Pa
     assert "lint-imports" in output
 
 
+RACE = """== 1 failed, 9 passed in 0.10s ==
+FAILED tests/test_x.py::test_race[a b] - AssertionError: not within 10 s"""
+
+
+def test_a_test_that_fails_beside_others_and_passes_alone_is_named_as_unsteady(checkout: Path) -> None:
+    alone = "tests/test_x.py::test_race[a b]"
+    stand_in(checkout, "pytest", f'case "$*" in *"{alone}") echo "1 passed in 0.1s";; *) echo "{RACE}"; exit 1;; esac')
+    status, output = run(checkout)
+    assert status == 0
+    assert f"unsteady: {alone}" in output
+
+
+def test_a_test_that_fails_alone_too_has_failed(checkout: Path) -> None:
+    stand_in(checkout, "pytest", f'echo "{RACE}"; exit 1')
+    status, output = run(checkout)
+    assert status == 1
+    assert not [line for line in output if line.startswith("unsteady")]
+
+
+def test_four_tests_that_fail_have_no_second_try(checkout: Path) -> None:
+    stand_in(checkout, "pytest", f'case "$*" in *test_x*) exit 0;; esac; {f"echo {RACE!r};" * 4} exit 1')
+    assert run(checkout)[0] == 1
+
+
 def test_a_run_without_a_verdict_of_pytest_has_failed(checkout: Path) -> None:
     stand_in(checkout, "pytest", "exit 0")
     assert run(checkout)[0] == 1

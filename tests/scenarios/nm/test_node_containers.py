@@ -237,9 +237,10 @@ async def test_without_input_a_container_reads_the_end_of_file(engine: EmbeddedE
 
 async def test_a_terminal_has_a_size_a_keyboard_and_signals(engine: EmbeddedEngine) -> None:
     async with started(engine) as run:
-        # A signal interrupts `read`, which is then asked again.
+        # A signal interrupts `read`, which is then asked again. The traps are set before the size is told, for a signal
+        # is sent as soon as that has been seen.
         traps = "trap 'stty size' WINCH; trap 'echo int; exit 9' INT"
-        script = f"stty size; {traps}; while :; do read line && echo got $line; done"
+        script = f"{traps}; stty size; while :; do read line && echo got $line; done"
         container_id = run.launch("sh", "-c", script, terminal=TerminalSize(rows=20, columns=70))
         await run.printed(container_id, "20 70\r\n")
         run.engine.resize_terminal(run.node_id, container_id, 30, 90)
