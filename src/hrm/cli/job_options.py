@@ -1,11 +1,14 @@
-"""The options that say what a job is, which `hrm run` and `hrm submit` share."""
+"""The options that say what a job is, which the commands that submit share."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -107,24 +110,25 @@ _NOT_PASSED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """What the options say, as they were typed; None where one was not given."""
+    """What the options say, as they were typed; None where one was not given. A field more is an option more in each
+    command that takes them (`takes_job_options`)."""
 
-    queue: str | None = None
-    cpus: str | None = None
-    memory: str | None = None
-    gpus: str | None = None
-    gpu_model: str | None = None
-    tasks: int | None = None
-    name: str | None = None
-    env: list[str] | None = None
-    clean_env: bool = False
-    workdir: Path | None = None
-    timeout: str | None = None
-    retries: int | None = None
-    max_failures: int | None = None
-    priority: int | None = None
+    queue: QueueOption = None
+    cpus: CpusOption = None
+    memory: MemoryOption = None
+    gpus: GpusOption = None
+    gpu_model: GpuModelOption = None
+    tasks: TasksOption = None
+    name: NameOption = None
+    env: EnvOption = None
+    clean_env: CleanEnvOption = False
+    workdir: WorkdirOption = None
+    timeout: TimeoutOption = None
+    retries: RetriesOption = None
+    max_failures: MaxFailuresOption = None
+    priority: PriorityOption = None
     #: True iff what is submitted is a master of its own.
-    master: bool = False
+    master: MasterOption = False
 
     def job(self, command: list[str]) -> JobSpec:
         """A job that runs ``command``. Raises InvalidInput naming the option."""
@@ -188,6 +192,33 @@ class JobOptions:
             for group in job.groups
         )
         return replace(job, groups=groups)
+
+
+def takes_job_options(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command whose parameter ``options: JobOptions`` is, for the parser, each field of them in its place.
+
+    ``without`` names the fields that make no sense for the command.
+    """
+    hints = get_type_hints(JobOptions, include_extras=True)
+    names = [field.name for field in fields(JobOptions) if field.name not in without]
+    defaults = {field.name: field.default for field in fields(JobOptions)}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    own = [inspect.Parameter(name, keyword, default=defaults[name], annotation=hints[name]) for name in names]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def parsed(**words: Any) -> None:
+            command(options=JobOptions(**{name: words.pop(name) for name in names}), **words)
+
+        given = inspect.signature(command, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in given.parameters.values():
+            parameters += own if parameter.name == "options" else [parameter.replace(kind=keyword)]
+        parsed.__signature__ = given.replace(parameters=parameters)  # type: ignore[attr-defined]
+        parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return parsed
+
+    return decorate
 
 
 def virtual_gpu_arguments(count: int | None) -> list[str]:

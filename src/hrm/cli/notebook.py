@@ -14,21 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hrm.cli.job_options import (
-    CleanEnvOption,
-    CpusOption,
-    EnvOption,
     ErrorCodeOption,
-    GpuModelOption,
-    GpusOption,
     JobOptions,
-    MemoryOption,
-    NameOption,
-    PriorityOption,
-    QueueOption,
-    TimeoutOption,
     VirtualGpusOption,
-    WorkdirOption,
     attached,
+    takes_job_options,
     virtual_gpu_arguments,
 )
 from hrm.cli.main import fail
@@ -63,21 +53,12 @@ _ANSWER_S = 10.0
 _TAIL_BYTES = 4096
 
 
+@takes_job_options(without=("tasks", "retries", "max_failures", "master"))
 def notebook(
+    options: JobOptions,
     jupyter: Annotated[
         list[str] | None, typer.Argument(metavar="JUPYTER_OPTIONS", help="After --: options of Jupyter's own.")
     ] = None,
-    queue: QueueOption = None,
-    cpus: CpusOption = None,
-    memory: MemoryOption = None,
-    gpus: GpusOption = None,
-    gpu_model: GpuModelOption = None,
-    name: NameOption = None,
-    env: EnvOption = None,
-    clean_env: CleanEnvOption = False,
-    workdir: WorkdirOption = None,
-    timeout: TimeoutOption = None,
-    priority: PriorityOption = None,
     port: Annotated[
         int | None, typer.Option("--port", metavar="LOCAL", min=1, max=65535, help="Port here [default: a free one].")
     ] = None,
@@ -99,20 +80,9 @@ def notebook(
       hrm notebook --workdir ~/papers -- --ServerApp.max_body_size=1000000000
     """
     token = secrets.token_hex(_TOKEN_BYTES)
-    options = JobOptions(
-        queue=queue,
-        cpus=cpus,
-        memory=memory,
-        gpus=gpus,
-        gpu_model=gpu_model,
-        name=name or "notebook",
-        # Not on the command line, which everybody on the node may read.
-        env=[*(env or ()), f"JUPYTER_TOKEN={token}"],
-        clean_env=clean_env,
-        workdir=workdir,
-        timeout=timeout,
-        priority=priority,
-    )
+    # Not on the command line, which everybody on the node may read.
+    env = [*(options.env or ()), f"JUPYTER_TOKEN={token}"]
+    options = replace(options, name=options.name or "notebook", env=env)
     first_port = _FIRST_PORT + secrets.randbelow(_PORTS)
     own = ("--no-browser", "--ip=127.0.0.1", f"--port={first_port}", "--port-retries=100", "--allow-root")
     try:

@@ -11,24 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hrm.cli.job_options import (
-    CleanEnvOption,
-    CpusOption,
-    EnvOption,
     ErrorCodeOption,
-    GpuModelOption,
-    GpusOption,
     JobOptions,
-    MaxFailuresOption,
-    MemoryOption,
-    NameOption,
-    PriorityOption,
-    QueueOption,
-    RetriesOption,
-    TasksOption,
-    TimeoutOption,
     VirtualGpusOption,
-    WorkdirOption,
     attached,
+    takes_job_options,
     virtual_gpu_arguments,
 )
 from hrm.cli.main import fail
@@ -44,22 +31,10 @@ if TYPE_CHECKING:
     from hrm.sdk.client import Client
 
 
+@takes_job_options(without=("master",))
 def run(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The program to run, with its arguments.")],
-    queue: QueueOption = None,
-    cpus: CpusOption = None,
-    memory: MemoryOption = None,
-    gpus: GpusOption = None,
-    gpu_model: GpuModelOption = None,
-    tasks: TasksOption = None,
-    name: NameOption = None,
-    env: EnvOption = None,
-    clean_env: CleanEnvOption = False,
-    workdir: WorkdirOption = None,
-    timeout: TimeoutOption = None,
-    retries: RetriesOption = None,
-    max_failures: MaxFailuresOption = None,
-    priority: PriorityOption = None,
+    options: JobOptions,
     interactive: Annotated[
         bool, typer.Option("--interactive", "-i", help="Pass standard input on; so it is anyway.")
     ] = False,
@@ -87,24 +62,10 @@ def run(
       cat photos.txt | hrm run -- sort -u
       hrm run --tasks 4 --label -- sh -c 'echo I am $HRM_TASK_INDEX'
     """
-    options = JobOptions(
-        queue=queue,
-        cpus=cpus,
-        memory=memory,
-        gpus=gpus,
-        gpu_model=gpu_model,
-        tasks=tasks,
-        name=name,
-        env=env,
-        clean_env=clean_env,
-        workdir=workdir,
-        timeout=timeout,
-        retries=retries,
-        max_failures=max_failures,
-        priority=priority,
-    )
     try:
-        _check_streams(command, interactive=interactive, tty=tty, no_stdin=no_stdin, detach=detach, tasks=tasks or 1)
+        _check_streams(
+            command, interactive=interactive, tty=tty, no_stdin=no_stdin, detach=detach, tasks=options.tasks or 1
+        )
         job = options.job(command)
         code = stay_with(job, feed=not no_stdin, tty=tty, label=label, detach=detach, virtual_gpus=virtual_gpus)
     except HrmError as error:

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from hrm.cli.job_options import (
-    CleanEnvOption,
-    CpusOption,
-    EnvOption,
-    ErrorCodeOption,
-    GpuModelOption,
-    GpusOption,
-    JobOptions,
-    MemoryOption,
-    NameOption,
-    PriorityOption,
-    QueueOption,
-    TimeoutOption,
-    VirtualGpusOption,
-    WorkdirOption,
-)
+from hrm.cli.job_options import ErrorCodeOption, JobOptions, VirtualGpusOption, takes_job_options
 from hrm.cli.main import fail
 from hrm.cli.run import stay_with
 from hrm.model.errors import HrmError
@@ -31,18 +17,9 @@ from hrm.model.errors import HrmError
 _PLAIN = "/bin/sh"
 
 
+@takes_job_options(without=("tasks", "retries", "max_failures", "master"))
 def shell(
-    queue: QueueOption = None,
-    cpus: CpusOption = None,
-    memory: MemoryOption = None,
-    gpus: GpusOption = None,
-    gpu_model: GpuModelOption = None,
-    name: NameOption = None,
-    env: EnvOption = None,
-    clean_env: CleanEnvOption = False,
-    workdir: WorkdirOption = None,
-    timeout: TimeoutOption = None,
-    priority: PriorityOption = None,
+    options: JobOptions,
     program: Annotated[
         str | None, typer.Option("--shell", metavar="PROGRAM", help="Another shell than your login shell.")
     ] = None,
@@ -62,19 +39,7 @@ def shell(
       hrm shell --timeout 2h -q research   for two hours at most, in the queue research
       hrm shell --shell /bin/zsh           another shell
     """
-    options = JobOptions(
-        queue=queue,
-        cpus=cpus,
-        memory=memory,
-        gpus=gpus,
-        gpu_model=gpu_model,
-        name=name or "shell",
-        env=env,
-        clean_env=clean_env,
-        workdir=workdir,
-        timeout=timeout,
-        priority=priority,
-    )
+    options = replace(options, name=options.name or "shell")
     try:
         code = stay_with(options.job([program or login_shell()]), tty=True, virtual_gpus=virtual_gpus)
     except HrmError as error:

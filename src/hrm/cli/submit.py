@@ -11,25 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hrm.cli.job_options import (
-    CleanEnvOption,
-    CpusOption,
-    EnvOption,
-    ErrorCodeOption,
-    GpuModelOption,
-    GpusOption,
-    JobOptions,
-    MasterOption,
-    MaxFailuresOption,
-    MemoryOption,
-    NameOption,
-    PriorityOption,
-    QueueOption,
-    RetriesOption,
-    TasksOption,
-    TimeoutOption,
-    WorkdirOption,
-)
+from hrm.cli.job_options import ErrorCodeOption, JobOptions, takes_job_options
 from hrm.cli.main import fail
 from hrm.cli.output import Output, OutputOption, clean, note, short_id, show
 from hrm.cli.selectors import AppsArgument, select
@@ -50,25 +32,12 @@ TIMED_OUT = 124
 _INTERRUPTED = 130
 
 
+@takes_job_options()
 def submit(
     command: Annotated[
         list[str], typer.Argument(metavar="COMMAND|JOB.yaml", help="A program with its arguments, or a job file.")
     ],
-    queue: QueueOption = None,
-    cpus: CpusOption = None,
-    memory: MemoryOption = None,
-    gpus: GpusOption = None,
-    gpu_model: GpuModelOption = None,
-    tasks: TasksOption = None,
-    name: NameOption = None,
-    env: EnvOption = None,
-    clean_env: CleanEnvOption = False,
-    workdir: WorkdirOption = None,
-    timeout: TimeoutOption = None,
-    retries: RetriesOption = None,
-    max_failures: MaxFailuresOption = None,
-    priority: PriorityOption = None,
-    master: MasterOption = False,
+    options: JobOptions,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until it has ended; exit with its code.")] = False,
     test_only: Annotated[
         bool, typer.Option("--test-only", help="Say which queue it would go to, and submit nothing.")
@@ -89,23 +58,6 @@ def submit(
       hrm submit --master -- python my_master.py
       hrm submit --test-only --queue research -- ./simulate
     """
-    options = JobOptions(
-        queue=queue,
-        cpus=cpus,
-        memory=memory,
-        gpus=gpus,
-        gpu_model=gpu_model,
-        tasks=tasks,
-        name=name,
-        env=env,
-        clean_env=clean_env,
-        workdir=workdir,
-        timeout=timeout,
-        retries=retries,
-        max_failures=max_failures,
-        priority=priority,
-        master=master,
-    )
     try:
         job = _job(command, options)
         code = _place(job, output) if test_only else _submit(job, wait=wait, output=output)
