@@ -10,7 +10,8 @@ from typing import Any
 
 from hrm.model.devices import DeviceProcess, DeviceState
 from hrm.model.isolation import Guard
-from hrm.model.states import ApplicationState, NodeState, TaskState
+from hrm.model.masters import FinalStatus
+from hrm.model.states import ApplicationState, AttemptState, NodeState, TaskState
 
 Amounts = dict[str, int]
 
@@ -73,6 +74,26 @@ class ApplicationReport:
     nodes: list[str] = field(default_factory=list)
     #: Since when its containers are halted (`hrm suspend`); None iff they are not.
     suspended_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptReport:
+    """One run of an application's master."""
+
+    attempt_id: str
+    state: AttemptState
+    started_at: float
+    ended_at: float | None
+    #: What its master said when it finished; UNDEFINED while it did not.
+    final_status: FinalStatus
+    message: str
+    #: Of the master; None iff it has none, or none yet.
+    container_id: str | None = None
+    node_id: str | None = None
+    #: Where its master said that it listens (port -1: nowhere), and the page that shows its work.
+    host: str = ""
+    rpc_port: int = -1
+    tracking_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

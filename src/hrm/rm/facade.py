@@ -18,6 +18,7 @@ from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
     ApplicationReport,
+    AttemptReport,
     CleanReport,
     ContainerReport,
     EventReport,
@@ -73,14 +74,24 @@ class Facade(Protocol):
 
     def server(self) -> ServerReport: ...
 
+    async def new_application_id(self) -> str:
+        """An id for `submit`, which nobody else gets, now or after a restart. Raises StoreError."""
+
     async def submit(
-        self, job: JobSpec, *, user: str, submit_id: str | None = None, admin: bool = False
+        self,
+        job: JobSpec,
+        *,
+        user: str,
+        submit_id: str | None = None,
+        application_id: str | None = None,
+        admin: bool = False,
     ) -> SubmitReport:
         """Take a job into the queue that the placement rules give. Returns after it is committed to the store.
 
-        The same ``submit_id`` by the same user again returns the application made the first time. For an ``admin`` of
-        the server ACLs do not count. Raises InvalidInput (unknown queue; a request larger than any node, naming the
-        largest), Forbidden (the user may not submit there) and StoreError.
+        The same ``submit_id`` by the same user again returns the application made the first time; so does the same
+        ``application_id``, which `new_application_id` gave. For an ``admin`` of the server ACLs do not count. Raises
+        InvalidInput (unknown queue; a request larger than any node, naming the largest), Forbidden (the user may not
+        submit there; the application is another's), Conflict (the id was not given) and StoreError.
         """
 
     async def place(self, job: JobSpec, *, user: str, admin: bool = False) -> PlacementReport:
@@ -115,6 +126,12 @@ class Facade(Protocol):
         """End it; returns when that is committed. No error if it has ended."""
 
     async def application(self, application_id: str) -> ApplicationReport: ...
+
+    async def job(self, application_id: str) -> JobSpec:
+        """What was submitted."""
+
+    async def attempts(self, application_id: str) -> list[AttemptReport]:
+        """The runs of its master, oldest first."""
 
     async def applications(
         self,

@@ -8,11 +8,13 @@ from hrm.am.group_order import never_began
 from hrm.core.scheduler import Scheduler
 from hrm.model.containers import ContainerUsage
 from hrm.model.devices import DeviceUsage
-from hrm.model.ids import ApplicationId
+from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.jobs import TaskGroupSpec
+from hrm.model.masters import FinalStatus
 from hrm.model.nodes import DEFAULT_RACK
 from hrm.model.reports import (
     ApplicationReport,
+    AttemptReport,
     ContainerReport,
     DeviceReport,
     NodeReport,
@@ -26,7 +28,7 @@ from hrm.model.units import LARGEST
 from hrm.rm.applications import LiveApplication, LiveContainer
 from hrm.rm.explaining import say_held_back, say_suspended
 from hrm.rm.nodes import LiveNode
-from hrm.rm.records import ApplicationRow, ContainerRow, TaskRow
+from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, TaskRow
 
 
 def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationReport:
@@ -114,6 +116,20 @@ def _application(
         exit_code=row.exit_code,
         nodes=nodes,
         suspended_at=None if row.state.final else row.suspended_at,
+    )
+
+
+def attempt(row: AttemptRow, application_id: ApplicationId, place: ContainerRow | None) -> AttemptReport:
+    """``place`` is the container of a master of its own, once there is one."""
+    return AttemptReport(
+        attempt_id=str(AttemptId(application_id, row.number)),
+        state=row.state,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        final_status=row.final_status or FinalStatus.UNDEFINED,
+        message=row.diagnostics or (place.message if place is not None else ""),
+        container_id=place.container_id if place is not None else None,
+        node_id=place.node_id if place is not None else None,
     )
 
 

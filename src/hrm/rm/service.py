@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -16,12 +15,13 @@ from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId
-from hrm.model.job_codec import job_from_dict, job_to_dict
+from hrm.model.job_codec import job_from_dict
 from hrm.model.jobs import JobSpec
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec, canonical_path
 from hrm.model.reports import (
     ApplicationReport,
+    AttemptReport,
     CleanReport,
     ContainerReport,
     EventReport,
@@ -48,9 +48,10 @@ from hrm.rm.interaction import Interaction
 from hrm.rm.manager import ResourceManager
 from hrm.rm.masters import MasterCalls
 from hrm.rm.queue_calls import QueueCalls
-from hrm.rm.records import ApplicationRow, JobRow
+from hrm.rm.records import ApplicationRow
 from hrm.rm.retention import Retention
 from hrm.rm.store import HistoryRow
+from hrm.rm.submissions import Submissions
 from hrm.rm.work import work
 
 #: What ends a program by default; sent to a job that has not begun, it ends the job.
@@ -82,17 +83,15 @@ class Service:
         self.masters = MasterCalls(manager)
         self._interaction = Interaction(manager)
         self._queues = QueueCalls(manager)
+        self._submissions = Submissions(manager, self._queues, next_seq=next_application_seq)
         self._explaining = Explaining(manager)
         self._drains = Drains(manager, on_empty=on_shutdown)
         self._retention = retention or Retention(manager, RetentionPolicy())
         self._home = home
         self._address = address
-        self._next_application_seq = next_application_seq
         self._ephemeral = ephemeral
         self._on_shutdown = on_shutdown
         self._started_at = manager.clock()
-        #: Submissions with an id on their way to the store: a repeat waits for the first.
-        self._submitting: dict[tuple[str, str], asyncio.Future[SubmitReport]] = {}
         #: When somebody last brought work or held on to some (epoch seconds).
         self.last_used_at = self._started_at
 
@@ -139,47 +138,22 @@ class Service:
 
     # --- submit and kill
 
+    async def new_application_id(self) -> str:
+        return str(await self._submissions.new_id())
+
     async def submit(
-        self, job: JobSpec, *, user: str, submit_id: str | None = None, admin: bool = False
+        self,
+        job: JobSpec,
+        *,
+        user: str,
+        submit_id: str | None = None,
+        application_id: str | None = None,
+        admin: bool = False,
     ) -> SubmitReport:
         self.last_used_at = self._manager.clock()
-        # A task of its own: a caller who goes away must not leave a job on disk that nobody here knows of.
-        if submit_id is None:
-            return await asyncio.shield(asyncio.ensure_future(self._submit(job, user, None, admin)))
-        key = (user, submit_id)
-        if (first := self._submitting.get(key)) is None:
-            first = self._submitting[key] = asyncio.ensure_future(self._submit_once(job, user, submit_id, admin))
-            first.add_done_callback(lambda _: self._submitting.pop(key, None))
-            return await asyncio.shield(first)
-        return replace(await asyncio.shield(first), created=False)
-
-    async def _submit_once(self, job: JobSpec, user: str, submit_id: str, admin: bool) -> SubmitReport:
-        known = await self._manager.store.find_submit_id(user, submit_id)
-        if known is not None:
-            return SubmitReport(application_id=str(self._id(known.seq)), created=False, queue=known.queue)
-        return await self._submit(job, user, submit_id, admin)
-
-    async def _submit(self, job: JobSpec, user: str, submit_id: str | None, admin: bool) -> SubmitReport:
-        manager = self._manager
-        placed = await self._queues.check(job, user=user, admin=admin)
-        job = job.in_queue(placed.queue)
-        seq = self._next_application_seq
-        self._next_application_seq += 1
-        row = ApplicationRow(
-            seq=seq,
-            user=user,
-            name=job.display_name,
-            queue=placed.queue,
-            state=ApplicationState.SUBMITTED,
-            priority=job.priority,
-            submitted_at=manager.clock(),
-            submit_id=submit_id,
-            tasks_total=job.task_count,
-        )
-        await manager.store.commit([row, JobRow(application_seq=seq, spec=job_to_dict(job))], must=False)
-        app = manager.admit(row, job)
-        manager.post(manager.accept, app)
-        return SubmitReport(application_id=str(app.id), created=True, queue=placed.queue, rule=placed.rule)
+        if application_id is not None:
+            return await self._submissions.submit_as(ApplicationId.parse(application_id), job, user, admin)
+        return await self._submissions.submit(job, user, submit_id, admin)
 
     async def place(self, job: JobSpec, *, user: str, admin: bool = False) -> PlacementReport:
         return await self._queues.place(job, user=user, admin=admin)
@@ -223,7 +197,7 @@ class Service:
         app = self._manager.applications.get(app_id)
         if app is None and not (
             app_id.cluster_timestamp == self._manager.store.cluster_timestamp
-            and 0 < app_id.seq < self._next_application_seq
+            and self._submissions.numbers.was_given(app_id.seq)
         ):
             raise _not_found(app_id)
         return app
@@ -290,6 +264,24 @@ class Service:
             return reporting.ended_task(rows.get(index), index, job.group_of(index)[1])
 
         return await _in_slices(over, range(offset, min(offset + limit, row.tasks_total)))
+
+    async def job(self, application_id: str) -> JobSpec:
+        if app := self._live(application_id):
+            return app.job
+        return await self._job((await self._row(ApplicationId.parse(application_id))).seq)
+
+    async def attempts(self, application_id: str) -> list[AttemptReport]:
+        app = self._live(application_id)
+        app_id = ApplicationId.parse(application_id)
+        row = app.row if app else await self._row(app_id)
+        store = self._manager.store
+        rows = {attempt.number: attempt for attempt in await store.attempts(row.seq)}
+        places = {place.task_attempt: place for place in await store.task_attempts(row.seq, 0)}
+        if app is not None:
+            rows[app.attempt.id.number] = app.attempt.row
+            places |= {live.row.task_attempt: live.row for live in app.containers.values() if live.row.task_index == 0}
+        own = (app.job if app else await self._job(row.seq)).master is not None
+        return [reporting.attempt(rows[number], app_id, places.get(number) if own else None) for number in sorted(rows)]
 
     async def _job(self, seq: int) -> JobSpec:
         saved = await self._manager.store.job(seq)

@@ -15,10 +15,12 @@ from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec
+from hrm.model.masters import FinalStatus
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
     ApplicationReport,
+    AttemptReport,
     CleanReport,
     ContainerReport,
     EventReport,
@@ -36,7 +38,7 @@ from hrm.model.reports import (
 )
 from hrm.model.resources import ZERO
 from hrm.model.scheduling import SchedulerOptions
-from hrm.model.states import ApplicationState, ContainerState, NodeState, TaskState
+from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
 from hrm.testing.echo import Echo
 from hrm.testing.fake_masters import FakeMasters
 
@@ -101,6 +103,7 @@ class FakeFacade:
         #: Users who administer all queues.
         self.administrators: list[str] = []
         self._submit_ids: dict[tuple[str, str], str] = {}
+        self._last_seq = 0
         self._news = asyncio.Condition()
 
     # --- what a test does
@@ -164,19 +167,47 @@ class FakeFacade:
             drained_by=self.drained_by,
         )
 
+    async def new_application_id(self) -> str:
+        self._last_seq += 1
+        return str(ApplicationId(CLUSTER_TIMESTAMP, self._last_seq))
+
     async def submit(
-        self, job: JobSpec, *, user: str, submit_id: str | None = None, admin: bool = False
+        self,
+        job: JobSpec,
+        *,
+        user: str,
+        submit_id: str | None = None,
+        application_id: str | None = None,
+        admin: bool = False,
     ) -> SubmitReport:
         if job.queue not in (None, "default"):
             raise InvalidInput(f"no queue {job.queue!r} takes applications", field="queue", next_step="choose: default")
         if submit_id is not None and (known := self._submit_ids.get((user, submit_id))):
             return SubmitReport(application_id=known, created=False)
-        app_id = ApplicationId(CLUSTER_TIMESTAMP, len(self.apps) + 1)
+        if application_id in self.apps:
+            return SubmitReport(application_id=application_id, created=False, queue="default")
+        app_id = ApplicationId.parse(application_id or await self.new_application_id())
         tasks = [FakeTask(index) for index in range(job.task_count)]
         self.apps[str(app_id)] = FakeApplication(id=app_id, job=job, user=user, tasks=tasks)
         if submit_id is not None:
             self._submit_ids[user, submit_id] = str(app_id)
         return SubmitReport(application_id=str(app_id), created=True, queue="default", rule="default")
+
+    async def job(self, application_id: str) -> JobSpec:
+        return self._app(application_id).job
+
+    async def attempts(self, application_id: str) -> list[AttemptReport]:
+        app = self._app(application_id)
+        return [
+            AttemptReport(
+                attempt_id=str(AttemptId(app.id, 1)),
+                state=AttemptState.RUNNING,
+                started_at=1_763_900_000.0,
+                ended_at=None,
+                final_status=FinalStatus.UNDEFINED,
+                message="",
+            )
+        ]
 
     async def place(self, job: JobSpec, *, user: str, admin: bool = False) -> PlacementReport:
         return PlacementReport(queue="default", rule="default", makes=[])

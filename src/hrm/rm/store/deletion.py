@@ -63,6 +63,12 @@ def whole_application(application_seq: int) -> Deletion:
     )
 
 
+def skipped_numbers(up_to_seq: int) -> Deletion:
+    """Of applications, whether or not there ever is one with them: as if they had been used and deleted."""
+    highest = cluster.c.deleted_application_seq
+    return Deletion((sa.update(cluster).where(highest < up_to_seq).values(deleted_application_seq=up_to_seq),))
+
+
 def some_events(up_to_seq: int) -> Deletion:
     """At most a slice of the events up to this one, the oldest first. Their numbers are not given again."""
     chosen = sa.select(events.c.seq).where(events.c.seq <= up_to_seq).order_by(events.c.seq).limit(SLICE_ROWS)

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from hrm.model.errors import StoreError
-from hrm.rm.records import ApplicationRow, ContainerRow, EventRow, JobRow, Row, TaskRow
+from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, EventRow, JobRow, Row, TaskRow
 from hrm.rm.store.codec import Codec, codec_of
 from hrm.rm.store.database import Database, quiet_close
 from hrm.rm.store.deletion import over_before
 from hrm.rm.store.recovery import Loaded, load
-from hrm.rm.store.schema import applications, containers, events, jobs, tasks
+from hrm.rm.store.schema import applications, attempts, containers, events, jobs, tasks
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)
@@ -81,6 +81,12 @@ class Queries:
     async def job(self, application_seq: int) -> JobRow | None:
         codec = codec_of(JobRow)
         return await self._one(codec, sa.select(*codec.selection()).where(jobs.c.application_seq == application_seq))
+
+    async def attempts(self, application_seq: int) -> list[AttemptRow]:
+        """The runs of its master, oldest first."""
+        codec = codec_of(AttemptRow)
+        query = sa.select(*codec.selection()).where(attempts.c.application_seq == application_seq)
+        return await self._rows(codec, query.order_by(attempts.c.number))
 
     async def tasks(self, application_seq: int, *, first: int = 0, count: int = 1000) -> list[TaskRow]:
         """Those of the ``count`` tasks from index ``first`` on that have a row: a task has none before it begins."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hrm.rm.records import Row
 from hrm.rm.store.database import Database, open_database
-from hrm.rm.store.deletion import Deletion, some_containers, some_events, some_tasks, whole_application
+from hrm.rm.store.deletion import Deletion, skipped_numbers, some_containers, some_events, some_tasks, whole_application
 from hrm.rm.store.queries import Queries
 from hrm.rm.store.writer import Fault, Writer
 
@@ -63,6 +63,10 @@ class Store(Queries):
             while (deleted := await self._delete(make(seq))) > 0:
                 rows += deleted
         return rows + await self._delete(whole_application(seq))
+
+    async def skip_application_numbers(self, up_to_seq: int) -> None:
+        """No later life gives an application one of these numbers. Raises StoreError if it cannot be written now."""
+        await self._writer.commit((), must=False, deletion=skipped_numbers(up_to_seq))
 
     async def delete_events(self, up_to_seq: int) -> int:
         """Delete the events up to this one, slice by slice; how many that were. Raises StoreError."""
