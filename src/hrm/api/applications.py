@@ -75,8 +75,9 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
             raise InvalidInput("is missing", field="job", next_step='send {"job": {"groups": [{"command": […]}]}}')
         try:
             if len(await request.body()) > _LARGE_BODY_BYTES:
-                return await asyncio.to_thread(job_from_dict, body["job"])  # seconds of work must not hold the loop
-            return job_from_dict(body["job"])
+                # Seconds of work must not hold the loop.
+                return await asyncio.to_thread(job_from_dict, body["job"], kept=False)
+            return job_from_dict(body["job"], kept=False)
         except InvalidInput as error:
             raise error.within("job") from None
 

@@ -98,6 +98,7 @@ _JOB = _object(
                 {
                     "max_attempts": {"type": "integer", "minimum": 1, "default": 2},
                     "keep_containers": {"type": "boolean", "default": False},
+                    "validity_interval_s": _or_null({"type": "number", "exclusiveMinimum": 0}),
                 }
             )
         ),

@@ -17,6 +17,7 @@ bytes are not UTF-8 is refused here, because neither JSON nor the store can hold
 
 from __future__ import annotations
 
+import base64
 import difflib
 import math
 import re
@@ -28,6 +29,7 @@ from hrm.model.errors import InvalidInput
 from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
 from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
 from hrm.model.units import LARGEST
+from hrm.model.yarn import YarnApplication
 
 _JOB_FIELDS = ("name", "queue", "priority", "max_failures", "attached", "stdin", "terminal", "master", "groups")
 _GROUP_FIELDS = (
@@ -77,7 +79,11 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
         "terminal": None if job.terminal is None else {"rows": job.terminal.rows, "columns": job.terminal.columns},
         "master": None
         if job.master is None
-        else {"max_attempts": job.master.max_attempts, "keep_containers": job.master.keep_containers},
+        else {
+            "max_attempts": job.master.max_attempts,
+            "keep_containers": job.master.keep_containers,
+            "validity_interval_s": job.master.validity_interval_s,
+        },
         "groups": [
             {
                 "name": group.name,
@@ -94,16 +100,17 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
             }
             for group in job.groups
         ],
+        **({} if job.yarn is None else {"yarn": _yarn_to_dict(job.yarn)}),
     }
 
 
-def job_from_dict(data: object) -> JobSpec:
-    """The job that ``data`` describes.
+def job_from_dict(data: object, *, kept: bool = True) -> JobSpec:
+    """The job that ``data`` describes. Not ``kept``: as users may write it, who cannot say what YARN's clients say.
 
     Raises InvalidInput with the path of what is wrong (``groups[2].resources.memory_mib``), and TooLarge for a
     command or an environment over its limit.
     """
-    fields = _object(data, "", _JOB_FIELDS)
+    fields = _object(data, "", (*_JOB_FIELDS, "yarn") if kept else _JOB_FIELDS)
     if "groups" not in fields:
         raise InvalidInput(
             "is missing", field="groups", next_step='give "groups": [{"command": ["program", "argument"]}]'
@@ -114,6 +121,7 @@ def job_from_dict(data: object) -> JobSpec:
     max_failures = fields.get("max_failures")
     terminal = fields.get("terminal")
     master = fields.get("master")
+    yarn = fields.get("yarn")
     return JobSpec(
         groups=tuple(_group(group, f"groups[{position}]") for position, group in enumerate(groups)),
         name=_text(fields.get("name", ""), "name"),
@@ -124,6 +132,7 @@ def job_from_dict(data: object) -> JobSpec:
         stdin=_boolean(fields.get("stdin", False), "stdin"),
         terminal=None if terminal is None else _terminal(terminal, "terminal"),
         master=None if master is None else _master(master, "master"),
+        yarn=None if yarn is None else _yarn(yarn, "yarn"),
     )
 
 
@@ -191,12 +200,51 @@ def _terminal(data: object, path: str) -> TerminalSize:
 
 
 def _master(data: object, path: str) -> MasterSpec:
-    fields = _object(data, path, ("max_attempts", "keep_containers"))
+    fields = _object(data, path, ("max_attempts", "keep_containers", "validity_interval_s"))
+    interval_s = fields.get("validity_interval_s")
     with _at(path):
         return MasterSpec(
             max_attempts=_integer(fields.get("max_attempts", MasterSpec().max_attempts), "max_attempts"),
             keep_containers=_boolean(fields.get("keep_containers", False), "keep_containers"),
+            validity_interval_s=None if interval_s is None else _seconds(interval_s, "validity_interval_s"),
         )
+
+
+def _yarn_to_dict(yarn: YarnApplication) -> dict[str, Any]:
+    return {
+        "application_type": yarn.application_type,
+        "tags": list(yarn.tags),
+        "unmanaged": yarn.unmanaged,
+        "log_context": base64.b64encode(yarn.log_context).decode(),
+        "lifetime_s": yarn.lifetime_s,
+        "view_acl": yarn.view_acl,
+        "modify_acl": yarn.modify_acl,
+    }
+
+
+_YARN_FIELDS = tuple(_yarn_to_dict(YarnApplication()))
+
+
+def _yarn(data: object, path: str) -> YarnApplication:
+    fields = _object(data, path, _YARN_FIELDS)
+    tags, lifetime_s = _list(fields.get("tags", []), f"{path}.tags"), fields.get("lifetime_s")
+    with _at(path):
+        return YarnApplication(
+            application_type=_text(fields.get("application_type", "YARN"), "application_type"),
+            tags=tuple(_text(tag, f"tags[{number}]") for number, tag in enumerate(tags)),
+            unmanaged=_boolean(fields.get("unmanaged", False), "unmanaged"),
+            log_context=_bytes(fields.get("log_context", ""), "log_context"),
+            lifetime_s=None if lifetime_s is None else _seconds(lifetime_s, "lifetime_s"),
+            view_acl=_text(fields.get("view_acl", ""), "view_acl"),
+            modify_acl=_text(fields.get("modify_acl", ""), "modify_acl"),
+        )
+
+
+def _bytes(data: object, path: str) -> bytes:
+    try:
+        return base64.b64decode(_text(data, path), validate=True)
+    except ValueError:
+        raise InvalidInput("is not base64", field=path) from None
 
 
 @contextmanager

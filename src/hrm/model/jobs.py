@@ -11,6 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from hrm.model.errors import InvalidInput, TooLarge
 from hrm.model.resources import Resources
+from hrm.model.yarn import YarnApplication
 
 DEFAULT_RESOURCES = Resources(memory_mib=1024, vcores_milli=1000)
 MAX_TASKS = 100_000
@@ -107,10 +108,15 @@ class MasterSpec:
     max_attempts: int = 2
     #: True iff the containers of an attempt that failed go on, and are given to the next.
     keep_containers: bool = False
+    #: Failures longer ago than this count no more; None iff all count (YARN's attemptFailuresValidityInterval).
+    validity_interval_s: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_attempts <= MAX_MASTER_ATTEMPTS:
             raise InvalidInput(f"must be from 1 to {MAX_MASTER_ATTEMPTS}: {self.max_attempts}", field="max_attempts")
+        interval_s = self.validity_interval_s
+        if interval_s is not None and not (interval_s > 0 and math.isfinite(interval_s)):
+            raise InvalidInput(f"must be above zero and finite: {interval_s}", field="validity_interval_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +141,8 @@ class JobSpec:
     terminal: TerminalSize | None = None
     #: Set iff the (single) task is a master of its own, which asks for further containers and runs what it likes there.
     master: MasterSpec | None = None
+    #: Set iff it came from a client of YARN, whose application has a master of its own.
+    yarn: YarnApplication | None = None
 
     def __post_init__(self) -> None:
         if not self.groups:
@@ -151,6 +159,8 @@ class JobSpec:
             )
         if self.master and self.groups[0].retries:
             raise InvalidInput("a master has attempts", field="retries", next_step="say max_attempts")
+        if self.yarn and not self.master:
+            raise InvalidInput("an application of YARN's has a master", field="yarn")
         if self.max_failures is not None and self.max_failures < 0:
             raise InvalidInput(f"cannot be negative: {self.max_failures}", field="max_failures")
         if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:

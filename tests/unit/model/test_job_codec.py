@@ -13,6 +13,7 @@ from hrm.model.errors import HrmError, InvalidInput, TooLarge
 from hrm.model.job_codec import job_from_dict, job_to_dict
 from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
 from hrm.model.resources import Resources
+from hrm.model.yarn import YarnApplication
 
 unicode_text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 amounts = st.integers(min_value=1, max_value=1 << 40)
@@ -55,8 +56,24 @@ single_tasks = st.builds(
     terminal=st.none() | st.builds(TerminalSize, rows=st.integers(1, 10_000), columns=st.integers(1, 10_000)),
 )
 
+of_yarn = st.builds(
+    JobSpec,
+    groups=st.tuples(st.builds(TaskGroupSpec, command=st.just(("master",)))),
+    master=st.builds(MasterSpec, keep_containers=st.booleans(), validity_interval_s=st.none() | st.floats(1, 1e9)),
+    yarn=st.builds(
+        YarnApplication,
+        application_type=unicode_text,
+        tags=st.lists(unicode_text, max_size=3).map(tuple),
+        unmanaged=st.booleans(),
+        log_context=st.binary(max_size=20),
+        lifetime_s=st.none() | st.floats(1, 1e9),
+        view_acl=unicode_text,
+        modify_acl=unicode_text,
+    ),
+)
 
-@given(several_groups | single_tasks)
+
+@given(several_groups | single_tasks | of_yarn)
 def test_a_job_survives_the_way_through_json(job: JobSpec) -> None:
     assert job_from_dict(json.loads(json.dumps(job_to_dict(job)))) == job
 
@@ -167,3 +184,10 @@ def test_an_error_names_the_field_and_what_is_wrong_with_it(data: object, field:
 def test_a_command_over_its_limit_is_too_large() -> None:
     with pytest.raises(TooLarge):
         job_from_dict({"groups": [{"command": ["echo", "x" * (2 << 20)]}]})
+
+
+def test_what_yarns_clients_say_users_cannot() -> None:
+    job = {"groups": [{"command": ["true"]}], "master": {}, "yarn": {"lifetime_s": 60}}
+    assert job_from_dict(job).yarn == YarnApplication(lifetime_s=60)
+    with pytest.raises(InvalidInput, match="unknown field 'yarn'"):
+        job_from_dict(job, kept=False)
