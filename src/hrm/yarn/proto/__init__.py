@@ -1,0 +1,1 @@
+"""The messages of YARN's protocols. `hrm.testing.protos` makes ``*_pb2.py`` of the ``.proto`` files beside them."""
