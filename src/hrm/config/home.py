@@ -75,6 +75,11 @@ class Home:
         return self.path / "secret"
 
     @property
+    def yarn_keys_file(self) -> Path:
+        """What passwords of YARN's tokens are made of, and which delegation tokens are good."""
+        return self.path / "yarn-keys"
+
+    @property
     def socket_file(self) -> Path:
         """The Unix socket of the server, by which its own machine comes in without a token."""
         return self.path / "hrm.sock"
@@ -181,7 +186,7 @@ class Home:
 
     def ensure_secret(self) -> bytes:
         """The secret that signs tokens, made the first time. Call it under the lock."""
-        secret = self._read_private(self.secret_file)
+        secret = self.read_private(self.secret_file)
         if len(secret) < SECRET_BYTES:
             secret = os.urandom(SECRET_BYTES)
             # The old token was signed with what is gone.
@@ -194,7 +199,7 @@ class Home:
 
         Call it under the lock.
         """
-        kept = self._read_private(self.token_file).decode(errors="replace").strip()
+        kept = self.read_private(self.token_file).decode(errors="replace").strip()
         if kept and still_good(kept):
             return kept
         self.write_private(self.token_file, token.encode() + b"\n")
@@ -222,7 +227,7 @@ class Home:
                 f"cannot write {path}: {error.strerror}", next_step="check the disk and its space"
             ) from None
 
-    def _read_private(self, path: Path) -> bytes:
+    def read_private(self, path: Path) -> bytes:
         """Empty if it is not there. Raises Forbidden if others could have written or read it."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
