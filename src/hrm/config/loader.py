@@ -21,6 +21,7 @@ from hrm.config.schema import (
 )
 from hrm.config.trees import in_seconds, placement_policy, root_of
 from hrm.config.values import HrmConfig, NodeConfig, SchedulerConfig, ServerConfig
+from hrm.config.yarn_door import yarn_config
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.engine import EngineSettings
 from hrm.model.errors import InvalidInput
@@ -53,6 +54,7 @@ def parse_config(document: Document) -> HrmConfig:
         engine=_engine(shape.engine or EngineShape()),
         server=_server(shape.server or ServerShape()),
         retention=_retention(shape.retention or RetentionShape()),
+        yarn=yarn_config(shape.yarn),
     )
 
 

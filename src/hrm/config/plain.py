@@ -9,6 +9,7 @@ from typing import Any
 
 from hrm.config.shares import show_share
 from hrm.config.values import HrmConfig
+from hrm.config.yarn_door import plain_yarn
 from hrm.model.access import AccessList
 from hrm.model.placement import PlacementRule, Rule
 from hrm.model.queues import QueueDefaults, QueueSpec, ShareOfCluster
@@ -71,6 +72,7 @@ def plain_config(config: HrmConfig) -> dict[str, Any]:
             "scratch_age": f"{kept.scratch_age_s:.15g}s",
             "scratch_size": f"{kept.scratch_bytes >> 20}M",
         },
+        "yarn": plain_yarn(config.yarn),
     }
 
 

@@ -5,7 +5,6 @@ They say what `QueueSpec` and friends would refuse, but for the whole file at on
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from hrm.config.documents import Document
@@ -14,6 +13,7 @@ from hrm.config.keys import nearest
 from hrm.config.placement_rules import check_placement
 from hrm.config.queue_rules import check_queues
 from hrm.config.schema import ConfigShape, NodeShape
+from hrm.config.yarn_door import check_yarn, is_loopback
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
 from hrm.model.isolation import IsolationMode
@@ -31,6 +31,7 @@ def check_rules(document: Document, shape: ConfigShape) -> None:
     check_node(document, shape)
     check_engine(document, shape)
     check_bind(document, shape)
+    check_yarn(document, shape.yarn)
 
 
 def check_placement_strategy(document: Document, shape: ConfigShape) -> None:
@@ -115,10 +116,3 @@ def check_bind(document: Document, shape: ConfigShape) -> None:
         )
     if server.max_body == 0:
         document.add(("server", "max_body"), "must be above zero")
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

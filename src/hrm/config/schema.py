@@ -27,6 +27,7 @@ from hrm.config.fields import (
     Waiting,
 )
 from hrm.config.values import MAX_VIRTUAL_GPUS
+from hrm.config.yarn_door import YarnShape
 from hrm.model.engine import EngineKind, OnPartition
 from hrm.model.isolation import IsolationMode
 from hrm.model.placement import Rule
@@ -226,3 +227,4 @@ class ConfigShape(Strict):
     engine: EngineShape | None = Field(default=None, description="What runs containers.")
     server: ServerShape | None = Field(default=None, description="How the server listens.")
     retention: RetentionShape | None = Field(default=None, description="How long what is over is kept.")
+    yarn: YarnShape | None = Field(default=None, description="YARN's front door.")

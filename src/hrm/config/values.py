@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hrm.config.yarn_door import YarnConfig
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.engine import EngineSettings
 from hrm.model.isolation import IsolationSettings
@@ -76,3 +77,4 @@ class HrmConfig:
     engine: EngineSettings = field(default_factory=EngineSettings)
     server: ServerConfig = field(default_factory=ServerConfig)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    yarn: YarnConfig = field(default_factory=YarnConfig)

@@ -1,0 +1,138 @@
+"""The section `yarn` of ``hrm.yaml``: YARN's front door, which is shut unless it is opened expressly."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from hrm.config.documents import Document
+from hrm.config.fields import AmountsLimit, AmountsOf, Strict
+from hrm.config.shares import show_share
+from hrm.model.jobs import MAX_MASTER_ATTEMPTS
+from hrm.model.resources import Resources
+
+DEFAULT_LEAST = Resources(memory_mib=128, vcores_milli=1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YarnConfig:
+    """Where clients, masters and browsers of YARN come in, and what they may ask for."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    #: 0 iff any free one. YARN's own numbers, so that clients need no word about them.
+    client_port: int = 8032
+    master_port: int = 8030
+    web_port: int = 8088
+    #: Of the NodeManagers' door.
+    node_port: int = 8041
+    #: Requests are raised to the least, then to a multiple of the increment (yarn.scheduler.…-allocation-mb).
+    minimum: Resources = DEFAULT_LEAST
+    increment: Resources = DEFAULT_LEAST
+    #: More is refused; None iff only nodes and queues limit it.
+    maximum: Resources | None = None
+    #: How often a master is started at most, and if its submission does not say how often (yarn.resourcemanager.am.
+    #: max-attempts).
+    max_attempts: int = 2
+    #: Who may come in from where nothing proves who it is, and from which addresses.
+    users: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """True iff other machines reach it."""
+        return not is_loopback(self.host)
+
+
+class YarnShape(Strict):
+    """As it is written."""
+
+    enabled: bool | None = Field(default=None, description="Clients of YARN may come in.")
+    host: str | None = Field(default=None, description="Address to listen on.")
+    client_port: int | None = Field(default=None, ge=0, le=65535, description="Port for clients; 0: any free one.")
+    master_port: int | None = Field(default=None, ge=0, le=65535, description="Port for masters.")
+    web_port: int | None = Field(default=None, ge=0, le=65535, description="Port for REST and browsers.")
+    node_port: int | None = Field(default=None, ge=0, le=65535, description="Port at which masters start containers.")
+    minimum: AmountsOf | None = Field(default=None, description="Smaller requests are raised to this.")
+    increment: AmountsOf | None = Field(default=None, description="Requests are raised to multiples of this.")
+    maximum: AmountsLimit | None = Field(default=None, description="Larger requests are refused.")
+    max_attempts: int | None = Field(
+        default=None, ge=1, le=MAX_MASTER_ATTEMPTS, description="How often a master is started at most."
+    )
+    users: list[str] | None = Field(default=None, description="Users that are believed without a proof.")
+    hosts: list[str] | None = Field(default=None, description="Addresses from which they are.")
+
+
+def yarn_config(shape: YarnShape | None) -> YarnConfig:
+    given: dict[str, Any] = {}
+    if shape is not None:
+        given = {name: value for name in YarnShape.model_fields if (value := getattr(shape, name)) is not None}
+    for key in ("minimum", "increment"):
+        if key in given:
+            # What is not named is as it is by default.
+            named = given[key]
+            given[key] = Resources(
+                named.memory_mib or DEFAULT_LEAST.memory_mib,
+                named.vcores_milli or DEFAULT_LEAST.vcores_milli,
+                named.gpus_milli,
+                named.others,
+            )
+    for key in ("users", "hosts"):
+        if key in given:
+            given[key] = tuple(given[key])
+    return YarnConfig(**given)
+
+
+def plain_yarn(config: YarnConfig) -> dict[str, Any]:
+    """In the keys of the file."""
+    return {
+        "enabled": config.enabled,
+        "host": config.host,
+        "client_port": config.client_port,
+        "master_port": config.master_port,
+        "web_port": config.web_port,
+        "node_port": config.node_port,
+        "minimum": show_share(config.minimum),
+        "increment": show_share(config.increment),
+        **({} if config.maximum is None else {"maximum": show_share(config.maximum)}),
+        "max_attempts": config.max_attempts,
+        "users": list(config.users),
+        "hosts": list(config.hosts),
+    }
+
+
+def check_yarn(document: Document, shape: YarnShape | None) -> None:
+    """Add a finding for each rule that the section breaks."""
+    if shape is None:
+        return
+    config = yarn_config(shape)
+    for key in ("minimum", "increment"):
+        amounts = getattr(config, key)
+        if amounts.vcores_milli % 1000 or amounts.gpus_milli % 1000:
+            document.add(("yarn", key), "YARN has whole CPUs and GPUs only", next_step="write for example 1 cpu, 128M")
+    if config.maximum is not None and (over := config.minimum.exceeding(config.maximum)):
+        document.add(("yarn", "maximum"), f"below minimum in {', '.join(over)}", next_step="raise it")
+    for number, host in enumerate(config.hosts):
+        try:
+            ipaddress.ip_network(host)
+        except ValueError:
+            document.add(
+                ("yarn", "hosts", number), f"not an address: {host!r:.60}", next_step="as 10.0.0.7 or 10.0.0.0/24"
+            )
+    if config.is_open_to_others and not (config.users and config.hosts):
+        document.add(
+            ("yarn", "host"),
+            f"{config.host!r} is not a loopback address: there nothing proves who calls",
+            next_step="keep 127.0.0.1, or list whom you believe, and from where, under yarn.users and yarn.hosts",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """True iff only this machine reaches it."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

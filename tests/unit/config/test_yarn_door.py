@@ -1,0 +1,53 @@
+"""The section `yarn` of ``hrm.yaml``."""
+
+from __future__ import annotations
+
+import pytest
+
+from hrm.config.documents import BadDocument, Document
+from hrm.config.loader import parse_config
+from hrm.config.yarn_door import YarnConfig
+from hrm.model.resources import Resources
+from hrm.model.units import LARGEST
+
+
+def yarn(text: str) -> YarnConfig:
+    return parse_config(Document(f"yarn: {text}", "hrm.yaml")).yarn
+
+
+def findings(text: str) -> list[str]:
+    with pytest.raises(BadDocument) as caught:
+        yarn(text)
+    return [str(finding) for finding in caught.value.findings]
+
+
+def test_without_a_word_the_door_is_shut_and_where_clients_look_for_it() -> None:
+    found = parse_config(Document("", "hrm.yaml")).yarn
+    assert (found.enabled, found.host, found.client_port, found.master_port, found.web_port) == (
+        False, "127.0.0.1", 8032, 8030, 8088,
+    )  # fmt: skip
+
+
+def test_amounts_are_read_and_what_is_not_named_is_as_by_default() -> None:
+    found = yarn("{enabled: true, minimum: 1G, increment: {memory: 512M, cpus: 2}, maximum: 16G}")
+    assert found.minimum == Resources(1024, 1000)
+    assert found.increment == Resources(512, 2000)
+    assert found.maximum == Resources(16384, LARGEST, LARGEST)
+
+
+def test_parts_of_a_cpu_and_a_maximum_below_the_minimum_are_found() -> None:
+    assert sorted(findings("{minimum: {cpus: 0.5}, maximum: 64M}")) == [
+        "hrm.yaml:1: yarn.maximum: below minimum in memory_mib (raise it)",
+        "hrm.yaml:1: yarn.minimum: YARN has whole CPUs and GPUs only (write for example 1 cpu, 128M)",
+    ]
+
+
+def test_other_machines_come_in_only_where_it_is_said_who_is_believed_from_where() -> None:
+    (finding,) = findings("{host: 0.0.0.0, users: [ada]}")
+    assert "yarn.host: '0.0.0.0' is not a loopback address: there nothing proves who calls" in finding
+    assert yarn("{host: 0.0.0.0, users: [ada], hosts: [10.0.0.0/24]}").is_open_to_others
+
+
+def test_what_is_no_address_is_found() -> None:
+    (finding,) = findings("{hosts: [gateway]}")
+    assert "yarn.hosts[0]: not an address: 'gateway'" in finding
