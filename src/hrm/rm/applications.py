@@ -128,6 +128,8 @@ class LiveApplication:
     preemptions: dict[str, Preemption] = field(default_factory=dict)
     #: Set once its end is on disk.
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Its row as it was before its end; None iff that has not come.
+    before_end: ApplicationRow | None = None
     #: Clients that hold it; only an ``attached`` job needs one.
     attachments: int = 0
     #: When an ``attached`` job without a client is ended (epoch seconds); None while one holds it.
@@ -138,6 +140,8 @@ class LiveApplication:
 
     def move(self, state: ApplicationState, **changes: Any) -> None:
         check_move(APPLICATION, self.id, self.row.state, state)
+        if state.final:
+            self.before_end = self.row
         self.change(state=state, **changes)
 
     def change(self, **changes: Any) -> None:
@@ -160,11 +164,16 @@ class LiveApplication:
         if row.started_at is not None and row.ended_at is not None:
             self.run_times.setdefault(group, deque(maxlen=RUN_TIMES)).append(row.ended_at - row.started_at)
 
+    @property
+    def told(self) -> ApplicationRow:
+        """Its row for whoever asks. While it is live its end is not on disk: a crash would take it back."""
+        return self.before_end or self.row
+
     def with_counts(self) -> ApplicationRow:
-        """Its row with the tasks counted as they stand."""
+        """What is `told` of it, with the tasks counted as they stand."""
         counts = self.master.counts
         return replace(
-            self.row,
+            self.told,
             tasks_total=self.master.task_count,
             tasks_succeeded=counts.succeeded,
             tasks_failed=counts.failed,

@@ -125,13 +125,13 @@ class Explaining:
 
 
 def _on_its_way(app: LiveApplication) -> Explanation:
-    """The scheduler does not know it: it enters its queue in the next turn, or has left it in this."""
+    """The scheduler does not know it: it enters its queue in the next turn, or has left it and this is not on disk."""
     return Explanation(
         application_id=str(app.id),
         reason=str(Reason.NOT_YET_SCHEDULED),
         message="it is on its way into its queue, or out of it: ask again",
         evidence=[],
-        state=str(app.row.state),
+        state=str(app.told.state),
     )
 
 

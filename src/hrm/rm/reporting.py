@@ -49,7 +49,7 @@ def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationR
         reason="suspended" if app.row.suspended_at is not None else str(reason) if reason else "",
         message=reason.sentence
         if reason
-        else say_suspended(app) or say_held_back(app) or app.row.message or _to_end(app),
+        else say_suspended(app) or say_held_back(app) or app.told.message or _to_end(app),
         nodes=sorted({container.row.node_id for container in app.containers.values()}),
     )
 

@@ -99,7 +99,7 @@ class Service:
 
     def server(self) -> ServerReport:
         live = self._manager.applications.values()
-        running = sum(app.row.state is ApplicationState.RUNNING for app in live)
+        running = sum(app.told.state is ApplicationState.RUNNING for app in live)
         return ServerReport(
             pid=os.getpid(),
             address=self._address(),
@@ -237,7 +237,7 @@ class Service:
     def _listed(self, row: ApplicationRow) -> ApplicationReport:
         app_id = self._id(row.seq)
         app = self._manager.applications.get(app_id)
-        if app is not None:
+        if app is not None and not row.state.final:
             return reporting.live_application(app, self._manager.scheduler)
         return reporting.ended_application(row, app_id)
 
@@ -325,11 +325,10 @@ class Service:
         return work(self._manager.applications.values(), self._manager.scheduler)
 
     async def explain(self, application_id: str, *, nodes: bool = False) -> Explanation:
-        app = self._live(application_id)
-        if app is not None and not app.row.state.final:
+        if app := self._live(application_id):
             return await self._explaining.live(app, nodes=nodes)
         app_id = ApplicationId.parse(application_id)
-        return await self._explaining.ended(app_id, app.row if app is not None else await self._row(app_id))
+        return await self._explaining.ended(app_id, await self._row(app_id))
 
     # --- queues and nodes
 

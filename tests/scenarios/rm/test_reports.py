@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from hrm.model.containers import ContainerUsage, NodeUsage
 from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.resources import Resources
-from hrm.model.states import ApplicationState, ContainerState, NodeState
+from hrm.model.states import ApplicationState, ContainerState, NodeState, TaskState
 from hrm.testing.builders import node, queue, queues
 from hrm.testing.lives import Life, Lives, tasks
 
@@ -48,6 +49,44 @@ async def test_applications_are_listed_newest_first_page_by_page_and_by_what_one
     assert await ids(queue="root.research") == [second]
     assert await ids(states=["FINISHED"]) == [first]
     assert await ids(states=["RUNNING", "FINISHED"], user="ada") == [third, first]
+
+
+async def test_an_end_that_is_not_on_disk_is_told_to_nobody(lives: Lives) -> None:
+    life = await lives.begin()
+    app = await life.submit()
+    await life.settle()
+    life.disk.hold()
+    life.engine.finish(life.containers(app)[0], 0)
+    await life.held()
+
+    told = await life.service.application(app)
+    assert (told.state, told.ended_at, told.exit_code, told.progress) == (ApplicationState.RUNNING, None, None, 1.0)
+    assert await life.service.wait(app, timeout_s=0) == told
+    assert await life.service.applications() == [told]
+    assert await life.service.applications(states=["FINISHED"]) == []
+    assert (await life.service.explain(app)).state == "RUNNING"
+    server = life.service.server()
+    assert (server.applications_running, server.applications_pending) == (1, 0)
+
+    life.disk.let_go()
+    assert (await life.ended(app)).state is ApplicationState.FINISHED
+    assert [attempt.state for attempt in await life.service.history(app)] == [TaskState.SUCCEEDED]
+    assert (await life.service.explain(app)).state == "FINISHED"
+
+
+async def test_one_that_was_killed_before_it_ran_is_told_as_waiting_until_that_is_on_disk(lives: Lives) -> None:
+    life = await lives.begin()
+    await life.submit(tasks(cpus=4))
+    app = await life.submit(tasks(cpus=4))
+    await life.settle()
+    life.disk.hold()
+    killing = asyncio.create_task(life.service.kill(app, by="ada"))
+    await life.held()
+    assert (await life.service.application(app)).state is ApplicationState.ACCEPTED
+
+    life.disk.let_go()
+    await killing
+    assert (await life.ended(app)).state is ApplicationState.KILLED
 
 
 async def test_a_state_that_does_not_exist_is_refused_with_those_that_do(lives: Lives) -> None:
