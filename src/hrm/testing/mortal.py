@@ -12,13 +12,13 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hrm.config.home import Home
 from hrm.model.errors import HrmError
 from hrm.model.jobs import JobSpec, TaskGroupSpec
-from hrm.model.reports import ApplicationReport, TaskAttemptReport
+from hrm.model.reports import ApplicationReport, ContainerReport, TaskAttemptReport
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, TaskState
 from hrm.nm.shepherd import faults
@@ -26,7 +26,7 @@ from hrm.sdk.client import Client
 from hrm.testing.conditions import eventually
 from hrm.testing.shepherds import kill_herd, kill_shepherd
 
-_DEADLINE_S = 60.0
+_DEADLINE_S = 180.0
 #: The lock is let go of by the kernel when the last process of the attempt is gone, however it went.
 _SCRIPT = """\
 exec 9>>"$LEDGER.$HRM_APPLICATION_ID.$HRM_TASK_INDEX"
@@ -139,8 +139,10 @@ class Ledger:
 
     def lines(self) -> Counter[tuple[str, str]]:
         """How often each (``began``, ``ended`` or ``twice``; container id) was written."""
-        text = self._path.read_text() if self._path.exists() else ""
-        return Counter((words[0], words[1]) for words in map(str.split, text.splitlines()))
+        return Counter((words[0], words[1]) for words in map(str.split, self._text().splitlines()))
+
+    def _text(self) -> str:
+        return self._path.read_text() if self._path.exists() else ""
 
     def count(self, word: str) -> int:
         return sum(times for (said, _), times in self.lines().items() if said == word)
@@ -150,25 +152,53 @@ class Ledger:
 
         ``losses``: whether there may be attempts that ran and of which nobody saw the end. One that was decided and
         whose launch never left a dying server is lost, too, but never ran.
+
+        Raises AssertionError, which tells of all attempts and all lines.
         """
-        lines = self.lines()
-        assert self.count("twice") == 0, "two attempts of a task ran at the same time"
-        assert not [line for line, times in lines.items() if times > 1], "a container ran twice"
-        attempts: list[TaskAttemptReport] = []
         with server.client() as client:
-            for application_id in applications:
-                report = client.application(application_id)
-                assert report.state is ApplicationState.FINISHED, report
-                of_it = client.history(application_id)
-                succeeded = sorted(one.task_index for one in of_it if one.state is TaskState.SUCCEEDED)
-                assert succeeded == list(range(report.tasks_total)), "each task succeeded exactly once"
-                attempts += of_it
-            assert client.containers() == []
-        for one in attempts:
-            runs = [word for word in ("began", "ended") if lines[word, one.container_id]]
-            if one.state is TaskState.SUCCEEDED:
-                assert runs == ["began", "ended"], one
-            else:
-                assert losses or not runs, one
-                assert one.state is TaskState.LOST and one.exit_code is None, one
-        assert {container_id for _, container_id in lines} <= {one.container_id for one in attempts}, "nobody's runs"
+            reports = [client.application(application_id) for application_id in applications]
+            attempts = [one for application_id in applications for one in client.history(application_id)]
+            left = client.containers()
+        lines = self.lines()
+        try:
+            _check_server(reports, attempts, left)
+            _check_runs(attempts, lines, losses=losses)
+        except AssertionError as error:
+            told = "\n".join([*map(_say_application, reports), *map(_say_attempt, attempts)])
+            raise AssertionError(f"{error}\n{told}\n{self._path.name}:\n{self._text()}") from None
+
+
+def _check_server(
+    reports: Sequence[ApplicationReport], attempts: Sequence[TaskAttemptReport], left: Sequence[ContainerReport]
+) -> None:
+    for report in reports:
+        assert report.state is ApplicationState.FINISHED, f"{report.application_id} has not succeeded"
+        of_it = [one for one in attempts if one.application_id == report.application_id]
+        succeeded = sorted(one.task_index for one in of_it if one.state is TaskState.SUCCEEDED)
+        assert succeeded == list(range(report.tasks_total)), "not each task succeeded exactly once"
+    assert not left, f"containers that are not over: {left}"
+
+
+def _check_runs(attempts: Sequence[TaskAttemptReport], lines: Mapping[tuple[str, str], int], *, losses: bool) -> None:
+    assert not [word for word, _ in lines if word == "twice"], "two attempts of a task ran at the same time"
+    assert not [line for line, times in lines.items() if times > 1], "a container ran twice"
+    for one in attempts:
+        runs = [word for word in ("began", "ended") if (word, one.container_id) in lines]
+        if one.state is TaskState.SUCCEEDED:
+            assert runs == ["began", "ended"], f"{one.container_id} succeeded, and ran: {runs}"
+        else:
+            assert losses or not runs, f"{one.container_id} ran ({runs}), and its end was not heard of"
+            assert (one.state, one.exit_code) == (TaskState.LOST, None), f"{one.container_id} was not lost"
+    nobodys = {container_id for _, container_id in lines} - {one.container_id for one in attempts}
+    assert not nobodys, f"these ran, and no attempt tells of them: {nobodys}"
+
+
+def _say_application(report: ApplicationReport) -> str:
+    counts = f"{report.tasks_succeeded} of {report.tasks_total} succeeded, {report.tasks_failed} failed"
+    return f"{report.application_id} {report.state}: {counts} {report.message}"
+
+
+def _say_attempt(one: TaskAttemptReport) -> str:
+    times = f"allocated {one.allocated_at:.3f} started {one.started_at} ended {one.ended_at}"
+    end = f"{one.state} exit code {one.exit_code} {one.message!r}"
+    return f"  task {one.task_index} attempt {one.attempt} {one.container_id}: {end} {times}"
