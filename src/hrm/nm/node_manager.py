@@ -31,7 +31,8 @@ from hrm.model.containers import (
 )
 from hrm.model.errors import ClusterError, InvalidInput, NotFound
 from hrm.model.isolation import Isolation, IsolationSettings
-from hrm.nm.accounts import ROOT, Accounts
+from hrm.nm import prepared
+from hrm.nm.accounts import ROOT, Account, Accounts
 from hrm.nm.cleaner import Cleaner, application_of
 from hrm.nm.environment import base_environment, container_environment
 from hrm.nm.gpus.node_gpus import NodeGpus
@@ -192,7 +193,7 @@ class NodeManager:
         if self._listener:
             self._listener.registered(
                 [_start_record(entry) for entry in greeting["running"]],
-                [*(_exit_record(entry) for entry in greeting["ended"]), *forgotten],
+                [*map(self._exit_record, greeting["ended"]), *forgotten],
             )
 
     def _forgotten(self, incarnation: str) -> list[ExitRecord]:
@@ -268,12 +269,16 @@ class NodeManager:
                 work_dir=work_dir,
                 visible_devices=self._gpus.visible(spec.device_ids),
             )
+            argv: Sequence[str] = spec.command
+            if prepared.has_context(spec):
+                argv = prepared.program()
+                env = prepared.variables(self._cache_dir(account)) | env
             terminal = spec.terminal
             nodes = [path for device_id in spec.device_ids for path in self._gpus.device_nodes(device_id)]
             self._client.launch(
                 {
                     "id": spec.container_id,
-                    "argv": spec.command,
+                    "argv": argv,
                     "env": env,
                     "workdir": spec.workdir,
                     "stdin": spec.stdin,
@@ -284,6 +289,16 @@ class NodeManager:
                     "umask": self._rules.settings.umask,
                 }
             )
+
+    def _cache_dir(self, account: Account | None) -> Path:
+        if account is not None and account.refused:
+            account = None
+        try:
+            return prepared.make_cache(self._state_dir, account)
+        except OSError as error:
+            # The container will say so, who is to write there.
+            _log.error("cannot make the cache for containers' files", error=str(error))
+            return self._state_dir / prepared.CACHE
 
     def stop(self, container_ids: Sequence[str], *, grace_s: float) -> None:
         message = {"op": "stop", "ids": list(container_ids), "grace_s": grace_s}
@@ -429,7 +444,19 @@ class NodeManager:
                 self._inputs.close(entry["id"])
                 self._ended[entry["id"]] = entry
             if self._listener:
-                self._listener.finished([_exit_record(entry) for entry in ended])
+                self._listener.finished([self._exit_record(entry) for entry in ended])
+
+    def _exit_record(self, entry: dict[str, Any]) -> ExitRecord:
+        return ExitRecord(
+            container_id=entry["id"],
+            reason=ExitReason(entry["reason"]),
+            exit_code=entry["code"],
+            started_at=entry["started_at"],
+            ended_at=entry["ended_at"],
+            detail=entry["detail"] or prepared.failure(self._state_dir, entry["id"], entry["code"]),
+            cpu_s=entry["cpu_s"],
+            max_rss_mib=entry["max_rss_mib"],
+        )
 
     def _heard_of(self, container_id: str) -> None:
         if heard := self._launched.pop(container_id, None):
@@ -487,17 +514,4 @@ def _forgotten_record(container_id: str) -> ExitRecord:
         started_at=None,
         ended_at=time.time(),
         detail="the node's state was deleted",
-    )
-
-
-def _exit_record(entry: dict[str, Any]) -> ExitRecord:
-    return ExitRecord(
-        container_id=entry["id"],
-        reason=ExitReason(entry["reason"]),
-        exit_code=entry["code"],
-        started_at=entry["started_at"],
-        ended_at=entry["ended_at"],
-        detail=entry["detail"],
-        cpu_s=entry["cpu_s"],
-        max_rss_mib=entry["max_rss_mib"],
     )

@@ -46,6 +46,8 @@ PROGRESS = ".hrm-progress"
 CHECKPOINT = ".hrm-checkpoint"
 #: The same, the other way round: there iff the container is to end for others, as JSON.
 PREEMPTION = ".hrm-preemption"
+#: The same: why the container could not be prepared, in words.
+FAILURE = ".hrm-failure"
 #: The longest record that is believed.
 MAX_RECORD_BYTES = 64 << 10
 # Made once: `json.dumps` with separators of one's own makes a new encoder for each call.

@@ -1,0 +1,89 @@
+"""``python -I …/hrm/nm/prepare``: make the container what its launch context says, and become its program."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# What runs as a folder finds its own modules alone. Last in the path: the standard library comes first.
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
+
+import base64
+import shutil
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from hrm.model.errors import HrmError
+from hrm.model.launch_contexts import TOKENS_VARIABLE, LaunchContext, taken_from
+from hrm.nm.prepare import credentials
+from hrm.nm.prepare.cache import Cache
+from hrm.nm.prepare.contract import CACHE_VARIABLE, CANNOT
+from hrm.nm.prepare.errors import PrepareError
+from hrm.nm.prepare.script import launch_script
+from hrm.nm.shepherd import records
+
+SCRIPT = "launch_container.sh"
+TOKENS = "container_tokens"
+LOGS = "logs"
+
+
+def main() -> int:
+    """Never returns if all is well."""
+    environ = dict(os.environ)
+    home = Path(environ["HRM_CONTAINER_DIR"])
+    try:
+        context = taken_from(environ)
+        os.chdir(home)
+        prepare(context, home, environ)
+        os.execve("/bin/bash", ["/bin/bash", SCRIPT], environ)
+    except (PrepareError, HrmError, OSError, ValueError) as error:
+        told = f"the container could not be prepared: {error}"
+        print(f"hrm: {told}", file=sys.stderr)  # noqa: T201
+        (home / records.FAILURE).write_text(told, encoding="utf-8", errors="replace")
+        return CANNOT
+
+
+def prepare(context: LaunchContext, home: Path, environ: MutableMapping[str, str]) -> None:
+    """Put everything into ``home``, the container's own directory. Raises PrepareError, HrmError, OSError.
+
+    ``environ`` is what the node gave; what is only for this program is taken out of it.
+    """
+    server_tokens = base64.b64decode(environ.pop(TOKENS_VARIABLE, ""))
+    cache_dir = environ.pop(CACHE_VARIABLE)
+    for name in ("tmp", "local", LOGS):
+        (home / name).mkdir(exist_ok=True)
+    for stream in records.STREAMS:
+        # What a command writes to its log goes the way of all output: kept, limited and shown with it.
+        (home / LOGS / stream).symlink_to(f"/dev/{stream}")
+    cache = Cache(Path(cache_dir), environ["HRM_APPLICATION_ID"])
+    cache.clean()
+    for link, resource in context.local_resources.items():
+        path = home / link
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() or path.is_symlink():
+            raise PrepareError(f"two things of the container are called {link!r:.80}")
+        path.symlink_to(cache.get(resource))
+    credentials.write(str(home / TOKENS), credentials.merged(server_tokens, context.tokens))
+    (home / SCRIPT).write_text(
+        launch_script(context, log_dir=str(home / LOGS), ours=_ours(home, environ)), encoding="utf-8"
+    )
+
+
+def _ours(home: Path, environ: MutableMapping[str, str]) -> dict[str, str]:
+    ours = {
+        "CONTAINER_ID": environ["HRM_CONTAINER_ID"],
+        "HADOOP_TOKEN_FILE_LOCATION": str(home / TOKENS),
+        "LOCAL_DIRS": str(home / "local"),
+        "LOG_DIRS": str(home / LOGS),
+        "LOGNAME": environ.get("LOGNAME", ""),
+        "PWD": str(home),
+        "USER": environ.get("USER", ""),
+    }
+    if "JAVA_HOME" not in environ and (java := shutil.which("java", path=environ.get("PATH"))):
+        # Programs for YARN run $JAVA_HOME/bin/java.
+        ours["JAVA_HOME"] = str(Path(java).resolve().parent.parent)
+    return ours
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""What the node does for a launch with a context: the program that prepares it, its user's cache, what went wrong.
+
+The preparing itself is done in the container, by its user (`hrm.nm.prepare`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from hrm.model.containers import LaunchSpec
+from hrm.model.launch_contexts import PROGRAM
+from hrm.nm import prepare
+from hrm.nm.accounts import Account
+from hrm.nm.prepare.contract import CACHE_VARIABLE, CANNOT
+from hrm.nm.prepare.script import FROM_NODE
+from hrm.nm.shepherd import records
+
+CACHE = "cache"
+_MAX_FAILURE_BYTES = 16 << 10
+
+
+def has_context(spec: LaunchSpec) -> bool:
+    return spec.command == (PROGRAM,)
+
+
+def program() -> list[str]:
+    """What prepares a container. It heeds none of the variables that the user may set for Python.
+
+    The container's user must be able to run it, and to read it.
+    """
+    return [sys.executable, "-I", os.path.dirname(os.path.abspath(prepare.__file__))]
+
+
+def variables(cache_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What it needs of the node besides what every container finds."""
+    return {CACHE_VARIABLE: str(cache_dir)} | {name: environ[name] for name in FROM_NODE if name in environ}
+
+
+def make_cache(state_dir: Path, account: Account | None) -> Path:
+    """The folder of the user's copies, for that user alone. Raises OSError."""
+    parent = state_dir / CACHE
+    parent.mkdir(mode=0o700, exist_ok=True)
+    folder = parent / (account.name if account else "own")
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return folder
+    if account is not None:
+        # As with containers' directories: what is above lets others through and shows them nothing.
+        parent.chmod(0o711)
+        os.chown(folder, account.uid, account.gid, follow_symlinks=False)
+    return folder
+
+
+def failure(state_dir: Path, container_id: str, code: int | None) -> str:
+    """Why a container could not be prepared, in the words that it left; "" if it left none.
+
+    It is in the user's hands: no link is followed, and only a file that they could write is read.
+    """
+    if code != CANNOT:
+        return ""
+    path = state_dir / records.CONTAINERS / container_id / records.FAILURE
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        found, folder = os.fstat(fd), os.stat(path.parent)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != folder.st_uid or found.st_nlink != 1:
+            return ""
+        return os.read(fd, _MAX_FAILURE_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
