@@ -1,0 +1,74 @@
+"""What a launch context says, from YARN's message to the model's value."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Mapping
+
+from hrm.model.errors import InvalidInput
+from hrm.model.jobs import TaskGroupSpec
+from hrm.model.launch_contexts import LaunchContext, LocalResource, ResourceKind, Visibility
+from hrm.model.resources import Resources
+from hrm.yarn.proto.records_pb2 import ContainerLaunchContextProto, LocalResourceProto, URLProto
+
+_KINDS = {1: ResourceKind.ARCHIVE, 2: ResourceKind.FILE, 3: ResourceKind.PATTERN}
+_VISIBILITIES = {1: Visibility.PUBLIC, 2: Visibility.PRIVATE, 3: Visibility.APPLICATION}
+#: What the group of an application's master is called.
+MASTER_GROUP = "am"
+
+
+def launch_context(message: ContainerLaunchContextProto) -> LaunchContext:
+    """Raises InvalidInput for what cannot be launched."""
+    return LaunchContext(
+        commands=tuple(message.command),
+        environment={variable.key: variable.value for variable in message.environment},
+        local_resources={entry.key: _local_resource(entry.key, entry.value) for entry in message.localResources},
+        tokens=message.tokens,
+    )
+
+
+def master_group(
+    message: ContainerLaunchContextProto, resources: Resources, *, gpu_model: str | None = None
+) -> TaskGroupSpec:
+    """The group of tasks that an application's master is. Raises InvalidInput, TooLarge."""
+    context = launch_context(message)
+    return TaskGroupSpec(
+        name=MASTER_GROUP,
+        command=context.command,
+        env=context.variables(),
+        resources=resources,
+        gpu_model=gpu_model,
+    )
+
+
+def container_group(context: LaunchContext, more: Mapping[str, str]) -> TaskGroupSpec:
+    """What runs in a container that a master has: its size is known by then. Raises InvalidInput, TooLarge."""
+    return TaskGroupSpec(command=context.command, env={**context.variables(), **more})
+
+
+def _local_resource(link: str, message: LocalResourceProto) -> LocalResource:
+    if not message.HasField("type"):
+        raise InvalidInput(f"{link!r:.80} is neither file nor archive nor pattern", field="local_resources")
+    return LocalResource(
+        url=_url(link, message.resource),
+        timestamp_ms=message.timestamp,
+        size_bytes=message.size,
+        kind=_KINDS[message.type],
+        # Hadoop's clients treat what names none as the application's own.
+        visibility=_VISIBILITIES[message.visibility] if message.HasField("visibility") else Visibility.APPLICATION,
+        pattern=message.pattern,
+    )
+
+
+def _url(link: str, message: URLProto) -> str:
+    """Java's parts put together: a path without a host has port -1, and none of them is escaped."""
+    if not message.file:
+        raise InvalidInput(f"{link!r:.80} has no address", field="local_resources")
+    scheme = message.scheme or "file"
+    host = message.host
+    if host and message.port > 0:
+        host = f"{host}:{message.port}"
+    if host and message.userInfo:
+        host = f"{message.userInfo}@{host}"
+    path = urllib.parse.quote(message.file, safe="/:@!$&'()*+,;=~-._?")
+    return f"{scheme}://{host}{path}"
