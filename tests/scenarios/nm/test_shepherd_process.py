@@ -141,6 +141,25 @@ def test_who_talks_nonsense_is_dropped_and_nobody_else(call: Callable[[], Caller
     mad.close()
 
 
+def test_what_was_on_its_way_when_another_came_does_not_begin_behind_its_back(call: Callable[[], Caller]) -> None:
+    earlier, later = call(), call()
+    for caller in (earlier, later):
+        caller.say({"op": "hello"})
+        assert caller.hear()
+    earlier.say({"op": "launch", "specs": [launch("c", "true")]})
+    assert earlier.hear() is None
+
+    later.say({"op": "launch", "specs": [launch("d", "true")]})
+    told: list[tuple[str, str]] = []
+    while (news := later.hear()) is not None:
+        told += [(what, one["id"]) for what in ("started", "ended") for one in news.get(what, ())]
+        if "ended" in news:
+            break
+    assert told == [("started", "d"), ("ended", "d")]
+    earlier.close()
+    later.close()
+
+
 @pytest.mark.parametrize(
     "flaw", [{"argv": []}, {"argv": [7]}, {"env": None}, {"env": {"A": "\0"}}, {"terminal": [0, 0]}, {"terminal": "x"}]
 )

@@ -33,6 +33,8 @@ class Server:
         self._herd = herd
         self._idle_s = idle_s
         self._clients: list[_Client] = []
+        #: Who said hello last: nobody else may have anything begin.
+        self._latest: _Client | None = None
         self._leaving = False
         self._starts_wait = False
         self._idle_since_turn = 0
@@ -147,7 +149,7 @@ class Server:
             # What this answer tells need not be told again; what it does not tell must not begin any more.
             self._herd.forget_what_waits()
             self._tell_news()
-            client.greeted = True
+            self._latest, client.greeted = client, True
             isolation = self._herd.isolation.set_up(
                 str(message.get("isolation", NONE)), pinning=bool(message.get("pinning"))
             )
@@ -166,6 +168,9 @@ class Server:
                 )
             )
             return
+        if op == "launch" and client is not self._latest:
+            # What a server that died meanwhile had sent may be read after its successor's hello.
+            raise wire.WireError("another one has come since, and does not know what this one launches")
         try:
             self._ops[str(op)](message)
         except (KeyError, TypeError, ValueError) as error:
