@@ -163,7 +163,7 @@ async def _serve(
     stopping = asyncio.Event()
     tokens = TokenAuthority(home.ensure_secret())
 
-    def credentials(attempt_id: AttemptId, user: str) -> dict[str, str]:
+    def credentials(attempt_id: AttemptId, user: str, node_id: str) -> dict[str, str]:
         # The socket's path holds over restarts, which the port need not.
         return {
             "HRM_ADDRESS": f"unix:{home.socket_file}",

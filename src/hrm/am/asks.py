@@ -21,6 +21,8 @@ class Asks:
     def __init__(self) -> None:
         #: Granted to the master; it has launched nothing there.
         self._held: dict[str, Container] = {}
+        #: Until when it may, in the order of the grants.
+        self._held_until: dict[str, float] = {}
         #: On their way back.
         self._released: set[str] = set()
         #: What the master asked for last, by key.
@@ -62,12 +64,26 @@ class Asks:
         self._new = [replace(ask, count=0) for ask in self._asked.values()]
         self._asked.clear()
 
-    def hold(self, container: Container) -> None:
-        """It is the master's to launch in."""
+    def hold(self, container: Container, *, until: float) -> None:
+        """It is the master's to launch in, until that time."""
         self._held[container.container_id] = container
+        self._held_until[container.container_id] = until
+
+    def next_deadline(self) -> float | None:
+        """When the first that is held is overdue."""
+        return next(iter(self._held_until.values()), None)
+
+    def overdue(self, now: float) -> list[str]:
+        """Those that were held for too long."""
+        return [name for name, until in self._held_until.items() if until <= now]
+
+    def put_off(self, delay_s: float) -> None:
+        """Those that are held may be held for longer."""
+        self._held_until = {name: until + delay_s for name, until in self._held_until.items()}
 
     def take(self, name: str) -> Container | None:
         """Something is launched there, or it ended; None iff it is not held."""
+        self._held_until.pop(name, None)
         return self._held.pop(name, None)
 
     def __contains__(self, name: str) -> bool:
@@ -80,7 +96,7 @@ class Asks:
 
     def release(self, name: str) -> None:
         """Give a container back."""
-        self._held.pop(name, None)
+        self.take(name)
         self._released.add(name)
         self._releases.append(name)
 

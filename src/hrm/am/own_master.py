@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hrm.am.asks import MASTER_REQUEST, Asks
-from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Counts, Launch, Task, environment_of
+from hrm.am.failures import Failures
+from hrm.am.master import Actions, AttemptEnd, Counts, Launch, Task, environment_of
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container
 from hrm.am.unheard import Unheard
 from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, Preemption
@@ -33,10 +34,17 @@ LEAVE_GRACE_S = 10.0
 EXPIRY_S = 60.0
 
 
+#: A granted container in which nothing is launched for so long is taken back (YARN's container-allocation.expiry).
+LAUNCH_WITHIN_S = 600.0
+
+#: By attempt, user and node: variables by which a master's process finds the server and proves who it is.
+Credentials = Callable[[AttemptId, str, str], Mapping[str, str]]
+
+
 class OwnMaster:
     """One application's. ``tasks`` are those that an earlier life began; ``final`` what its master had said by then.
 
-    ``credentials`` gives the variables by which the master's process finds the server and proves who it is.
+    ``credentials`` is asked when the master's process begins.
     """
 
     calls = True
@@ -48,7 +56,7 @@ class OwnMaster:
         *,
         user: str,
         queue: str,
-        credentials: Callable[[AttemptId, str], Mapping[str, str]],
+        credentials: Credentials,
         tasks: Iterable[Task] = (),
         final: tuple[FinalStatus, str] | None = None,
         log_limit_bytes: int = 64 << 20,
@@ -72,9 +80,10 @@ class OwnMaster:
             for task in self.begun.values()
             if task.state is TaskState.RUNNING and task.container_id is not None
         }
+        self._failures = Failures(self._spec, self._master)
         self._asks = Asks()
         if self._master.state is TaskState.PENDING and self._master.attempt < attempt_id.number:
-            self._asks.ask_for_master(job.groups[0])
+            self._want_master()
         #: Of containers that are not over: what is known of their end for others.
         self._preemptions: dict[str, Preemption] = {}
         self._unheard = Unheard()
@@ -115,6 +124,11 @@ class OwnMaster:
         return self._master.exit_code or (143 if self._verdict[0] is FinalStatus.KILLED else 1)
 
     @property
+    def registered(self) -> bool:
+        """True iff its process has registered with this server."""
+        return self._registered
+
+    @property
     def running(self) -> list[str]:
         """Containers in which what the master launched runs."""
         return [name for name, task in self._by_container.items() if task is not self._master]
@@ -149,7 +163,7 @@ class OwnMaster:
             elif self._verdict or not self._registered:
                 self._release(container.container_id)
             else:
-                self._asks.hold(container)
+                self._asks.hold(container, until=now + LAUNCH_WITHIN_S)
                 self._unheard.granted(container)
         return actions
 
@@ -163,7 +177,8 @@ class OwnMaster:
             task.progress = min(1.0, max(0.0, progress))
 
     def next_deadline(self) -> float | None:
-        return min((one for one in (self._deadline, self._times_out_at) if one is not None), default=None)
+        deadlines = (self._deadline, self._times_out_at, self._asks.next_deadline())
+        return min((one for one in deadlines if one is not None), default=None)
 
     def expire(self, now: float) -> Actions:
         """End a master that is not heard of, or that has finished and does not leave."""
@@ -176,6 +191,10 @@ class OwnMaster:
             self._times_out_at = None
             timeout_s = self._job.groups[0].timeout_s or 0.0
             self._stop(self._master, f"timed out after {format_duration(timeout_s)}", actions)
+        for name in self._asks.overdue(now):
+            self._release(name)
+            why = f"given back: nothing was launched in it within {format_duration(LAUNCH_WITHIN_S)}"
+            self._unheard.ended(EndedContainer(container_id=name, state=TaskState.LOST, exit_code=None, message=why))
         return actions
 
     def pause(self) -> None:
@@ -187,6 +206,8 @@ class OwnMaster:
             self._deadline += delay_s
         if self._times_out_at is not None:
             self._times_out_at += delay_s
+        # What was granted waited for nobody's fault.
+        self._asks.put_off(max(delays.values(), default=0.0))
 
     def moved(self, queue: str) -> None:
         self._queue = queue
@@ -206,6 +227,7 @@ class OwnMaster:
 
     def resume(self, now: float) -> Actions:
         actions = Actions()
+        self._failures.resume(now)
         master = self._master
         if master.state is TaskState.RUNNING:
             # It could not be heard while there was no server.
@@ -310,6 +332,10 @@ class OwnMaster:
 
     # --- inside
 
+    def _want_master(self) -> None:
+        """Have the attempt begin."""
+        self._asks.ask_for_master(self._job.groups[0])
+
     def _limit_time(self, began_at: float) -> None:
         timeout_s = self._job.groups[0].timeout_s
         self._times_out_at = None if timeout_s is None else began_at + timeout_s
@@ -329,7 +355,7 @@ class OwnMaster:
             return
         master.attempt = self._attempt_id.number
         restarts = {"HRM_TASK_INDEX": "0", "HRM_TASK_ATTEMPT": str(master.attempt)}
-        credentials = self._credentials(self._attempt_id, self._user)
+        credentials = self._credentials(self._attempt_id, self._user, container.node_id)
         self.counts.add(TaskState.PENDING, -1)
         self._begin(master, container, self._job.groups[0], {**restarts, **credentials}, actions)
 
@@ -405,7 +431,7 @@ class OwnMaster:
         else:
             state, task.message = TaskState.FAILED, task.stopping or record.detail or f"exit code {record.exit_code}"
         if task is self._master:
-            state = self._master_ended(state, actions)
+            state = self._master_ended(state, record.ended_at, actions)
         else:
             self._settle(task, TaskState.FAILED if state is TaskState.LOST else state)
             self._unheard.ended(_ended(name, task))
@@ -425,7 +451,7 @@ class OwnMaster:
         self.counts.add(state, 1)
         task.state = state
 
-    def _master_ended(self, state: TaskState, actions: Actions) -> TaskState:
+    def _master_ended(self, state: TaskState, at: float, actions: Actions) -> TaskState:
         """Returns how its attempt ended: without a last word, badly, whatever the exit code."""
         master = self._master
         self._deadline = self._times_out_at = None
@@ -436,10 +462,8 @@ class OwnMaster:
             return state
         if state is TaskState.SUCCEEDED:
             state, master.message = TaskState.FAILED, "its master ended with exit code 0 and had not finished"
-        # One that ended for another application costs no attempt (YARN does not count it either).
-        master.losses += state is TaskState.LOST
-        master.failures += state is TaskState.FAILED
-        if master.failures >= self._spec.max_attempts or master.losses > MAX_LOSSES:
+        self._failures.add(state, at)
+        if self._failures.used_up(at):
             self._settle(master, TaskState.FAILED)
             what = f"its master failed in {master.attempt} attempts; the last: " if master.attempt > 1 else ""
             actions.stops += self._wind_up(FinalStatus.FAILED, f"{what}{master.message}").stops
@@ -460,7 +484,7 @@ class OwnMaster:
             if self._by_container:
                 return
         self._attempt_id = AttemptId(self._attempt_id.application, self._attempt_id.number + 1)
-        self._asks.ask_for_master(self._job.groups[0])
+        self._want_master()
         actions.next_attempt = self._master.message
 
     def _wind_up(self, status: FinalStatus, message: str) -> Actions:

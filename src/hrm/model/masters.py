@@ -91,6 +91,24 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MasterStanding:
+    """What a front door must know of a master to speak with it."""
+
+    user: str
+    queue: str
+    priority: int
+    #: True iff it has registered, and need not again.
+    registered: bool
+    #: True iff it has said its last word.
+    finished: bool
+    submitted_at: float
+    max_attempts: int
+    keep_containers: bool
+    #: Of the cluster.
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
     """Under which number a launched container is shown: `hrm logs APP --task N`, `hrm history`."""
 

@@ -13,7 +13,7 @@ from hrm.model.cleaning import Cleanable
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.explanations import Explanation
 from hrm.model.jobs import JobSpec
-from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
+from hrm.model.masters import FinalStatus, Heartbeat, Launched, MasterStanding, Registration
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
@@ -45,7 +45,9 @@ class Masters(Protocol):
     Every call answers when what it decided is on disk, and raises Unauthenticated for an attempt that is over.
     """
 
-    async def register(self, attempt_id: str) -> Registration: ...
+    async def register(
+        self, attempt_id: str, *, host: str = "", rpc_port: int = -1, tracking_url: str = ""
+    ) -> Registration: ...
 
     async def allocate(
         self,
@@ -55,7 +57,10 @@ class Masters(Protocol):
         asks: Sequence[ResourceRequest] = (),
         releases: Sequence[str] = (),
         progress: float | None = None,
-    ) -> Heartbeat: ...
+        blacklist: frozenset[str] | None = None,
+        tracking_url: str | None = None,
+    ) -> Heartbeat:
+        """``blacklist`` is of all nodes that it does not want, and None iff that is as before; so is the URL."""
 
     async def launch(
         self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str], workdir: str | None
@@ -63,7 +68,15 @@ class Masters(Protocol):
 
     async def stop(self, attempt_id: str, container_ids: Sequence[str]) -> None: ...
 
-    async def finish(self, attempt_id: str, status: FinalStatus, message: str = "") -> None: ...
+    async def signal(self, attempt_id: str, container_id: str, signum: int) -> None:
+        """To what the master launched there. No error if it has ended."""
+
+    async def finish(
+        self, attempt_id: str, status: FinalStatus, message: str = "", *, tracking_url: str | None = None
+    ) -> None: ...
+
+    def standing(self, attempt_id: str) -> MasterStanding:
+        """How things stand with an attempt that is not over. Answers at once."""
 
 
 class Facade(Protocol):

@@ -21,7 +21,10 @@ APPLICATION: Table[ApplicationState] = {
     (ApplicationState.SUBMITTED, ApplicationState.ACCEPTED): "the scheduler took it into its queue",
     (ApplicationState.SUBMITTED, ApplicationState.KILLED): "killed before the scheduler saw it",
     (ApplicationState.SUBMITTED, ApplicationState.FAILED): "its queue went away while it was being committed",
-    (ApplicationState.ACCEPTED, ApplicationState.RUNNING): "its first container was granted",
+    (
+        ApplicationState.ACCEPTED,
+        ApplicationState.RUNNING,
+    ): "a container was granted, or its master came by itself",
     (ApplicationState.ACCEPTED, ApplicationState.KILLED): "killed while it waited",
     (ApplicationState.ACCEPTED, ApplicationState.FAILED): "its master gave up before anything ran",
     (ApplicationState.RUNNING, ApplicationState.FINISHED): "its master finished it with success",

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hrm.am.master import Actions, Master, Task
-from hrm.am.own_master import EXPIRY_S, OwnMaster
+from hrm.am.own_master import EXPIRY_S, Credentials, OwnMaster
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container, RegisterResponse
 from hrm.am.task_set import TaskSetMaster
+from hrm.am.unmanaged import UnmanagedMaster
 from hrm.core.commands import (
     Allocate,
     AppActivated,
@@ -85,7 +86,7 @@ class ResourceManager:
         *,
         clock: Callable[[], float] = time.time,
         on_broken: Callable[[], None] = lambda: None,
-        credentials: Callable[[AttemptId, str], Mapping[str, str]] = lambda attempt_id, user: {},
+        credentials: Credentials = lambda attempt_id, user, node_id: {},
         log_limit_bytes: int = 64 << 20,
         master_expiry_s: float = EXPIRY_S,
         tick_s: float = TICK_S,
@@ -93,8 +94,8 @@ class ResourceManager:
     ) -> None:
         """``on_broken`` is called when no further turn can be taken: see `hrm.rm.loop`.
 
-        ``credentials`` gives a master in its own container, of this attempt and user, the variables by which it comes
-        in; one that is silent for ``master_expiry_s`` is ended.
+        ``credentials`` gives a master in its own container the variables by which it comes in; one that is silent for
+        ``master_expiry_s`` is ended.
         """
         self.scheduler = scheduler
         self.store = store
@@ -256,7 +257,8 @@ class ResourceManager:
                 tasks=tasks,
                 log_limit_bytes=self._log_limit_bytes,
             )
-        return OwnMaster(
+        kind = UnmanagedMaster if job.yarn is not None and job.yarn.unmanaged else OwnMaster
+        return kind(
             AttemptId(application_id, attempt.number),
             job,
             user=row.user,
@@ -318,6 +320,11 @@ class ResourceManager:
         app = self._attempt(attempt_id)
         if app.attempt.row.state is AttemptState.LAUNCHED:
             app.attempt.move(AttemptState.RUNNING)
+        if app.master.calls and app.row.state is ApplicationState.ACCEPTED:
+            # A master without a container: nothing was granted yet.
+            app.move(ApplicationState.RUNNING, started_at=self._present.now)
+            self._present.touch(app)
+            self.record(self._present, "application_running", application_seq=app.row.seq)
         return RegisterResponse(
             queue=app.row.queue,
             maximum_resources=self._maximum_resources(app.row.queue),

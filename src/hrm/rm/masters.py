@@ -12,10 +12,11 @@ from typing import TypeVar
 from hrm.am.master import Actions
 from hrm.am.own_master import OwnMaster
 from hrm.am.unheard import granted
+from hrm.core.events import BlacklistChanged
 from hrm.model.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from hrm.model.ids import AttemptId
-from hrm.model.jobs import MAX_TASKS, TaskGroupSpec
-from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
+from hrm.model.jobs import MAX_TASKS, MasterSpec, TaskGroupSpec
+from hrm.model.masters import FinalStatus, Heartbeat, Launched, MasterStanding, Registration
 from hrm.model.requests import ResourceRequest
 from hrm.model.states import AttemptState
 from hrm.rm.applications import LiveApplication
@@ -23,6 +24,8 @@ from hrm.rm.manager import ResourceManager
 from hrm.rm.reporting import limit as words
 from hrm.rm.turn import Turn
 
+MAX_HOST_CHARS = 255
+MAX_URL_CHARS = 2048
 #: Different asks of one master in one heartbeat.
 MAX_ASKS = 1000
 
@@ -35,14 +38,20 @@ class MasterCalls:
     def __init__(self, manager: ResourceManager) -> None:
         self._manager = manager
 
-    async def register(self, attempt_id: str) -> Registration:
+    async def register(
+        self, attempt_id: str, *, host: str = "", rpc_port: int = -1, tracking_url: str = ""
+    ) -> Registration:
         """Begin, or begin again after `Heartbeat.resync`: asks made before count no more."""
+        tracking_url = _url(tracking_url)
 
         def register(turn: Turn, app: LiveApplication, master: OwnMaster) -> Registration:
             master.register(turn.now)
             self._manager.called(turn, app, Actions())
             response = self._manager.register(app.attempt.id)
+            app.attempt.change(host=host[:MAX_HOST_CHARS], rpc_port=rpc_port, tracking_url=tracking_url)
             turn.touch(app.attempt)
+            # What the attempt before did not want is forgotten with it.
+            self._manager.tell(turn, BlacklistChanged(app.id))
             self._manager.record(turn, "master_registered", application_seq=app.row.seq, attempt=app.attempt.id.number)
             return Registration(
                 attempt_id=attempt_id,
@@ -62,8 +71,11 @@ class MasterCalls:
         asks: Sequence[ResourceRequest] = (),
         releases: Sequence[str] = (),
         progress: float | None = None,
+        blacklist: frozenset[str] | None = None,
+        tracking_url: str | None = None,
     ) -> Heartbeat:
         """A heartbeat: asks with absolute counts, containers to give back. Raises InvalidInput for what never fits."""
+        tracking_url = None if tracking_url is None else _url(tracking_url)
         if len(asks) > MAX_ASKS:
             raise InvalidInput(f"more than {MAX_ASKS} at once: {len(asks)}", field="asks")
         limit = self._manager.queues.max_container(self._live(AttemptId.parse(attempt_id))[0].row.queue)
@@ -85,6 +97,12 @@ class MasterCalls:
 
         def allocate(turn: Turn, app: LiveApplication, master: OwnMaster) -> Heartbeat:
             master.hear(response_id, asks, releases, progress, turn.now)
+            if tracking_url is not None and tracking_url != app.attempt.row.tracking_url:
+                app.attempt.change(tracking_url=tracking_url)
+                turn.touch(app.attempt)
+            if blacklist is not None:
+                self._manager.tell(turn, BlacklistChanged(app.id, blacklist))
+                self._manager.pacer.demand()
             self._manager.called(turn, app, Actions())
             return master.answer(response_id)
 
@@ -113,16 +131,45 @@ class MasterCalls:
 
         await self._in_turn(attempt_id, stop)
 
-    async def finish(self, attempt_id: str, status: FinalStatus, message: str = "") -> None:
+    async def signal(self, attempt_id: str, container_id: str, signum: int) -> None:
+        def signal(turn: Turn, app: LiveApplication, master: OwnMaster) -> None:
+            if container_id in app.containers and (container := self._manager.containers.get(container_id)):
+                node_id = container.row.node_id
+                turn.after_commit(lambda: self._manager.engine.signal(node_id, container_id, signum))
+
+        await self._in_turn(attempt_id, signal)
+
+    def standing(self, attempt_id: str) -> MasterStanding:
+        app, master = self._live(AttemptId.parse(attempt_id))
+        spec = app.job.master or MasterSpec()
+        return MasterStanding(
+            user=app.row.user,
+            queue=app.row.queue,
+            priority=app.row.priority,
+            registered=master.registered,
+            finished=master.final is not None,
+            submitted_at=app.row.submitted_at,
+            max_attempts=spec.max_attempts,
+            keep_containers=spec.keep_containers,
+            nodes=len(self._manager.nodes),
+        )
+
+    async def finish(
+        self, attempt_id: str, status: FinalStatus, message: str = "", *, tracking_url: str | None = None
+    ) -> None:
         """The application's last word: it stands, whatever comes after. What it still runs is ended."""
+        tracking_url = None if tracking_url is None else _url(tracking_url)
 
         def finish(turn: Turn, app: LiveApplication, master: OwnMaster) -> None:
             if app.attempt.row.state is AttemptState.LAUNCHED:
                 raise Conflict("this master has not registered", next_step="register first")
+            first = master.final is None
             actions = master.finish(status, message, turn.now)
             assert master.final is not None, "it has just finished"
             final_status, diagnostics = master.final
             app.attempt.change(final_status=final_status, diagnostics=diagnostics)
+            if first and tracking_url:
+                app.attempt.change(tracking_url=tracking_url)
             turn.touch(app.attempt)
             self._manager.called(turn, app, actions)
 
@@ -148,3 +195,10 @@ class MasterCalls:
         ):
             raise Unauthenticated(f"attempt {attempt_id} is over, and its token with it", next_step="leave")
         return app, app.master
+
+
+def _url(text: str) -> str:
+    """Where a master shows what it does, as it says. Raises InvalidInput."""
+    if len(text) > MAX_URL_CHARS or any(char <= " " for char in text):
+        raise InvalidInput(f"not an address: {text!r:.80}", field="tracking_url")
+    return text

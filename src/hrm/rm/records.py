@@ -61,6 +61,10 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     #: What its master said when it finished, before its container ended; None while it did not.
     final_status: FinalStatus | None = None
     diagnostics: str = ""
+    #: Where its master said that it can be spoken to, and where people can see what it does.
+    host: str = ""
+    rpc_port: int = -1
+    tracking_url: str = ""
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,6 +130,9 @@ def attempt(row: AttemptRow, application_id: ApplicationId, place: ContainerRow 
         message=row.diagnostics or (place.message if place is not None else ""),
         container_id=place.container_id if place is not None else None,
         node_id=place.node_id if place is not None else None,
+        host=row.host,
+        rpc_port=row.rpc_port,
+        tracking_url=row.tracking_url,
     )
 
 

@@ -11,6 +11,7 @@ from hrm.model.masters import (
     GrantedContainer,
     Heartbeat,
     Launched,
+    MasterStanding,
     Registration,
     WarnedContainer,
 )
@@ -36,7 +37,9 @@ class FakeMasters:
         self.launched: list[tuple[str, tuple[str, ...], dict[str, str], str | None]] = []
         self.final: tuple[FinalStatus, str] | None = None
 
-    async def register(self, attempt_id: str) -> Registration:
+    async def register(
+        self, attempt_id: str, *, host: str = "", rpc_port: int = -1, tracking_url: str = ""
+    ) -> Registration:
         self._take(attempt_id, "register")
         self.restarted = False
         return Registration(
@@ -51,6 +54,8 @@ class FakeMasters:
         asks: Sequence[ResourceRequest] = (),
         releases: Sequence[str] = (),
         progress: float | None = None,
+        blacklist: frozenset[str] | None = None,
+        tracking_url: str | None = None,
     ) -> Heartbeat:
         self._take(attempt_id, "allocate")
         if self.restarted:
@@ -71,7 +76,26 @@ class FakeMasters:
     async def stop(self, attempt_id: str, container_ids: Sequence[str]) -> None:
         self._take(attempt_id, "stop")
 
-    async def finish(self, attempt_id: str, status: FinalStatus, message: str = "") -> None:
+    async def signal(self, attempt_id: str, container_id: str, signum: int) -> None:
+        self._take(attempt_id, "signal")
+
+    def standing(self, attempt_id: str) -> MasterStanding:
+        self._take(attempt_id, "standing")
+        return MasterStanding(
+            user="ada",
+            queue="default",
+            priority=0,
+            registered=not self.restarted,
+            finished=self.final is not None,
+            submitted_at=0.0,
+            max_attempts=2,
+            keep_containers=False,
+            nodes=1,
+        )
+
+    async def finish(
+        self, attempt_id: str, status: FinalStatus, message: str = "", *, tracking_url: str | None = None
+    ) -> None:
         self._take(attempt_id, "finish")
         self.final = self.final or (status, message)
 

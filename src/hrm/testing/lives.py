@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hrm.am.own_master import EXPIRY_S
 from hrm.core.scheduler import Scheduler
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.model.containers import LaunchSpec, PreemptionNotice
@@ -166,8 +167,9 @@ class Life:
             ),
             clock=clock,
             on_broken=self._on_broken,
-            credentials=lambda attempt_id, user: {"HRM_ATTEMPT_ID": str(attempt_id)},
+            credentials=lambda attempt_id, user, node_id: {"HRM_ATTEMPT_ID": str(attempt_id)},
             tick_s=TICK_S,
+            master_expiry_s=self._lives.master_expiry_s,
             queues=Queues(self.scheduler, self._lives.placement, Groups(lambda user: self._lives.groups.get(user, ()))),
         )
         self.listener = Listener(self.manager)
@@ -298,6 +300,8 @@ class Lives:
         self.root = root or queues(queue(DEFAULT_QUEUE), queue("research"))
         #: For what happens to the machines while no server is up.
         self.machines = FakeEngine(cluster=self.cluster)
+        #: How long servers wait for a master that is silent.
+        self.master_expiry_s = EXPIRY_S
         self._lives: list[Life] = []
 
     async def begin(

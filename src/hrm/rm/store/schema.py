@@ -13,7 +13,7 @@ from hrm.model.states import ApplicationState, ContainerState
 from hrm.rm import records
 
 #: Alembic revisions from the first to the newest. A database whose revision is not among them is from a newer HRM.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 HEAD = REVISIONS[-1]
 
 metadata = sa.MetaData(
@@ -108,6 +108,9 @@ attempts = sa.Table(
     sa.Column("ended_at", _Time),
     sa.Column("final_status", sa.Text),
     sa.Column("diagnostics", sa.Text, nullable=False, server_default=""),
+    sa.Column("host", sa.Text, nullable=False, server_default=""),
+    sa.Column("rpc_port", sa.Integer, nullable=False, server_default="-1"),
+    sa.Column("tracking_url", sa.Text, nullable=False, server_default=""),
     sqlite_with_rowid=False,
 )
 
