@@ -127,6 +127,7 @@ class SchedulerShape(Strict):
     reservation_threshold: AmountsOf | None = Field(
         default=None, description="A request of less than this reserves nothing."
     )
+    gang_gather_timeout: Age | None = Field(default=None, description="How long a gang may keep nodes from others.")
     preemption: bool | None = Field(default=None, description="False: nothing ends for others, whatever queues say.")
     preemption_utilization_threshold: float | None = Field(
         default=None, ge=0, le=1, description="Nothing ends for others while no more than this part is used."

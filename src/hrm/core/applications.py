@@ -16,8 +16,12 @@ from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import Resources
 
 if TYPE_CHECKING:
+    from hrm.core.gangs import Gang
     from hrm.core.nodes import Node
     from hrm.core.queues import Queue
+
+#: What tells asks of one application apart: priority, request id, amounts, model of GPU, for its master, gang.
+AskKey = tuple[int, int, Resources, str | None, bool, int | None]
 
 
 class Shape(Amounts):
@@ -74,6 +78,7 @@ class Ask:
         "counted_by_any",
         "delay",
         "for_master",
+        "gang",
         "order",
         "pending",
         "places",
@@ -88,7 +93,9 @@ class Ask:
         self.priority = request.priority
         self.allocation_request_id = request.allocation_request_id
         self.for_master = request.for_master
-        #: True iff it may lie anywhere at once and is for no master: a visit has nothing more to check.
+        #: What it is granted together with; None iff each container by itself.
+        self.gang: Gang | None = None
+        #: True iff it may lie anywhere at once, by itself, and is for no master: a visit has nothing more to check.
         self.plain = False
         #: Among the asks of the application: lower priority number first, then request id, then the older.
         self.order = (self.priority, self.allocation_request_id, seq)
@@ -115,7 +122,7 @@ class Ask:
             self.places.pop(name, None)
         if name == ANY:
             self.counted_by_any = True
-        self.plain = self.places.keys() == {ANY} and not self.for_master
+        self.plain = self.places.keys() == {ANY} and not self.for_master and self.gang is None
         before = self.pending
         counted = self.places.get(ANY, Place(0, True)).count if self.counted_by_any else self._sum_of_places()
         self.pending = counted
@@ -224,6 +231,7 @@ class Container:
         "container_id",
         "contests",
         "device_ids",
+        "gang_id",
         "hold",
         "is_master",
         "kill_at",
@@ -254,6 +262,8 @@ class Container:
         self.priority = priority
         #: True iff the application's own master runs here.
         self.is_master = False
+        #: Of the gang that it was granted with; None iff none. Its members that still run have the same.
+        self.gang_id: int | None = None
         self.way = Way.RECOVERY
         #: Whom it came before when it was granted (see `hrm.core.contest`); None iff that is forgotten.
         self.contests: Sequence[Key] | None = ()
@@ -271,6 +281,13 @@ class Container:
     @property
     def milli_per_device(self) -> int:
         return min(self.shape.gpus, 1000)
+
+    def with_its_gang(self) -> list[Container]:
+        """This one, and all that are of no use without it."""
+        if self.gang_id is None:
+            return [self]
+        others = [one for one in self.app.containers.values() if one.gang_id == self.gang_id and one is not self]
+        return [self, *others]
 
 
 class Hold:
@@ -347,6 +364,7 @@ class App:
         "demand",
         "entry",
         "fair_since",
+        "gangs",
         "holds",
         "marked",
         "min_share",
@@ -386,7 +404,9 @@ class App:
         self.demand = Amounts()
         #: Waiting asks in their order.
         self.asks: list[Ask] = []
-        self.asks_by_key: dict[tuple[int, int, Resources, str | None, bool], Ask] = {}
+        self.asks_by_key: dict[AskKey, Ask] = {}
+        #: Those that wait, by their ids.
+        self.gangs: dict[int, Gang] = {}
         #: Shapes that wait to be placed, each with the number of asks; none while it may not run.
         self.shapes: dict[Shape, int] = {}
         #: None before the first and between two.
@@ -432,5 +452,6 @@ class App:
         return sum(ask.pending for ask in self.asks)
 
     @staticmethod
-    def _key(ask: Ask) -> tuple[int, int, Resources, str | None, bool]:
-        return ask.priority, ask.allocation_request_id, ask.shape.resources, ask.shape.gpu_model, ask.for_master
+    def _key(ask: Ask) -> AskKey:
+        shape, gang_id = ask.shape, None if ask.gang is None else ask.gang.gang_id
+        return ask.priority, ask.allocation_request_id, shape.resources, shape.gpu_model, ask.for_master, gang_id

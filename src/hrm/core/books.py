@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Container, Hold, Shape, container_key
+from hrm.core.gangs import Gang
 from hrm.core.nodes import Node, NodeIndex
 from hrm.core.queues import Cluster
 from hrm.core.tree import QueueTree
@@ -17,7 +18,7 @@ from hrm.model.errors import InvariantBroken
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.nodes import NodeSpec
 from hrm.model.queues import QueueSpec
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import GangRequest, ResourceRequest
 from hrm.model.resources import Resources
 
 
@@ -39,6 +40,12 @@ class Books:
         self.apps: dict[ApplicationId, App] = {}
         #: Space on nodes that is being freed for somebody, first come first.
         self.holds: dict[Hold, None] = {}
+        #: Those that wait, the oldest first; who has kept nodes in vain is put behind the others.
+        self.gangs: dict[Gang, None] = {}
+        #: The only one that nodes are kept for; None iff there is none.
+        self.gathering: Gang | None = None
+        #: Counts what may have left more room than before: a gang that did not fit need not be tried again until then.
+        self.room_grew = 0
         self._shapes: dict[tuple[Resources, str | None], Shape] = {}
 
     # ---- lookups
@@ -60,6 +67,8 @@ class Books:
         for request in requests:
             ask = self._ask_for(app, request)
             if ask is not None:
+                if ask.gang is not None:
+                    ask.gang.tried_at = -1
                 self._change_pending(ask, ask.set_place(request))
                 touched[ask] = None
         for ask in touched:
@@ -84,15 +93,33 @@ class Books:
             request.resources,
             request.gpu_model,
             request.for_master,
+            None if request.gang is None else request.gang.gang_id,
         )
         ask = app.asks_by_key.get(key)
         if ask is None and request.count:
             ask = Ask(app, self._shape(request.resources, request.gpu_model), request, app.next_ask)
             app.next_ask += 1
+            if request.gang is not None:
+                self._join_gang(ask, request.gang)
             app.add_ask(ask)
             if app.runnable:
                 app.queue.add_waiting(app, ask)
         return ask
+
+    def _join_gang(self, ask: Ask, request: GangRequest) -> None:
+        """The first of a gang says how many of it one node may have."""
+        gang = ask.app.gangs.get(request.gang_id)
+        if gang is None:
+            gang = ask.app.gangs[request.gang_id] = Gang(ask.app, request)
+            self.gangs[gang] = None
+        gang.asks.append(ask)
+        ask.gang = gang
+
+    def _leave_gang(self, ask: Ask, gang: Gang) -> None:
+        gang.asks.remove(ask)
+        if not gang.asks:
+            self.let_go(gang)
+            del ask.app.gangs[gang.gang_id], self.gangs[gang]
 
     def _change_pending(self, ask: Ask, more: int) -> None:
         if more > 0 and self.watch_asks is not None:
@@ -109,6 +136,8 @@ class Books:
             app.fair_since = None
         if app.runnable:
             app.queue.remove_waiting(app, ask)
+        if ask.gang is not None:
+            self._leave_gang(ask, ask.gang)
         shape.uses -= 1
         if not shape.uses:
             del self._shapes[shape.resources, shape.gpu_model]
@@ -154,6 +183,8 @@ class Books:
         container = Container(container_id, app, node, shape, node.take(shape, positions), ask.priority)
         app.containers[attempt.number, self.epoch, seq] = container
         node.containers[container] = None
+        if ask.gang is not None:
+            container.gang_id = ask.gang.gang_id
         ask.count_down(node)
         if not ask.pending:
             self._drop(ask)
@@ -233,6 +264,7 @@ class Books:
 
     def top_up(self, node: Node) -> None:
         """Keep more of what is free here, first come first; who is not needed to end any more is spared."""
+        self.room_grew += 1
         for hold in node.holds:
             hold.top_up()
             if hold.complete:
@@ -266,15 +298,35 @@ class Books:
         if node.reservation is not None:
             del node.reservation.app.reserved[node]
             node.reservation = None
+            self.room_grew += 1
             self.index.update(node)
 
+    def let_go(self, gang: Gang) -> list[Node]:
+        """Keep no nodes for the gang any more; those that were."""
+        gang.gathers_since = None
+        if self.gathering is gang:
+            self.gathering = None
+        kept = gang.gathered
+        for node in kept:
+            self.unreserve(node)
+        return kept
+
     # ---- nodes
+
+    def set_schedulable(self, node: Node, schedulable: bool) -> None:
+        """Whether new containers may be placed there."""
+        node.schedulable = schedulable
+        if not schedulable:
+            self.release(node)
+        self.room_grew += 1
+        self.index.update(node)
 
     def add_node(self, spec: NodeSpec) -> None:
         node = self.nodes[spec.node_id] = Node(spec)
         self.nodes_of_rack[node.rack] += 1
         self.cluster.total.add(node.total)
         self.tree.follow_cluster()
+        self.room_grew += 1
         self.index.update(node)
 
     def remove_node(self, node: Node) -> None:
@@ -298,6 +350,7 @@ class Books:
         self.cluster.total.subtract(node.total)
         self.nodes_of_rack[node.rack] -= 1
         node.set_spec(spec)
+        self.room_grew += 1
         self.nodes_of_rack[node.rack] += 1
         self.cluster.total.add(node.total)
         self.tree.follow_cluster()

@@ -9,7 +9,7 @@ ten, apart from the first of a shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from heapq import heapify, heappop, heappush
 
 from hrm.core.amounts import Amounts
@@ -155,6 +155,10 @@ class Candidates:
                 ask.turn_down(Reason.QUEUE_MAX_SHARE, visit.number)
             elif ask.for_master and is_over_am_share(ask):
                 ask.turn_down(Reason.QUEUE_AM_SHARE, visit.number)
+            elif ask.gang is not None:
+                if (reason := visit.gangs.turned_down(ask.gang, node, visit)) is None:
+                    return ask
+                ask.turn_down(reason, visit.number)
             elif isinstance(found := self._place(ask, visit), Reason):
                 ask.turn_down(found, visit.number)
             else:
@@ -187,6 +191,14 @@ class Candidates:
                 # Rankings know nothing of places.
                 return self._best(ask, self._joined) or Reason.WRONG_PLACE
         return self._first(ask.shape, blacklist) or Reason.BLACKLISTED
+
+    def best(self, shape: Shape, without: Set[str]) -> tuple[Node, Sequence[int]] | None:
+        """The best node for the shape that is none of those ids, and devices there; None iff none has room."""
+        found = self._first(shape, without)
+        if found is None:
+            return None
+        node, score = found
+        return node, self.strategy.pick(node, shape, score)
 
     def _best(self, ask: Ask, nodes: Iterable[Node]) -> tuple[Node, Score] | None:
         """Of a few nodes."""

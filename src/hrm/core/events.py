@@ -137,6 +137,8 @@ class ContainerRecovered:
     started_at: float | None = None
     #: True iff its application's own master runs in it.
     for_master: bool = False
+    #: Of the gang that it was granted with; None iff none.
+    gang_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,14 @@ class UpdateShares:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateGangs:
+    """Look which gang may gather nodes, and whether the one that does has done so for too long. After `UpdateShares`.
+
+    Needed only while a gang waits, now and then.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Preempt:
     """Look who is starved, and have containers of others end for them. Now and then, after `UpdateShares`.
 
@@ -238,6 +248,7 @@ Event = (
     | QueueAdded
     | OptionsChanged
     | UpdateShares
+    | UpdateGangs
     | Preempt
     | CheckpointSaved
 )

@@ -29,6 +29,7 @@ def check_invariants(scheduler: Scheduler) -> None:
         *(line for app in books.apps.values() for line in _check_app(app)),
         *(line for queue in books.tree.root.walk() for line in _check_queue(queue)),
         *_check_reservations(books),
+        *_check_gangs(books),
         *_check_totals(books),
     ]
     if found:
@@ -130,6 +131,27 @@ def _check_reservations(books: Books) -> list[str]:
             if sum(hold.ask is ask for hold in app.holds) > ask.pending
         ]
     return found
+
+
+def _check_gangs(books: Books) -> list[str]:
+    found = []
+    waiting = [gang for app in books.apps.values() for gang in app.gangs.values()]
+    if {id(gang) for gang in waiting} != {id(gang) for gang in books.gangs} or len(waiting) != len(books.gangs):
+        found.append("the gangs of applications are not those that wait")
+    for gang in waiting:
+        asks = [ask for ask in gang.app.asks if ask.gang is gang]
+        if not asks or sorted(asks) != sorted(gang.asks):
+            found.append(f"{gang.app.application_id}: a gang waits for other asks than its own")
+        if gang.gathered and gang is not books.gathering:
+            found.append(f"{gang.app.application_id}: nodes are kept for a gang that does not gather")
+    if {id(gang) for gang in waiting if gang.gathers_since is not None} != {id(books.gathering)} - {id(None)}:
+        found.append("more or other gangs gather than the one that may")
+    reserved = [(node, node.reservation.gang) for node in books.nodes.values() if node.reservation is not None]
+    return found + [
+        f"node {node.node_id}: is kept for a gang that does not gather"
+        for node, gang in reserved
+        if gang is not None and gang is not books.gathering
+    ]
 
 
 def _check_queue(queue: Queue) -> list[str]:

@@ -154,6 +154,14 @@ class Node:
         devices = self.devices
         return tuple([devices[i].device_id for i in chosen])
 
+    def put_back(self, shape: Shape, positions: Sequence[int]) -> None:
+        """Undo a `take` with these positions."""
+        self.free.add(shape)
+        part = min(shape.gpus, WHOLE)
+        for i in positions:
+            self.device_free[i] += part
+        self.sum_devices()
+
     def occupy(self, container: Container) -> None:
         """Book a container that runs already, on the devices it names."""
         self.containers[container] = None

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from hrm.model.scheduling import SchedulerOptions
+
+if TYPE_CHECKING:
+    from hrm.core.gangs import Gang
+    from hrm.core.nodes import Node
+    from hrm.core.reasons import Reason
+
+
+class GangTrials(Protocol):
+    """Who tries whether a whole gang fits (`hrm.core.gatherings`)."""
+
+    def turned_down(self, gang: Gang, node: Node, visit: Visit) -> Reason | None: ...
 
 
 class Visit:
@@ -13,6 +25,7 @@ class Visit:
     __slots__ = (
         "assigns_all",
         "delays",
+        "gangs",
         "heartbeat",
         "nodes",
         "nodes_of_rack",
@@ -22,8 +35,9 @@ class Visit:
         "reserving",
     )
 
-    def __init__(self, options: SchedulerOptions, nodes_of_rack: Mapping[str, int]) -> None:
+    def __init__(self, options: SchedulerOptions, nodes_of_rack: Mapping[str, int], gangs: GangTrials) -> None:
         self.go_by(options)
+        self.gangs = gangs
         #: How many nodes each rack has.
         self.nodes_of_rack = nodes_of_rack
         self.number = 0

@@ -2,8 +2,9 @@
 
 Starvation is looked at application by application. One that has had less than min(threshold × fair share, demand) for
 its timeout may have containers of others ended, as many as bring it there; so may applications of a queue that has had
-less than its minimum share for that timeout. All victims for one request run on one node. No victim's application
-falls below its fair share, counting what of it is marked already: so what was taken is never taken back.
+less than its minimum share for that timeout. All victims for one request run on one node, but for the rest of gangs,
+which end as a whole. No victim's application falls below its fair share, counting what of it is marked already: so what
+was taken is never taken back. Gangs have nobody's containers ended: they gather (`hrm.core.gatherings`).
 
 Where this is more careful than YARN: a container that holds nothing of what is lacking is no victim, and one that
 turns out not to be needed is spared.
@@ -34,6 +35,7 @@ class Plan:
     """How to make room for one container on one node."""
 
     node: Node
+    #: There, and elsewhere where gangs end with a member that runs there.
     victims: list[Container]
     #: Devices that will be free for it.
     positions: tuple[int, ...]
@@ -129,6 +131,9 @@ def _serve(search: Search, starving: Starving) -> list[PreemptContainer]:
     app, unmet, why, books = starving.app, starving.unmet, starving.why, search.books
     commands: list[PreemptContainer] = []
     for ask in list(app.asks):
+        if ask.gang is not None:
+            # Room for one of its containers would be of no use: it gathers.
+            continue
         kept = sum(hold.ask is ask for hold in app.holds)
         count = min(times(unmet, ask, app.queue.spec.policy), ask.pending - kept)
         for _ in range(count):
@@ -205,46 +210,60 @@ def _best_plan(search: Search, ask: Ask, *, shared: bool) -> Plan | None:
 
 def _plan(node: Node, ask: Ask, now: float) -> Plan | None:
     """The containers of the node that could end so that the ask fits; None iff they are too few."""
-    chosen: list[Container] = []
+    #: Each with all that end with it.
+    chosen: list[list[Container]] = []
     considered: dict[App, Amounts] = {}
     for container in _candidates(node, ask, now):
-        if _room_after(node, ask, chosen) is not None:
+        if _room_after(node, ask, _flat(chosen)) is not None:
             break
-        if _helps(node, ask, chosen, container) and _may_lose(container, considered):
-            considered.setdefault(container.app, Amounts()).add(container.shape)
-            chosen.append(container)
-    if not chosen or _room_after(node, ask, chosen) is None:
+        together = container.with_its_gang()
+        new = container.gang_id is None or all(container not in some for some in chosen)
+        if new and _helps(node, ask, _flat(chosen), container) and _may_lose(together, considered):
+            considered.setdefault(container.app, Amounts()).add(_sum(together))
+            chosen.append(together)
+    if not chosen or _room_after(node, ask, _flat(chosen)) is None:
         return None
     # Most valuable last: spare those first that came last into it.
-    for container in list(reversed(chosen)):
-        others = [one for one in chosen if one is not container]
-        if _room_after(node, ask, others) is not None:
+    for together in list(reversed(chosen)):
+        others = [some for some in chosen if some is not together]
+        if _room_after(node, ask, _flat(others)) is not None:
             chosen = others
-    positions = _room_after(node, ask, chosen)
-    return None if positions is None else Plan(node, chosen, positions)
+    positions = _room_after(node, ask, _flat(chosen))
+    return None if positions is None else Plan(node, _flat(chosen), positions)
+
+
+def _flat(chosen: list[list[Container]]) -> list[Container]:
+    return [container for together in chosen for container in together]
+
+
+def _sum(containers: list[Container]) -> Amounts:
+    total = Amounts()
+    for container in containers:
+        total.add(container.shape)
+    return total
 
 
 def _candidates(node: Node, ask: Ask, now: float) -> Iterator[Container]:
-    """Running containers that may be asked to end: masters last, then those that lose least work first."""
+    """Running containers that may be asked to end: masters last, before them gangs, then who loses least work first."""
     may_lose: dict[App, bool] = {}
     for app in {container.app: None for container in node.containers}:
         may_lose[app] = app is not ask.app and keeps_share(app, app.usage.less(app.marked))
     newest_first = [container for container in reversed(node.containers) if may_lose[container.app]]
-    for container in sorted(newest_first, key=lambda one: (one.is_master, -one.unsaved_since)):
+    for container in sorted(newest_first, key=lambda one: (one.is_master, one.gang_id is not None, -one.unsaved_since)):
         queue = container.app.queue
-        marked = container.hold is not None or container.killed
+        marked = any(one.hold is not None or one.killed for one in container.with_its_gang())
         young = now - container.started_at < queue.inherited("min_run_before_preemption_s", 0.0)
         if not (marked or young) and all(one.spec.preemptable for one in queue.lineage):
             yield container
 
 
-def _may_lose(container: Container, considered: dict[App, Amounts]) -> bool:
-    """True iff its application has its fair share without it, and without all that is marked."""
-    app = container.app
+def _may_lose(together: list[Container], considered: dict[App, Amounts]) -> bool:
+    """True iff their application has its fair share without them, and without all that is marked."""
+    app = together[0].app
     left = app.usage.copy()
     left.subtract(app.marked)
     left.subtract(considered.get(app, Amounts()))
-    left.subtract(container.shape)
+    left.subtract(_sum(together))
     return keeps_share(app, left)
 
 
@@ -262,6 +281,8 @@ def _room_after(node: Node, ask: Ask, victims: list[Container]) -> tuple[int, ..
 def _free_after(node: Node, victims: list[Container]) -> tuple[Amounts, list[int]]:
     free, device_free = node.free.copy(), list(node.device_free)
     for victim in victims:
+        if victim.node is not node:
+            continue
         free.add(victim.shape)
         for device_id in victim.device_ids:
             position = node.positions.get(device_id)

@@ -41,6 +41,8 @@ class Reason(IntEnum):
     NOTHING_TO_PREEMPT = 36
     #: Enough would be free, but it is kept for others, for whom it was freed.
     KEPT_FOR_OTHERS = 37
+    #: Of a gang, fewer containers fit now than it needs at once.
+    INSUFFICIENT_FOR_GANG = 38
     #: The queue, or one above it, would pass its max share.
     QUEUE_MAX_SHARE = 40
     #: The queue, or one above it, has as many running applications as it may.
@@ -88,6 +90,7 @@ _SENTENCES = {
     Reason.WAITS_FOR_PREEMPTION: "containers of others are about to end for it",
     Reason.NOTHING_TO_PREEMPT: "it is below its share, and no container of others may end for it",
     Reason.KEPT_FOR_OTHERS: "enough would be free, but it is kept for whom it was freed for",
+    Reason.INSUFFICIENT_FOR_GANG: "fewer of its containers fit now than it needs at once",
     Reason.QUEUE_MAX_SHARE: "its queue has reached its max share",
     Reason.QUEUE_MAX_RUNNING_APPS: "its queue runs as many applications as it may",
     Reason.USER_MAX_RUNNING_APPS: "its user runs as many applications as allowed",

@@ -12,7 +12,7 @@ books. Events that contradict the books raise InvariantBroken, bad input raises 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hrm.core import events as ev
@@ -22,6 +22,7 @@ from hrm.core.commands import AppActivated, Command, ContainerEnded, EndCause
 from hrm.core.explain.application import explain
 from hrm.core.explain.finding import ExpectedEnd, Look, nobody_knows
 from hrm.core.explain.kept import kept_reason
+from hrm.core.gangs import Layout, Wanted, fill_emptied
 from hrm.core.nodes import size
 from hrm.core.preemption import preempt
 from hrm.core.strategies import BUILT_IN, Strategies
@@ -87,6 +88,7 @@ class Scheduler:
             ev.QueueAdded: self._on_queue_added,
             ev.OptionsChanged: self._on_options_changed,
             ev.UpdateShares: self._on_update_shares,
+            ev.UpdateGangs: self._on_update_gangs,
             ev.Preempt: self._on_preempt,
             ev.CheckpointSaved: self._on_checkpoint_saved,
         }
@@ -108,6 +110,7 @@ class Scheduler:
     def _on_blacklist_changed(self, event: ev.BlacklistChanged, now: float) -> list[Command]:
         if app := self._books.apps.get(event.application_id):
             app.blacklist = event.node_ids
+            self._books.room_grew += 1
         return []
 
     # ---- the life of applications
@@ -221,6 +224,7 @@ class Scheduler:
         container = Container(event.container_id, app, node, shape, event.device_ids, event.priority)
         container.started_at = container.unsaved_since = now if event.started_at is None else event.started_at
         container.is_master = event.for_master
+        container.gang_id = event.gang_id
         self._books.take_in(container)
         # What runs, runs, whatever the limits on running applications say now.
         return [] if app.runnable else self._activate(app)
@@ -252,10 +256,7 @@ class Scheduler:
 
     def _on_node_schedulable(self, event: ev.NodeSchedulable, now: float) -> list[Command]:
         if node := self._books.nodes.get(event.node_id):
-            node.schedulable = event.schedulable
-            if not event.schedulable:
-                self._books.release(node)
-            self._books.index.update(node)
+            self._books.set_schedulable(node, event.schedulable)
         return []
 
     # ---- queues
@@ -280,6 +281,9 @@ class Scheduler:
     def _on_update_shares(self, event: ev.UpdateShares, now: float) -> list[Command]:
         self._books.tree.update_shares()
         return []
+
+    def _on_update_gangs(self, event: ev.UpdateGangs, now: float) -> list[Command]:
+        return [*self._visits.gatherings.update(self._visits.options, now)]
 
     # ---- preemption
 
@@ -309,6 +313,10 @@ class Scheduler:
     def has_demand(self) -> bool:
         """True iff an application that may run waits for a container. Costs nothing."""
         return bool(self._books.tree.root.shapes)
+
+    def has_gangs(self) -> bool:
+        """True iff a gang waits: then `UpdateGangs` may do something."""
+        return bool(self._books.gangs)
 
     def nodes_with_room(self) -> Iterator[str]:
         """Schedulable nodes where something that waits may fit, those with most room first; none without demand.
@@ -344,6 +352,13 @@ class Scheduler:
         """True iff some node, busy or not, would hold one such container if it were empty."""
         shape = Shape.make(request.resources, request.gpu_model)
         return any(node.could_hold(shape) for node in self._books.nodes.values())
+
+    def most_at_once(self, requests: Sequence[ResourceRequest], tasks_per_node: int | None = None) -> int:
+        """How many of the containers asked for would fit at once if nothing ran on the nodes, as gangs are laid out."""
+        wanted = [Wanted(Shape.make(one.resources, one.gpu_model), one.count) for one in requests]
+        layout = Layout(tasks_per_node)
+        fill_emptied(layout, wanted, self._books.nodes.values)
+        return len(layout.members)
 
     # ---- for reports: snapshots
 

@@ -154,9 +154,11 @@ def _find_in_app(app: App, node: Node | Everywhere, visit: Visit) -> Ask | None:
 
 
 def turned_down(ask: Ask, node: Node, visit: Visit) -> Reason | None:
-    """Why an ask that names places, or is for a master, must not be placed here now."""
+    """Why an ask that names places, is for a master or of a gang must not be placed here now."""
     if ask.plain:
         return None
+    if ask.gang is not None:
+        return visit.gangs.turned_down(ask.gang, node, visit)
     if not ask.accepts(node):
         return Reason.WRONG_PLACE
     if ask.for_master and is_over_am_share(ask):
@@ -187,6 +189,9 @@ def is_starved(app: App) -> bool:
 def may_reserve(ask: Ask, node: Node, visit: Visit) -> bool:
     """True iff the node is to be reserved for an ask that it has no room for now (YARN's isReservable and reserve)."""
     app, options = ask.app, visit.options
+    if ask.gang is not None:
+        # It gathers nodes, or none.
+        return False
     if app.queue.over_max_with(ask.shape) is not None or any(hold.ask.app is app for hold in node.holds):
         return False
     if not is_starved(app) or not _reaches(ask.shape, options.reservation_threshold, app.queue):

@@ -14,6 +14,8 @@ from hrm.core.candidates import Candidates
 from hrm.core.commands import Allocate, Command, NodeReserved, NodeUnreserved, StrategyFailed
 from hrm.core.contest import Contests, contests_of
 from hrm.core.events import NodeUpdate
+from hrm.core.gangs import Gang
+from hrm.core.gatherings import Gatherings
 from hrm.core.guarded import Guarded
 from hrm.core.nodes import Node
 from hrm.core.options import Visit
@@ -30,7 +32,8 @@ class Visits:
     def __init__(self, books: Books, options: SchedulerOptions, strategies: Strategies) -> None:
         """``strategies`` are those that the options may name. Raises InvalidInput."""
         self._books = books
-        self._visit = Visit(options, books.nodes_of_rack)
+        self.gatherings = Gatherings(books)
+        self._visit = Visit(options, books.nodes_of_rack, self.gatherings)
         self._contests = Contests()
         self._strategies = strategies
         #: None iff what fits on the node that is visited is placed there.
@@ -80,8 +83,12 @@ class Visits:
         visit.begin(len(books.nodes), now, heartbeat=heartbeat)
         commands: list[Command] = []
         assignment = None if visit.assigns_all else Assignment(visit.options, node)
-        while len(commands) != most and (ask := find_ask(root, node, visit)) is not None:
+        while (most is None or len(commands) < most) and (ask := find_ask(root, node, visit)) is not None:
             shape = ask.shape
+            if ask.gang is not None:
+                if not self._go_on_after_gang(ask.gang, commands, assignment, now):
+                    break
+                continue
             if visit.reserving and not node.fits(shape):
                 books.reserve(ask, node)
                 commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
@@ -105,8 +112,12 @@ class Visits:
         candidates.visit(node)
         commands: list[Command] = []
         assignment = None if visit.assigns_all else Assignment(visit.options, node)
-        while len(commands) != most and (ask := find_ask(root, candidates, visit)) is not None:
+        while (most is None or len(commands) < most) and (ask := find_ask(root, candidates, visit)) is not None:
             shape = ask.shape
+            if ask.gang is not None:
+                if not self._go_on_after_gang(ask.gang, commands, assignment, now):
+                    break
+                continue
             if candidates.chosen is None:
                 books.reserve(ask, node)
                 commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
@@ -138,6 +149,25 @@ class Visits:
             ask.allocation_request_id,
         )
 
+    def _go_on_after_gang(self, gang: Gang, commands: list[Command], assignment: Assignment | None, now: float) -> bool:
+        """Grant all of it, as it was laid out; True iff the visit may place more."""
+        amounts = gang.amounts()
+        commands += self._grant_gang(gang, now, Way.ORDER)
+        return assignment is None or assignment.goes_on_after(amounts)
+
+    def _grant_gang(self, gang: Gang, now: float, way: Way) -> list[Command]:
+        """One decision: nodes that were kept for it are free again, and all its members are granted."""
+        application_id, asks = gang.app.application_id, list(gang.asks)
+        commands: list[Command] = [NodeUnreserved(node.node_id, application_id) for node in self._books.let_go(gang)]
+        nodes = list(dict.fromkeys(member.node for member in gang.layout))
+        # Neighbours have neighbouring numbers.
+        members = sorted(gang.layout, key=lambda member: (member.wanted, nodes.index(member.node)))
+        commands += [self._grant(asks[wanted], node, now, way, at) for wanted, _, node, at in members]
+        for node in nodes:
+            self._books.index.update(node)
+        gang.layout = ()
+        return commands
+
     def _serve_holds(self, node: Node, now: float) -> list[Command]:
         """Place what preemption has freed space for here."""
         commands: list[Command] = []
@@ -156,6 +186,9 @@ class Visits:
     def _serve_reservation(self, ask: Ask, node: Node, now: float) -> list[Command]:
         """Fulfil the node's reservation if there is room now, drop it if it is of no more use, else keep it."""
         books = self._books
+        if ask.gang is not None:
+            reason = self.gatherings.why_not(ask.gang, node)
+            return [] if reason is not None else self._grant_gang(ask.gang, now, Way.RESERVATION)
         wanted = still_wants(ask, node)
         if wanted and not node.fits(ask.shape):
             return []
@@ -187,4 +220,5 @@ class Visits:
             candidates = Candidates(self._books, make() if name in BUILT_IN else Guarded(make))
         self._books.index.watch = None if candidates is None else candidates.note
         self._books.watch_asks = None if candidates is None else candidates.asked
+        self.gatherings.candidates = candidates
         return candidates

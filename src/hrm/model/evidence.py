@@ -156,6 +156,24 @@ class RoomFact(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GangFact(Fact):
+    """Containers that are granted together or not at all."""
+
+    kind: ClassVar[str] = "gang"
+    #: Of its containers: all, how many fit now, and how many if nothing ran on the nodes.
+    size: int
+    fitting: int
+    fitting_when_empty: int
+    #: On one node at most; None iff any number.
+    tasks_per_node: int | None
+    #: Nodes that are kept for it, and since when (epoch seconds); None iff none are.
+    gathered: list[str]
+    gathers_since: float | None
+    #: The application whose gang gathers nodes instead; None iff none does.
+    gathers_before: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HolderFact(Fact):
     """An application that holds much of what is short."""
 

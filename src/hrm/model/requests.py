@@ -11,11 +11,25 @@ ANY = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GangRequest:
+    """That containers belong to a gang: all that an application asks for under one ``gang_id`` is granted together."""
+
+    gang_id: int = 0
+    #: Containers of the gang on one node at most; None iff any number.
+    tasks_per_node: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.tasks_per_node is not None and self.tasks_per_node < 1:
+            raise InvalidInput(f"must be at least 1: {self.tasks_per_node}", field="tasks_per_node")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRequest:
     """``count`` containers of one shape at one place (YARN's ResourceRequest).
 
     Counts are absolute: a new request with the same key replaces the old one, and 0 withdraws it. The key is
-    (``priority``, ``allocation_request_id``, ``resource_name``, ``resources``, ``gpu_model``, ``for_master``).
+    (``priority``, ``allocation_request_id``, ``resource_name``, ``resources``, ``gpu_model``, ``for_master``, and the
+    id of its gang). What belongs to one gang is told by one event, whole.
     """
 
     resources: Resources
@@ -31,6 +45,8 @@ class ResourceRequest:
     gpu_model: str | None = None
     #: True iff the application's own master is to run there: the queue's limit on masters counts it.
     for_master: bool = False
+    #: Set iff they are granted only together with all others of this gang.
+    gang: GangRequest | None = None
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -40,3 +56,7 @@ class ResourceRequest:
         gpus = self.resources.gpus_milli
         if gpus > 1000 and gpus % 1000:
             raise InvalidInput(f"a fraction of a GPU lies on one device: {gpus} milli", field="gpus_milli")
+        if self.gang is not None and (self.resource_name != ANY or self.for_master):
+            raise InvalidInput(
+                "containers of a gang name no place, and are for no master", field="gang", next_step=f"say {ANY!r}"
+            )

@@ -54,6 +54,9 @@ class SchedulerOptions:
     #: Only a request of at least this much reserves: of memory, under drf of what is dominant.
     reservation_threshold: Resources = RESERVATION_THRESHOLD
 
+    #: How long a gang below its share may keep nodes from others while it waits for the rest of them; 0 for never.
+    gang_gather_timeout_s: float = 600.0
+
     #: False: nobody's containers end for others, whatever timeouts the queues have.
     preemption: bool = True
     #: Nobody is warned unless of some resource a larger part of the cluster than this is used (0 to 1; YARN's

@@ -15,13 +15,13 @@ from typing import Any
 
 from hrm.core.commands import Allocate, AppActivated, Command, KillContainer, PreemptContainer
 from hrm.core.driver import Driver
-from hrm.core.events import Event
+from hrm.core.events import Event, UpdateGangs
 from hrm.core.invariants import check_invariants
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.nodes import DEFAULT_RACK, DeviceSpec, NodeSpec
 from hrm.model.queues import ROOT, Policy, QueueSpec
-from hrm.model.requests import ANY, ResourceRequest
+from hrm.model.requests import ANY, GangRequest, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 
@@ -94,6 +94,7 @@ def request(
     request_id: int = 0,
     others: dict[str, int] | None = None,
     for_master: bool = False,
+    gang: GangRequest | None = None,
 ) -> ResourceRequest:
     return ResourceRequest(
         resources=Resources.parse(cpus=cpus, memory=memory, gpus=gpus, others=others),
@@ -104,6 +105,7 @@ def request(
         allocation_request_id=request_id,
         gpu_model=model,
         for_master=for_master,
+        gang=gang,
     )
 
 
@@ -137,6 +139,16 @@ class Scenario(Driver):
         self, queue: str, *, user: str = "ada", priority: int = 0, submitted_at: float | None = None
     ) -> AttemptId:
         return super().submit(queue, user=user, priority=priority, submitted_at=submitted_at)
+
+    def ask_gang(self, app: AttemptId, count: int, *, tasks_per_node: int | None = None, **what: object) -> None:
+        """For so many containers at once."""
+        self.ask(app, count, gang=GangRequest(tasks_per_node=tasks_per_node), **what)
+
+    def update_gangs(self, after_s: float = 0.0) -> list[Command]:
+        """After so much more time: shares are worked out, and it is looked which gang may gather."""
+        self.advance(after_s)
+        self.update_shares()
+        return self.handle(UpdateGangs())
 
     def ask(self, app: AttemptId, count: int = 1, **what: object) -> None:
         self.request(app, request(count, **what))  # type: ignore[arg-type]

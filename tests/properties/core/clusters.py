@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from hrm.model.queues import Order, QueueSpec, ShareOfCluster
-from hrm.model.requests import ANY, ResourceRequest
+from hrm.model.requests import ANY, GangRequest, ResourceRequest
 from hrm.model.scheduling import SchedulerOptions, Victims
 from hrm.testing.builders import amounts, node, queue, queues
 
@@ -97,6 +97,29 @@ REQUESTS = st.builds(
     gpu_model=st.sampled_from([None, None, None, "rtx*", "V100"]),
     for_master=st.sampled_from([False] * 5 + [True]),
 )
+#: From here on request ids are those of gangs.
+GANG_IDS = 100
+
+
+@st.composite
+def gangs(draw: st.DrawFn) -> list[ResourceRequest]:
+    """All that one gang asks for, mostly in one shape."""
+    gang = GangRequest(
+        gang_id=draw(st.sampled_from([GANG_IDS, GANG_IDS + 1])),
+        tasks_per_node=draw(st.sampled_from([None, None, 1, 2])),
+    )
+    shapes = draw(st.lists(st.sampled_from(SIZES), min_size=1, max_size=draw(st.sampled_from([1, 1, 2])), unique=True))
+    return [
+        ResourceRequest(
+            resources=shape,
+            count=draw(st.sampled_from([4, 3, 2, 2, 1])),
+            allocation_request_id=gang.gang_id,
+            gang=gang,
+        )
+        for shape in shapes
+    ]
+
+
 ASKS = st.lists(REQUESTS, min_size=1, max_size=3)
 #: Fills whatever it gets.
 GREEDY = st.builds(ResourceRequest, resources=st.sampled_from(SIZES[:2]), count=st.just(20))
@@ -112,11 +135,11 @@ OPTIONS = st.sampled_from(
         SchedulerOptions(**_ALWAYS, wait_before_kill_s=0, victims=Victims.LEAST_WORK_LOST),
         SchedulerOptions(**_ALWAYS, max_assign=2, wait_before_kill_s=3),
         SchedulerOptions(**_ALWAYS, dynamic_max_assign=True),
-        SchedulerOptions(**_DELAYING),
+        SchedulerOptions(**_DELAYING, gang_gather_timeout_s=20),
         SchedulerOptions(continuous_scheduling=True, node_locality_delay_s=3, rack_locality_delay_s=3),
         SchedulerOptions(assign_multiple=False, preemption=False),
         SchedulerOptions(**_ALWAYS, placement_strategy="random", max_assign=3),
-        SchedulerOptions(**_RESERVING, placement_strategy="fgd"),
+        SchedulerOptions(**_RESERVING, placement_strategy="fgd", gang_gather_timeout_s=5),
         SchedulerOptions(**_DELAYING, placement_strategy="lookahead"),
     ]
 )

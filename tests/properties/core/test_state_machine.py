@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,6 +38,7 @@ from hrm.core.events import (
     QueueAdded,
     QueuesChanged,
     RequestsUpdated,
+    UpdateGangs,
     UpdateShares,
 )
 from hrm.core.invariants import check_invariants
@@ -50,7 +51,7 @@ from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.queues import QueueSpec
 from hrm.model.resources import ZERO, Resources
 from hrm.testing.builders import amounts, node, queue
-from tests.properties.core.clusters import ASKS, GREEDY, NODE_IDS, NODES, OPTIONS, trees
+from tests.properties.core.clusters import ASKS, GANG_IDS, GREEDY, NODE_IDS, NODES, OPTIONS, gangs, trees
 
 NUMBERS = st.integers(0, 100)
 #: What applications make for themselves.
@@ -86,6 +87,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.containers: dict[ContainerId, Held] = {}
         self.ever: set[ContainerId] = set()
         self.killed: set[ContainerId] = set()
+        #: What gangs ask for, by amounts.
+        self.gangs: dict[tuple[AttemptId, int], Counter[Resources]] = {}
         for spec in nodes:
             self.tell(NodeAdded(spec))
         for number, asks in first:
@@ -103,6 +106,7 @@ class CoreMachine(RuleBasedStateMachine):
                 return []
             raise AssertionError(f"refused once, taken once: {event}") from None
         assert commands == self.twin.handle(event, self.now)
+        self.check_gangs(commands)
         for command in commands:
             match command:
                 case Allocate(container_id=container_id):
@@ -135,6 +139,16 @@ class CoreMachine(RuleBasedStateMachine):
         assert view is not None
         assert all(view.free.get(name) >= 0 for name, amount in granted.resources.items() if amount)
         assert all(view.device_free_milli[device_id] >= 0 for device_id in granted.device_ids)
+
+    def check_gangs(self, commands: list[Command]) -> None:
+        """Of a gang all is granted in one decision, or nothing."""
+        granted: dict[tuple[AttemptId, int], Counter[Resources]] = {}
+        for command in commands:
+            if isinstance(command, Allocate) and command.allocation_request_id >= GANG_IDS:
+                gang = command.container_id.attempt, command.allocation_request_id
+                granted.setdefault(gang, Counter())[command.resources] += 1
+        for gang, members in granted.items():
+            assert members == self.gangs.pop(gang)
 
     def check_victim(self, warned: PreemptContainer) -> None:
         """Whoever is preempted keeps its fair share, counting all of it that is to end."""
@@ -257,6 +271,31 @@ class CoreMachine(RuleBasedStateMachine):
     def ask(self, number: int, asks) -> None:  # type: ignore[no-untyped-def]
         if attempt := self.pick(number):
             self.tell(RequestsUpdated(attempt, tuple(asks)))
+
+    @rule(number=NUMBERS, asks=gangs())
+    def ask_for_a_gang(self, number: int, asks) -> None:  # type: ignore[no-untyped-def]
+        if attempt := self.pick(number):
+            gang = attempt, asks[0].allocation_request_id
+            withdrawn = self.gangs.get(gang, Counter())
+            asked = Counter({ask.resources: ask.count for ask in asks})
+            self.gangs[gang] = asked
+            rest = [replace(asks[0], resources=one, count=0) for one in withdrawn if one not in asked]
+            self.tell(RequestsUpdated(attempt, (*asks, *rest)))
+            self.visit_where_there_is_room()
+
+    @rule(number=NUMBERS, asks=gangs(), ends=st.lists(NUMBERS, max_size=6))
+    def a_gang_gathers_while_others_end(self, number: int, asks, ends: list[int]) -> None:  # type: ignore[no-untyped-def]
+        self.ask_for_a_gang(number, asks)
+        self.update_gangs()
+        for end in ends:
+            self.container_ends(end)
+            self.visit_where_there_is_room()
+        self.update_gangs()
+
+    @rule()
+    def update_gangs(self) -> None:
+        self.tell(UpdateShares())
+        self.tell(UpdateGangs())
 
     @rule(number=NUMBERS)
     def leave(self, number: int) -> None:
@@ -383,6 +422,10 @@ class CoreMachine(RuleBasedStateMachine):
     @invariant()
     def no_application_reserves_more_than_it_may(self) -> None:
         views = self.scheduler.node_views()
+        gathering = self.scheduler.books.gathering
+        if gathering is not None:
+            # What the gang keeps is as much as it needs.
+            views = [view for view in views if view.reserved_for != gathering.app.application_id]
         counts = Counter(view.reserved_for for view in views if view.reserved_for is not None)
         # Requests for a node may reserve it besides; nodes that left make the part smaller, not the reservations.
         most = math.ceil(len(NODE_IDS) * self.most_reservable) + 2

@@ -241,6 +241,7 @@ scheduler:
   rack_locality_delay: 1m
   reservable_nodes: 0.05
   reservation_threshold: 4 vcores, 1G
+  gang_gather_timeout: 2m
   wait_before_kill: 0
   victims: least_work_lost
   placement_strategy: spread
@@ -254,6 +255,7 @@ scheduler:
         rack_locality_delay_s=60.0,
         reservable_nodes=0.05,
         reservation_threshold=Resources(memory_mib=1024, vcores_milli=4000),
+        gang_gather_timeout_s=120.0,
         wait_before_kill_s=0.0,
         victims=Victims.LEAST_WORK_LOST,
         placement_strategy="spread",

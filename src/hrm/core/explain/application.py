@@ -10,6 +10,7 @@ from hrm.core.explain.decisions import decisions_of
 from hrm.core.explain.finding import SHORT_OF, Finding, Look, has_to
 from hrm.core.explain.forecast import forecast_ask, forecast_run
 from hrm.core.explain.funnel import Funnel
+from hrm.core.explain.gangs import gang_waits
 from hrm.core.explain.limits import at_am_share, at_max_share, not_runnable
 from hrm.core.explain.places import (
     closed,
@@ -36,7 +37,14 @@ MAX_VERDICTS = 20_000
 
 #: Reasons for which it matters how the queue stands to its share.
 _SHARES_MATTER = frozenset(
-    {*SHORT_OF, Reason.INSUFFICIENT_OTHER, Reason.BEHIND_OTHERS, Reason.RESERVED_FOR_OTHERS, Reason.KEPT_FOR_OTHERS}
+    {
+        *SHORT_OF,
+        Reason.INSUFFICIENT_OTHER,
+        Reason.INSUFFICIENT_FOR_GANG,
+        Reason.BEHIND_OTHERS,
+        Reason.RESERVED_FOR_OTHERS,
+        Reason.KEPT_FOR_OTHERS,
+    }
 )
 
 
@@ -138,7 +146,7 @@ def _find(look: Look, ask: Ask) -> tuple[Finding, Funnel | None]:
         joins: list[Change] = [has_to("open_node", "a node has to join")]
         return Finding(Reason.NO_NODES, words, changes=joins), None
     funnel = Funnel(ask, list(look.books.nodes.values()), look.options)
-    finding = never(funnel) or at_max_share(ask) or at_am_share(ask) or _now(look, funnel)
+    finding = never(funnel) or at_max_share(ask) or at_am_share(ask) or gang_waits(look, funnel) or _now(look, funnel)
     return replace(finding, facts=[*finding.facts, *funnel.facts(), *warnings(look, ask)]), funnel
 
 

@@ -162,7 +162,8 @@ def _option(name: str, amount: int) -> str:
 def would_start(look: Look, variant: Variant) -> Node | None:
     """A node where the variant, asked for instead, is placed at the next visit; None iff that is not certain."""
     app, shape, queue = variant.ask.app, variant.shape, variant.queue
-    if queue is app.queue and not app.runnable:
+    if variant.ask.gang is not None or (queue is app.queue and not app.runnable):
+        # One container of a gang starts nothing.
         return None
     if queue.over_max_with(shape) is not None or _over_am_share(variant):
         return None

@@ -49,6 +49,8 @@ def _why_this(container: Container) -> str:
     if container.way is Way.PREEMPTION:
         return "it had been below its share for too long, and others ended for it"
     if container.way is Way.RESERVATION:
+        if container.gang_id is not None:
+            return "nodes were kept for its gang until all of it had room"
         return "the node was reserved for it until it had room"
     if container.contests is None:
         return "whom it came before is forgotten, as so much was granted since"

@@ -41,6 +41,7 @@ _NOT_BY_TIME = {
     Reason.NOT_YET_SCHEDULED: "at the next visit of a node, within a second or so",
     Reason.BEHIND_OTHERS: "there is room; when it is its turn is not known",
     Reason.WAITS_FOR_LOCALITY: "when it has waited long enough, if the room stays",
+    Reason.INSUFFICIENT_FOR_GANG: "not known: all of the gang has to fit at once",
     Reason.RESERVED_FOR_OTHERS: "not known: when the reservation ends, nobody can tell",
     Reason.KEPT_FOR_OTHERS: "not known: the room is promised to others",
 }

@@ -14,23 +14,25 @@ from hrm.model.evidence import QueueAmShareFact, QueueMaxRunningAppsFact, QueueM
 
 def at_max_share(ask: Ask) -> Finding | None:
     """The queue, or one above it, would pass its max share."""
-    shape = ask.shape
-    queue = ask.app.queue.over_max_with(shape)
+    amounts = ask.shape if ask.gang is None else ask.gang.amounts()
+    queue = ask.app.queue.over_max_with(amounts)
     if queue is None or queue.max_share is None:
         return None
+    asked = amounts.frozen()
     used, limit = queue.usage.frozen(), queue.max_share.frozen()
-    alone = shape.resources.exceeding(limit)
-    over = alone or (used + shape.resources).exceeding(limit)
+    alone = asked.exceeding(limit)
+    over = alone or (used + asked).exceeding(limit)
     name = over[0]
     message = (
-        f"asks for {say_amount(name, shape.resources.get(name))}, more than the max share of queue {queue.path}"
+        f"asks for {say_amount(name, asked.get(name))}{' at once' if ask.gang else ''}, more than the max share of"
+        f" queue {queue.path}"
         f" ({say_amount(name, limit.get(name))})"
         if alone
         else f"queue {queue.path} uses {say_of(name, used.get(name), limit.get(name))} of its max share;"
-        f" {say_amount(name, shape.resources.get(name))} more would pass it"
+        f" {say_amount(name, asked.get(name))} more would pass it"
     )
     ends = [] if alone else [has_to("end_something", f"something in queue {queue.path} has to end")]
-    larger = say_resources((used + shape.resources).largest(limit))
+    larger = say_resources((used + asked).largest(limit))
     return Finding(
         Reason.QUEUE_MAX_SHARE,
         message,
@@ -39,7 +41,7 @@ def at_max_share(ask: Ask) -> Finding | None:
                 queue=queue.path,
                 used=used.as_dict(),
                 max_share=limit.as_dict(),
-                asked=shape.resources.as_dict(),
+                asked=asked.as_dict(),
                 over=list(over),
             )
         ],

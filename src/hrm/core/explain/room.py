@@ -45,6 +45,11 @@ def no_room(funnel: Funnel) -> Finding:
 _SHORT = frozenset((*SHORT_OF, Reason.INSUFFICIENT_OTHER))
 
 
+def is_short(funnel: Funnel) -> bool:
+    """True iff some node could take it and is too full: `no_room` says how."""
+    return not _SHORT.isdisjoint(funnel.by_reason)
+
+
 def _in_use(room: RoomFact, nodes: Sequence[Node]) -> str:
     name = room.resource
     where = f"on {nodes[0].node_id}, the only node" if len(nodes) == 1 else f"on the {len(nodes)} nodes"

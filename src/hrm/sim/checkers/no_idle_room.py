@@ -15,12 +15,12 @@ class NoIdleRoom(Checker):
         options, books = self.workload.options, self.scheduler.books
         if options.delays or options.reservable_nodes or not options.assigns_all or books.holds:
             return
-        free = [node for node in books.nodes.values() if node.schedulable]
+        free = [node for node in books.nodes.values() if node.schedulable and node.reservation is None]
         for app in books.apps.values():
             if not app.runnable:
                 continue
             for ask in app.asks:
-                if app.queue.over_max_with(ask.shape) is not None:
+                if ask.gang is not None or app.queue.over_max_with(ask.shape) is not None:
                     continue
                 for node in free:
                     if node.fits(ask.shape) and ask.accepts(node) and node.node_id not in app.blacklist:

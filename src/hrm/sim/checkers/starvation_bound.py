@@ -27,7 +27,7 @@ class StarvationBound(Checker):
         app = one.app
         if app.holds or app.nothing_to_preempt:
             return
-        wanted = [ask for ask in app.asks if times(one.unmet, ask, app.queue.spec.policy) > 0]
+        wanted = [ask for ask in app.asks if not ask.gang and times(one.unmet, ask, app.queue.spec.policy) > 0]
         if all(app.queue.over_max_with(ask.shape) is not None or self._has_room(ask) for ask in wanted):
             return
         self.fail(
