@@ -215,6 +215,14 @@ class OwnMaster:
     def kill(self, message: str) -> Actions:
         return self._wind_up(FinalStatus.KILLED, message)
 
+    def fail_attempt(self, message: str) -> Actions:
+        """Somebody wants this run of it to fail. Raises Conflict where it does not run."""
+        if self._master.state is not TaskState.RUNNING:
+            raise Conflict("its master does not run", next_step="wait until it does, or end the application")
+        actions = Actions()
+        self._stop(self._master, message, actions)
+        return actions
+
     def recovered(
         self, container_id: str, *, started_at: float | None, stopping: str | None, preemption: Preemption | None
     ) -> None:

@@ -25,8 +25,9 @@ from hrm.model.errors import InvalidInput
 from hrm.model.resources import BUILT_IN, GPUS, MEMORY, VCORES, Resources
 from hrm.model.units import LARGEST, parse_memory_mib
 
-_NAMES = {"memory-mb": MEMORY, "vcores": VCORES, "yarn.io/gpu": GPUS}
-_YARN_NAMES = {ours: theirs for theirs, ours in _NAMES.items()}
+#: What YARN calls the built-in resources.
+YARN_NAMES = {MEMORY: "memory-mb", VCORES: "vcores", GPUS: "yarn.io/gpu"}
+_NAMES = {theirs: ours for ours, theirs in YARN_NAMES.items()}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 _PLAIN = re.compile(r"\s*(-?[0-9]+)(\.[0-9]*)?\s*([A-Za-z]+)\s*(?:[,;]|\s|\Z)")
 _PLAIN_PERCENT = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]*)?)\s*%\s*([A-Za-z]+)\s*(?:,|\Z)")
@@ -35,7 +36,7 @@ _NAMED = re.compile(r"(-?[0-9]+)\s*([A-Za-z]*)")
 _PLAIN_UNITS = {"mb": MEMORY, "vcores": VCORES}
 _PERCENT_UNITS = {"memory": MEMORY, "cpu": VCORES}
 #: Of resources that are neither memory, vcores nor GPUs (YARN's UnitsConversionUtil).
-_FACTORS = {
+_FACTORS: dict[str, int] = {
     "": 1,
     **{letter: 1000 ** (power + 1) for power, letter in enumerate("kMGTP")},
     **{f"{letter}i": 1024 ** (power + 1) for power, letter in enumerate("KMGTP")},
@@ -102,11 +103,18 @@ def format_yarn_amounts(amounts: YarnAmounts) -> str:
         percents = dict(amounts.percents)
         return ", ".join(f"{_decimal(percents[name])}% {unit}" for unit, name in _PERCENT_UNITS.items())
     if amounts.form is Form.NAMED_PERCENT:
-        return ", ".join(f"{_YARN_NAMES.get(name, name)}={_decimal(part)}%" for name, part in amounts.percents)
+        return ", ".join(f"{YARN_NAMES.get(name, name)}={_decimal(part)}%" for name, part in amounts.percents)
     counts = {name: _count(name, amount) for name, amount in amounts.amounts}
     if amounts.form is Form.PLAIN:
         return ", ".join(f"{counts[name]} {unit}" for unit, name in _PLAIN_UNITS.items())
-    return ", ".join(f"{_YARN_NAMES.get(name, name)}={count}" for name, count in counts.items())
+    return ", ".join(f"{YARN_NAMES.get(name, name)}={count}" for name, count in counts.items())
+
+
+def single_units(value: int, unit: str) -> int:
+    """``value`` of a unit (``k``, ``Mi`` …; "" for one) in single ones. Raises InvalidInput for what YARN has not."""
+    if unit not in _FACTORS:
+        raise InvalidInput(f"no such unit: {unit!r:.20}", next_step=f"one of {', '.join(filter(None, _FACTORS))}")
+    return value * _FACTORS[unit]
 
 
 def _parse(text: str) -> YarnAmounts:

@@ -129,6 +129,9 @@ class Facade(Protocol):
     async def set_priority(self, application_id: str, priority: int, *, by: str) -> ApplicationReport:
         """Its place among its like in a fifo queue; returns when that is committed. Raises Conflict (it is over)."""
 
+    async def groups(self, user: str) -> tuple[str, ...]:
+        """That the machine says the user is in."""
+
     async def administers(self, queue: str, *, user: str) -> bool:
         """True iff the queue's admin ACL, or one above it, names the user."""
 
@@ -138,10 +141,19 @@ class Facade(Protocol):
     async def kill(self, application_id: str, *, by: str, message: str = "") -> None:
         """End it; returns when that is committed. No error if it has ended."""
 
+    async def fail_attempt(self, attempt_id: str, *, by: str) -> None:
+        """End the run of a master of its own as if it had failed; returns when that is committed.
+
+        Raises NotFound and Conflict (it is over, or has no container yet).
+        """
+
     async def application(self, application_id: str) -> ApplicationReport: ...
 
     async def job(self, application_id: str) -> JobSpec:
         """What was submitted."""
+
+    def current_attempt(self, application_id: str) -> AttemptReport | None:
+        """The latest run of the master of one that is not over; None once it is. Asks memory alone."""
 
     async def attempts(self, application_id: str) -> list[AttemptReport]:
         """The runs of its master, oldest first."""
@@ -215,8 +227,8 @@ class Facade(Protocol):
 
     async def close_stdin(self, application_id: str) -> None: ...
 
-    async def signal(self, application_id: str, signum: int) -> None:
-        """To every running task; waits for nothing."""
+    async def signal(self, application_id: str, signum: int, *, container_id: str | None = None) -> None:
+        """To every running task, or only to what runs in one container; waits for nothing."""
 
     def resize_terminal(self, application_id: str, rows: int, columns: int) -> None: ...
 

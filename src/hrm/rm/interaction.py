@@ -101,12 +101,12 @@ class Interaction:
             await asyncio.sleep(BEGIN_POLL_S)
         return None
 
-    def signal(self, app: LiveApplication, signum: int) -> int:
-        """To all that runs; returns how many that was."""
+    def signal(self, app: LiveApplication, signum: int, container_id: str | None = None) -> int:
+        """To all that runs, or to one container; returns how many that was."""
         running = [
             container
-            for container in app.containers.values()
-            if container.row.state in (ContainerState.RUNNING, ContainerState.STOPPING)
+            for name, container in app.containers.items()
+            if container.row.state in (ContainerState.RUNNING, ContainerState.STOPPING) and container_id in (None, name)
         ]
         for container in running:
             self._manager.engine.signal(container.row.node_id, container.row.container_id, signum)

@@ -40,7 +40,7 @@ from hrm.core.events import (
 )
 from hrm.core.scheduler import Scheduler
 from hrm.engines.base import Engine
-from hrm.model.errors import InvalidInput, NotFound
+from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus
@@ -313,6 +313,15 @@ class ResourceManager:
             lift(turn, self, app)
         self._follow(turn, app, app.master.kill(message))
         self._stirred[app.id] = app
+
+    def fail_attempt(self, turn: Turn, attempt_id: AttemptId, message: str) -> None:
+        """End the run of a master of its own, which counts as its failure. Raises Conflict where there is none."""
+        app = self.applications.get(attempt_id.application)
+        if app is None or app.attempt.id != attempt_id or app.attempt.row.state.final:
+            raise Conflict(f"{attempt_id} is over")
+        if not isinstance(app.master, OwnMaster):
+            raise Conflict(f"{app.id} has no master of its own, whose run could fail")
+        self._follow(turn, app, app.master.fail_attempt(message))
 
     # --- masters
 

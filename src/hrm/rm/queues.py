@@ -151,6 +151,9 @@ class Queues:
         lineage = self._lineage(path)
         return await self._allowed(access_to(lineage, admin=False), user) or await self.administers(path, user)
 
+    async def groups(self, user: str) -> tuple[str, ...]:
+        return await self._groups.of(user)
+
     async def administers(self, path: str, user: str) -> bool:
         """True iff an admin ACL of it, or of a queue above it, names the user."""
         return await self._allowed(access_to(self._lineage(path), admin=True), user)

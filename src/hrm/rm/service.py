@@ -14,7 +14,7 @@ from hrm.model.cleaning import Cleanable, RetentionPolicy
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.explanations import Explanation
-from hrm.model.ids import ApplicationId
+from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.job_codec import job_from_dict
 from hrm.model.jobs import JobSpec
 from hrm.model.placement import PlacementPolicy
@@ -165,6 +165,11 @@ class Service:
             return
         await self._manager.turns.ask(self._manager.kill, app_id, message or f"killed by {by}")
 
+    async def fail_attempt(self, attempt_id: str, *, by: str) -> None:
+        attempt = AttemptId.parse(attempt_id)
+        await self._known(str(attempt.application))
+        await self._manager.turns.ask(self._manager.fail_attempt, attempt, f"failed by {by}")
+
     async def move(self, application_id: str, queue: str, *, by: str, admin: bool = False) -> ApplicationReport:
         await self._queues.move(await self._known(application_id), queue, by=by, admin=admin)
         return await self.application(application_id)
@@ -270,6 +275,16 @@ class Service:
             return app.job
         return await self._job((await self._row(ApplicationId.parse(application_id))).seq)
 
+    def current_attempt(self, application_id: str) -> AttemptReport | None:
+        app = self._live(application_id)
+        if app is None:
+            return None
+        own = app.job.master is not None
+        place = app.containers.get(app.master.task(0).container_id or "") if own else None
+        number = app.attempt.id.number
+        row = place.row if place is not None and place.row.task_attempt == number else None
+        return reporting.attempt(app.attempt.row, app.id, row)
+
     async def attempts(self, application_id: str) -> list[AttemptReport]:
         app = self._live(application_id)
         app_id = ApplicationId.parse(application_id)
@@ -338,6 +353,9 @@ class Service:
     async def queue_access(self, *, user: str, admin: bool = False) -> list[QueueAccessReport]:
         return await self._queues.access(user=user, admin=admin)
 
+    async def groups(self, user: str) -> tuple[str, ...]:
+        return await self._manager.queues.groups(user)
+
     async def administers(self, queue: str, *, user: str) -> bool:
         return await self._manager.queues.administers(queue, user)
 
@@ -404,10 +422,10 @@ class Service:
         if app := self._live(application_id):
             await self._interaction.close_stdin(app)
 
-    async def signal(self, application_id: str, signum: int) -> None:
+    async def signal(self, application_id: str, signum: int, *, container_id: str | None = None) -> None:
         if app := self._live(application_id):
-            reached = self._interaction.signal(app, signum)
-            if not reached and signum in _ENDING_SIGNALS:
+            reached = self._interaction.signal(app, signum, container_id)
+            if not reached and container_id is None and signum in _ENDING_SIGNALS:
                 await self.kill(application_id, by=app.row.user, message=f"ended by signal {signum} before it began")
 
     def resize_terminal(self, application_id: str, rows: int, columns: int) -> None:

@@ -196,18 +196,22 @@ class FakeFacade:
     async def job(self, application_id: str) -> JobSpec:
         return self._app(application_id).job
 
-    async def attempts(self, application_id: str) -> list[AttemptReport]:
+    def current_attempt(self, application_id: str) -> AttemptReport | None:
         app = self._app(application_id)
-        return [
-            AttemptReport(
-                attempt_id=str(AttemptId(app.id, 1)),
-                state=AttemptState.RUNNING,
-                started_at=1_763_900_000.0,
-                ended_at=None,
-                final_status=FinalStatus.UNDEFINED,
-                message="",
-            )
-        ]
+        return None if app.state.final else self._run(app)
+
+    async def attempts(self, application_id: str) -> list[AttemptReport]:
+        return [self._run(self._app(application_id))]
+
+    def _run(self, app: FakeApplication) -> AttemptReport:
+        return AttemptReport(
+            attempt_id=str(AttemptId(app.id, 1)),
+            state=AttemptState.RUNNING,
+            started_at=1_763_900_000.0,
+            ended_at=None,
+            final_status=FinalStatus.UNDEFINED,
+            message="",
+        )
 
     async def place(self, job: JobSpec, *, user: str, admin: bool = False) -> PlacementReport:
         return PlacementReport(queue="default", rule="default", makes=[])
@@ -235,6 +239,12 @@ class FakeFacade:
         if app.state.final:
             raise Conflict(f"{application_id} is over")
         return app
+
+    async def groups(self, user: str) -> tuple[str, ...]:
+        return ()
+
+    async def fail_attempt(self, attempt_id: str, *, by: str) -> None:
+        raise Conflict(f"{attempt_id} has no master of its own")
 
     async def administers(self, queue: str, *, user: str) -> bool:
         return user in self.administrators
@@ -484,7 +494,7 @@ class FakeFacade:
     async def close_stdin(self, application_id: str) -> None:
         self._app(application_id).stdin_closed = True
 
-    async def signal(self, application_id: str, signum: int) -> None:
+    async def signal(self, application_id: str, signum: int, *, container_id: str | None = None) -> None:
         self._app(application_id).signals.append(signum)
 
     def resize_terminal(self, application_id: str, rows: int, columns: int) -> None:

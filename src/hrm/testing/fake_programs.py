@@ -2,7 +2,8 @@
 
 `true`, `false`, `sleep SECONDS`, `cat`, and ``sh -c`` with statements separated by ``;``: ``exit N``, ``echo WORDS``
 (``>&2``; ``$NAME``, ``$!`` and ``$PWD``), ``sleep S`` (``&``), ``cat``, ``kill -SIGNAL $$``, ``kill -0 PID``, ``trap ''
-TERM``, ``trap 'exit N' TERM``, ``trap 'exec cat $HRM_PREEMPTION_FILE' TERM``, ``wait``.
+TERM``, ``trap 'exit N' TERM``, ``trap 'exec cat $HRM_PREEMPTION_FILE' TERM``, ``wait``. Of a launch context the
+commands are played alike, with nothing prepared for them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import re
 import shlex
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+
+from hrm.model.launch_contexts import PROGRAM, taken_from
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+|!|\$))")
 
@@ -54,8 +57,10 @@ class Program:
         sleep: Callable[[float], Awaitable[None]],
         write: Callable[[str, bytes], None],
     ) -> None:
-        self._command = command
         self._env = dict(env)
+        self._command = command
+        if command[0] == PROGRAM:
+            self._command = ("sh", "-c", " ".join(taken_from(self._env).commands))
         self._processes = processes
         self._sleep = sleep
         self._write = write

@@ -1,0 +1,222 @@
+"""Applications, attempts and containers as YARN's messages."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.masters import FinalStatus
+from hrm.model.reports import AttemptReport, ContainerReport, TaskAttemptReport
+from hrm.model.resources import MEMORY
+from hrm.model.states import AttemptState, ContainerState, TaskState
+from hrm.yarn.amounts import resource_message
+from hrm.yarn.applications import UNAVAILABLE, Application
+from hrm.yarn.ids import application_message, attempt_message, container_message
+from hrm.yarn.nodes import NodeAddresses
+from hrm.yarn.proto import records_pb2 as records
+
+_ATTEMPT_STATES = {
+    AttemptState.LAUNCHED: records.APP_ATTEMPT_LAUNCHED,
+    AttemptState.RUNNING: records.APP_ATTEMPT_RUNNING,
+    AttemptState.FINISHED: records.APP_ATTEMPT_FINISHED,
+    AttemptState.FAILED: records.APP_ATTEMPT_FAILED,
+    AttemptState.KILLED: records.APP_ATTEMPT_KILLED,
+}
+#: Of tasks whose container ended otherwise than by itself (ContainerExitStatus).
+EXIT_STATUS = {TaskState.LOST: -100, TaskState.PREEMPTED: -102, TaskState.KILLED: -105}
+_INVALID_EXIT_STATUS = -1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Where things of applications are looked at; ``web`` is ``http://host:port`` of the server's pages."""
+
+    web: str
+
+    def proxy(self, application_id: str) -> str:
+        """The master's page, by way of the server."""
+        return f"{self.web}/proxy/{application_id}/"
+
+    def page(self, application_id: str) -> str:
+        """What the server says of it."""
+        return f"{self.web}/cluster/app/{application_id}"
+
+    def log(self, container_id: str, user: str) -> str:
+        return f"{self.web}/node/containerlogs/{container_id}/{user}"
+
+    def tracking(self, application: Application) -> str:
+        """The master's page if it has one, or may have; else what the server says."""
+        attempt = application.attempt
+        if attempt is not None and attempt.tracking_url:
+            return self.proxy(application.report.application_id)
+        over = application.is_over or application.yarn.application_type == "HRM"
+        return (self.page if over else self.proxy)(application.report.application_id)
+
+
+def millis(seconds: float | None) -> int:
+    return 0 if seconds is None else int(seconds * 1000)
+
+
+def timeout_message(expires_at: float | None, now: float) -> records.ApplicationTimeoutProto:
+    """Of an application's lifetime: when it is over, in words, and the seconds until then (-1: never)."""
+    message = records.ApplicationTimeoutProto(
+        application_timeout_type=records.APP_TIMEOUT_LIFETIME, expire_time="UNLIMITED", remaining_time=-1
+    )
+    if expires_at is not None:
+        message.expire_time = format_time(expires_at)
+        message.remaining_time = max(0, int(expires_at - now))
+    return message
+
+
+def format_time(at: float) -> str:
+    """ISO 8601 with milliseconds and the zone as YARN writes it (``2026-01-31T12:00:00.000+0000``)."""
+    moment = datetime.datetime.fromtimestamp(at, tz=datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}+0000"
+
+
+def application_report(
+    application: Application, *, links: Links, cluster: dict[str, int], now: float, may_look: bool
+) -> records.ApplicationReportProto:
+    """To whoever may not look inside, what all see (RMAppImpl.createAndGetApplicationReport)."""
+    report, yarn, attempt = application.report, application.yarn, application.attempt
+    message = records.ApplicationReportProto(
+        applicationId=application_message(ApplicationId.parse(report.application_id)),
+        user=report.user,
+        queue=application.queue,
+        name=report.name,
+        host=UNAVAILABLE,
+        rpc_port=-1,
+        yarn_application_state=application.state,
+        trackingUrl=UNAVAILABLE,
+        diagnostics=UNAVAILABLE,
+        startTime=millis(report.submitted_at),
+        submitTime=millis(report.submitted_at),
+        launchTime=millis(report.started_at),
+        finishTime=millis(application.finished_at),
+        final_application_status=f"APP_{application.final_status}",
+        originalTrackingUrl=UNAVAILABLE,
+        progress=report.progress,
+        applicationType=yarn.application_type,
+        applicationTags=yarn.tags,
+        unmanaged_application=yarn.unmanaged,
+        log_aggregation_status=records.LOG_DISABLED,
+    )
+    message.priority.priority = report.priority
+    if not may_look:
+        return message
+    message.diagnostics = application.diagnostics
+    message.trackingUrl = links.tracking(application)
+    if attempt is not None:
+        message.currentApplicationAttemptId.CopyFrom(attempt_message(AttemptId.parse(attempt.attempt_id)))
+        message.host = attempt.host or UNAVAILABLE
+        message.rpc_port = attempt.rpc_port
+        message.originalTrackingUrl = attempt.tracking_url or UNAVAILABLE
+    message.app_resource_Usage.CopyFrom(_usage(application, cluster))
+    message.appTimeouts.add(
+        application_timeout_type=records.APP_TIMEOUT_LIFETIME,
+        application_timeout=timeout_message(expires_at(application), now),
+    )
+    return message
+
+
+def expires_at(application: Application) -> float | None:
+    """Epoch seconds at which its lifetime is over; None iff it may live for ever."""
+    lifetime_s = application.yarn.lifetime_s
+    return None if lifetime_s is None else application.report.submitted_at + lifetime_s
+
+
+def _usage(application: Application, cluster: dict[str, int]) -> records.ApplicationResourceUsageReportProto:
+    report = application.report
+    used = resource_message(report.used, up=True)
+    whole = cluster.get(MEMORY, 0)
+    message = records.ApplicationResourceUsageReportProto(
+        num_used_containers=report.tasks_running,
+        num_reserved_containers=0,
+        used_resources=used,
+        reserved_resources=resource_message({}),
+        needed_resources=used,
+        cluster_usage_percentage=100 * report.used.get(MEMORY, 0) / whole if whole else 0.0,
+    )
+    return message
+
+
+def attempt_report(
+    attempt: AttemptReport, application: Application, *, links: Links, may_look: bool
+) -> records.ApplicationAttemptReportProto:
+    message = records.ApplicationAttemptReportProto(
+        application_attempt_id=attempt_message(AttemptId.parse(attempt.attempt_id)),
+        host=attempt.host or UNAVAILABLE,
+        rpc_port=attempt.rpc_port,
+        tracking_url=links.tracking(application),
+        original_tracking_url=attempt.tracking_url or UNAVAILABLE,
+        diagnostics=attempt.message if may_look else UNAVAILABLE,
+        yarn_application_attempt_state=attempt_state(attempt),
+        startTime=millis(attempt.started_at),
+        finishTime=millis(attempt.ended_at),
+    )
+    if attempt.container_id is not None:
+        message.am_container_id.CopyFrom(container_message(ContainerId.parse(attempt.container_id)))
+    return message
+
+
+def attempt_state(attempt: AttemptReport) -> records.YarnApplicationAttemptStateProto:
+    if attempt.final_status is not FinalStatus.UNDEFINED and not attempt.state.final:
+        return records.APP_ATTEMPT_FINISHING
+    if attempt.final_status is not FinalStatus.UNDEFINED:
+        return records.APP_ATTEMPT_FINISHED
+    if attempt.state is AttemptState.LAUNCHED and attempt.container_id is None:
+        return records.APP_ATTEMPT_SCHEDULED
+    return _ATTEMPT_STATES[attempt.state]
+
+
+def live_container(
+    report: ContainerReport, user: str, *, links: Links, nodes: NodeAddresses
+) -> records.ContainerReportProto:
+    running = report.state != ContainerState.ALLOCATED
+    message = records.ContainerReportProto(
+        container_id=container_message(ContainerId.parse(report.container_id)),
+        resource=resource_message(report.resources, up=True),
+        creation_time=millis(report.allocated_at),
+        finish_time=0,
+        diagnostics_info="",
+        log_url=links.log(report.container_id, user),
+        container_exit_status=_INVALID_EXIT_STATUS,
+        container_state=records.C_RUNNING if running else records.C_NEW,
+    )
+    message.priority.priority = 0
+    _place(message, report.node_id, nodes)
+    return message
+
+
+def ended_container(report: TaskAttemptReport, *, links: Links, nodes: NodeAddresses) -> records.ContainerReportProto:
+    message = records.ContainerReportProto(
+        container_id=container_message(ContainerId.parse(report.container_id)),
+        resource=resource_message(report.resources, up=True),
+        creation_time=millis(report.allocated_at),
+        finish_time=millis(report.ended_at),
+        diagnostics_info=report.message,
+        log_url=links.log(report.container_id, report.user),
+        container_exit_status=exit_status(report.state, report.exit_code),
+        container_state=records.C_COMPLETE,
+    )
+    message.priority.priority = 0
+    _place(message, report.node_id, nodes)
+    return message
+
+
+def exit_status(state: TaskState, exit_code: int | None) -> int:
+    """As YARN's clients read it: what was not the program's own doing is below zero."""
+    if state in EXIT_STATUS:
+        return EXIT_STATUS[state]
+    return _INVALID_EXIT_STATUS if exit_code is None else exit_code
+
+
+def _place(message: records.ContainerReportProto, node_id: str, nodes: NodeAddresses) -> None:
+    place = nodes.of(node_id)
+    message.node_id.host, message.node_id.port = place.host, place.port
+    message.node_http_address = place.http_address
+
+
+def is_of_attempt(container_id: str, attempt: AttemptId) -> bool:
+    return ContainerId.parse(container_id).attempt == attempt

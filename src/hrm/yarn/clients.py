@@ -1,0 +1,308 @@
+"""What clients of YARN ask the ResourceManager for (ApplicationClientProtocol), answered through the facade."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+from hrm.config.yarn_door import YarnConfig
+from hrm.model.errors import InvalidInput
+from hrm.model.ids import ApplicationId, AttemptId
+from hrm.model.resources import BUILT_IN, Resources
+from hrm.rm.facade import Facade
+from hrm.yarn import cluster_messages as cluster
+from hrm.yarn.amounts import maximum_capability, resource_message, resource_types
+from hrm.yarn.application_messages import Links, application_report
+from hrm.yarn.applications import Application, Applications
+from hrm.yarn.calls import Caller, Handler, Service
+from hrm.yarn.client_tokens import ClientTokens
+from hrm.yarn.errors import ApplicationIdNotProvided, FeatureNotEnabled, InvalidResourceRequest
+from hrm.yarn.filters import filters_of
+from hrm.yarn.ids import application_id, application_message
+from hrm.yarn.nodes import NodeAddresses
+from hrm.yarn.proto import records_pb2 as records
+from hrm.yarn.proto import service_pb2 as service
+from hrm.yarn.protocols import APPLICATION_CLIENT
+from hrm.yarn.rights import Rights
+from hrm.yarn.runs import Runs
+from hrm.yarn.submission import job_of
+from hrm.yarn.tokens.secrets import TokenSecrets
+
+#: Methods that must not be done twice.
+_CHANGES = frozenset(
+    {
+        "submitApplication",
+        "forceKillApplication",
+        "failApplicationAttempt",
+        "moveApplicationAcrossQueues",
+        "updateApplicationPriority",
+        "updateApplicationTimeouts",
+        "signalToContainer",
+        "getDelegationToken",
+        "renewDelegationToken",
+        "cancelDelegationToken",
+    }
+)
+
+
+def application_client_service(
+    facade: Facade,
+    *,
+    config: YarnConfig,
+    secrets: TokenSecrets,
+    nodes: NodeAddresses,
+    links: Links,
+    address: str,
+    check_submitter: Callable[[str], Awaitable[None]],
+    clock: Callable[[], float] = time.time,
+) -> Service:
+    """``address`` is the clients' door as ``host:port``; ``check_submitter`` raises Forbidden for a user whose jobs
+    cannot run here."""
+    clients = Clients(
+        facade, config=config, secrets=secrets, nodes=nodes, links=links, check_submitter=check_submitter, clock=clock
+    )
+    handlers = {**clients.handlers, **ClientTokens(secrets, service=address).handlers}
+    return Service(APPLICATION_CLIENT, handlers=handlers, changes=_CHANGES)
+
+
+class Clients:
+    """Translates and checks rights; decides nothing. A method that is left out is answered as not supported."""
+
+    def __init__(
+        self,
+        facade: Facade,
+        *,
+        config: YarnConfig,
+        secrets: TokenSecrets,
+        nodes: NodeAddresses,
+        links: Links,
+        check_submitter: Callable[[str], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._facade = facade
+        self._config = config
+        self._secrets = secrets
+        self._nodes = nodes
+        self._links = links
+        self._check_submitter = check_submitter
+        self._clock = clock
+        self._applications = Applications(facade)
+        self._rights = Rights(facade)
+        runs = Runs(facade, self._applications, self._rights, links=links, nodes=nodes)
+        own: dict[str, Handler] = {
+            name: getattr(self, method)
+            for name, method in {
+                "getNewApplication": "new_application",
+                "submitApplication": "submit",
+                "forceKillApplication": "kill",
+                "getApplicationReport": "application",
+                "getApplications": "applications",
+                "moveApplicationAcrossQueues": "move",
+                "updateApplicationPriority": "set_priority",
+                "getClusterMetrics": "metrics",
+                "getClusterNodes": "cluster_nodes",
+                "getQueueInfo": "queue",
+                "getQueueUserAcls": "queue_acls",
+                "getNodeToLabels": "no_labels_of_nodes",
+                "getLabelsToNodes": "no_nodes_of_labels",
+                "getClusterNodeLabels": "no_labels",
+                "getClusterNodeAttributes": "no_attributes",
+                "getAttributesToNodes": "no_nodes_of_attributes",
+                "getNodesToAttributes": "no_attributes_of_nodes",
+                "getResourceTypeInfo": "types",
+                "getResourceProfiles": "no_profiles",
+                "getResourceProfile": "no_profiles",
+            }.items()
+        }
+        self.handlers: dict[str, Handler] = {**own, **runs.handlers}
+
+    # --- applications
+
+    async def new_application(
+        self, request: service.GetNewApplicationRequestProto, caller: Caller
+    ) -> service.GetNewApplicationResponseProto:
+        new = ApplicationId.parse(await self._facade.new_application_id())
+        return service.GetNewApplicationResponseProto(
+            application_id=application_message(new), maximumCapability=resource_message(self._maximum())
+        )
+
+    def _maximum(self) -> Resources:
+        return maximum_capability((report.total for report in self._facade.nodes()), self._config)
+
+    async def submit(
+        self, request: service.SubmitApplicationRequestProto, caller: Caller
+    ) -> service.SubmitApplicationResponseProto:
+        """Answers when it is on disk. Said again it is the same application."""
+        context = request.application_submission_context
+        if not context.HasField("application_id"):
+            raise ApplicationIdNotProvided("ApplicationId is not provided in ApplicationSubmissionContext")
+        new = application_id(context.application_id)
+        await self._check_submitter(caller.user)
+        try:
+            job = job_of(context, config=self._config, maximum=self._maximum())
+            await self._facade.submit(job, user=caller.user, application_id=str(new), admin=caller.admin)
+        except InvalidInput as error:
+            if error.field.endswith("resources"):
+                raise InvalidResourceRequest(f"Invalid resource request, {error}") from None
+            raise
+        return service.SubmitApplicationResponseProto()
+
+    async def kill(
+        self, request: service.KillApplicationRequestProto, caller: Caller
+    ) -> service.KillApplicationResponseProto:
+        """Clients ask again and again until it has ended."""
+        application = await self._changeable(request.application_id, caller)
+        if not application.report.state.final:
+            message = request.diagnostics or f"Application killed by user {caller.user}"
+            await self._facade.kill(application.report.application_id, by=caller.user, message=message)
+            application = await self._applications.find(application.report.application_id)
+        return service.KillApplicationResponseProto(is_kill_completed=application.report.state.final)
+
+    async def application(
+        self, request: service.GetApplicationReportRequestProto, caller: Caller
+    ) -> service.GetApplicationReportResponseProto:
+        application = await self._applications.find(str(application_id(request.application_id)))
+        return service.GetApplicationReportResponseProto(application_report=await self._told(application, caller))
+
+    async def applications(
+        self, request: service.GetApplicationsRequestProto, caller: Caller
+    ) -> service.GetApplicationsResponseProto:
+        filters = filters_of(request, own=caller.user)
+        response = service.GetApplicationsResponseProto()
+        if filters.limit == 0:
+            return response
+        visible_only = request.scope == service.VIEWABLE
+        async for application in self._applications.listed(states=filters.states, user=filters.user):
+            if not filters.let_pass(application):
+                continue
+            if visible_only and not await self._rights.may_look(caller, application):
+                continue
+            response.applications.append(await self._told(application, caller))
+            if filters.limit is not None and len(response.applications) >= filters.limit:
+                break
+        return response
+
+    async def _told(self, application: Application, caller: Caller) -> records.ApplicationReportProto:
+        may_look = await self._rights.may_look(caller, application)
+        message = application_report(
+            application,
+            links=self._links,
+            cluster=cluster.cluster_total(self._facade.nodes()),
+            now=self._clock(),
+            may_look=may_look,
+        )
+        attempt = application.attempt
+        if may_look and application.yarn.unmanaged and attempt is not None and not application.is_over:
+            # A master that runs elsewhere gets by this what others find in their container.
+            message.am_rm_token.CopyFrom(self._secrets.issue_amrm(AttemptId.parse(attempt.attempt_id)))
+        return message
+
+    async def move(
+        self, request: service.MoveApplicationAcrossQueuesRequestProto, caller: Caller
+    ) -> service.MoveApplicationAcrossQueuesResponseProto:
+        application = await self._changeable(request.application_id, caller)
+        name = application.report.application_id
+        await self._facade.move(name, request.target_queue, by=caller.user, admin=caller.admin)
+        return service.MoveApplicationAcrossQueuesResponseProto()
+
+    async def set_priority(
+        self, request: service.UpdateApplicationPriorityRequestProto, caller: Caller
+    ) -> service.UpdateApplicationPriorityResponseProto:
+        application = await self._changeable(request.applicationId, caller)
+        priority = request.applicationPriority.priority
+        await self._facade.set_priority(application.report.application_id, priority, by=caller.user)
+        return service.UpdateApplicationPriorityResponseProto(
+            applicationPriority=records.PriorityProto(priority=priority)
+        )
+
+    async def _changeable(self, message: records.ApplicationIdProto, caller: Caller) -> Application:
+        """Raises ApplicationNotFound and AccessDenied."""
+        application = await self._applications.find(str(application_id(message)))
+        await self._rights.check_change(caller, application)
+        return application
+
+    # --- the cluster
+
+    def metrics(
+        self, request: service.GetClusterMetricsRequestProto, caller: Caller
+    ) -> service.GetClusterMetricsResponseProto:
+        return service.GetClusterMetricsResponseProto(cluster_metrics=cluster.cluster_metrics(self._facade.nodes()))
+
+    def cluster_nodes(
+        self, request: service.GetClusterNodesRequestProto, caller: Caller
+    ) -> service.GetClusterNodesResponseProto:
+        reports = (cluster.node_report(report, self._nodes) for report in self._facade.nodes())
+        wanted = frozenset(request.nodeStates)
+        return service.GetClusterNodesResponseProto(
+            nodeReports=[report for report in reports if not wanted or report.node_state in wanted]
+        )
+
+    async def queue(
+        self, request: service.GetQueueInfoRequestProto, caller: Caller
+    ) -> service.GetQueueInfoResponseProto:
+        """Without a queue iff there is none of that name: Hadoop's clients say so then."""
+        response = service.GetQueueInfoResponseProto()
+        info = cluster.queue_info(
+            request.queueName,
+            self._facade.queues(),
+            cluster.cluster_total(self._facade.nodes()),
+            children=request.includeChildQueues,
+            recursive=request.recursive,
+        )
+        if info is None:
+            return response
+        response.queueInfo.CopyFrom(info)
+        if request.includeApplications:
+            async for application in self._applications.listed(states=("SUBMITTED", "ACCEPTED", "RUNNING")):
+                if application.queue == info.queueName:
+                    response.queueInfo.applications.append(await self._told(application, caller))
+        return response
+
+    async def queue_acls(
+        self, request: service.GetQueueUserAclsInfoRequestProto, caller: Caller
+    ) -> service.GetQueueUserAclsInfoResponseProto:
+        reports = await self._facade.queue_access(user=caller.user, admin=caller.admin)
+        return service.GetQueueUserAclsInfoResponseProto(queueUserAcls=cluster.queue_acls(reports))
+
+    def types(
+        self, request: service.GetAllResourceTypeInfoRequestProto, caller: Caller
+    ) -> service.GetAllResourceTypeInfoResponseProto:
+        others = sorted({name for report in self._facade.nodes() for name in report.total} - set(BUILT_IN))
+        return service.GetAllResourceTypeInfoResponseProto(resource_type_info=resource_types(others))
+
+    # --- what YARN has and this server has not: empty, as YARN where nothing of it is set up
+
+    def no_labels_of_nodes(
+        self, request: service.GetNodesToLabelsRequestProto, caller: Caller
+    ) -> service.GetNodesToLabelsResponseProto:
+        return service.GetNodesToLabelsResponseProto()
+
+    def no_nodes_of_labels(
+        self, request: service.GetLabelsToNodesRequestProto, caller: Caller
+    ) -> service.GetLabelsToNodesResponseProto:
+        return service.GetLabelsToNodesResponseProto()
+
+    def no_labels(
+        self, request: service.GetClusterNodeLabelsRequestProto, caller: Caller
+    ) -> service.GetClusterNodeLabelsResponseProto:
+        return service.GetClusterNodeLabelsResponseProto()
+
+    def no_attributes(
+        self, request: service.GetClusterNodeAttributesRequestProto, caller: Caller
+    ) -> service.GetClusterNodeAttributesResponseProto:
+        return service.GetClusterNodeAttributesResponseProto()
+
+    def no_nodes_of_attributes(
+        self, request: service.GetAttributesToNodesRequestProto, caller: Caller
+    ) -> service.GetAttributesToNodesResponseProto:
+        return service.GetAttributesToNodesResponseProto()
+
+    def no_attributes_of_nodes(
+        self, request: service.GetNodesToAttributesRequestProto, caller: Caller
+    ) -> service.GetNodesToAttributesResponseProto:
+        return service.GetNodesToAttributesResponseProto()
+
+    def no_profiles(
+        self, request: service.GetAllResourceProfilesRequestProto, caller: Caller
+    ) -> service.GetAllResourceProfilesResponseProto:
+        raise FeatureNotEnabled("Resource profiles are not enabled")

@@ -1,0 +1,37 @@
+"""Where YARN's clients and masters find each node: an address for each id of HRM's, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """``http_address`` is ``host:port`` of where its logs are read."""
+
+    host: str
+    port: int
+    http_address: str
+
+
+class NodeAddresses:
+    """Nodes whose door has not been opened have port 0: there is nobody to call."""
+
+    def __init__(self, http_address: str) -> None:
+        self.http_address = http_address
+        self._of: dict[str, NodeAddress] = {}
+        self._at: dict[tuple[str, int], str] = {}
+
+    def add(self, node_id: str, host: str, port: int) -> NodeAddress:
+        """Where the node's door is from now on."""
+        if old := self._of.get(node_id):
+            self._at.pop((old.host, old.port), None)
+        address = self._of[node_id] = NodeAddress(host, port, self.http_address)
+        self._at[host, port] = node_id
+        return address
+
+    def of(self, node_id: str) -> NodeAddress:
+        return self._of.get(node_id) or NodeAddress(node_id, 0, self.http_address)
+
+    def node_at(self, host: str, port: int) -> str | None:
+        return self._at.get((host, port))
