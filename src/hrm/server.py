@@ -22,12 +22,12 @@ from pathlib import Path
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
 
 import hrm
 from hrm.api.accounts import ROOT_UID, Accounts
 from hrm.api.native import create_app
 from hrm.api.settings import ApiSettings
+from hrm.api.streams import StreamGate
 from hrm.api.tokens import TokenAuthority
 from hrm.config import HrmConfig, load_config, sockets
 from hrm.config.documents import BadDocument, Document
@@ -57,6 +57,8 @@ from hrm.rm.recovery import restore
 from hrm.rm.retention import Retention
 from hrm.rm.service import Service
 from hrm.rm.store import Store, open_store
+from hrm.web.desk import Desk
+from hrm.web.door import Door, create_site
 
 log = structlog.get_logger(__name__)
 
@@ -236,7 +238,11 @@ async def _serve(
             tokens.mint(accounts.own_name, admin=True),
             still_good=lambda kept: tokens.is_of(kept, accounts.own_name, admin=True),
         )
-        async with _http(app, _api_settings(config), [listening, _listen_for_users(home)]) as http:
+        desk = Desk(facade=service)
+        gate: StreamGate = app.state.streams
+        site = create_site(desk, tokens=tokens, settings=_api_settings(config), accounts=accounts, gate=gate)
+        door = Door(app, site)
+        async with _http(door, gate, _api_settings(config), [listening, _listen_for_users(home)]) as http:
             _write_server_file(home, address, options)
             log.info("ready", address=address, home=str(home.path), pid=os.getpid())
             tell_service_manager("READY=1")
@@ -244,7 +250,7 @@ async def _serve(
             gc.freeze()
             # A look at every object holds the loop for 50 ms and more with 10,000 containers. Cycles die young here.
             gc.set_threshold(2_000, 10, 5_000)
-            keeping = asyncio.create_task(retention.run())
+            keeping = asyncio.gather(retention.run(), desk.usage.keep(service.nodes, service.queues))
             try:
                 await _until_told(stopping, http, service, manager, listener, config, ephemeral=options.ephemeral)
             finally:
@@ -364,19 +370,21 @@ def _host_in_url(host: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _http(app: FastAPI, settings: ApiSettings, listening: list[socket.socket]) -> AsyncIterator[_Uvicorn]:
-    """The REST door, open while the block runs on all the sockets that are ``listening``."""
-    server = _Uvicorn(uvicorn.Config(app, log_config=None, lifespan="off", **settings.uvicorn_options()))
+async def _http(
+    door: Door, gate: StreamGate, settings: ApiSettings, listening: list[socket.socket]
+) -> AsyncIterator[_Uvicorn]:
+    """API and page, open while the block runs on all the sockets that are ``listening``."""
+    server = _Uvicorn(uvicorn.Config(door, log_config=None, lifespan="off", **settings.uvicorn_options()))
     serving = asyncio.create_task(server.serve(sockets=listening))
     while not server.started and not serving.done():  # noqa: ASYNC110 (uvicorn offers a flag, no event)
         await asyncio.sleep(0.002)
     if serving.done():
         serving.result()
-        raise ClusterError("the REST door closed while it opened", next_step="see the log")
+        raise ClusterError("the door closed while it opened", next_step="see the log")
     try:
         yield server
     finally:
-        app.state.streams.end_all()
+        gate.end_all()
         server.should_exit = True
         await serving
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from enum import Enum
@@ -13,6 +14,7 @@ from hrm.api.access import Admin, Caller, events_seen_by, seen_by
 from hrm.api.schemas import CLEAN_BODY, DRAIN_BODY, EVENT_RESPONSES, returns
 from hrm.api.settings import PREFIX, ApiSettings
 from hrm.api.streams import EventStream, StreamGate, sse_frame
+from hrm.api.tokens import TokenAuthority
 from hrm.api.wire import MAX_MESSAGE_CHARS, json_list_response, json_response, read_object, text_in
 from hrm.model.cleaning import Cleanable
 from hrm.model.errors import InvalidInput
@@ -26,6 +28,7 @@ from hrm.model.reports import (
     QueueReport,
     ReloadReport,
     ServerReport,
+    SessionReport,
     TaskAttemptReport,
     WorkReport,
 )
@@ -36,6 +39,8 @@ ApplicationQuery = Annotated[str | None, Query(description="only of this applica
 NodePath = Annotated[str, Path(description="as `GET /nodes` names it")]
 _TAGS: list[str | Enum] = ["cluster"]
 _ACCEPTED = 202
+#: How long somebody stays logged in to the page.
+SESSION_S = 12 * 3600.0
 
 
 def add_cluster_routes(
@@ -44,6 +49,7 @@ def add_cluster_routes(
     gate: StreamGate,
     settings: ApiSettings,
     reload: Callable[[], Awaitable[ReloadReport]],
+    tokens: TokenAuthority,
 ) -> None:
     """Add them to ``app``."""
 
@@ -72,6 +78,21 @@ def add_cluster_routes(
     @app.post(f"{PREFIX}/server/undrain", tags=_TAGS, summary="Go on as before", responses=returns(ServerReport))
     async def undrain_server(caller: Admin) -> Response:
         return json_response(await facade.undrain_server(by=caller.user))
+
+    @app.post(
+        f"{PREFIX}/session",
+        tags=_TAGS,
+        summary="A token of your own for a working day",
+        responses=returns(SessionReport),
+    )
+    async def begin_session(caller: Caller) -> Response:
+        """For a browser, which cannot come in by the Unix socket. It may do what you may."""
+        expires_at = time.time() + SESSION_S
+        if caller.expires_at is not None:
+            expires_at = min(expires_at, caller.expires_at)
+        token = tokens.mint(caller.user, admin=caller.admin, ttl_s=max(1.0, expires_at - time.time()))
+        address = facade.server().address
+        return json_response(SessionReport(token=token, user=caller.user, expires_at=expires_at, address=address))
 
     @app.get(f"{PREFIX}/nodes", tags=_TAGS, summary="Nodes", responses=returns(list[NodeReport]))
     async def nodes(caller: Caller) -> Response:

@@ -15,7 +15,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,6 +35,10 @@ IDENTITY = "hrm.identity"
 _BEARER = "bearer "
 
 
+#: How an error leaves: (error, scope, receive, send).
+Refuse = Callable[[HrmError, Scope, Receive, Send], Awaitable[None]]
+
+
 async def refuse(error: HrmError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with ``error``, also to a WebSocket handshake."""
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
@@ -46,8 +50,9 @@ async def refuse(error: HrmError, scope: Scope, receive: Receive, send: Send) ->
 class Boundary:
     """Errors become answers. Nothing that was not written for callers leaves the process."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, refuse: Refuse = refuse) -> None:
         self._app = app
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -64,7 +69,7 @@ class Boundary:
         except HrmError as error:
             if begun:
                 raise
-            await refuse(error, scope, receive, send)
+            await self._refuse(error, scope, receive, send)
         except Exception:
             incident = secrets.token_hex(6)
             logger.exception("incident %s: %s %s", incident, scope.get("method", "WS"), scope["path"])
@@ -74,20 +79,23 @@ class Boundary:
                 f"the server failed to answer (incident {incident})",
                 next_step="its log says more under that id; please report it",
             )
-            await refuse(unforeseen, scope, receive, send)
+            await self._refuse(unforeseen, scope, receive, send)
 
 
 class HostGuard:
     """Refuses (403) a Host or Origin header that does not name this server."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str], refuse: Refuse = refuse
+    ) -> None:
         self._app = app
+        self._refuse = refuse
         self._hosts = frozenset(name.lower().strip("[]") for name in (*LOOPBACK_NAMES, *hosts))
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and (error := self._check(Headers(scope=scope))):
-            return await refuse(error, scope, receive, send)
+            return await self._refuse(error, scope, receive, send)
         await self._app(scope, receive, send)
 
     def _check(self, headers: Headers) -> HrmError | None:
@@ -124,8 +132,10 @@ class Authentication:
         accounts: Accounts,
         check_socket_owner: bool,
         public: Collection[str],
+        refuse: Refuse = refuse,
     ) -> None:
         self._app = app
+        self._refuse = refuse
         self._tokens = tokens
         self._accounts = accounts
         self._check_socket_owner = check_socket_owner
@@ -142,7 +152,7 @@ class Authentication:
                     )
                 scope[IDENTITY] = identity
             except (Unauthenticated, Forbidden) as error:
-                return await refuse(error, scope, receive, send)
+                return await self._refuse(error, scope, receive, send)
         await self._app(scope, receive, send)
 
     async def _identify(self, headers: Headers, peer: Peer | None) -> Identity:
@@ -188,8 +198,10 @@ class RateLimit:
         burst: int,
         max_users: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
+        refuse: Refuse = refuse,
     ) -> None:
         self._app = app
+        self._refuse = refuse
         self._rate = requests_per_s
         self._burst = float(burst)
         self._max_users = max_users
@@ -203,7 +215,7 @@ class RateLimit:
             error = TooManyRequests(
                 f"more than {self._rate:g} requests a second", next_step="wait a second, and ask for more at a time"
             )
-            return await refuse(error, scope, receive, send)
+            return await self._refuse(error, scope, receive, send)
         await self._app(scope, receive, send)
 
     def _take(self, user: str) -> bool:
@@ -223,8 +235,9 @@ class BodyLimit:
     What the client goes on sending is read and dropped by the HTTP server; nothing of it is kept.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, refuse: Refuse = refuse) -> None:
         self._app = app
+        self._refuse = refuse
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -232,7 +245,7 @@ class BodyLimit:
             return await self._app(scope, receive, send)
         length = Headers(scope=scope).get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self._max_bytes:
-            return await refuse(self._too_large(), scope, receive, send)
+            return await self._refuse(self._too_large(), scope, receive, send)
         seen = 0
 
         async def counted() -> Message:

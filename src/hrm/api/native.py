@@ -69,7 +69,7 @@ def create_app(
     add_application_routes(app, facade, gate, accounts)
     add_log_routes(app, facade, gate, settings)
     add_master_routes(app, facade)
-    add_cluster_routes(app, facade, gate, settings, reload)
+    add_cluster_routes(app, facade, gate, settings, reload, tokens)
     app.add_api_route(HEALTH_PATH, _health, methods=["GET"], summary="Is it there?", include_in_schema=False)
 
     app.add_exception_handler(RequestValidationError, _on_invalid)

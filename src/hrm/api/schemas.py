@@ -26,6 +26,7 @@ _REPORTS = (
     reports.SubmitReport,
     reports.PlacementReport,
     reports.PortsReport,
+    reports.SessionReport,
     reports.QueueAccessReport,
     reports.ReloadReport,
     masters.Registration,

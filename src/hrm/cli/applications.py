@@ -6,17 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hrm.cli.output import (
-    Column,
-    Output,
-    OutputOption,
-    note,
-    short_id,
-    show_list,
-    show_span,
-    show_time,
-)
+from hrm.cli.output import Column, Output, OutputOption, note, show_list, show_span, show_time
 from hrm.cli.selectors import ACTIVE, me, select
+from hrm.model.ids import short_id
 from hrm.model.reports import ApplicationReport
 from hrm.model.states import ApplicationState
 

@@ -11,19 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from hrm.cli.facts import UNITS, say_fact
-from hrm.cli.output import (
-    Column,
-    Output,
-    OutputOption,
-    clean,
-    short_id,
-    show,
-    show_amounts,
-    show_list,
-    show_time,
-)
+from hrm.cli.output import Column, Output, OutputOption, clean, show, show_amounts, show_list, show_time
 from hrm.cli.selectors import AppArgument, select_one
 from hrm.model.explanations import Change, Ended, Explanation, QueueStanding
+from hrm.model.ids import short_id
 from hrm.model.resources import MEMORY
 from hrm.model.units import format_duration, format_memory, format_milli
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from hrm.cli.output import short_id, show_amounts, show_time
-from hrm.model.ids import ContainerId
+from hrm.cli.output import show_amounts, show_time
+from hrm.model.ids import ContainerId, short_id
 from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.units import format_milli
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hrm.cli.output import Column, Output, OutputOption, short_memory, show_list
+from hrm.cli.output import Column, Output, OutputOption, show_list
 from hrm.model.devices import DeviceProcess
 from hrm.model.reports import DeviceReport, NodeReport
-from hrm.model.units import format_milli
+from hrm.model.units import format_milli, short_memory
 
 
 @dataclass(frozen=True, slots=True)

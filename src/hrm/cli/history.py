@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hrm.cli.output import Column, Output, OutputOption, note, short_id, show_amounts, show_list, show_span, show_time
+from hrm.cli.output import Column, Output, OutputOption, note, show_amounts, show_list, show_span, show_time
 from hrm.cli.selectors import select
 from hrm.model.errors import ClusterError, InvalidInput
+from hrm.model.ids import short_id
 from hrm.model.nodes import is_virtual
 from hrm.model.reports import ApplicationReport, TaskAttemptReport
 from hrm.model.states import TaskState

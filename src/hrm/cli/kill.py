@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from hrm.cli.output import note, short_id
+from hrm.cli.output import note
 from hrm.cli.selectors import AppsArgument, select
 from hrm.model.errors import CallerError
+from hrm.model.ids import short_id
 
 
 def kill(

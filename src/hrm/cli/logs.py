@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from hrm.cli.output import Output, OutputOption, clean, note, short_id, show_time
+from hrm.cli.output import Output, OutputOption, clean, note, show_time
 from hrm.cli.selectors import AppArgument, select_one
 from hrm.model.errors import InvalidInput
+from hrm.model.ids import short_id
 
 
 def logs(

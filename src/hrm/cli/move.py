@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hrm.cli.output import Output, OutputOption, clean, note, short_id, show
+from hrm.cli.output import Output, OutputOption, clean, note, show
 from hrm.cli.selectors import AppsArgument, select
 from hrm.model.errors import HrmError, InvalidInput
+from hrm.model.ids import short_id
 from hrm.model.reports import ApplicationReport
 
 if TYPE_CHECKING:

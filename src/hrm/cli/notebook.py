@@ -22,12 +22,13 @@ from hrm.cli.job_options import (
     virtual_gpu_arguments,
 )
 from hrm.cli.main import fail
-from hrm.cli.output import note, short_id
+from hrm.cli.output import note
 from hrm.cli.port_forward import forwarded
 from hrm.cli.run import check_virtual_gpus, exit_code
 from hrm.cli.session import Session
 from hrm.cli.writer import Writer
 from hrm.model.errors import Conflict, HrmError
+from hrm.model.ids import short_id
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import ApplicationReport, PortsReport
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from hrm.model.resources import GPUS, MEMORY, VCORES
-from hrm.model.units import LARGEST, format_duration, format_milli
+from hrm.model.units import LARGEST, format_duration, format_milli, short_memory
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _GAP = "  "
@@ -122,19 +122,6 @@ def show_span(started_at: float | None, ended_at: float | None) -> str:
     if started_at is None:
         return "-"
     return format_duration(max(0.0, (time.time() if ended_at is None else ended_at) - started_at))
-
-
-def short_id(application_id: str) -> str:
-    """``17`` for ``application_1763900000000_0017``, which every command takes."""
-    return application_id.rpartition("_")[2].lstrip("0") or "0"
-
-
-def short_memory(mib: int) -> str:
-    """At most one decimal, for a column; exact MiB are in the JSON."""
-    for unit, size in (("T", 1 << 20), ("G", 1 << 10)):
-        if mib >= size:
-            return f"{mib / size:.1f}".removesuffix(".0") + unit
-    return f"{mib}M"
 
 
 def _show_plain(cells: list[list[str]], columns: Sequence[Column]) -> None:

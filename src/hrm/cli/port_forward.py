@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hrm.cli.connect import Connection, connect
-from hrm.cli.output import note, short_id
+from hrm.cli.output import note
 from hrm.cli.selectors import AppArgument, select_one
 from hrm.model.errors import Conflict, InvalidInput
+from hrm.model.ids import short_id
 
 if TYPE_CHECKING:
     from hrm.sdk.forwarding import PortForwarder

@@ -19,9 +19,10 @@ from hrm.cli.job_options import (
     virtual_gpu_arguments,
 )
 from hrm.cli.main import fail
-from hrm.cli.output import clean, note, short_id
+from hrm.cli.output import clean, note
 from hrm.cli.terminal import in_background, stdin_fd, terminal_size
 from hrm.model.errors import Conflict, HrmError, InvalidInput
+from hrm.model.ids import short_id
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import ApplicationReport
 from hrm.model.states import ApplicationState

@@ -18,10 +18,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hrm.cli.connect import RECONNECT_S, Connection
-from hrm.cli.output import note, short_id
+from hrm.cli.output import note
 from hrm.cli.terminal import RawMode, terminal_size
 from hrm.cli.writer import Writer
 from hrm.model.errors import HrmError, NoServer
+from hrm.model.ids import short_id
 from hrm.model.reports import ApplicationReport
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ import typer
 
 from hrm.cli.job_options import ErrorCodeOption, JobOptions, takes_job_options
 from hrm.cli.main import fail
-from hrm.cli.output import Output, OutputOption, clean, note, short_id, show
+from hrm.cli.output import Output, OutputOption, clean, note, show
 from hrm.cli.selectors import AppsArgument, select
 from hrm.model.errors import HrmError, InvalidInput
+from hrm.model.ids import short_id
 from hrm.model.jobs import JobSpec
 from hrm.model.queues import DEFAULT_QUEUE
 from hrm.model.reports import ApplicationReport

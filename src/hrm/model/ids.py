@@ -93,3 +93,8 @@ def parse_node_id(text: str) -> str:
             f"not a node id: {text!r:.80}", field="node_id", next_step="use letters, digits, '.', '_', ':', '-'"
         )
     return text
+
+
+def short_id(application_id: str) -> str:
+    """``17`` for ``application_1763900000000_0017``, which every command takes."""
+    return application_id.rpartition("_")[2].lstrip("0") or "0"

@@ -338,6 +338,17 @@ class PlacementReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionReport:
+    """A token of whoever asked, for a working day in a browser (`hrm page`)."""
+
+    token: str
+    user: str
+    expires_at: float
+    #: Of the server, over TCP.
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortsReport:
     """TCP ports of its node's loopback on which the processes of a task listen (`hrm port-forward`)."""
 

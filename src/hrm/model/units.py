@@ -149,6 +149,14 @@ def format_memory(mib: int) -> str:
     return f"{mib}M"
 
 
+def short_memory(mib: int) -> str:
+    """As `format_memory`, but with one decimal at most: for a column of figures whose exact MiB stand elsewhere."""
+    for unit, size in (("T", 1 << 20), ("G", 1 << 10)):
+        if mib >= size:
+            return f"{mib / size:.1f}".removesuffix(".0") + unit
+    return f"{mib}M"
+
+
 def format_milli(milli: int) -> str:
     """``2``, ``0.5``; a negative difference as ``-0.5``."""
     whole, rest = divmod(abs(milli), 1000)

@@ -40,6 +40,7 @@ from hrm.model.reports import (
     QueueReport,
     ReloadReport,
     ServerReport,
+    SessionReport,
     SubmitReport,
     TaskAttemptReport,
     TaskReport,
@@ -104,6 +105,10 @@ class Client:
     def server(self) -> ServerReport:
         """The server itself: version, address, how much it has to do."""
         return self._get("/server", ServerReport)
+
+    def begin_session(self) -> SessionReport:
+        """A token of your own for a working day: what a browser logs in with."""
+        return decoded(self._transport.call("POST", "/session", repeatable=True), SessionReport)
 
     def shutdown(self) -> None:
         """End the server in good order; what runs goes on. Admins only."""

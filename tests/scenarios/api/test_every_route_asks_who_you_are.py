@@ -43,6 +43,7 @@ OPEN_TO_EVERY_USER = {
     "GET /api/v1/work": "the same, and what is waited for",
     "GET /api/v1/history": "who held what where, when",
     "GET /api/v1/events": "what happened, without the details of others' applications",
+    "POST /api/v1/session": "a token of whoever calls",
     "GET /api/v1/queues": "shares concern everybody",
     "GET /api/v1/queues/access": "who may use which queue",
     "GET /api/v1/nodes": "nodes concern everybody",

@@ -1,0 +1,53 @@
+"""What forms do: each is a route that checks who asks, acts through the facade, and sends the browser back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from hrm.api.access import check_changer
+from hrm.api.tokens import Identity
+from hrm.api.wire import MAX_MESSAGE_CHARS
+from hrm.model.errors import Forbidden
+from hrm.model.ids import ApplicationId, parse_node_id
+from hrm.web.desk import Desk
+from hrm.web.page import ROOT
+
+#: What a form does: (desk, who, the variable parts of its path, its fields) to the path to go on with.
+Action = Callable[[Desk, Identity, Mapping[str, str], Mapping[str, str]], Awaitable[str]]
+
+
+async def kill(desk: Desk, who: Identity, params: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    application_id = str(ApplicationId.parse(params["application_id"]))
+    await check_changer(desk.facade, who, application_id)
+    await desk.facade.kill(application_id, by=who.user, message=_text(fields, "message"))
+    return f"{ROOT}/applications/{application_id}"
+
+
+async def drain(desk: Desk, who: Identity, params: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    _check_admin(who)
+    await desk.facade.drain_node(parse_node_id(params["node_id"]), by=who.user, reason=_text(fields, "reason"))
+    return f"{ROOT}/nodes"
+
+
+async def undrain(desk: Desk, who: Identity, params: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    _check_admin(who)
+    await desk.facade.undrain_node(parse_node_id(params["node_id"]), by=who.user)
+    return f"{ROOT}/nodes"
+
+
+#: By the path that the form is sent to.
+ACTIONS: dict[str, Action] = {
+    f"{ROOT}/applications/{{application_id}}/kill": kill,
+    f"{ROOT}/nodes/{{node_id}}/drain": drain,
+    f"{ROOT}/nodes/{{node_id}}/undrain": undrain,
+}
+
+
+def _check_admin(who: Identity) -> None:
+    if not who.admin:
+        raise Forbidden(f"{who.user} is no admin of this server", next_step="ask its operator")
+
+
+def _text(fields: Mapping[str, str], name: str) -> str:
+    """What was typed, in one line and not too long."""
+    return " ".join(fields.get(name, "").split())[:MAX_MESSAGE_CHARS]

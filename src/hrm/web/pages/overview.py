@@ -1,0 +1,120 @@
+"""The first page: how full the cluster is, what waits, and what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hrm.api.access import seen_by
+from hrm.model.devices import DeviceState
+from hrm.model.reports import NodeReport, ServerReport
+from hrm.model.resources import GPUS, MEMORY, VCORES
+from hrm.model.states import ApplicationState, NodeState
+from hrm.web.charts import Line
+from hrm.web.desk import Desk
+from hrm.web.page import ROOT, Page, Visit
+from hrm.web.samples import PERIOD_S, SPAN_S, summed
+
+#: Applications that wait, as many as are listed.
+WAITING = 10
+_POINTS = int(SPAN_S / PERIOD_S)
+_ACTIVE = (ApplicationState.SUBMITTED, ApplicationState.ACCEPTED, ApplicationState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One resource of the cluster, in its own integers."""
+
+    name: str
+    used: int
+    #: Free, but on nodes that take nothing: drained, or a GPU that is sick.
+    withheld: int
+    total: int
+
+    @property
+    def free(self) -> int:
+        return max(0, self.total - self.used - self.withheld)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that an operator should look at: a key of the catalogue with its values."""
+
+    key: str
+    values: dict[str, str]
+    #: Where more is said; "" iff nowhere.
+    link: str = ""
+    serious: bool = True
+
+
+async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
+    server, nodes = desk.facade.server(), desk.facade.nodes()
+    active = await desk.facade.applications(states=_ACTIVE, limit=1000)
+    waiting = [app for app in active if app.tasks_pending and app.state is not ApplicationState.RUNNING]
+    waiting.sort(key=lambda app: app.submitted_at)
+    return {
+        "server": server,
+        "gauges": gauges(nodes),
+        "alarms": alarms(server, nodes),
+        "waiting": seen_by(visit.identity, waiting[:WAITING]),
+        "more_waiting": max(0, len(waiting) - WAITING),
+        "lines": _lines(desk, visit),
+        "points": _POINTS,
+        "now": desk.clock(),
+    }
+
+
+def gauges(nodes: list[NodeReport]) -> list[Gauge]:
+    """CPU and memory, and GPUs where there are any."""
+    alive = [node for node in nodes if node.state is not NodeState.LOST]
+    total, used = summed(node.total for node in alive), summed(node.used for node in alive)
+    withheld: dict[str, int] = {}
+    for node in alive:
+        if node.drained_at is not None:
+            for name in (VCORES, MEMORY, GPUS):
+                withheld[name] = withheld.get(name, 0) + node.total.get(name, 0) - node.used.get(name, 0)
+        else:
+            sick = sum(device.state in (DeviceState.SICK, DeviceState.LOST) for device in node.devices)
+            withheld[GPUS] = withheld.get(GPUS, 0) + 1000 * sick
+    return [
+        Gauge(name, used.get(name, 0), withheld.get(name, 0), total.get(name, 0))
+        for name in (VCORES, MEMORY, GPUS)
+        if name != GPUS or total.get(GPUS) or withheld.get(GPUS)
+    ]
+
+
+def alarms(server: ServerReport, nodes: list[NodeReport]) -> list[Alarm]:
+    """The serious ones first."""
+    found = []
+    if server.store_trouble:
+        found.append(Alarm("alarm.store", {"trouble": server.store_trouble}))
+    if server.strategy_trouble:
+        found.append(Alarm("alarm.strategy", {"trouble": server.strategy_trouble}))
+    if server.drained_by:
+        found.append(Alarm("alarm.server_drained", {"user": server.drained_by}, serious=False))
+    for node in nodes:
+        link = f"{ROOT}/nodes#{node.node_id}"
+        if node.state is NodeState.LOST:
+            found.append(Alarm("alarm.node_lost", {"node": node.node_id}, link))
+        for device in node.devices:
+            if device.state in (DeviceState.SICK, DeviceState.LOST):
+                values = {"device": device.device_id, "message": device.message}
+                found.append(Alarm("alarm.gpu_sick", values, link))
+        if node.drained_at is not None:
+            values = {"node": node.node_id, "user": node.drained_by, "reason": node.drain_reason}
+            found.append(Alarm("alarm.node_drained", values, link, serious=False))
+    return sorted(found, key=lambda alarm: not alarm.serious)
+
+
+def _lines(desk: Desk, visit: Visit) -> list[Line]:
+    def part(name: str) -> list[float | None]:
+        return [
+            sample.used.get(name, 0) / sample.total[name] if sample.total.get(name) else None for sample in desk.usage
+        ]
+
+    named = ((VCORES, "cpu"), (MEMORY, "memory"), (GPUS, "gpu"))
+    lines = [Line(part(name), css, visit.language(f"resource.{css}")) for name, css in named]
+    return [line for line in lines if any(value is not None for value in line.values)]
+
+
+OVERVIEW = Page(path=ROOT, template="overview.html", gather=gather, section="overview")

@@ -1,0 +1,98 @@
+"""Templates to HTML. Everything that is filled in is escaped; what a template does not know is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from hrm import __version__
+from hrm.model.ids import short_id
+from hrm.model.reports import Amounts
+from hrm.model.resources import GPUS, MEMORY, VCORES
+from hrm.model.units import LARGEST, format_duration, format_milli, short_memory
+from hrm.web import charts
+from hrm.web.page import ROOT, Page, Visit
+
+#: Of a page's template: what is drawn anew while it is open.
+LIVE_BLOCK = "main"
+#: Sections of the site and where they begin, in the order of the menu.
+MENU = (("overview", ""), ("nodes", "/nodes"))
+
+
+@cache
+def environment() -> Environment:
+    """One for the process; templates are compiled once."""
+    made = Environment(
+        loader=PackageLoader("hrm.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update(root=ROOT, version=__version__, charts=charts, menu=MENU)
+    made.filters.update(
+        amount=amount,
+        amounts=amounts,
+        duration=_duration,
+        iso=_iso,
+        memory=short_memory,
+        milli=format_milli,
+        moment=_moment,
+        short=short_id,
+    )
+    return made
+
+
+def render(page: Page, visit: Visit, found: Mapping[str, Any]) -> str:
+    """The whole document."""
+    return environment().get_template(page.template).render(_context(page, visit, found))
+
+
+def render_live(page: Page, visit: Visit, found: Mapping[str, Any]) -> str:
+    """Only what changes by itself."""
+    template = environment().get_template(page.template)
+    context = template.new_context(_context(page, visit, found))
+    return "".join(template.blocks[LIVE_BLOCK](context))
+
+
+def _context(page: Page, visit: Visit, found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "t": visit.language,
+        "visit": visit,
+        "identity": visit.identity,
+        "section": page.section,
+        "live": page.period_s > 0,
+        **found,
+    }
+
+
+def _duration(seconds: float | None) -> str:
+    return "–" if seconds is None else format_duration(max(0.0, seconds))
+
+
+def _moment(at: float | None) -> str:
+    return "–" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def amount(value: int, name: str) -> str:
+    """One resource in the words of people: ``1.5``, ``4G``."""
+    return short_memory(value) if name == MEMORY else format_milli(value) if name.endswith("_milli") else str(value)
+
+
+def amounts(given: Amounts | None) -> str:
+    """``2 CPU · 4G · 1 GPU``; what is zero is left out. "–" for none and for no limit."""
+    if given is None:
+        return "–"
+    units = {VCORES: " CPU", MEMORY: "", GPUS: " GPU"}
+    parts = [
+        f"{amount(value, name)}{units.get(name, f' {name}')}" for name, value in given.items() if 0 < value < LARGEST
+    ]
+    return " · ".join(parts) or "–"
