@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
 from hrm.api.peers import PeerProtocol
+from hrm.config.addresses import is_loopback
 from hrm.model.errors import InvalidInput
 
 #: Of every path but ``/healthz``.
@@ -78,11 +78,3 @@ class ApiSettings:
             "timeout_keep_alive": 75,
             "timeout_graceful_shutdown": 3,
         }
-
-
-def is_loopback(host: str) -> bool:
-    """True iff ``host`` is ``localhost`` or a literal loopback address; other names are not looked up."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

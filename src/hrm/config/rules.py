@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 
+from hrm.config.addresses import is_loopback
 from hrm.config.documents import Document
 from hrm.config.extensions import placement_strategies
 from hrm.config.keys import nearest
 from hrm.config.placement_rules import check_placement
 from hrm.config.queue_rules import check_queues
 from hrm.config.schema import ConfigShape, NodeShape
-from hrm.config.yarn_door import check_yarn, is_loopback
+from hrm.config.yarn_door import check_yarn
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
 from hrm.model.isolation import IsolationMode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
@@ -11,40 +10,9 @@ from pydantic import Field
 from hrm.config.documents import Document
 from hrm.config.fields import AmountsLimit, AmountsOf, Strict
 from hrm.config.shares import show_share
+from hrm.config.yarn_values import DEFAULT_LEAST, YarnConfig
 from hrm.model.jobs import MAX_MASTER_ATTEMPTS
 from hrm.model.resources import Resources
-
-DEFAULT_LEAST = Resources(memory_mib=128, vcores_milli=1000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class YarnConfig:
-    """Where clients, masters and browsers of YARN come in, and what they may ask for."""
-
-    enabled: bool = False
-    host: str = "127.0.0.1"
-    #: 0 iff any free one. YARN's own numbers, so that clients need no word about them.
-    client_port: int = 8032
-    master_port: int = 8030
-    web_port: int = 8088
-    #: Of the NodeManagers' door.
-    node_port: int = 8041
-    #: Requests are raised to the least, then to a multiple of the increment (yarn.scheduler.…-allocation-mb).
-    minimum: Resources = DEFAULT_LEAST
-    increment: Resources = DEFAULT_LEAST
-    #: More is refused; None iff only nodes and queues limit it.
-    maximum: Resources | None = None
-    #: How often a master is started at most, and if its submission does not say how often (yarn.resourcemanager.am.
-    #: max-attempts).
-    max_attempts: int = 2
-    #: Who may come in from where nothing proves who it is, and from which addresses.
-    users: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
-
-    @property
-    def is_open_to_others(self) -> bool:
-        """True iff other machines reach it."""
-        return not is_loopback(self.host)
 
 
 class YarnShape(Strict):
@@ -128,11 +96,3 @@ def check_yarn(document: Document, shape: YarnShape | None) -> None:
             f"{config.host!r} is not a loopback address: there nothing proves who calls",
             next_step="keep 127.0.0.1, or list whom you believe, and from where, under yarn.users and yarn.hosts",
         )
-
-
-def is_loopback(host: str) -> bool:
-    """True iff only this machine reaches it."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

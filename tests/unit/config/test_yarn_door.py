@@ -6,7 +6,7 @@ import pytest
 
 from hrm.config.documents import BadDocument, Document
 from hrm.config.loader import parse_config
-from hrm.config.yarn_door import YarnConfig
+from hrm.config.yarn_values import YarnConfig
 from hrm.model.resources import Resources
 from hrm.model.units import LARGEST
 
