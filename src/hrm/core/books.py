@@ -12,6 +12,7 @@ from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Container, Hold, Shape, container_key
 from hrm.core.gangs import Gang
 from hrm.core.nodes import Node, NodeIndex
+from hrm.core.openings import Openings
 from hrm.core.queues import Cluster
 from hrm.core.tree import QueueTree
 from hrm.model.errors import InvariantBroken
@@ -28,12 +29,13 @@ class Books:
     def __init__(self, root: QueueSpec, epoch: int) -> None:
         #: Goes into the ids of containers.
         self.epoch = epoch
-        self.cluster = Cluster()
+        self.index = NodeIndex()
+        self.openings = Openings(self.index)
+        self.cluster = Cluster(self.openings)
         self.tree = QueueTree(root, self.cluster)
         #: In the order they joined.
         self.nodes: dict[str, Node] = {}
         self.nodes_of_rack: Counter[str] = Counter()
-        self.index = NodeIndex()
         #: Told of what is asked for: amounts, model of GPU, how many more. None iff nobody wants to know.
         self.watch_asks: Callable[[Amounts, str | None, int], None] | None = None
         #: In the order they were submitted.
@@ -165,6 +167,7 @@ class Books:
         app.attempt = None
         app.queue.am_usage.subtract(app.am_usage)
         app.am_usage = Amounts()
+        app.queue.ease()
 
     # ---- containers
 
@@ -230,6 +233,7 @@ class Books:
         app.demand.subtract(shape)
         app.queue.change_demand(shape, -1)
         app.queue.charge(app, shape, -1)
+        app.queue.ease()
 
     # ---- space that is freed for somebody
 
@@ -251,6 +255,7 @@ class Books:
         """Let the space go. Victims that were not killed yet are spared; the others stay marked until they end."""
         self.fulfil(hold)
         self.top_up(hold.node)
+        self.openings.let_go(hold.node)
 
     def fulfil(self, hold: Hold) -> None:
         """Let the space go for the grant that it was kept for. Then comes `top_up`: others get what is left."""
@@ -300,6 +305,7 @@ class Books:
             node.reservation = None
             self.room_grew += 1
             self.index.update(node)
+            self.openings.let_go(node)
 
     def let_go(self, gang: Gang) -> list[Node]:
         """Keep no nodes for the gang any more; those that were."""
@@ -325,9 +331,13 @@ class Books:
         node = self.nodes[spec.node_id] = Node(spec)
         self.nodes_of_rack[node.rack] += 1
         self.cluster.total.add(node.total)
-        self.tree.follow_cluster()
+        self._follow_cluster()
         self.room_grew += 1
         self.index.update(node)
+
+    def _follow_cluster(self) -> None:
+        for queue in self.tree.follow_cluster():
+            self.openings.ease(queue)
 
     def remove_node(self, node: Node) -> None:
         """It is not there any more; its containers are still to be forgotten."""
@@ -337,7 +347,8 @@ class Books:
         node.schedulable = False
         self.index.update(node)
         self.cluster.total.subtract(node.total)
-        self.tree.follow_cluster()
+        self._follow_cluster()
+        self.openings.visited(node)
 
     def release(self, node: Node) -> None:
         """Let go of all that is reserved or kept on the node."""
@@ -353,5 +364,5 @@ class Books:
         self.room_grew += 1
         self.nodes_of_rack[node.rack] += 1
         self.cluster.total.add(node.total)
-        self.tree.follow_cluster()
+        self._follow_cluster()
         self.index.update(node)

@@ -151,9 +151,11 @@ class Candidates:
                     return ask
                 else:
                     ask.turn_down(node.why_not(shape), visit.number)
-            elif app.queue.limited and app.queue.over_max_with(shape) is not None:
+            elif app.queue.limited and (full := app.queue.over_max_with(shape)) is not None:
+                full.held[shape] = None
                 ask.turn_down(Reason.QUEUE_MAX_SHARE, visit.number)
             elif ask.for_master and is_over_am_share(ask):
+                app.queue.held[shape] = None
                 ask.turn_down(Reason.QUEUE_AM_SHARE, visit.number)
             elif ask.gang is not None:
                 if (reason := visit.gangs.turned_down(ask.gang, node, visit)) is None:

@@ -46,7 +46,8 @@ class Gatherings:
 
     def why_not(self, gang: Gang, node: Node) -> Reason | None:
         """Why the gang cannot be granted now; None iff it can, as its ``layout`` then says, on ``node`` first."""
-        if gang.app.queue.over_max_with(gang.amounts()) is not None:
+        if (full := gang.app.queue.over_max_with(gang.amounts())) is not None:
+            full.held[gang.asks[0].shape] = None
             return Reason.QUEUE_MAX_SHARE
         return None if self.fits(gang, node) else Reason.INSUFFICIENT_FOR_GANG
 

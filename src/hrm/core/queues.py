@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from hrm.core.amounts import NOTHING, Amounts
 from hrm.core.applications import App, Ask, Shape
+from hrm.core.openings import Openings
 from hrm.core.ordering import KEYS, Key, fifo_key
 from hrm.core.shares import share_of_each
 from hrm.core.watch import Watch
@@ -25,9 +26,9 @@ from hrm.model.resources import ZERO, Resources
 class Cluster:
     """What all queues share: the size that keys depend on, and the least that anything waits for."""
 
-    __slots__ = ("_raised_at", "epoch", "floor", "total")
+    __slots__ = ("_raised_at", "epoch", "floor", "openings", "total")
 
-    def __init__(self) -> None:
+    def __init__(self, openings: Openings) -> None:
         #: Sum of all nodes, unschedulable ones too.
         self.total = Amounts()
         #: Grows when keys made before are no longer right.
@@ -35,6 +36,8 @@ class Cluster:
         #: No waiting shape needs less than this of anything: a node with less free is not looked at further.
         self.floor = Amounts()
         self._raised_at = 0
+        #: Told when queues use less.
+        self.openings = openings
 
     def lower_floor(self, shapes: dict[Shape, int], shape: Shape) -> None:
         """``shape`` is new among the waiting ``shapes``."""
@@ -68,6 +71,7 @@ class Queue:
         "entry",
         "fair_share",
         "first_app",
+        "held",
         "key_of",
         "limited",
         "lineage",
@@ -131,6 +135,8 @@ class Queue:
         self.order_epoch = 0
         self.entry: Key | None = None
         self.missed_visit = 0
+        #: Shapes that a limit of this queue turned down since it last let something in: see `hrm.core.openings`.
+        self.held: dict[Shape, None] = {}
         self.fair_share: Resources = ZERO
         self.steady_share: Resources = ZERO
         #: What the shares of what is below were last worked out from.
@@ -319,6 +325,7 @@ class Queue:
                 app.entry = None
         for queue in self.lineage:
             if _count_down(queue.shapes, shape):
+                self.cluster.openings.forget(queue, shape)
                 if queue.parent is None:
                     self.cluster.raise_floor(queue.shapes)
                 elif not queue.shapes:
@@ -349,6 +356,7 @@ class Queue:
         self.am_usage.subtract(app.am_usage)
         self.change_demand(app.demand, -1)
         self.rekey_path(app)
+        self.ease()
 
     def set_running(self, app: App, running: bool) -> None:
         """Let the application run, or make it wait, as far as placing goes."""
@@ -400,6 +408,12 @@ class Queue:
         return self.app_share
 
     # ---- limits
+
+    def ease(self) -> None:
+        """Something here ended or left: this queue and those above use less."""
+        for queue in self.lineage:
+            if queue.held:
+                self.cluster.openings.ease(queue)
 
     def may_run(self, user: str) -> bool:
         """True iff no queue of the lineage has as many running applications as it may, of all and of the user."""

@@ -329,6 +329,18 @@ class Scheduler:
                 if self._visits.one_fills_all:
                     return
 
+    @property
+    def has_openings(self) -> bool:
+        """True iff `next_opening` may have something that is worth asking for."""
+        return bool(self._books.openings and self._books.tree.root.shapes)
+
+    def next_opening(self) -> str | None:
+        """A node where something that waits may fit, because a limit is not reached any more or kept space was let go.
+
+        A hint as those above, given once; None iff there is none. What is decided does not depend on who asks.
+        """
+        return self._books.openings.next(one_is_enough=self._visits.one_fills_all)
+
     # ---- for refusing at submit
 
     def accepts(self, queue: str) -> bool:

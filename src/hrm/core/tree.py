@@ -142,8 +142,8 @@ class QueueTree:
             queue = queue.parent
             queue.shared_from = None
 
-    def follow_cluster(self) -> None:
-        """The cluster's size changed: so do shares that are parts of it."""
+    def follow_cluster(self) -> list[Queue]:
+        """The cluster's size changed: so do shares that are parts of it. Those queues."""
         self.cluster.epoch += 1
         parts = [q for q in self.by_path.values() if q.spec.min_share_of_cluster or q.spec.max_share_of_cluster]
         if parts:
@@ -151,6 +151,7 @@ class QueueTree:
                 queue.set_limits()
             for queue in reversed(self.by_path.values()):
                 queue.sum_demand()
+        return parts
 
     # ---- limits on running applications
 

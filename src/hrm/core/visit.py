@@ -116,7 +116,10 @@ def _may_place(queue: Queue, node: Node | Everywhere, visit: Visit) -> bool:
     """True iff a shape that waits in the queue fits on the node and under the queue's own max share."""
     limit = queue.max_share
     for shape in queue.shapes:
-        if shape.missed_visit != visit.number and (limit is None or queue.usage.stays_within(shape, limit)):
+        if shape.missed_visit != visit.number:
+            if limit is not None and not queue.usage.stays_within(shape, limit):
+                queue.held[shape] = None
+                continue
             if node.fits(shape) or (visit.reserving and node.could_hold(shape)):
                 return True
             shape.missed_visit = visit.number
@@ -146,7 +149,8 @@ def _find_in_app(app: App, node: Node | Everywhere, visit: Visit) -> Ask | None:
             ask.turn_down(Reason.BLACKLISTED, number)
         elif not ask.plain and (reason := turned_down(ask, node, visit)) is not None:
             ask.turn_down(reason, number)
-        elif limited and app.queue.over_max_with(shape) is not None:
+        elif limited and (full := app.queue.over_max_with(shape)) is not None:
+            full.held[shape] = None
             ask.turn_down(Reason.QUEUE_MAX_SHARE, number)
         else:
             return ask
@@ -162,6 +166,7 @@ def turned_down(ask: Ask, node: Node, visit: Visit) -> Reason | None:
     if not ask.accepts(node):
         return Reason.WRONG_PLACE
     if ask.for_master and is_over_am_share(ask):
+        ask.app.queue.held[ask.shape] = None
         return Reason.QUEUE_AM_SHARE
     if visit.delays and ask.places.keys() != {ANY}:
         if ask.delay is None:

@@ -59,15 +59,20 @@ class Visits:
         node = self._books.nodes.get(event.node_id)
         if node is None or not node.schedulable:
             return []
+        self._books.openings.visited(node)
         if not node.holds and node.reservation is None:
             return self._assign(node, event.most, now, event.heartbeat)
         commands = self._serve_holds(node, now)
+        goes_on = True
         if node.reservation is not None:
             served = self._serve_reservation(node.reservation, node, now)
             commands += served
-            if node.reservation is not None or any(isinstance(command, Allocate) for command in served):
-                return commands
-        return commands + self._assign(node, event.most, now, event.heartbeat)
+            goes_on = node.reservation is None and not any(isinstance(command, Allocate) for command in served)
+        if goes_on:
+            commands += self._assign(node, event.most, now, event.heartbeat)
+        # What was let go here is no reason for another visit.
+        self._books.openings.visited(node)
+        return commands
 
     def _assign(self, node: Node, most: int | None, now: float, heartbeat: bool) -> list[Command]:
         """Place what can be placed, until the rules on assigning several, or a reservation, say stop."""

@@ -104,7 +104,7 @@ class ResourceManager:
         self.clock = clock
         self.queues = queues or Queues(scheduler)
         self.nodes = Nodes()
-        self.pacer = Pacer(scheduler.nodes_with_room, scheduler.has_demand)
+        self.pacer = Pacer(scheduler)
         #: Which placement strategy was given up, and why; "" iff none was.
         self.strategy_trouble = ""
         self.applications: dict[ApplicationId, LiveApplication] = {}

@@ -101,7 +101,7 @@ class Simulation:
         queues or options."""
         self.workload = workload
         self.scheduler = Scheduler(workload.root, epoch=_EPOCH, options=workload.options, strategies=strategies)
-        self.pacer = Pacer(self.scheduler.nodes_with_room, self.scheduler.has_demand)
+        self.pacer = Pacer(self.scheduler)
         self.recorder = Recorder(workload, self.scheduler, fragmentation=fragmentation)
         #: Those that were submitted, in their order.
         self.apps: list[App] = []

@@ -19,6 +19,11 @@ def test_nothing_that_must_hold_is_broken_and_every_mechanism_happened() -> None
     assert {what for what in MECHANISMS if not result.happened[what].runs} <= {"spared"}
 
 
+@pytest.mark.parametrize("seed", [5166])
+def test_seeds_that_once_found_something_find_nothing_any_more(seed: int) -> None:
+    run_one(seed)
+
+
 def test_a_seed_makes_the_same_run_whatever_ran_before() -> None:
     run_one(3)
     assert run_one(5).recorder.digest() == run_one(5).recorder.digest()

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from hrm.rm.pacer import Pacer
 
 
-def pacer(*with_room: str, wanted: bool = True) -> Pacer:
-    return Pacer(lambda: with_room, lambda: wanted)
+class Told:
+    """What a scheduler would say."""
+
+    def __init__(self, with_room: Iterable[str], *, wanted: bool = True, openings: Sequence[str] = ()) -> None:
+        self.with_room = list(with_room)
+        self.wanted = wanted
+        self.openings = list(openings)
+
+    def has_demand(self) -> bool:
+        return self.wanted
+
+    def nodes_with_room(self) -> Iterable[str]:
+        return iter(self.with_room)
+
+    @property
+    def has_openings(self) -> bool:
+        return self.wanted and bool(self.openings)
+
+    def next_opening(self) -> str | None:
+        return self.openings.pop(0) if self.openings else None
+
+
+def pacer(*with_room: str, wanted: bool = True, openings: Sequence[str] = ()) -> Pacer:
+    return Pacer(Told(with_room, wanted=wanted, openings=openings))
 
 
 def drain(pacer: Pacer) -> list[tuple[str, bool]]:
@@ -91,13 +115,13 @@ def test_where_nobody_waits_only_heartbeats_are_visits():
 
 
 def test_of_many_nodes_with_room_no_more_are_visited_than_it_takes():
-    wanted = [True] * 10
-    many = Pacer(lambda: (f"n{number}" for number in range(10_000)), lambda: bool(wanted))
+    told = Told(f"n{number}" for number in range(10_000))
+    many = Pacer(told)
     many.demand()
     visited = []
     while (visit := many.take()) is not None:
         visited.append(visit)
-        wanted.pop()
+        told.wanted = len(visited) < 10
     assert visited == [(f"n{number}", False) for number in range(10)]
 
 
@@ -105,3 +129,18 @@ def test_however_many_nodes_have_room_each_is_visited_once():
     many = pacer(*(f"n{number}" for number in range(1000)))
     many.demand()
     assert sorted(drain(many)) == sorted((f"n{number}", False) for number in range(1000))
+
+
+def test_what_the_scheduler_names_is_visited_after_all_that_was_due():
+    some = pacer("n1", openings=["n3", "n4"])
+    some.room("n2")
+    some.demand()
+    assert not some.idle
+    assert drain(some) == [("n2", False), ("n1", False), ("n3", False), ("n4", False)]
+    assert some.idle
+
+
+def test_where_nobody_waits_what_the_scheduler_names_is_no_reason():
+    some = pacer(wanted=False, openings=["n1"])
+    assert some.idle
+    assert some.take() is None
