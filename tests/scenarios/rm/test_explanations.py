@@ -243,6 +243,8 @@ async def test_with_many_that_wait_a_tick_looks_at_and_notes_only_some(
 
     life.manager.after_tick = tick
     await eventually_async(lambda: sum(turns) >= len(waiting), describe="all that wait are noted")
+    # Until that is on disk.
+    await life.settle()
 
     assert max(turns) == 2
     for app in waiting:
