@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from hrm.config.yarn_door import YarnConfig
+from hrm.config.yarn_values import YarnConfig
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.resources import BUILT_IN, Resources
