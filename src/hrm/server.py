@@ -85,6 +85,8 @@ class Options:
     #: Win over ``engine.kind`` and ``engine.address``.
     engine: EngineKind | None = None
     address: str | None = None
+    #: Clients of YARN may come in, whatever ``yarn.enabled`` says.
+    yarn: bool = False
     #: A service manager starts the shepherd, in a place where it outlives this server: it is waited for.
     external_shepherd: bool = False
 
@@ -128,6 +130,8 @@ def _read(path: Path | None, options: Options) -> HrmConfig:
         config = replace(config, node=replace(config.node, isolation=settings))
     if options.engine is not None:
         config = replace(config, engine=replace(config.engine, kind=options.engine))
+    if options.yarn:
+        config = replace(config, yarn=replace(config.yarn, enabled=True))
     if options.address is not None:
         config = replace(config, engine=replace(config.engine, address=options.address))
     return config
@@ -451,6 +455,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--isolation", type=IsolationMode, choices=list(IsolationMode), help="what is enforced")
     parser.add_argument("--engine", type=EngineKind, choices=list(EngineKind), help="what runs containers")
     parser.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster that this machine is in")
+    parser.add_argument("--yarn", action="store_true", help="let clients of YARN in")
     parser.add_argument("--external-shepherd", action="store_true", help="wait for a shepherd that others start")
     parser.add_argument("--ephemeral", action="store_true", help="leave when there has been nothing to do for a while")
     options = Options(**vars(parser.parse_args(arguments)))

@@ -48,6 +48,7 @@ COMMANDS = (
     Entry("status", "Server", "Show the server.", "hrm.cli.server:status"),
     Entry("service", "Server", "Have systemd run the server.", "hrm.cli.service:app"),
     Entry("config", "Server", "Write, import, show or check the configuration.", "hrm.cli.config:app"),
+    Entry("yarn", "Server", "Let clients of YARN find the server.", "hrm.cli.yarn:app"),
     Entry("token", "Server", "Make tokens for users.", "hrm.cli.token:app"),
     Entry("demo", "Try", "Show what HRM does.", "hrm.cli.demo:demo"),
     Entry("simulate", "Try", "Try queues, work and machines out under virtual time.", "hrm.cli.simulate:app"),

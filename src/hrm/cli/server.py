@@ -43,6 +43,9 @@ def up(
         str | None,
         typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster that this machine is in [default: own]."),
     ] = None,
+    yarn: Annotated[
+        bool, typer.Option("--yarn", help="Let clients of YARN in: Spark, Hadoop's tools [default: yarn.enabled].")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Start the server.
@@ -56,6 +59,7 @@ def up(
       hrm up --virtual-gpus 2                     try GPU scheduling without a GPU
       hrm up --isolation full                     only if this machine can enforce all limits
       hrm up --detach --engine ray                the head of a cluster: others `hrm join` it
+      hrm up --detach --yarn                      Spark finds it by `hrm yarn env`
       hrm --home /tmp/try up                      one beside the usual one
     """
     from hrm.cli.connect import home_directory
@@ -75,6 +79,8 @@ def up(
         if engine is not EngineKind.RAY:
             raise InvalidInput("--address is for --engine ray", next_step="give both, or neither")
         arguments += ["--address", address]
+    if yarn:
+        arguments.append("--yarn")
     if not detach:
         from hrm.server import main
 

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -43,6 +43,9 @@ def submit(
     test_only: Annotated[
         bool, typer.Option("--test-only", help="Say which queue it would go to, and submit nothing.")
     ] = False,
+    spark: Annotated[
+        bool, typer.Option("--spark", help="It is an application of Spark's; cpus, memory and gpus are its executors'.")
+    ] = False,
     output: OutputOption = Output.TABLE,
     error_code: ErrorCodeOption = None,
 ) -> None:
@@ -58,8 +61,11 @@ def submit(
       hrm submit --queue research -o json job.yaml
       hrm submit --master -- python my_master.py
       hrm submit --test-only --queue research -- ./simulate
+      hrm submit --spark --tasks 4 --memory 2G -- app.py
     """
     try:
+        if spark:
+            _become_spark(command, options, wait=wait, test_only=test_only, output=output)
         job = _job(command, options)
         code = _place(job, output) if test_only else _submit(job, wait=wait, output=output)
     except HrmError as error:
@@ -103,6 +109,14 @@ def _job(command: list[str], options: JobOptions) -> JobSpec:
     from hrm.config.jobs import load_job
 
     return options.over(load_job(Path(command[0])))
+
+
+def _become_spark(command: list[str], options: JobOptions, *, wait: bool, test_only: bool, output: Output) -> NoReturn:
+    if test_only or output is not Output.TABLE:
+        raise InvalidInput("spark-submit says what it says", field="--spark", next_step="leave --test-only and -o out")
+    from hrm.cli.spark import submit_to_spark
+
+    submit_to_spark(command, options, wait=wait)
 
 
 def _place(job: JobSpec, output: Output) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -78,6 +78,7 @@ class Service:
         ephemeral: bool,
         on_shutdown: Callable[[], None],
         retention: Retention | None = None,
+        yarn: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._manager = manager
         self.masters = MasterCalls(manager)
@@ -89,6 +90,7 @@ class Service:
         self._retention = retention or Retention(manager, RetentionPolicy())
         self._home = home
         self._address = address
+        self._yarn = yarn
         self._ephemeral = ephemeral
         self._on_shutdown = on_shutdown
         self._started_at = manager.clock()
@@ -116,6 +118,7 @@ class Service:
             drained_by=self._manager.nodes.closed_by or "",
             store_trouble=self._manager.store.trouble,
             strategy_trouble=self._manager.strategy_trouble,
+            yarn=dict(self._yarn()),
         )
 
     def request_shutdown(self) -> None:

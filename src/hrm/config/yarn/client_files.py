@@ -1,0 +1,66 @@
+"""The files that Hadoop's clients read to find a ResourceManager: what stands in ``$HADOOP_CONF_DIR``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from hrm.model.errors import ClusterError
+
+#: How long a client tries to reach a server that is not there; Hadoop's own is 15 minutes.
+CONNECT_MAX_WAIT_MS = 60_000
+
+
+def client_files(addresses: Mapping[str, str], *, classpath: str = "") -> dict[str, str]:
+    """By file name. ``addresses`` are ``host:port`` by door: ``client``, ``master`` and ``web``.
+
+    ``classpath`` is where applications find Hadoop's classes, for those that bring none (Flink).
+    """
+    host = addresses["client"].rpartition(":")[0].strip("[]")
+    yarn = {
+        "yarn.resourcemanager.hostname": host,
+        "yarn.resourcemanager.address": addresses["client"],
+        "yarn.resourcemanager.scheduler.address": addresses["master"],
+        "yarn.resourcemanager.webapp.address": addresses["web"],
+        "yarn.resourcemanager.connect.max-wait.ms": str(CONNECT_MAX_WAIT_MS),
+        "yarn.timeline-service.enabled": "false",
+        "yarn.log-aggregation-enable": "false",
+        **({"yarn.application.classpath": classpath} if classpath else {}),
+    }
+    core = {"fs.defaultFS": "file:///", "hadoop.security.authentication": "simple"}
+    # Without it clients drop GPUs from what they ask for, with a warning.
+    types = {"yarn.resource-types": "yarn.io/gpu"}
+    return {
+        "core-site.xml": _document(core),
+        "yarn-site.xml": _document(yarn),
+        "resource-types.xml": _document(types),
+    }
+
+
+def write_client_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Into ``folder``, which is made where it is missing; other files there stay. Raises ClusterError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            path = folder / name
+            # A client may be reading the old one.
+            new = path.with_name(f".{name}.new")
+            new.write_text(text, encoding="utf-8")
+            new.replace(path)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot write {error.filename or folder}: {error.strerror}", next_step="name another with --dir"
+        ) from None
+
+
+def _document(properties: Mapping[str, str]) -> str:
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<configuration>"]
+    for name, value in properties.items():
+        lines += [
+            "  <property>",
+            f"    <name>{escape(name)}</name>",
+            f"    <value>{escape(value)}</value>",
+            "  </property>",
+        ]
+    return "\n".join([*lines, "</configuration>", ""])
