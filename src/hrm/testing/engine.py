@@ -106,7 +106,7 @@ class EngineHarness:
         known = {"container_id": container_id, "application_id": "application_1_0001", "user": getpass.getuser()}
         return LaunchSpec(command=command, **{**known, **fields})  # type: ignore[arg-type]
 
-    async def ended(self, container_id: str, timeout_s: float = 10.0) -> ExitRecord:
+    async def ended(self, container_id: str, timeout_s: float = 60.0) -> ExitRecord:
         """How it ended, as soon as that is told."""
 
         def found() -> list[ExitRecord]:
@@ -305,14 +305,18 @@ async def check_who_has_no_handler_goes_on_though_warned_until_it_is_stopped(mak
 
 async def check_what_is_halted_does_nothing_until_it_goes_on_and_can_be_stopped(maker: EngineMaker) -> None:
     async with started(maker("halted")) as run:
-        script = "echo ready; sleep 0.5; echo late"
-        goes_on, halted = run.launch("sh", "-c", script), run.launch("sh", "-c", script)
+        script = "echo ready; read line; echo late"
+        goes_on, halted = [run.launch("sh", "-c", script, stdin=True) for _ in range(2)]
         for container_id in (goes_on, halted):
             await run.printed(container_id, "ready")
         run.engine.freeze(run.node_id, [goes_on, halted], frozen=True)
         run.engine.freeze(run.node_id, [halted], frozen=True)
-        # Later than both would have ended by themselves.
-        await run.ended(run.launch("sleep", "1"))
+        # By now it is done.
+        await run.ended(run.launch("true"))
+        for container_id in (goes_on, halted):
+            await run.engine.write_stdin(run.node_id, container_id, b"go on\n")
+        # Later than both would have ended, had they read that.
+        await run.ended(run.launch("sleep", "0.5"))
         assert not [end for end in run.heard.ends if end.container_id in (goes_on, halted)]
         assert await run.log(goes_on) == "ready\n"
 

@@ -2,8 +2,8 @@
 
 `true`, `false`, `sleep SECONDS`, `cat`, and ``sh -c`` with statements separated by ``;``: ``exit N``, ``echo WORDS``
 (``>&2``; ``$NAME``, ``$!`` and ``$PWD``), ``sleep S`` (``&``), ``cat``, ``kill -SIGNAL $$``, ``kill -0 PID``, ``trap ''
-TERM``, ``trap 'exit N' TERM``, ``trap 'exec cat $HRM_PREEMPTION_FILE' TERM``, ``wait``. Of a launch context the
-commands are played alike, with nothing prepared for them.
+TERM``, ``trap 'exit N' TERM``, ``trap 'exec cat $HRM_PREEMPTION_FILE' TERM``, ``read NAME``, ``wait``. Of a launch
+context the commands are played alike, with nothing prepared for them.
 """
 
 from __future__ import annotations
@@ -151,6 +151,9 @@ class Program:
                 self._ignored.add(signal.Signals[f"SIG{name}"])
             case ["trap", handler, name]:
                 self._handlers[signal.Signals[f"SIG{name}"]] = shlex.split(handler)
+            case ["read", _]:
+                await self._input.get()
+                await self._goes_on.wait()
             case ["wait"]:
                 await asyncio.get_running_loop().create_future()
             case ["exit", code]:

@@ -77,14 +77,15 @@ def test_output_comes_within_a_blink(client: Client, server: RunningServer) -> N
     server.do(lambda facade: facade.begin(application_id))
     with client.attach(application_id) as attachment:
         items = iter(attachment)
-        delays_s = []
-        for _ in range(5):
+
+        def delay_s() -> float:
             server.do(lambda facade: facade.write(application_id, b"x"))
             written_at = time.monotonic()
             next(items)
-            delays_s.append(time.monotonic() - written_at)
+            return time.monotonic() - written_at
 
-    assert min(delays_s) < 0.05
+        # One of them is not disturbed by what else the machine does.
+        assert any(delay_s() < 0.05 for _ in range(100))
 
 
 def test_all_output_of_all_tasks_is_there_before_the_end(client: Client, server: RunningServer) -> None:
@@ -179,10 +180,10 @@ def test_a_program_that_does_not_read_holds_its_client_up_but_not_its_signals(
         assert sent == STDIN_WINDOW_BYTES
 
         server.do(lambda facade: app.stdin_read.set())
-        feeder.join(timeout=10)
+        feeder.join(timeout=60)
         assert not feeder.is_alive()
         client.kill(application_id)
-        reader.join(timeout=10)
+        reader.join(timeout=60)
 
     assert len(app.stdin) == 64 * 16384
 
@@ -194,7 +195,7 @@ def test_input_that_nobody_reads_does_not_outlive_the_application(client: Client
         feeder.start()
         client.kill(application_id)
         *_, end = attachment
-        feeder.join(timeout=10)
+        feeder.join(timeout=60)
 
     assert isinstance(end, Ended)
     assert not feeder.is_alive()
@@ -319,7 +320,7 @@ def test_a_client_that_lets_go_stops_iterating(client: Client) -> None:
     reader.start()
 
     attachment.close()
-    reader.join(timeout=10)
+    reader.join(timeout=60)
 
     assert not reader.is_alive()
     assert items == []

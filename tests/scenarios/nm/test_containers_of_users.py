@@ -224,7 +224,7 @@ async def test_a_directory_service_that_is_slow_holds_up_its_users_alone_and_los
     answers = threading.Event()
 
     def slowly(name: str) -> Account:
-        answers.wait(timeout=30)
+        answers.wait(timeout=60)
         return known(name)
 
     monkeypatch.setattr(accounts, "look_up", slowly)

@@ -22,7 +22,7 @@ from hrm.testing import EngineHarness, eventually_async, kill_shepherd, started
 NODE = NodeSpec(node_id="node1", total=Resources(4096, 4000))
 FREEZER = "/sys/fs/cgroup/freezer"
 #: So many looks that see the same are believed.
-LOOKS = 20
+LOOKS = 60
 #: A child that works for its container, one in a session of its own, and a first process that waits.
 TREE = ("sh", "-c", "while :; do :; done & setsid sh -c 'while :; do :; done' & echo $! ; wait")
 

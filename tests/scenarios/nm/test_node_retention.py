@@ -71,9 +71,10 @@ async def test_cleaning_hundreds_of_containers_does_not_hold_the_loop(engine: Em
             ),
         )
         while not cleaning.done():
-            begin = time.perf_counter()
+            # Of this thread: what else the machine does meanwhile does not count.
+            begin = time.thread_time()
             await asyncio.sleep(0)
-            longest_s = max(longest_s, time.perf_counter() - begin)
+            longest_s = max(longest_s, time.thread_time() - begin)
 
         assert (cleaning.result().logs, cleaning.result().scratch) == (800, 800)
         assert len(left(state_dir, records.CONTAINERS)) == 1

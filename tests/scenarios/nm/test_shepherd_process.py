@@ -41,7 +41,7 @@ class Caller:
 
     def __init__(self, state_dir: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
         self.socket.connect(str(state_dir / records.SOCKET))
         self._lines = self.socket.makefile("rb")
 
@@ -74,7 +74,8 @@ def test_it_leaves_when_nothing_runs_and_nobody_came(state_dir: Path) -> None:
 
 
 def test_it_stays_while_something_runs_though_nobody_is_there(state_dir: Path) -> None:
-    assert start(state_dir, "--idle-s=0.5") == 0
+    # Long enough to get to it before it leaves, also where there is much else to do.
+    assert start(state_dir, "--idle-s=2") == 0
     # Before what reads it: else that ends at once, and writing would wait for a reader for ever.
     os.mkfifo(state_dir / "go")
     caller = Caller(state_dir)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -127,4 +128,4 @@ async def test_a_checkpoint_is_told_with_the_next_heartbeat(run: EngineHarness) 
 
     started_at = run.heard.starts[-1].started_at
     at = await eventually_async(saved_at)
-    assert abs(at - started_at) < 10
+    assert started_at - 1 <= at <= time.time()

@@ -38,7 +38,10 @@ SETTINGS = AgentSettings(
 MACHINE = Machine(
     ray_node_id="ff", address="10.0.0.2", host="box", raylet_port=1, is_head=False, cpus=2.0, gpus=1, memory_mib=512
 )
+#: Where a node is to be lost.
 TIMEOUT_S = 1.5
+#: Where it is not, however busy this machine is.
+PATIENCE_S = 600.0
 
 
 class Wire:
@@ -79,7 +82,7 @@ class Line:
     """A link over a wire, its node, and what was heard."""
 
     def __init__(
-        self, wire: Wire, settings: AgentSettings, *, epoch: int = 1, server: str = "one", timeout_s: float = TIMEOUT_S
+        self, wire: Wire, settings: AgentSettings, *, epoch: int = 1, server: str = "one", timeout_s: float = PATIENCE_S
     ) -> None:
         self.wire = wire
         self.heard = RecordingListener()
@@ -156,6 +159,14 @@ async def line(agent: Agent) -> AsyncIterator[Line]:
         yield line
 
 
+@pytest.fixture
+async def hasty(agent: Agent) -> AsyncIterator[Line]:
+    """One whose node is lost after `TIMEOUT_S`."""
+    async with talking(agent, timeout_s=TIMEOUT_S) as line:
+        await line.registered()
+        yield line
+
+
 async def test_a_report_whose_answer_was_lost_is_told_once_all_the_same(line: Line) -> None:
     line.wire.swallow["fetch"] = 1
     line.launch("container_1", "true")
@@ -192,15 +203,15 @@ async def test_a_command_whose_answer_was_lost_is_done_once(line: Line, tmp_path
     assert count.read_text() == "x\n"
 
 
-async def test_a_node_that_is_cut_off_is_lost_after_its_time_and_tells_everything_when_it_is_back(line: Line) -> None:
+async def test_a_node_that_is_cut_off_is_lost_after_its_time_and_tells_everything_when_it_is_back(hasty: Line) -> None:
+    line = hasty
     line.launch("container_1", "sh", "-c", "exit 4")
     await line.ended("container_1")
     line.launch("container_2", "sleep", "1000")
     await eventually_async(lambda: [s for s in line.heard.starts if s.container_id == "container_2"])
-    began = time.monotonic()
     line.wire.cut = True
     await eventually_async(lambda: line.heard.lost)
-    assert time.monotonic() - began + 0.3 >= TIMEOUT_S
+    assert asyncio.get_running_loop().time() - line.link._heard_at >= TIMEOUT_S
     assert line.heard.lost == [("box", "nothing was heard of it for 1.5 s")]
     line.heard.registered_running.clear()
     line.wire.cut = False
@@ -211,7 +222,8 @@ async def test_a_node_that_is_cut_off_is_lost_after_its_time_and_tells_everythin
     await line.ended("container_2")
 
 
-async def test_a_launch_that_arrives_after_its_node_was_given_up_starts_nothing(agent: Agent, line: Line) -> None:
+async def test_a_launch_that_arrives_after_its_node_was_given_up_starts_nothing(agent: Agent, hasty: Line) -> None:
+    line = hasty
     generation, stamp = line.link._generation, line.link._stamp
     line.wire.cut = True
     await eventually_async(lambda: line.heard.lost)
@@ -227,7 +239,10 @@ async def test_a_launch_that_arrives_after_its_node_was_given_up_starts_nothing(
     assert "container_9" not in [end.container_id for end in line.heard.ends]
 
 
-async def test_what_was_under_way_when_the_line_was_cut_is_said_again_but_for_launches_and_signals(line: Line) -> None:
+async def test_what_was_under_way_when_the_line_was_cut_is_said_again_but_for_launches_and_signals(
+    hasty: Line,
+) -> None:
+    line = hasty
     line.launch("container_1", "sleep", "1000")
     await eventually_async(lambda: line.heard.starts)
     line.wire.cut = True
@@ -257,22 +272,20 @@ async def test_a_link_that_is_ended_as_the_answer_to_its_greeting_comes_ends(lin
     answer.set_result({"refused": "not now", "retry": True})
     await asyncio.sleep(0)
     running.cancel()
-    await asyncio.wait((running,), timeout=5.0)
+    await asyncio.wait((running,), timeout=60.0)
     assert running.cancelled()
 
 
 async def test_a_machine_that_is_known_to_be_gone_is_lost_at_once(line: Line) -> None:
     line.is_gone = True
     line.wire.swallow = {"fetch": 1, "hello": 1000}
-    began = time.monotonic()
     await eventually_async(lambda: line.heard.lost)
-    assert time.monotonic() - began < TIMEOUT_S
     assert line.heard.lost == [("box", "its raylet has ended")]
 
 
 async def test_where_a_lease_ends_containers_a_node_is_never_lost_before_it_has_run_out(agent: Agent) -> None:
-    stop = replace(SETTINGS, lease_s=1.5, lease_ends_containers=True)
-    async with talking(agent, stop, timeout_s=3.0) as line:
+    stop = replace(SETTINGS, lease_s=1.0, lease_ends_containers=True)
+    async with talking(agent, stop, timeout_s=4.5) as line:
         await line.registered()
         line.launch("container_1", "sleep", "1000")
         await eventually_async(lambda: line.heard.starts)
@@ -294,7 +307,7 @@ async def test_a_clock_that_is_off_is_told_of_and_its_times_are_set_right(agent:
         assert line.heard.changes[-1][1].startswith("its clock is 5m00s ahead")
         line.launch("container_1", "true")
         # The agent's own clock is right: what it tells is taken for five minutes early.
-        assert (await line.ended("container_1")).ended_at == pytest.approx(time.time() - 300, abs=5)
+        assert (await line.ended("container_1")).ended_at == pytest.approx(time.time() - 300, abs=60)
 
 
 @pytest.mark.parametrize(
@@ -332,7 +345,8 @@ class _Older(Wire):
         return await super().call(method, greeting)
 
 
-async def test_a_question_to_a_node_that_falls_silent_is_not_waited_for_for_ever(line: Line) -> None:
+async def test_a_question_to_a_node_that_falls_silent_is_not_waited_for_for_ever(hasty: Line) -> None:
+    line = hasty
     line.launch("container_1", "true")
     await line.ended("container_1")
     line.wire.cut = True

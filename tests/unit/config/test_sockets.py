@@ -89,4 +89,4 @@ def test_a_busy_server_is_waited_for_as_long_as_was_said(tmp_path: Path) -> None
 
         with sockets.connect(path, timeout_s=1) as third:
             assert isinstance(third, socket.socket)
-    assert 0.14 < waited_s < 5
+    assert 0.14 < waited_s < 60
