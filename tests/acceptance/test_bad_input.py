@@ -87,7 +87,7 @@ def submit_10_000(hrm: Hrm) -> str:
 
 def test_10_000_tasks_in_one_job_are_taken_and_can_be_ended_half_way(up: Hrm) -> None:
     app = submit_10_000(up)
-    eventually(lambda: up.apps(app)[0]["tasks_succeeded"] > 100, timeout_s=60)
+    eventually(lambda: up.apps(app)[0]["tasks_succeeded"] > 100)
     assert up.apps(app)[0]["tasks_total"] == 10_000
     assert up("kill", app).code == 0
     assert up("wait", app).code != 0

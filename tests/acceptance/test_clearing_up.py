@@ -18,7 +18,7 @@ def test_clean_clears_away_what_is_over_and_nothing_else(hrm: Hrm) -> None:
     node = hrm.home / "node"
     hrm("submit", "--wait", "--", "sh", "-c", "echo first; ln -s /etc $HRM_CONTAINER_DIR/link")
     hrm("submit", "--", "sh", "-c", "echo second; sleep 600")
-    eventually(lambda: hrm("logs", "2").out == "second\n", timeout_s=30)
+    eventually(lambda: hrm("logs", "2").out == "second\n")
     over, runs = (hrm("history", app, "-o", "json").json[0]["container_id"] for app in ("1", "2"))
 
     told = hrm("clean", "--older-than", "0", "--dry-run", "-o", "json").json
@@ -49,6 +49,6 @@ def test_what_the_configuration_does_not_keep_goes_by_itself(hrm: Hrm) -> None:
     for number in range(3):
         hrm("submit", "--wait", "--", "echo", number)
 
-    eventually(lambda: len(hrm.apps()) == 1, timeout_s=40)
-    eventually(lambda: entries(hrm.home / "node" / "containers") == [], timeout_s=40)
+    eventually(lambda: len(hrm.apps()) == 1)
+    eventually(lambda: entries(hrm.home / "node" / "containers") == [])
     assert hrm("logs", "3").out == "2\n"

@@ -25,9 +25,9 @@ def test_queues_of_weights_3_and_1_get_75_and_25_percent_of_4_vcores(hrm: Hrm) -
     def begun() -> list[float]:
         return [line.started_at for line in attempts() if line.queue == "research" and line.started_at]
 
-    eventually(begun, timeout_s=20)
+    eventually(begun)
     begin = min(begun()) + 0.5
-    eventually(lambda: max(begun()) > begin + WINDOW_S, timeout_s=60)
+    eventually(lambda: max(begun()) > begin + WINDOW_S)
     queues = {queue["name"]: queue for queue in hrm("queues", "-o", "json").json}
     shares = measured_percent(attempts(), begin, begin + WINDOW_S)
     hrm("kill", *ids)

@@ -38,7 +38,7 @@ def begun(hrm: Hrm, directory: Path, *options: str) -> str:
     master = hrm("submit", "--master", "-m", "256M", *options, "--", sys.executable, program, directory / "go")
     assert master.code == 0, master.err
     app = master.out.strip()
-    eventually(lambda: "launched" in hrm("logs", app).out, timeout_s=60)
+    eventually(lambda: "launched" in hrm("logs", app).out)
     return app
 
 

@@ -68,7 +68,7 @@ def test_a_starved_queue_gets_its_gpus_in_time_and_the_others_go_on_from_their_c
 ) -> None:
     state, go = tmp_path / "state", tmp_path / "go"
     batch = submit(shared, "batch", sys.executable, EXAMPLE, "--state", state, "--steps", 300, "--step-s", 0.1)
-    eventually(lambda: running(shared, batch) == 4, timeout_s=30)
+    eventually(lambda: running(shared, batch) == 4)
 
     research = submit(shared, "research", "sh", "-c", UNTIL_TOLD, "sh", go)
     asked_at = time.monotonic()
@@ -114,16 +114,16 @@ def test_a_server_that_is_killed_between_warning_and_kill_starts_afresh_and_the_
     assert hrm("up", "--detach", "--virtual-gpus", 4).code == 0
     go = tmp_path / "go"
     batch = submit(hrm, "batch", "sh", "-c", UNTIL_TOLD, "sh", go)
-    eventually(lambda: running(hrm, batch) == 4, timeout_s=30)
+    eventually(lambda: running(hrm, batch) == 4)
     research = submit(hrm, "research", "sh", "-c", UNTIL_TOLD, "sh", go)
     folders = hrm.home / "node" / "containers"
-    eventually(lambda: len(list(folders.glob("*/.hrm-preemption"))) == 2, timeout_s=20)
+    eventually(lambda: len(list(folders.glob("*/.hrm-preemption"))) == 2)
 
     assert hrm.pid is not None
     os.kill(hrm.pid, signal.SIGKILL)
     assert hrm("up", "--detach", "--virtual-gpus", 4).code == 0
     after = history(hrm, batch, "RUNNING")
-    eventually(lambda: running(hrm, research) == 2, timeout_s=40)
+    eventually(lambda: running(hrm, research) == 2)
 
     assert len(after) == 4, "nobody was killed by the restart"
     killed = history(hrm, batch, "PREEMPTED")

@@ -33,7 +33,7 @@ def test_a_job_goes_where_the_rules_say_moves_and_outlives_its_queue(hrm: Hrm) -
     own = trial.out.split()[4]
     submitted = hrm("submit", "--", "sleep", "1000")
     hrm("submit", "--queue", "batch", "--", "sleep", "1000")
-    eventually(lambda: (hrm.state("1"), hrm.state("2")) == ("RUNNING", "RUNNING"), timeout_s=30)
+    eventually(lambda: (hrm.state("1"), hrm.state("2")) == ("RUNNING", "RUNNING"))
 
     assert trial.out == f"it would go to {own} (rule nested below default); it would be made: {own}\n"
     assert own.startswith("users.")
@@ -53,10 +53,10 @@ def test_a_job_goes_where_the_rules_say_moves_and_outlives_its_queue(hrm: Hrm) -
     assert "draining" in hrm("queues").out
     hrm("down")
     hrm("up", "--detach")
-    eventually(lambda: queues(hrm).get("batch") == (1, 0), timeout_s=30)
+    eventually(lambda: queues(hrm).get("batch") == (1, 0))
     assert hrm("submit", "--queue", "batch", "--test-only", "--", "true").out.startswith(f"it would go to {own} ")
     hrm("kill", "2")
-    eventually(lambda: "batch" not in queues(hrm), timeout_s=30)
+    eventually(lambda: "batch" not in queues(hrm))
 
 
 def test_a_file_in_which_what_runs_has_no_place_is_refused_at_its_lines(hrm: Hrm) -> None:

@@ -113,7 +113,7 @@ def test_a_placement_strategy_places_and_is_exchanged_without_a_restart(hrm: Hrm
 def test_down_leaves_containers_running_and_the_next_up_adopts_them(hrm: Hrm) -> None:
     hrm("up", "--detach")
     hrm("submit", "--", "sh", "-c", f"while ! test -e {hrm.home}/go; do sleep 0.05; done; echo adopted; exit 6")
-    eventually(lambda: hrm.state("1") == "RUNNING", timeout_s=30)
+    eventually(lambda: hrm.state("1") == "RUNNING")
 
     down = hrm("down")
     assert (down.code, hrm.pid) == (0, None)
@@ -130,7 +130,7 @@ def test_after_kill_9_of_the_server_nothing_is_lost(hrm: Hrm) -> None:
     hrm(
         "submit", "--name", "runs", "--cpus", 4, "--", "sh", "-c", f"while ! test -e {hrm.home}/go; do sleep 0.05; done"
     )
-    eventually(lambda: hrm.state("1") == "RUNNING", timeout_s=30)
+    eventually(lambda: hrm.state("1") == "RUNNING")
     for number in range(3):
         hrm("submit", "--name", f"waits {number}", "--queue", "batch", "--", "true")
     pid = hrm.pid
@@ -148,14 +148,14 @@ def test_after_kill_9_of_the_server_nothing_is_lost(hrm: Hrm) -> None:
 def test_down_kill_leaves_nothing_running(hrm: Hrm) -> None:
     hrm("up", "--detach")
     hrm("submit", "--", "sh", "-c", f"echo $$ > {hrm.home}/pid; exec sleep 600")
-    eventually(lambda: (hrm.home / "pid").exists() and (hrm.home / "pid").read_text().strip(), timeout_s=30)
+    eventually(lambda: (hrm.home / "pid").exists() and (hrm.home / "pid").read_text().strip())
 
     result = hrm("down", "--kill")
     pid = int((hrm.home / "pid").read_text())
 
     assert result.code == 0
     assert "go on running" not in result.err
-    eventually(lambda: not os.path.exists(f"/proc/{pid}"), timeout_s=30)
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
 def test_an_ephemeral_server_gives_way_to_one_that_stays(hrm: Hrm) -> None:
@@ -280,10 +280,10 @@ def test_down_drain_waits_for_what_runs_and_keeps_what_waits(hrm: Hrm) -> None:
     hrm("up", "--detach")
     hrm("submit", "--cpus", 4, "--", "sh", "-c", f"while ! test -e {hrm.home}/go; do sleep 0.05; done")
     hrm("submit", "--", "true")
-    eventually(lambda: hrm.state("1") == "RUNNING", timeout_s=30)
+    eventually(lambda: hrm.state("1") == "RUNNING")
 
     with hrm.started("down", "--drain") as down:
-        eventually(lambda: hrm("status", "-o", "json").json["drained_by"], timeout_s=30)
+        eventually(lambda: hrm("status", "-o", "json").json["drained_by"])
         assert down.poll() is None
         (hrm.home / "go").touch()
         out, err = down.communicate(timeout=60)
@@ -297,10 +297,10 @@ def test_down_drain_waits_for_what_runs_and_keeps_what_waits(hrm: Hrm) -> None:
 def test_ctrl_c_ends_the_waiting_for_a_drain_and_the_server_goes_on(hrm: Hrm) -> None:
     hrm("up", "--detach")
     hrm("submit", "--", "sleep", "600")
-    eventually(lambda: hrm.state("1") == "RUNNING", timeout_s=30)
+    eventually(lambda: hrm.state("1") == "RUNNING")
 
     with hrm.started("down", "--drain") as down:
-        eventually(lambda: hrm("status", "-o", "json").json["drained_by"], timeout_s=30)
+        eventually(lambda: hrm("status", "-o", "json").json["drained_by"])
         down.send_signal(signal.SIGINT)
         _, err = down.communicate(timeout=60)
 

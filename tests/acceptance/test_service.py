@@ -138,7 +138,7 @@ def test_after_kill_9_of_the_server_its_unit_is_started_again_and_nothing_is_los
     shepherd.start()
     server.start()
     hrm("submit", "--", "sh", "-c", f"while ! test -e {hrm.home}/go; do sleep 0.1; done; echo still here; exit 5")
-    eventually(lambda: hrm.state("1") == "RUNNING", timeout_s=30)
+    eventually(lambda: hrm.state("1") == "RUNNING")
 
     server.end(signal.SIGKILL)
     server.start()
@@ -170,7 +170,7 @@ def test_stopped_together_containers_end_with_their_codes_and_the_shepherd_with_
     shepherd.start()
     server.start()
     hrm("submit", "--", "sh", "-c", "trap 'exit 9' TERM; touch $HRM_CONTAINER_DIR/ready; while :; do sleep 0.05; done")
-    eventually(lambda: list((hrm.home / "node" / "containers").glob("*/ready")), timeout_s=30)
+    eventually(lambda: list((hrm.home / "node" / "containers").glob("*/ready")))
     ((name, pid),) = running(hrm).items()
 
     assert server.end() == 0

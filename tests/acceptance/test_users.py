@@ -43,7 +43,7 @@ def kept(root: Hrm) -> Iterator[str]:
     """A job of root's that holds a secret in every place, and runs."""
     script = f"echo {SECRET}; echo {SECRET} >&2; exec sleep 600"
     app = root("submit", "--name", "kept", "--env", f"KEY={SECRET}", "--", "sh", "-c", script).out.strip()
-    eventually(lambda: SECRET in root("logs", app).out, timeout_s=30)
+    eventually(lambda: SECRET in root("logs", app).out)
     yield app
     root("kill", app)
 
@@ -202,7 +202,7 @@ def test_a_server_that_was_killed_leaves_a_socket_and_the_next_one_takes_its_pla
     pid = hrm.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: hrm("status").code == 3, timeout_s=30)
+    eventually(lambda: hrm("status").code == 3)
 
     left = (hrm.home / "hrm.sock").is_socket()
     with pytest.raises(NoServer, match=r"no server answers at .*hrm\.sock"):

@@ -79,7 +79,7 @@ def test_whoever_dies_between_any_two_steps_nothing_is_lost_and_nothing_is_doubl
     server.start(fault=f"{point}:{nth}:kill:{struck}")
     application_id = server.submit(ledger.job(6), "job")
     if together:
-        eventually(struck.exists, timeout_s=30)
+        eventually(struck.exists)
         server.kill()
         server.kill_shepherd()
     server.ended(application_id)

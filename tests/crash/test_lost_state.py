@@ -19,7 +19,7 @@ def running(server: MortalServer, ledger: Ledger) -> str:
     """A job of which some tasks run, some have ended and most wait."""
     server.start()
     application_id = server.submit(ledger.job(TASKS), "job")
-    eventually(lambda: ledger.count("began") > 10 and ledger.count("ended"), timeout_s=30)
+    eventually(lambda: ledger.count("began") > 10 and ledger.count("ended"))
     return application_id
 
 

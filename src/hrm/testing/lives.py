@@ -91,7 +91,7 @@ class Disk:
                 self._through -= 1
             elif not self._free.is_set():
                 self.holding = True
-                if not self._free.wait(timeout=30):
+                if not self._free.wait(timeout=60):
                     raise AssertionError("the disk was held for too long")
                 self.holding = False
         if step == "committed":
@@ -222,7 +222,7 @@ class Life:
         spec = JobSpec(groups=groups or (tasks(),), **job)
         return (await self.service.submit(spec, user=user, submit_id=submit_id)).application_id
 
-    async def settle(self, timeout_s: float = 20.0) -> None:
+    async def settle(self, timeout_s: float = 60.0) -> None:
         """Until nothing moves any more of what goes on without time or the test."""
 
         async def quiet() -> bool:
@@ -260,7 +260,7 @@ class Life:
         self.engine.finish(container_id, exit_code, **how)
         await self.settle()
 
-    async def ended(self, application_id: str, timeout_s: float = 20.0) -> ApplicationReport:
+    async def ended(self, application_id: str, timeout_s: float = 60.0) -> ApplicationReport:
         """Its report when it is over."""
         report = await self.service.wait(application_id, timeout_s=timeout_s)
         assert report.state.final, report

@@ -49,7 +49,7 @@ class OtherUser:
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
 
-    def do(self, work: Callable[..., Any], *arguments: object, timeout_s: float = 30.0) -> Any:
+    def do(self, work: Callable[..., Any], *arguments: object, timeout_s: float = 60.0) -> Any:
         """What ``work`` gives there; raises what it raises."""
         self._connection.send((work, arguments))
         if not self._connection.poll(timeout_s):

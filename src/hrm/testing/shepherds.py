@@ -13,7 +13,7 @@ from pathlib import Path
 from hrm.nm.shepherd import processes, records
 from hrm.testing.conditions import eventually
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 60.0
 
 
 def shepherd_pid(state_dir: Path) -> int | None:

@@ -58,7 +58,7 @@ class RunningServer:
             result = work(self.facade)
             return await result if isinstance(result, Awaitable) else result
 
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(timeout=60)
 
     def token(self, user: str, *, admin: bool = False) -> str:
         return TOKENS.mint(user, admin=admin)
@@ -81,7 +81,7 @@ class RunningServer:
             for connection in list(self._server.server_state.connections):
                 connection.transport.abort()
 
-        asyncio.run_coroutine_threadsafe(drop(), self._loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(drop(), self._loop).result(timeout=60)
 
     def count_calls(self, method: str) -> Callable[[], int]:
         """How often the facade's ``method`` is called from now on."""
@@ -100,6 +100,6 @@ class RunningServer:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self.app.state.streams.end_all)
             self._server.should_exit = True
-            self._thread.join(timeout=10)
+            self._thread.join(timeout=60)
         shutil.rmtree(self._folder, ignore_errors=True)
         assert not self._thread.is_alive(), "the server did not end"

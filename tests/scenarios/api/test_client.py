@@ -139,7 +139,7 @@ def test_waiting_lasts_until_the_end(client: Client, server: RunningServer) -> N
     assert client.wait(application_id, timeout_s=0.05).state is ApplicationState.ACCEPTED
     server.do(lambda facade: facade.begin(application_id))
     server.do(lambda facade: facade.end(application_id, 7))
-    waiter.join(timeout=10)
+    waiter.join(timeout=60)
 
     assert [(report.state, report.exit_code) for report in reports] == [(ApplicationState.FAILED, 7)]
 
@@ -225,7 +225,7 @@ def test_threads_may_share_a_client(client: Client) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
 
     assert len(set(ids)) == 40
 
@@ -239,7 +239,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_made_anew(client: Clie
     eventually(lambda: waiting() == 6)
     client.kill(application_id)
     for waiter in waiters:
-        waiter.join(timeout=10)
+        waiter.join(timeout=60)
     server.drop_connections()  # at least six of them are kept by the client
 
     assert client.submit(ECHO).created
@@ -501,6 +501,6 @@ def test_a_server_that_ends_lets_those_who_wait_go(server: RunningServer) -> Non
         waiter.start()
         eventually(lambda: waiting() == 1)
         server.do(lambda facade: server.app.state.streams.end_all())
-        waiter.join(timeout=10)
+        waiter.join(timeout=60)
 
     assert ["about to end" in error.message for error in errors] == [True]

@@ -33,12 +33,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             [sys.executable, "-m", "hrm.server", "--home", str(path), "--port", "0"], stdout=out, stderr=out
         )
     try:
-        eventually(lambda: (path / "server.json").exists() or process.poll() is not None, timeout_s=30)
+        eventually(lambda: (path / "server.json").exists() or process.poll() is not None)
         assert process.poll() is None, (path / "out").read_text()
         yield path
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -181,14 +181,14 @@ def test_the_server_goes_when_an_admin_says_so_and_open_streams_do_not_hold_it_u
             [sys.executable, "-m", "hrm.server", "--home", str(tmp_path), "--port", "0"], stdout=out, stderr=out
         )
     try:
-        eventually(lambda: (tmp_path / "server.json").exists(), timeout_s=30)
+        eventually(lambda: (tmp_path / "server.json").exists())
         with Client(home=tmp_path) as client:
             events = client.events()
             next(events)
             client.shutdown()
             with pytest.raises(NoServer):
                 list(events)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
     finally:
         if process.poll() is None:
             process.kill()

@@ -127,7 +127,7 @@ def test_a_task_that_is_killed_goes_on_where_it_was(commands: Commands, tmp_path
     commands.run("run", "--", "true")  # a server is up from here on
     with hrm.Client(home=commands.home) as client:
         application_id = client.submit(job).application_id
-        eventually(lambda: list(read_results(work)), timeout_s=30)
+        eventually(lambda: list(read_results(work)))
         (container,) = client.containers(application_id)
         assert container.pid is not None
         os.kill(container.pid, signal.SIGKILL)
@@ -153,9 +153,9 @@ def test_ctrl_c_ends_the_job_and_leaves_pictures_only(commands: Commands, tmp_pa
         stderr=subprocess.DEVNULL,
     )
     try:
-        eventually(lambda: list(out.glob("*.boxes.png")), timeout_s=30)
+        eventually(lambda: list(out.glob("*.boxes.png")))
         client.send_signal(signal.SIGINT)
-        assert client.wait(timeout=30) == 128 + signal.SIGINT
+        assert client.wait(timeout=60) == 128 + signal.SIGINT
     finally:
         client.kill()
         client.wait()

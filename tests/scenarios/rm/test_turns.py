@@ -47,7 +47,7 @@ async def steps(count: Callable[[], int], until: int) -> int:
             await asyncio.sleep(0)
         return False
 
-    await eventually_async(there, timeout_s=60, describe=f"{until} reached")
+    await eventually_async(there, describe=f"{until} reached")
     return largest
 
 

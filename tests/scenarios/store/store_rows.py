@@ -107,4 +107,4 @@ class HeldDisk:
         if step == "commit":
             self.transactions += 1
             self.holding.set()
-            assert self._go.wait(timeout=10)
+            assert self._go.wait(timeout=60)

@@ -105,7 +105,7 @@ def test_many_at_once_start_one_server_and_all_join_it(home: Home, server_is) ->
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
 
     assert len(joined) == 8
     assert len(starts(home)) == 1
@@ -164,9 +164,9 @@ def test_a_server_that_begins_at_the_same_moment_is_waited_for(home: Home, serve
     joining = threading.Thread(target=lambda: joined.append(connect.start_server(home, [], join=True)))
 
     joining.start()
-    eventually(lambda: home.log_file.exists() and "taken" in home.log_file.read_text(), timeout_s=10)
+    eventually(lambda: home.log_file.exists() and "taken" in home.log_file.read_text())
     home.server_file.write_text(f'{{"pid": {os.getpid()}, "address": "http://127.0.0.1:1"}}')
-    joining.join(timeout=10)
+    joining.join(timeout=60)
 
     assert len(joined) == 1
 

@@ -126,7 +126,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
-    _, error = process.communicate(timeout=20)
+    _, error = process.communicate(timeout=60)
 
     assert error == b""
     assert process.returncode != 0

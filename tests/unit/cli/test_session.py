@@ -111,7 +111,7 @@ def send(number: int) -> Callable[[], None]:
 
 
 def until(condition: Callable[[], Any]) -> Callable[[], None]:
-    return lambda: eventually(condition, timeout_s=5)
+    return lambda: eventually(condition)
 
 
 # --- output

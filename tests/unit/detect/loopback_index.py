@@ -125,7 +125,7 @@ def serve(index: LoopbackIndex) -> Iterator[LoopbackIndex]:
             self.end_headers()
             if status < 400 and self.path.startswith("/files/"):
                 index.sending.set()
-                index.may_send.wait(timeout=20)
+                index.may_send.wait(timeout=60)
             with suppress(ConnectionError):  # a client that has read enough leaves
                 self.wfile.write(body[:sent])
             if sent is not None and sent < len(body):

@@ -295,9 +295,9 @@ def test_two_pulls_at_once_download_once(home: Path, index: LoopbackIndex) -> No
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(pull, home, index)
-        assert index.sending.wait(timeout=10)
+        assert index.sending.wait(timeout=60)
         second = threads.submit(pull, home, index, on_note=note)
-        assert first.result(timeout=10) == second.result(timeout=10)
+        assert first.result(timeout=60) == second.result(timeout=60)
 
     assert notes == [waiting]
     assert len(index.downloads) == 1

@@ -37,7 +37,7 @@ def container(address: str, *, through: str = "") -> Iterator[tuple[int, int]]:
         yield process.pid, int(process.stdout.readline())
     finally:
         subprocess.run(["kill", "-KILL", "--", f"-{process.pid}"], check=False)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize(
