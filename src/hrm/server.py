@@ -16,9 +16,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
@@ -59,6 +60,9 @@ from hrm.rm.service import Service
 from hrm.rm.store import Store, open_store
 from hrm.web.desk import Desk
 from hrm.web.door import Door, create_site
+
+if TYPE_CHECKING:
+    from hrm.yarn.front import FrontDoor
 
 log = structlog.get_logger(__name__)
 
@@ -168,8 +172,15 @@ async def _serve(
     scheduler = Scheduler(config.queues, epoch=store.epoch, options=config.scheduler.options, strategies=strategies)
     stopping = asyncio.Event()
     tokens = TokenAuthority(home.ensure_secret())
+    accounts = Accounts()
+    yarn = _yarn(config, home, accounts)
 
     def credentials(attempt_id: AttemptId, user: str, node_id: str) -> dict[str, str]:
+        app = manager.applications[attempt_id.application]
+        if yarn is not None and app.job.yarn is not None and app.job.master is not None:
+            return yarn.master_variables(
+                attempt_id, node_id, submitted_at=app.row.submitted_at, max_attempts=app.job.master.max_attempts
+            )
         # The socket's path holds over restarts, which the port need not.
         return {
             "HRM_ADDRESS": f"unix:{home.socket_file}",
@@ -236,7 +247,6 @@ async def _serve(
         if config.engine.kind is EngineKind.EMBEDDED or config.engine.head_runs_containers or loaded.nodes:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(manager.nodes.arrived.wait(), FIRST_NODE_S)
-        accounts = Accounts()
         app = create_app(service, tokens=tokens, settings=_api_settings(config), reload=reload, accounts=accounts)
         home.ensure_token(
             tokens.mint(accounts.own_name, admin=True),
@@ -246,8 +256,11 @@ async def _serve(
         gate: StreamGate = app.state.streams
         site = create_site(desk, tokens=tokens, settings=_api_settings(config), accounts=accounts, gate=gate)
         door = Door(app, site)
-        async with _http(door, gate, _api_settings(config), [listening, _listen_for_users(home)]) as http:
-            _write_server_file(home, address, options)
+        async with (
+            _http(door, gate, _api_settings(config), [listening, _listen_for_users(home)]) as http,
+            yarn.open(service, accounts.check_submitter) if yarn else contextlib.nullcontext(),
+        ):
+            _write_server_file(home, address, options, yarn.addresses if yarn else {})
             log.info("ready", address=address, home=str(home.path), pid=os.getpid())
             tell_service_manager("READY=1")
             gc.collect()
@@ -265,6 +278,8 @@ async def _serve(
     finally:
         await manager.close()
         await engine.close()
+        if yarn is not None:
+            await yarn.close()
         log.info("ended", home=str(home.path))
     if manager.turns.broken:
         raise ClusterError(
@@ -418,7 +433,22 @@ async def _until_told(
             return
 
 
-def _write_server_file(home: Home, address: str, options: Options) -> None:
+def _yarn(config: HrmConfig, home: Home, accounts: Accounts) -> FrontDoor | None:
+    """YARN's front door, whose ports are taken from now on; None iff it is not wanted. Raises HrmError."""
+    if not config.yarn.enabled:
+        return None
+    try:
+        from hrm.yarn.front import FrontDoor
+    except ImportError as error:
+        raise InvalidInput(
+            f"YARN's front door needs a package that is missing: {error.name}",
+            field="yarn.enabled",
+            next_step="pip install 'hrm[yarn]'",
+        ) from None
+    return FrontDoor(config.yarn, home, accounts)
+
+
+def _write_server_file(home: Home, address: str, options: Options, yarn: Mapping[str, str]) -> None:
     home.write_private(
         home.server_file,
         json.dumps(
@@ -428,6 +458,8 @@ def _write_server_file(home: Home, address: str, options: Options) -> None:
                 "version": hrm.__version__,
                 "started_at": time.time(),
                 "ephemeral": options.ephemeral,
+                # By what each port is for.
+                "yarn": yarn,
             }
         ).encode(),
     )

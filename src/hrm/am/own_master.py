@@ -80,6 +80,8 @@ class OwnMaster:
             for task in self.begun.values()
             if task.state is TaskState.RUNNING and task.container_id is not None
         }
+        #: What had ended when this life began, by number.
+        self._ended_before = {index for index, task in self.begun.items() if task.state is not TaskState.RUNNING}
         self._failures = Failures(self._spec, self._master)
         self._asks = Asks()
         if self._master.state is TaskState.PENDING and self._master.attempt < attempt_id.number:
@@ -140,6 +142,18 @@ class OwnMaster:
             _ended(task.container_id, task)
             for task in self.begun.values()
             if task is not self._master and task.state is not TaskState.RUNNING and task.container_id is not None
+        ]
+
+    @property
+    def ended_lately(self) -> list[EndedContainer]:
+        """Of those the ones that no earlier server can have told of."""
+        return [
+            _ended(task.container_id, task)
+            for index, task in self.begun.items()
+            if index not in self._ended_before
+            and task is not self._master
+            and task.state is not TaskState.RUNNING
+            and task.container_id is not None
         ]
 
     # --- asks, and what comes of them

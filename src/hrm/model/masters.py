@@ -73,6 +73,8 @@ class Registration:
     running: list[GrantedContainer] = field(default_factory=list)
     #: All that ended so far.
     ended: list[EndedContainer] = field(default_factory=list)
+    #: Of those the ones whose end came while this server was up, or that it found ended: no earlier one told of them.
+    ended_lately: list[EndedContainer] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,7 @@ class MasterCalls:
                 maximum_resources=response.maximum_resources.as_dict(),
                 running=[granted(container) for container in response.running],
                 ended=master.ended,
+                ended_lately=master.ended_lately,
             )
 
         return await self._in_turn(attempt_id, register)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import urllib.parse
 from collections.abc import Mapping
 
 from hrm.model.errors import InvalidInput
+from hrm.model.hadoop_tokens import one_token
+from hrm.model.ids import AttemptId
 from hrm.model.jobs import TaskGroupSpec
-from hrm.model.launch_contexts import LaunchContext, LocalResource, ResourceKind, Visibility
+from hrm.model.launch_contexts import TOKENS_VARIABLE, LaunchContext, LocalResource, ResourceKind, Visibility
 from hrm.model.resources import Resources
+from hrm.yarn.nodes import NodeAddress
 from hrm.yarn.proto.records_pb2 import ContainerLaunchContextProto, LocalResourceProto, URLProto
+from hrm.yarn.proto.security_pb2 import TokenProto
 
 _KINDS = {1: ResourceKind.ARCHIVE, 2: ResourceKind.FILE, 3: ResourceKind.PATTERN}
 _VISIBILITIES = {1: Visibility.PUBLIC, 2: Visibility.PRIVATE, 3: Visibility.APPLICATION}
@@ -72,3 +77,22 @@ def _url(link: str, message: URLProto) -> str:
         host = f"{message.userInfo}@{host}"
     path = urllib.parse.quote(message.file, safe="/:@!$&'()*+,;=~-._?")
     return f"{scheme}://{host}{path}"
+
+
+def node_variables(node: NodeAddress) -> dict[str, str]:
+    """What every container is told of the node that it runs on."""
+    return {"NM_HOST": node.host, "NM_PORT": str(node.port), "NM_HTTP_PORT": node.http_address.rpartition(":")[2]}
+
+
+def master_variables(
+    attempt: AttemptId, node: NodeAddress, *, token: TokenProto, submitted_at: float, max_attempts: int
+) -> dict[str, str]:
+    """What only a master's container is told: by which token it comes in, and how it stands with its application."""
+    tokens = one_token(identifier=token.identifier, password=token.password, kind=token.kind, service=token.service)
+    return {
+        **node_variables(node),
+        TOKENS_VARIABLE: base64.b64encode(tokens).decode(),
+        "APPLICATION_WEB_PROXY_BASE": f"/proxy/{attempt.application}",
+        "APP_SUBMIT_TIME_ENV": str(int(submitted_at * 1000)),
+        "MAX_APP_ATTEMPTS": str(max_attempts),
+    }

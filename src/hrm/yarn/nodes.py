@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -15,10 +16,14 @@ class NodeAddress:
 
 
 class NodeAddresses:
-    """Nodes whose door has not been opened have port 0: there is nobody to call."""
+    """``open_door`` opens that of a node which is asked for and has none yet, and says at which host and port.
 
-    def __init__(self, http_address: str) -> None:
+    Without it such nodes have port 0: there is nobody to call.
+    """
+
+    def __init__(self, http_address: str, open_door: Callable[[str], tuple[str, int]] | None = None) -> None:
         self.http_address = http_address
+        self._open_door = open_door
         self._of: dict[str, NodeAddress] = {}
         self._at: dict[tuple[str, int], str] = {}
 
@@ -31,7 +36,11 @@ class NodeAddresses:
         return address
 
     def of(self, node_id: str) -> NodeAddress:
-        return self._of.get(node_id) or NodeAddress(node_id, 0, self.http_address)
+        if (known := self._of.get(node_id)) is not None:
+            return known
+        if self._open_door is None:
+            return NodeAddress(node_id, 0, self.http_address)
+        return self.add(node_id, *self._open_door(node_id))
 
     def node_at(self, host: str, port: int) -> str | None:
         return self._at.get((host, port))

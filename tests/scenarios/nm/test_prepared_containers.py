@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.containers import ExitRecord, LogStream
+from hrm.model.hadoop_tokens import merged, one_token
 from hrm.model.launch_contexts import LaunchContext, LocalResource, ResourceKind, Visibility
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
-from hrm.nm.prepare.credentials import merged, one_token
 from hrm.testing import EngineHarness, started
 
 NODE = NodeSpec(node_id="node1", total=Resources(4096, 4000))
@@ -123,7 +124,9 @@ async def test_a_file_that_vanished_is_named(engine: EmbeddedEngine, tmp_path: P
     assert f"{tmp_path}/gone.py cannot be had: No such file or directory" in record.detail
 
 
-async def test_what_is_shared_is_fetched_once(engine: EmbeddedEngine, state_dir: Path, tmp_path: Path) -> None:
+async def test_what_is_shared_is_fetched_once_and_used_by_several_at_a_time(
+    engine: EmbeddedEngine, state_dir: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "data"
     path.write_text("1")
     stamp = path.stat()
@@ -131,7 +134,9 @@ async def test_what_is_shared_is_fetched_once(engine: EmbeddedEngine, state_dir:
         commands=("cat data",), local_resources={"data": local(path, visibility=Visibility.PRIVATE)}
     )
     async with started(engine) as run:
-        await ended(run, launch(run, context))
+        commands = ("cat data; read line",)
+        first = launch(run, replace(context, commands=commands), stdin=True)
+        await run.printed(first, "1")
         path.write_text("2")
         os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
         second = launch(run, context)

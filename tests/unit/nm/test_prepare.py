@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from hrm.model import hadoop_tokens
 from hrm.model.errors import InvalidInput
 from hrm.model.launch_contexts import LaunchContext, LocalResource, ResourceKind, Visibility, taken_from
-from hrm.nm.prepare import archives, credentials
+from hrm.nm.prepare import archives
 from hrm.nm.prepare.cache import APPLICATION_AGE_S, CLEAN_INTERVAL_S, Cache
 from hrm.nm.prepare.errors import PrepareError
 from hrm.nm.prepare.script import launch_script
@@ -158,19 +159,19 @@ def test_a_copy_that_broke_off_is_made_anew(tmp_path: Path, cache_of: Callable[[
 
 
 def test_tokens_of_several_files_are_one_file_and_the_first_of_a_name_wins() -> None:
-    ours = credentials.one_token(identifier=b"a" * 300, password=b"p", kind="YARN_AM_RM_TOKEN", service="")
-    theirs = credentials.one_token(identifier=b"b", password=b"p", kind="YARN_AM_RM_TOKEN", service="")
-    other = credentials.one_token(identifier=b"c", password=b"p", kind="HDFS", service="nn:8020")
-    both = credentials.merged(ours, theirs + b"\0\0", b"", other)
+    ours = hadoop_tokens.one_token(identifier=b"a" * 300, password=b"p", kind="YARN_AM_RM_TOKEN", service="")
+    theirs = hadoop_tokens.one_token(identifier=b"b", password=b"p", kind="YARN_AM_RM_TOKEN", service="")
+    other = hadoop_tokens.one_token(identifier=b"c", password=b"p", kind="HDFS", service="nn:8020")
+    both = hadoop_tokens.merged(ours, theirs + b"\0\0", b"", other)
     assert both.count(b"a" * 300) == 1
-    assert credentials.merged(both) == both
+    assert hadoop_tokens.merged(both) == both
     assert both[:6] == b"HDTS\0\2"
 
 
 @pytest.mark.parametrize("data", [b"HDTS\0\5abc", b"HDTS\1", b"nothing", b"HDTS\0\x88" + b"\xff" * 8, b"H"])
 def test_what_are_no_tokens_is_refused(data: bytes) -> None:
-    with pytest.raises(PrepareError, match="tokens of the launch context"):
-        credentials.merged(data)
+    with pytest.raises(InvalidInput, match="tokens"):
+        hadoop_tokens.merged(data)
 
 
 def test_a_context_comes_back_out_of_the_variables_that_carry_it_and_leaves_none() -> None:

@@ -14,8 +14,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from hrm.model.errors import HrmError
+from hrm.model.hadoop_tokens import merged
 from hrm.model.launch_contexts import TOKENS_VARIABLE, LaunchContext, taken_from
-from hrm.nm.prepare import credentials
 from hrm.nm.prepare.cache import Cache
 from hrm.nm.prepare.contract import CACHE_VARIABLE, CANNOT
 from hrm.nm.prepare.errors import PrepareError
@@ -63,10 +63,17 @@ def prepare(context: LaunchContext, home: Path, environ: MutableMapping[str, str
         if path.exists() or path.is_symlink():
             raise PrepareError(f"two things of the container are called {link!r:.80}")
         path.symlink_to(cache.get(resource))
-    credentials.write(str(home / TOKENS), credentials.merged(server_tokens, context.tokens))
+    _write_private(home / TOKENS, merged(server_tokens, context.tokens))
     (home / SCRIPT).write_text(
         launch_script(context, log_dir=str(home / LOGS), ours=_ours(home, environ)), encoding="utf-8"
     )
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """For the user alone."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(data)
 
 
 def _ours(home: Path, environ: MutableMapping[str, str]) -> dict[str, str]:

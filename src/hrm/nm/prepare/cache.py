@@ -45,21 +45,26 @@ class Cache:
     def get(self, resource: LocalResource) -> Path:
         """Where the copy is: a file, or the folder that an archive was unpacked into. Raises PrepareError, OSError."""
         entry = self._entry(resource)
-        name = sources.file_name(resource)
-        fd = _lock(entry)
-        try:
-            content = entry / _CONTENT
-            if not content.exists():
-                new = entry / "new"
-                shutil.rmtree(new, ignore_errors=True)
-                new.mkdir()
-                _make(resource, new / name)
-                new.rename(content)
-            os.utime(entry / _LOCK)
-            fcntl.flock(fd, fcntl.LOCK_SH)
-        except BaseException:
+        content, name = entry / _CONTENT, sources.file_name(resource)
+        while True:
+            # Who uses it keeps others from holding it alone, and needs not: what is used is there.
+            fd = _lock(entry, fcntl.LOCK_SH)
+            if content.exists():
+                break
             os.close(fd)
-            raise
+            fd = _lock(entry, fcntl.LOCK_EX)
+            try:
+                if not content.exists():
+                    new = entry / "new"
+                    shutil.rmtree(new, ignore_errors=True)
+                    new.mkdir()
+                    _make(resource, new / name)
+                    new.rename(content)
+                os.utime(entry / _LOCK)
+            finally:
+                # Between this and the next lock it may be cleared away: it is looked once more.
+                os.close(fd)
+        os.utime(entry / _LOCK)
         os.set_inheritable(fd, True)
         self.held.append(fd)
         return content / name
@@ -122,15 +127,15 @@ def _make(resource: LocalResource, target: Path) -> None:
         packed.rename(target / target.name)
 
 
-def _lock(entry: Path) -> int:
-    """A descriptor that holds the entry's lock alone; the entry is made if it is not there."""
+def _lock(entry: Path, how: int) -> int:
+    """A descriptor that holds the entry's lock; the entry is made if it is not there."""
     while True:
         entry.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             fd = os.open(entry / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             continue  # removed meanwhile
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, how)
         try:
             if os.path.samestat(os.fstat(fd), os.stat(entry / _LOCK)):
                 return fd

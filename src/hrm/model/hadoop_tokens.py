@@ -1,4 +1,4 @@
-"""The file of tokens that Hadoop's clients read (``HADOOP_TOKEN_FILE_LOCATION``).
+"""Hadoop's file of tokens: what programs for YARN prove themselves by (``HADOOP_TOKEN_FILE_LOCATION``).
 
 Hadoop's ``Credentials`` in its first form: ``HDTS``, a version byte 0, then a count of tokens (name, identifier,
 password, kind, service) and a count of secret keys (name, bytes). Counts and lengths are the variable-length integers
@@ -7,9 +7,7 @@ of ``WritableUtils``. The server's tokens are put before the submitter's: those 
 
 from __future__ import annotations
 
-import os
-
-from hrm.nm.prepare.errors import PrepareError
+from hrm.model.errors import InvalidInput
 
 _MAGIC = b"HDTS"
 _WRITABLE = 0
@@ -23,7 +21,7 @@ class _Reader:
 
     def take(self, size: int) -> bytes:
         if size < 0 or self.at + size > len(self._data):
-            raise PrepareError("the tokens of the launch context are cut short or are none")
+            raise InvalidInput("they are cut short, or are none", field="tokens")
         self.at += size
         return self._data[self.at - size : self.at]
 
@@ -63,7 +61,7 @@ def one_token(*, identifier: bytes, password: bytes, kind: str, service: str, al
 
 
 def merged(*files: bytes) -> bytes:
-    """One file with what all of these hold; of tokens or keys of one name the first. Raises PrepareError."""
+    """One file with what all of these hold; of tokens or keys of one name the first. Raises InvalidInput."""
     tokens: dict[bytes, bytes] = {}
     secrets: dict[bytes, bytes] = {}
     for data in files:
@@ -72,7 +70,7 @@ def merged(*files: bytes) -> bytes:
         reader = _Reader(data)
         if reader.take(4) != _MAGIC or (version := reader.take(1)[0]) != _WRITABLE:
             what = f"version {version}" if data.startswith(_MAGIC) else "no file of tokens"
-            raise PrepareError(f"the tokens of the launch context are not in Hadoop's first form ({what})")
+            raise InvalidInput(f"they are not in Hadoop's first form ({what})", field="tokens")
         for _ in range(_count(reader)):
             alias = reader.block()
             tokens.setdefault(alias, b"".join(reader.block() for _ in range(4)))
@@ -88,12 +86,5 @@ def merged(*files: bytes) -> bytes:
 def _count(reader: _Reader) -> int:
     count = reader.number()
     if not 0 <= count <= _MOST:
-        raise PrepareError(f"the tokens of the launch context are none: {count} of them")
+        raise InvalidInput(f"they are none: {count} of them", field="tokens")
     return count
-
-
-def write(path: str, data: bytes) -> None:
-    """For the user alone. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        file.write(data)

@@ -1,0 +1,80 @@
+"""What every heartbeat of a master is told of the cluster, worked out once in a while for all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from hrm.config.yarn_values import YarnConfig
+from hrm.model.queues import canonical_path
+from hrm.model.reports import QueueReport
+from hrm.model.resources import Resources
+from hrm.model.states import NodeState
+from hrm.rm.facade import Facade
+from hrm.yarn.amounts import maximum_capability
+from hrm.yarn.nodes import NodeAddresses
+
+#: How old it may be: masters beat each second or less often.
+FRESH_S = 0.5
+
+
+class ClusterView:
+    """As it was half a second ago at most."""
+
+    def __init__(
+        self,
+        facade: Facade,
+        config: YarnConfig,
+        nodes: NodeAddresses,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._facade = facade
+        self._config = config
+        self._nodes = nodes
+        self._clock = clock
+        self._looked_at = -FRESH_S
+        self.maximum = Resources()
+        #: Nodes that take containers.
+        self.node_count = 0
+        self._on_host: dict[str, list[str]] = {}
+        self._free = Resources()
+        self._queues: Mapping[str, QueueReport] = {}
+
+    def fresh(self) -> ClusterView:
+        """The same, looked at anew if that is due."""
+        now = self._clock()
+        if now - self._looked_at >= FRESH_S:
+            self._looked_at = now
+            self._look()
+        return self
+
+    def _look(self) -> None:
+        reports = [report for report in self._facade.nodes() if report.state is not NodeState.LOST and report.total]
+        self.maximum = maximum_capability((report.total for report in reports), self._config)
+        self.node_count = len(reports)
+        self._on_host = {}
+        free: dict[str, int] = {}
+        for report in reports:
+            self._on_host.setdefault(self._nodes.of(report.node_id).host, []).append(report.node_id)
+            for name, total in report.total.items():
+                free[name] = free.get(name, 0) + max(0, total - report.used.get(name, 0))
+        self._free = Resources.of(free)
+        self._queues = {report.name: report for report in self._facade.queues()}
+
+    def nodes_of(self, host: str) -> Sequence[str]:
+        """Ids of the nodes there."""
+        return self._on_host.get(host, ())
+
+    def headroom(self, queue: str) -> Resources:
+        """What an application there could still get: what is free, within the limits of its queue and those above.
+
+        YARN's availableResources: room for a master's plans, no promise.
+        """
+        room = self._free
+        name: str | None = canonical_path(queue)
+        while name is not None and (report := self._queues.get(name)) is not None:
+            if report.max_share is not None:
+                left = {key: max(0, most - report.used.get(key, 0)) for key, most in report.max_share.items()}
+                room = Resources.of({key: min(amount, left.get(key, amount)) for key, amount in room.items()})
+            name = report.parent
+        return room
