@@ -76,6 +76,8 @@ class ApplicationReport:
     nodes: list[str] = field(default_factory=list)
     #: Since when its containers are halted (`hrm suspend`); None iff they are not.
     suspended_at: float | None = None
+    #: When it is ended unless it has ended by then (a lifetime that a client of YARN gave it); None iff never.
+    deadline_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,6 +129,12 @@ class Facade(Protocol):
     async def set_priority(self, application_id: str, priority: int, *, by: str) -> ApplicationReport:
         """Its place among its like in a fifo queue; returns when that is committed. Raises Conflict (it is over)."""
 
+    async def set_deadline(self, application_id: str, at: float | None, *, by: str) -> ApplicationReport:
+        """Until when it may live (epoch seconds; None: for ever); returns when that is committed.
+
+        Raises Conflict (it is over) and InvalidInput (that moment has passed).
+        """
+
     async def groups(self, user: str) -> tuple[str, ...]:
         """That the machine says the user is in."""
 

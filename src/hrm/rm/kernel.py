@@ -32,3 +32,6 @@ class Kernel(Protocol):
 
     def stir(self, app: LiveApplication) -> None:
         """Have its master hear and say what is new, still in this turn."""
+
+    def kill(self, turn: Turn, application_id: ApplicationId, message: str) -> None:
+        """End it. Once is enough: what follows says nothing new."""

@@ -48,6 +48,7 @@ from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, AttemptState, TaskState
 from hrm.rm.applications import LiveApplication, LiveAttempt
 from hrm.rm.containers import Containers
+from hrm.rm.deadlines import end_overdue
 from hrm.rm.event_log import EventLog
 from hrm.rm.loop import TurnLoop
 from hrm.rm.nodes import Nodes
@@ -168,6 +169,7 @@ class ResourceManager:
             if app.abandoned_at is not None and app.abandoned_at <= turn.now:
                 app.abandoned_at = None
                 self.kill(turn, app.id, "its client is gone")
+        end_overdue(turn, self)
         self.tell(turn, UpdateShares())
         self._preempt(turn)
 

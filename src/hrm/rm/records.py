@@ -41,6 +41,8 @@ class ApplicationRow(msgspec.Struct, frozen=True, kw_only=True):
     kill_requested: bool = False
     #: Since when its containers are halted; None iff they are not.
     suspended_at: float | None = None
+    #: When it is ended unless it has ended by then; None iff it may live for ever.
+    deadline_at: float | None = None
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):

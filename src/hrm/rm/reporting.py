@@ -116,6 +116,7 @@ def _application(
         exit_code=row.exit_code,
         nodes=nodes,
         suspended_at=None if row.state.final else row.suspended_at,
+        deadline_at=row.deadline_at,
     )
 
 

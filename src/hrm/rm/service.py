@@ -40,7 +40,7 @@ from hrm.model.reports import (
 from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState
 from hrm.model.streams import ByteStream
-from hrm.rm import reporting, suspension
+from hrm.rm import deadlines, reporting, suspension
 from hrm.rm.applications import LiveApplication, LiveContainer
 from hrm.rm.draining import Drains
 from hrm.rm.explaining import Explaining
@@ -187,6 +187,10 @@ class Service:
 
     async def set_priority(self, application_id: str, priority: int, *, by: str) -> ApplicationReport:
         await self._queues.set_priority(await self._known(application_id), priority, by=by)
+        return await self.application(application_id)
+
+    async def set_deadline(self, application_id: str, at: float | None, *, by: str) -> ApplicationReport:
+        await self._manager.turns.ask(deadlines.set_deadline, self._manager, await self._known(application_id), at, by)
         return await self.application(application_id)
 
     async def _known(self, application_id: str) -> ApplicationId:

@@ -97,6 +97,8 @@ class Submissions:
         job = job.in_queue(placed.queue)
         if seq is None:
             seq = self.numbers.take()
+        now = manager.clock()
+        lifetime_s = job.yarn.lifetime_s if job.yarn else None
         row = ApplicationRow(
             seq=seq,
             user=user,
@@ -104,7 +106,8 @@ class Submissions:
             queue=placed.queue,
             state=ApplicationState.SUBMITTED,
             priority=job.priority,
-            submitted_at=manager.clock(),
+            submitted_at=now,
+            deadline_at=None if lifetime_s is None else now + lifetime_s,
             submit_id=submit_id,
             tasks_total=job.task_count,
         )

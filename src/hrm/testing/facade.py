@@ -240,6 +240,9 @@ class FakeFacade:
             raise Conflict(f"{application_id} is over")
         return app
 
+    async def set_deadline(self, application_id: str, at: float | None, *, by: str) -> ApplicationReport:
+        return replace(await self.application(application_id), deadline_at=at)
+
     async def groups(self, user: str) -> tuple[str, ...]:
         return ()
 

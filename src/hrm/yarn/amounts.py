@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from hrm.config.yarn_door import YarnConfig
+from hrm.config.yarn_values import YarnConfig
 from hrm.model.errors import InvalidInput
 from hrm.model.resources import BUILT_IN, GPUS, MEMORY, VCORES, Resources
 from hrm.model.units import LARGEST

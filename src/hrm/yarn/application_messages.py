@@ -12,6 +12,7 @@ from hrm.model.resources import MEMORY
 from hrm.model.states import AttemptState, ContainerState, TaskState
 from hrm.yarn.amounts import resource_message
 from hrm.yarn.applications import UNAVAILABLE, Application
+from hrm.yarn.errors import IllegalArgument
 from hrm.yarn.ids import application_message, attempt_message, container_message
 from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.proto import records_pb2 as records
@@ -75,6 +76,14 @@ def format_time(at: float) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}+0000"
 
 
+def parse_time(text: str) -> float:
+    """What `format_time` writes, of any zone, as epoch seconds. Raises IllegalArgument."""
+    try:
+        return datetime.datetime.strptime(text.strip(), "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+    except (ValueError, OverflowError):
+        raise IllegalArgument(f"not a time as 2026-01-31T12:00:00.000+0000: {text!r:.60}") from None
+
+
 def application_report(
     application: Application, *, links: Links, cluster: dict[str, int], now: float, may_look: bool
 ) -> records.ApplicationReportProto:
@@ -115,15 +124,9 @@ def application_report(
     message.app_resource_Usage.CopyFrom(_usage(application, cluster))
     message.appTimeouts.add(
         application_timeout_type=records.APP_TIMEOUT_LIFETIME,
-        application_timeout=timeout_message(expires_at(application), now),
+        application_timeout=timeout_message(report.deadline_at, now),
     )
     return message
-
-
-def expires_at(application: Application) -> float | None:
-    """Epoch seconds at which its lifetime is over; None iff it may live for ever."""
-    lifetime_s = application.yarn.lifetime_s
-    return None if lifetime_s is None else application.report.submitted_at + lifetime_s
 
 
 def _usage(application: Application, cluster: dict[str, int]) -> records.ApplicationResourceUsageReportProto:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from hrm.config.yarn_door import YarnConfig
+from hrm.config.yarn_values import YarnConfig
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.resources import BUILT_IN, Resources
 from hrm.rm.facade import Facade
 from hrm.yarn import cluster_messages as cluster
 from hrm.yarn.amounts import maximum_capability, resource_message, resource_types
-from hrm.yarn.application_messages import Links, application_report
+from hrm.yarn.application_messages import Links, application_report, parse_time
 from hrm.yarn.applications import Application, Applications
 from hrm.yarn.calls import Caller, Handler, Service
 from hrm.yarn.client_tokens import ClientTokens
-from hrm.yarn.errors import ApplicationIdNotProvided, FeatureNotEnabled, InvalidResourceRequest
+from hrm.yarn.errors import ApplicationIdNotProvided, FeatureNotEnabled, IllegalArgument, InvalidResourceRequest
 from hrm.yarn.filters import filters_of
 from hrm.yarn.ids import application_id, application_message
 from hrm.yarn.nodes import NodeAddresses
@@ -99,6 +99,7 @@ class Clients:
                 "getApplications": "applications",
                 "moveApplicationAcrossQueues": "move",
                 "updateApplicationPriority": "set_priority",
+                "updateApplicationTimeouts": "set_timeouts",
                 "getClusterMetrics": "metrics",
                 "getClusterNodes": "cluster_nodes",
                 "getQueueInfo": "queue",
@@ -214,6 +215,18 @@ class Clients:
         return service.UpdateApplicationPriorityResponseProto(
             applicationPriority=records.PriorityProto(priority=priority)
         )
+
+    async def set_timeouts(
+        self, request: service.UpdateApplicationTimeoutsRequestProto, caller: Caller
+    ) -> service.UpdateApplicationTimeoutsResponseProto:
+        """Of its lifetime: until when, as a moment in words."""
+        application = await self._changeable(request.applicationId, caller)
+        if not request.application_timeouts:
+            raise IllegalArgument("At least one of the timeouts has to be given")
+        for entry in request.application_timeouts:
+            at = parse_time(entry.expire_time)
+            await self._facade.set_deadline(application.report.application_id, at, by=caller.user)
+        return service.UpdateApplicationTimeoutsResponseProto(application_timeouts=request.application_timeouts)
 
     async def _changeable(self, message: records.ApplicationIdProto, caller: Caller) -> Application:
         """Raises ApplicationNotFound and AccessDenied."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hrm.config.yarn_door import YarnConfig
+from hrm.config.yarn_values import YarnConfig
 from hrm.model.jobs import MAX_NAME_CHARS, JobSpec, MasterSpec, TaskGroupSpec
 from hrm.model.queues import DEFAULT_QUEUE
 from hrm.model.resources import Resources

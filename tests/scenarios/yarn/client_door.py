@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from hrm.config.yarn_door import YarnConfig
+from hrm.config.yarn_values import YarnConfig
 from hrm.model.errors import HrmError
 from hrm.model.ids import ApplicationId
 from hrm.testing.lives import Life

@@ -75,7 +75,7 @@ async def test_a_socket_that_is_gone_is_nobodys() -> None:
 
 
 async def test_from_elsewhere_nobody_comes_in_who_is_not_listed() -> None:
-    with pytest.raises(RpcFault, match=r"ada may not come in from 10\.1\.2\.3 .*yarn\.allow"):
+    with pytest.raises(RpcFault, match=r"ada may not come in from 10\.1\.2\.3 .*yarn\.users"):
         await door(None).admit("ada", "", ("10.1.2.3", 4711), ("10.1.0.1", 8032))
 
 

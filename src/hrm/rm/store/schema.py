@@ -13,7 +13,7 @@ from hrm.model.states import ApplicationState, ContainerState
 from hrm.rm import records
 
 #: Alembic revisions from the first to the newest. A database whose revision is not among them is from a newer HRM.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 HEAD = REVISIONS[-1]
 
 metadata = sa.MetaData(
@@ -85,6 +85,7 @@ applications = sa.Table(
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("kill_requested", sa.Boolean, nullable=False),
     sa.Column("suspended_at", _Time),
+    sa.Column("deadline_at", _Time),
     sa.UniqueConstraint("user", "submit_id"),
     sa.Index(None, "state", "seq"),
     sa.Index(None, "user", "seq"),

@@ -94,7 +94,7 @@ class SimpleDoor:
         networks = (*self._allowed.get(user, ()), *self._allowed.get(EVERYBODY, ()))
         if not any(address in network for network in networks):
             raise unauthorized(
-                f"{user} may not come in from {address} without a token (yarn.allow lists who may)",
+                f"{user} may not come in from {address} without a token (yarn.users and yarn.hosts list who may)",
                 java_class=AUTHORIZATION,
             )
         if acting is not None:

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import structlog
 from google.protobuf.message import DecodeError, Message
 
 from hrm.config.home import Home
+from hrm.model.errors import ClusterError
 from hrm.model.ids import AttemptId
 from hrm.yarn.calls import TokenKind, VerifiedToken
 from hrm.yarn.errors import AccessDenied, InvalidToken, YarnError
@@ -31,6 +33,8 @@ from hrm.yarn.proto.records_pb2 import NodeIdProto
 from hrm.yarn.proto.security_pb2 import TokenProto
 from hrm.yarn.tokens.keys import KeyLifetime, MasterKey
 from hrm.yarn.tokens.state import DELEGATION_MAX_S, DELEGATION_RENEWAL_S, LIFETIMES, TokenState
+
+log = structlog.get_logger(__name__)
 
 MAX_DELEGATIONS = 10_000
 _LOOK_S = 60.0
@@ -86,9 +90,12 @@ class TokenSecrets:
         return cls(state, save, clock=clock)
 
     async def run(self) -> None:
-        """Change keys when they are due, until it is cancelled. Raises ClusterError where they cannot be written."""
+        """Change keys when they are due, until it is cancelled; what cannot be written is tried again."""
         while True:
-            await self.roll()
+            try:
+                await self.roll()
+            except ClusterError as error:
+                log.warning("yarn_keys_not_changed", why=str(error))
             await asyncio.sleep(_LOOK_S)
 
     async def roll(self) -> None:
