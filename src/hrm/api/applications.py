@@ -20,17 +20,20 @@ from hrm.api.access import (
 )
 from hrm.api.accounts import Accounts
 from hrm.api.attach import serve_attached
+from hrm.api.execution import serve_executed
 from hrm.api.forward import serve_forwarded
 from hrm.api.schemas import KILL_BODY, MOVE_BODY, PLACE_BODY, PRIORITY_BODY, SIGNAL_BODY, SUBMIT_BODY, returns
 from hrm.api.settings import PREFIX
 from hrm.api.streams import StreamGate
 from hrm.api.wire import MAX_MESSAGE_CHARS, json_list_response, json_response, read_object, text_in
 from hrm.model.errors import InvalidInput
+from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
 from hrm.model.job_codec import job_from_dict
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import ApplicationReport, PlacementReport, PortsReport, SubmitReport, TaskReport
 from hrm.model.states import ApplicationState
+from hrm.model.streams import ByteStream
 from hrm.rm.facade import Facade
 
 _ALL = f"{PREFIX}/applications"
@@ -211,6 +214,17 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
         task_index, number = _number(task, "task", 0, 1 << 31), _number(port, "port", 1, 65535)
         with gate.entered(caller.user):
             await serve_forwarded(websocket, await facade.connect(application_id, task_index, number), gate.closing)
+
+    @app.websocket(f"{_ONE}/exec")
+    async def execute(websocket: WebSocket, caller: Caller, application_id: ApplicationPath, task: str = "0") -> None:
+        await check_owner(facade, caller, application_id)
+        task_index = _number(task, "task", 0, 1 << 31)
+
+        async def start(spec: ExecSpec) -> ByteStream:
+            return await facade.execute(application_id, task_index, spec, by=caller.user)
+
+        with gate.entered(caller.user):
+            await serve_executed(websocket, start, gate.closing)
 
     @app.websocket(f"{_ONE}/attach")
     async def attach(websocket: WebSocket, caller: Caller, application_id: ApplicationPath) -> None:

@@ -23,10 +23,13 @@ _POLICY_VIOLATION = 1008
 _SERVICE_RESTART = 1012
 
 
-async def serve_forwarded(websocket: WebSocket, stream: ByteStream, closing: asyncio.Event) -> None:
-    """Until both sides have said everything, or one of them is gone."""
+async def serve_forwarded(
+    websocket: WebSocket, stream: ByteStream, closing: asyncio.Event, *, accepted: bool = False
+) -> None:
+    """Until both sides have said everything, or one of them is gone. ``accepted``: the client was let in before."""
     try:
-        await websocket.accept()
+        if not accepted:
+            await websocket.accept()
         await _say(websocket, {"type": "connected"})
         await _carry(websocket, stream, closing)
     except WebSocketDisconnect:
@@ -52,12 +55,17 @@ async def _carry(websocket: WebSocket, stream: ByteStream, closing: asyncio.Even
                 if (error := task.exception()) is not None:
                     if not isinstance(error, HrmError):
                         raise error
-                    await _say(websocket, {"type": "error", **error_to_dict(error)})
-                    await websocket.close(_POLICY_VIOLATION)
+                    await refuse(websocket, error)
                     return
         await websocket.close(_SERVICE_RESTART if shut.done() else 1000)
     finally:
         await cancel_all(out, into, shut)
+
+
+async def refuse(websocket: WebSocket, error: HrmError) -> None:
+    """Say why, and hang up."""
+    await _say(websocket, {"type": "error", **error_to_dict(error)})
+    await websocket.close(_POLICY_VIOLATION)
 
 
 async def _deliver(websocket: WebSocket, stream: ByteStream) -> None:

@@ -21,6 +21,7 @@ _COMMAND_LINE = {"allow_interspersed_args": False}
 COMMANDS = (
     Entry("run", "Work", "Run a command and wait for it, as if it ran here.", "hrm.cli.run:run", _COMMAND_LINE),
     Entry("shell", "Work", "Your shell in a container.", "hrm.cli.shell:shell"),
+    Entry("exec", "Work", "Run a program beside a task, in its container.", "hrm.cli.execution:exec_"),
     Entry("notebook", "Work", "A Jupyter of your own in a container.", "hrm.cli.notebook:notebook", _COMMAND_LINE),
     Entry("port-forward", "Work", "Bring ports of a task to this machine.", "hrm.cli.port_forward:port_forward"),
     Entry("submit", "Work", "Submit a command or a job file and return.", "hrm.cli.submit:submit", _COMMAND_LINE),

@@ -21,6 +21,7 @@ from hrm.model.containers import (
     PreemptionNotice,
     StartRecord,
 )
+from hrm.model.execution import ExecSpec
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
 from hrm.model.streams import ByteStream
@@ -141,4 +142,12 @@ class Engine(Protocol):
 
         Raises NotFound if the container does not run there, Conflict if none of its processes listens on ``port``:
         whatever else listens there is not connected to.
+        """
+
+    async def execute(self, node_id: str, container_id: str, spec: ExecSpec) -> ByteStream:
+        """Run a program beside the container's own: held to its limits, as its user, in its environment.
+
+        What goes both ways are frames (`hrm.model.execution`); the last one is its exit code. It ends with the
+        container, and when the stream is closed. Raises NotFound if the container does not run there or the program is
+        not found, Conflict if it cannot be started.
         """

@@ -18,6 +18,7 @@ from hrm.model.containers import (
     StartRecord,
 )
 from hrm.model.errors import NotFound
+from hrm.model.execution import ExecSpec
 from hrm.model.isolation import IsolationSettings
 from hrm.model.nodes import NodeSpec
 from hrm.model.streams import ByteStream
@@ -117,6 +118,9 @@ class EmbeddedEngine:
 
     async def connect(self, node_id: str, container_id: str, port: int) -> ByteStream:
         return await self._on(node_id).connect(container_id, port)
+
+    async def execute(self, node_id: str, container_id: str, spec: ExecSpec) -> ByteStream:
+        return await self._on(node_id).execute(container_id, spec)
 
     def _on(self, node_id: str) -> NodeManager:
         if node_id != self._node.node_id:

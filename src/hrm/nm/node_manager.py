@@ -30,14 +30,16 @@ from hrm.model.containers import (
     StartRecord,
 )
 from hrm.model.errors import ClusterError, InvalidInput, NotFound
+from hrm.model.execution import ExecSpec
 from hrm.model.isolation import Isolation, IsolationSettings
-from hrm.nm import prepared
+from hrm.nm import guests, prepared
 from hrm.nm.accounts import ROOT, Account, Accounts
 from hrm.nm.cleaner import Cleaner, application_of
 from hrm.nm.environment import base_environment, container_environment
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.gpus.tenants import identify
+from hrm.nm.guests import Guest
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, read_log
 from hrm.nm.ports import TcpStream, connect, listening_ports
@@ -393,6 +395,11 @@ class NodeManager:
     async def connect(self, container_id: str, port: int) -> TcpStream:
         """See `hrm.nm.ports`. Raises NotFound and Conflict."""
         return await connect(self._runs(container_id).pid, port)
+
+    async def execute(self, container_id: str, spec: ExecSpec) -> Guest:
+        """Have a program run beside a container's own. Raises NotFound, Conflict and ClusterError."""
+        self._runs(container_id)
+        return await guests.start(self._state_dir, container_id, spec)
 
     def _runs(self, container_id: str) -> Running:
         if container_id not in self._running:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from hrm.model.cleaning import Cleanable
 from hrm.model.containers import LogChunk, LogStream
+from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
 from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, MasterStanding, Registration
@@ -243,6 +244,9 @@ class Facade(Protocol):
 
     async def connect(self, application_id: str, task_index: int, port: int) -> ByteStream:
         """To a port that a process of the task listens on. Raises Conflict if none does, or the task does not run."""
+
+    async def execute(self, application_id: str, task_index: int, spec: ExecSpec, *, by: str) -> ByteStream:
+        """A program beside the task, in its container (`hrm.model.execution`). Raises NotFound and Conflict."""
 
     def attach(self, application_id: str) -> None:
         """A client holds this job (``attached`` jobs end when their last client is gone for a grace time)."""

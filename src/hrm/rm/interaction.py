@@ -6,12 +6,14 @@ import asyncio
 
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import Conflict, NotFound
+from hrm.model.execution import ExecSpec
 from hrm.model.reports import PortsReport
 from hrm.model.states import ContainerState
 from hrm.model.streams import ByteStream
 from hrm.rm.applications import LiveApplication, LiveContainer
 from hrm.rm.manager import ABANDONED_GRACE_S, ResourceManager
 from hrm.rm.records import ApplicationRow, ContainerRow
+from hrm.rm.turn import Turn
 
 #: How often a writer looks whether its task has begun.
 BEGIN_POLL_S = 0.02
@@ -132,6 +134,22 @@ class Interaction:
     async def connect(self, app: LiveApplication, task_index: int, port: int) -> ByteStream:
         row = self._running(app, task_index)
         return await self._manager.engine.connect(row.node_id, row.container_id, port)
+
+    async def execute(self, app: LiveApplication, task_index: int, spec: ExecSpec, *, by: str) -> ByteStream:
+        row = self._running(app, task_index)
+        stream = await self._manager.engine.execute(row.node_id, row.container_id, spec)
+        self._manager.post(self._note_joined, app, row.container_id, by, spec.command[0])
+        return stream
+
+    def _note_joined(self, turn: Turn, app: LiveApplication, container_id: str, user: str, program: str) -> None:
+        self._manager.record(
+            turn,
+            "program_joined",
+            application_seq=app.row.seq,
+            container_id=container_id,
+            user=user,
+            program=program[:200],
+        )
 
     def _running(self, app: LiveApplication, task_index: int) -> ContainerRow:
         """Raises NotFound and Conflict."""

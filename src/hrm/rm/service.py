@@ -13,6 +13,7 @@ import hrm
 from hrm.model.cleaning import Cleanable, RetentionPolicy
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import Conflict, InvalidInput, NotFound
+from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.job_codec import job_from_dict
@@ -445,6 +446,10 @@ class Service:
     async def connect(self, application_id: str, task_index: int, port: int) -> ByteStream:
         self.last_used_at = self._manager.clock()
         return await self._interaction.connect(await self._not_over(application_id), task_index, port)
+
+    async def execute(self, application_id: str, task_index: int, spec: ExecSpec, *, by: str) -> ByteStream:
+        self.last_used_at = self._manager.clock()
+        return await self._interaction.execute(await self._not_over(application_id), task_index, spec, by=by)
 
     async def _not_over(self, application_id: str) -> LiveApplication:
         """Raises NotFound, and Conflict once it has ended."""

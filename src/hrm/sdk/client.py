@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hrm.model.cleaning import Cleanable
 from hrm.model.error_codec import error_from_dict
 from hrm.model.errors import ClusterError, NoServer, Unauthenticated
+from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.model.job_codec import job_to_dict
@@ -52,6 +53,7 @@ from hrm.sdk.transport import CONNECTION_ERRORS, UNIX, Report, Transport, decode
 if TYPE_CHECKING:
     from hrm.config.home import Home
     from hrm.sdk.attachment import Attachment
+    from hrm.sdk.execution import Execution
     from hrm.sdk.forwarding import Tunnel
 
 _LONG_POLL_S = 60.0
@@ -282,6 +284,15 @@ class Client:
         from hrm.sdk.forwarding import Tunnel
 
         return Tunnel(self._transport, f"{_path(application_id, 'ports')}/{port}?task={task}")
+
+    def execute(self, application_id: str, spec: ExecSpec, *, task: int = 0) -> Execution:
+        """Have a program run beside a task, in its container; see `hrm.sdk.execution.Execution`.
+
+        Raises Forbidden; what else keeps it from running is raised by the first piece of output.
+        """
+        from hrm.sdk.execution import Execution
+
+        return Execution(self._transport, f"{_path(application_id, 'exec')}?task={task}", spec)
 
     def events(self, after_seq: int = 0, application_id: str | None = None) -> Generator[EventReport, None, None]:
         """What happened after ``after_seq``, then each event as it happens, until it is closed.

@@ -35,11 +35,11 @@ class Tunnel:
 
     def send(self, data: bytes) -> None:
         """Waits while the program does not read. Raises NoServer."""
-        self._say(data)
+        self.say(data)
 
     def end(self) -> None:
         """Nothing more will be sent."""
-        self._say(_END)
+        self.say(_END)
 
     def receive(self, timeout_s: float | None = None) -> bytes:
         """Some of what the program says; b"" when it has said everything. Raises NoServer, ClusterError.
@@ -63,7 +63,8 @@ class Tunnel:
         """Let go, also from another thread."""
         self._stack.close()
 
-    def _say(self, frame: str | bytes) -> None:
+    def say(self, frame: str | bytes) -> None:
+        """A frame as it is. Raises NoServer."""
         try:
             self._websocket.send(frame)
         except self._closed_error as error:

@@ -31,9 +31,11 @@ from hrm.model.containers import (
     StartRecord,
 )
 from hrm.model.errors import Conflict, NotFound
+from hrm.model.execution import ExecSpec, FrameDecoder, FrameKind, exit_code_of, frame, signal_frame
 from hrm.model.ids import ContainerId
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
+from hrm.model.streams import ByteStream
 from hrm.testing.conditions import eventually_async
 
 EngineMaker = Callable[[str], Engine]
@@ -343,6 +345,43 @@ async def check_input(maker: EngineMaker) -> None:
         await run.ended(without)
 
 
+async def check_a_program_joins_a_container_and_ends_with_it(maker: EngineMaker) -> None:
+    async with started(maker("guests")) as run:
+        container_id = run.launch("sh", "-c", "echo ready; sleep 1000", env={"COLOUR": "blue"})
+        await run.printed(container_id, "ready")
+
+        script = ExecSpec(command=("sh", "-c", "echo $HRM_CONTAINER_ID $COLOUR; echo no >&2; cat; exit 7"))
+        guest = await run.engine.execute(run.node_id, container_id, script)
+        await guest.write(frame(FrameKind.STDIN, b"typed\n"))
+        await guest.end()
+        assert await _said(guest) == (f"{container_id} blue\ntyped\n", "no\n", 7)
+        await guest.close()
+        assert await run.log(container_id) == "ready\n", "what a guest says is nobody else's"
+
+        signalled = await run.engine.execute(run.node_id, container_id, ExecSpec(command=("sleep", "1000")))
+        await signalled.write(signal_frame(signal.SIGTERM))
+        assert await _said(signalled) == ("", "", 128 + signal.SIGTERM)
+        await signalled.close()
+
+        unknown = ExecSpec(command=("no-such-program",))
+        await _raises_not_found(run.engine.execute(run.node_id, container_id, unknown))
+        stays = await run.engine.execute(run.node_id, container_id, ExecSpec(command=("sleep", "1000")))
+        run.stop(container_id, grace_s=0)
+        await run.ended(container_id)
+        assert await _said(stays) == ("", "", 128 + signal.SIGKILL)
+        await stays.close()
+        await _raises_not_found(run.engine.execute(run.node_id, container_id, script))
+
+
+async def _said(guest: ByteStream) -> tuple[str, str, int]:
+    """What it says on stdout and on stderr until its end, and its exit code."""
+    decoder, said = FrameDecoder(), {FrameKind.STDOUT: b"", FrameKind.STDERR: b"", FrameKind.EXIT: b""}
+    while data := await asyncio.wait_for(guest.read(), 30):
+        for kind, payload in decoder.feed(data):
+            said[kind] += payload
+    return said[FrameKind.STDOUT].decode(), said[FrameKind.STDERR].decode(), exit_code_of(said[FrameKind.EXIT])
+
+
 async def check_nothing_but_the_containers_own_ports_is_connected_to(maker: EngineMaker) -> None:
     async with started(maker("ports")) as run:
         container_id = run.launch("sh", "-c", "echo ready; sleep 1000")
@@ -489,6 +528,7 @@ ENGINE_CHECKS: tuple[EngineCheck, ...] = (
     check_who_has_no_handler_goes_on_though_warned_until_it_is_stopped,
     check_what_is_halted_does_nothing_until_it_goes_on_and_can_be_stopped,
     check_input,
+    check_a_program_joins_a_container_and_ends_with_it,
     check_nothing_but_the_containers_own_ports_is_connected_to,
     check_unknown_and_ended_containers_are_no_error,
     check_what_ran_meanwhile_is_adopted,

@@ -12,6 +12,7 @@ from typing import Any
 from hrm.model.cleaning import Cleanable
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import Conflict, InvalidInput, NotFound
+from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec
@@ -41,6 +42,7 @@ from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
 from hrm.testing.echo import Echo
 from hrm.testing.fake_masters import FakeMasters
+from hrm.testing.played_guests import EchoingGuest
 
 CLUSTER_TIMESTAMP = 1_763_900_000_000
 NODE_ID = "node-1"
@@ -519,6 +521,10 @@ class FakeFacade:
         if port not in (await self.ports(application_id, task_index)).ports:
             raise Conflict(f"no process of the container listens on port {port}")
         return Echo()
+
+    async def execute(self, application_id: str, task_index: int, spec: ExecSpec, *, by: str) -> EchoingGuest:
+        await self.ports(application_id, task_index)
+        return EchoingGuest(spec)
 
     def attach(self, application_id: str) -> None:
         self._app(application_id).attachments += 1

@@ -14,11 +14,13 @@ from hrm.engines.base import EngineListener
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, PreemptionNotice, StartRecord
 from hrm.model.errors import NotFound
+from hrm.model.execution import ExecSpec
 from hrm.model.ids import ContainerId
 from hrm.model.isolation import Guard, Isolation, Means
 from hrm.model.nodes import NodeSpec
 from hrm.testing.clock import ManualClock
 from hrm.testing.fake_programs import CommandNotFound, Processes, Program
+from hrm.testing.played_guests import PlayedGuest
 
 Report = Callable[[EngineListener], None]
 
@@ -44,6 +46,8 @@ class FakeContainer:
     ports: set[int] = field(default_factory=set)
     #: True iff it is halted.
     frozen: bool = False
+    #: What was started beside its program.
+    guests: list[PlayedGuest] = field(default_factory=list)
     #: When its task said last that it saved its work.
     saved_at: float | None = None
 
@@ -180,6 +184,8 @@ class FakeCluster:
             detail=detail,
         )
         self._signal(container, signal.SIGKILL)
+        for guest in container.guests:
+            guest.kill()
         container.begun.set()
         self._tell_ended(node, container.ended)
 
@@ -225,13 +231,7 @@ class FakeCluster:
 
     def _begin(self, node: FakeNode, container: FakeContainer) -> None:
         spec = container.spec
-        env = {
-            **spec.env,
-            "HRM_CONTAINER_ID": spec.container_id,
-            "HRM_APPLICATION_ID": spec.application_id,
-            "HRM_NODE_ID": node.spec.node_id,
-            "CUDA_VISIBLE_DEVICES": ",".join(spec.device_ids),
-        }
+        env = _environment(node, spec)
         program = Program(spec.command, env, node.processes, sleep=self.sleep, write=container.write)
         try:
             program.start(lambda code: self.end(node, container, code, ExitReason.EXITED))
@@ -243,6 +243,13 @@ class FakeCluster:
         container.started = StartRecord(container_id=spec.container_id, pid=program.pid, started_at=self.now())
         container.begun.set()
         self._tell_started(node, container.started)
+
+    def execute(self, node: FakeNode, container: FakeContainer, spec: ExecSpec) -> PlayedGuest:
+        """Play a program beside its own. Raises NotFound for none of the few."""
+        env = {**_environment(node, container.spec), **spec.env}
+        guest = PlayedGuest(lambda write: Program(spec.command, env, node.processes, sleep=self.sleep, write=write))
+        container.guests.append(guest)
+        return guest
 
     def _signal(self, container: FakeContainer, signum: int) -> None:
         if container.program:
@@ -262,6 +269,16 @@ class FakeCluster:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _environment(node: FakeNode, spec: LaunchSpec) -> dict[str, str]:
+    return {
+        **spec.env,
+        "HRM_CONTAINER_ID": spec.container_id,
+        "HRM_APPLICATION_ID": spec.application_id,
+        "HRM_NODE_ID": node.spec.node_id,
+        "CUDA_VISIBLE_DEVICES": ",".join(spec.device_ids),
+    }
 
 
 _ISOLATION = Isolation(

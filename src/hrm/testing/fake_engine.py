@@ -21,11 +21,13 @@ from hrm.model.containers import (
     PreemptionNotice,
 )
 from hrm.model.errors import Conflict, NotFound
+from hrm.model.execution import ExecSpec
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
 from hrm.testing.clock import ManualClock
 from hrm.testing.echo import Echo
 from hrm.testing.fake_cluster import FakeCluster, FakeContainer, FakeNode, Report
+from hrm.testing.played_guests import PlayedGuest
 
 
 class FakeEngine:
@@ -155,6 +157,12 @@ class FakeEngine:
         if port not in self._running(node_id, container_id).ports:
             raise Conflict(f"no process of the container listens on port {port}")
         return Echo()
+
+    async def execute(self, node_id: str, container_id: str, spec: ExecSpec) -> PlayedGuest:
+        container = self._running(node_id, container_id)
+        if container.frozen:
+            raise Conflict("its application is suspended")
+        return self.cluster.execute(self.cluster.node(node_id), container, spec)
 
     def _running(self, node_id: str, container_id: str) -> FakeContainer:
         container = self.cluster.container(node_id, container_id)

@@ -28,6 +28,7 @@ from hrm.engines.ray.streams import OpenStreams
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import ContainerUsage, ExitRecord, LogChunk, LogStream, NodeUsage, StartRecord
 from hrm.model.errors import ClusterError, HrmError
+from hrm.model.execution import ExecSpec
 from hrm.model.isolation import IsolationSettings
 from hrm.nm.gpus.discovery import choose_probe, discover
 from hrm.nm.gpus.node_gpus import NodeGpus
@@ -223,6 +224,10 @@ class Agent:
     async def open_stream(self, container_id: str, port: int) -> int:
         """The number by which the connection is known from now on."""
         return self._streams.add(await self._ready().connect(container_id, port))
+
+    async def open_execution(self, container_id: str, spec: ExecSpec) -> int:
+        """A program beside the container's own, by a number as well."""
+        return self._streams.add(await self._ready().execute(container_id, spec))
 
     async def read_stream(self, number: int) -> bytes | None:
         return await self._streams.read(number)

@@ -20,6 +20,7 @@ from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import LaunchSpec, LogChunk, LogStream, PreemptionNotice
 from hrm.model.engine import EngineSettings, OnPartition
 from hrm.model.errors import NotFound
+from hrm.model.execution import ExecSpec
 from hrm.model.isolation import IsolationSettings
 from hrm.model.streams import ByteStream
 
@@ -241,6 +242,10 @@ class RayEngine:
     async def connect(self, node_id: str, container_id: str, port: int) -> ByteStream:
         link = self._on(node_id)
         return RemoteStream(link, await link.ask("open_stream", container_id, port))
+
+    async def execute(self, node_id: str, container_id: str, spec: ExecSpec) -> ByteStream:
+        link = self._on(node_id)
+        return RemoteStream(link, await link.ask("open_execution", container_id, spec))
 
     def _node(self, node_id: str) -> RemoteNode:
         node = self._nodes.get(node_id)

@@ -49,6 +49,17 @@ class Children:
         With ``birth_fd`` it is born in that cgroup of version 2; ``become`` is told whether it was. It never returns,
         and raises ChildError to say why.
         """
+        pid, told_fd = self.begin(become, birth_fd)
+        try:
+            return self._started(pid, told_fd)
+        finally:
+            os.close(told_fd)
+
+    def begin(self, become: Callable[[bool], NoReturn], birth_fd: int = -1) -> tuple[int, int]:
+        """As `spawn`, without waiting: also a descriptor that ends when the program runs.
+
+        Before that it says, as JSON, what would be raised as ChildError; the child has then ended. Raises OSError.
+        """
         told_fd, tell_fd = os.pipe2(os.O_CLOEXEC)
         # Until it has its own handlers, a signal to the child would be written to the shepherd's wake-up pipe.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -56,13 +67,13 @@ class Children:
             born, pid = self._fork(birth_fd)
             if pid == 0:
                 _run(become, born, tell_fd)
+        except OSError:
+            os.close(told_fd)
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(tell_fd)
-        try:
-            return self._started(pid, told_fd)
-        finally:
-            os.close(told_fd)
+        return pid, told_fd
 
     def _fork(self, birth_fd: int) -> tuple[bool, int]:
         if birth_fd >= 0 and self._can_be_born:

@@ -15,6 +15,7 @@ from hrm.nm.shepherd import faults, processes, records
 from hrm.nm.shepherd.container import Container
 from hrm.nm.shepherd.ends import Ends
 from hrm.nm.shepherd.freezing import Freezing
+from hrm.nm.shepherd.guests import Guests
 from hrm.nm.shepherd.homes import Homes
 from hrm.nm.shepherd.isolation import Isolation
 from hrm.nm.shepherd.journal import log, log_bug
@@ -57,6 +58,7 @@ class Herd:
         self._homes = Homes()
         self._streams = Streams(loop, self._null_fd, self._lives)
         self._freezing = Freezing(loop, self.isolation, self._trees, self._lives)
+        self.guests = Guests(loop, self._spawner, self.isolation, self._trees)
         self._notices = Notices(loop, self._trees, self._lives)
         self.ends = Ends()
         self.lease = Lease(loop, self._lapse)
@@ -383,8 +385,9 @@ class Herd:
             if container := self._by_pid.get(ended.si_pid):
                 self._finish(container)
             else:
-                os.waitpid(ended.si_pid, 0)
+                _, status = os.waitpid(ended.si_pid, 0)
                 self._trees.reaped(ended.si_pid)
+                self.guests.reaped(ended.si_pid, status)
         self._loop.call_later(0, self.reap)
 
     def _finish(self, container: Container) -> None:

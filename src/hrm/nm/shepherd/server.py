@@ -10,19 +10,26 @@ from collections.abc import Callable
 from typing import Any
 
 from hrm.nm.shepherd import records, wire
+from hrm.nm.shepherd.guests import Guest
 from hrm.nm.shepherd.herd import Herd
 from hrm.nm.shepherd.isolation import NONE
 from hrm.nm.shepherd.journal import log, log_bug
 from hrm.nm.shepherd.loop import READABLE, Loop
+from hrm.nm.shepherd.spawn import SpawnError
 
 #: With nobody connected and nothing running, the shepherd leaves after this long.
 IDLE_S = 60.0
 _READ_BYTES = 1 << 16
+#: Descriptors that come must not go on to containers.
+_RECEIVE = socket.MSG_CMSG_CLOEXEC
 #: Half of the messages, and of the times that both sides wake up, for containers that live no longer than this.
 _STARTS_WAIT_S = 0.002
 #: A NodeManager that lets more news than this pile up is dropped: it asks for everything when it comes back.
 _MAX_UNSENT_BYTES = 32 << 20
-_MAX_CLIENTS = 16
+#: NodeManagers, and whoever has a program run in a container.
+_MAX_CLIENTS = 128
+#: Streams of a guest.
+_MAX_FDS = 3
 
 
 class Server:
@@ -129,7 +136,11 @@ class Server:
             if events & select.EPOLLOUT:
                 client.flush()
             if events & ~select.EPOLLOUT:
-                data = client.socket.recv(_READ_BYTES)
+                if client.greeted:
+                    data = client.socket.recv(_READ_BYTES)
+                else:
+                    data, fds, _, _ = socket.recv_fds(client.socket, _READ_BYTES, _MAX_FDS, _RECEIVE)
+                    client.fds += fds
                 if not data:
                     self._drop(client)
                     return
@@ -172,9 +183,38 @@ class Server:
             # What a server that died meanwhile had sent may be read after its successor's hello.
             raise wire.WireError("another one has come since, and does not know what this one launches")
         try:
-            self._ops[str(op)](message)
+            if op == "exec":
+                self._exec(client, message)
+            elif op == "signal_guest":
+                if client.guest is not None:
+                    self._herd.guests.signal(client.guest, int(message["signum"]))
+            else:
+                self._ops[str(op)](message)
         except (KeyError, TypeError, ValueError) as error:
             raise wire.WireError(f"bad {op!r} message: {error!r}") from None
+
+    def _exec(self, client: _Client, message: dict[str, Any]) -> None:
+        """Have a program join a container, for as long as the client is connected."""
+
+        def tell(news: dict[str, Any]) -> None:
+            try:
+                client.send(wire.encode(news))
+            except OSError:
+                self._drop(client)
+
+        fds, client.fds = client.fds, []
+        try:
+            container = self._herd.live.get(message["id"])
+            if container is None or client.guest is not None:
+                raise SpawnError("it does not run here", code=126, program=False)
+            client.guest = self._herd.guests.start(container, message, fds, tell)
+        except SpawnError as error:
+            tell({"refused": error.message, "code": error.code})
+        except OSError as error:
+            tell({"refused": str(error), "code": 126})
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def _stop(self, message: dict[str, Any]) -> None:
         for container_id in message["ids"]:
@@ -220,6 +260,10 @@ class Server:
         if client not in self._clients:
             return
         self._clients.remove(client)
+        if client.guest is not None:
+            self._herd.guests.leave(client.guest)
+        for fd in client.fds:
+            os.close(fd)
         self._loop.forget(client.socket.fileno())
         client.socket.close()
         if not self._clients:
@@ -229,7 +273,7 @@ class Server:
 class _Client:
     """One connection."""
 
-    __slots__ = ("decoder", "greeted", "socket", "unsent", "wants_room")
+    __slots__ = ("decoder", "fds", "greeted", "guest", "socket", "unsent", "wants_room")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
@@ -238,6 +282,10 @@ class _Client:
         #: True once it said hello: news is told from then on.
         self.greeted = False
         self.wants_room = False
+        #: Descriptors that came with what it said.
+        self.fds: list[int] = []
+        #: The program that it had started in a container.
+        self.guest: Guest | None = None
 
     def send(self, data: bytes) -> None:
         """Send what the socket takes, keep the rest. Raises OSError if the other side is gone."""

@@ -13,7 +13,7 @@ import errno
 import os
 import resource
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -137,7 +137,19 @@ class Spawner:
                 for low in self._low_fds:
                     os.dup2(self._null_fd, low, inheritable=False)
 
-    def _fork(self, program: Program, pool: Pool | None, slot: Slot | None) -> int:
+    def begin(self, program: Program, pool: Pool | None = None, slot: Slot | None = None) -> tuple[int, int]:
+        """Have a child enter the ``slot`` and become the program, without waiting for it (`Children.begin`).
+
+        Raises SpawnError.
+        """
+        become, birth_fd = self._child(program, pool, slot)
+        try:
+            return self._children.begin(become, birth_fd)
+        except OSError as error:
+            raise SpawnError(f"cannot start a process: {_why(error)}", code=126, program=False) from None
+
+    def _child(self, program: Program, pool: Pool | None, slot: Slot | None) -> tuple[Callable[[bool], NoReturn], int]:
+        """What a child has to do, and the cgroup that it is born in (-1: none)."""
         birth_fd = pool.birth_fd(slot) if pool and slot and pool.born else -1
 
         def become(born: bool) -> NoReturn:
@@ -149,6 +161,10 @@ class Spawner:
             _run_on(program.cpus)
             _become(program, self._files)
 
+        return become, birth_fd
+
+    def _fork(self, program: Program, pool: Pool | None, slot: Slot | None) -> int:
+        become, birth_fd = self._child(program, pool, slot)
         try:
             return self._children.spawn(become, birth_fd)
         except ChildError as error:

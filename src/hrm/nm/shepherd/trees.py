@@ -50,6 +50,10 @@ class Trees:
                 self._owners[pid] = self._owner(pid)
         return [pid for pid, owner in self._owners.items() if owner == container.id]
 
+    def take_in(self, pid: int, container: Container) -> None:
+        """A child of the shepherd's belongs to this container, before anything of it could tell."""
+        self._owners[pid] = container.id
+
     def reaped(self, pid: int) -> None:
         """An orphan ended: its number may soon be another's."""
         self._owners.pop(pid, None)
@@ -68,6 +72,7 @@ class Trees:
         else:
             # Another shepherd's: its orphans went elsewhere, but their session tells whose they are.
             roots = [process.pid for process in processes.everyone() if process.session == container.pid]
+            roots += [pid for pid, owner in self._owners.items() if owner == container.id]
         return [process for process in processes.family(roots) if process.alive]
 
     def signal(self, container: Container, signum: int) -> None:
