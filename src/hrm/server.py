@@ -58,6 +58,7 @@ from hrm.rm.recovery import restore
 from hrm.rm.retention import Retention
 from hrm.rm.service import Service
 from hrm.rm.store import Store, open_store
+from hrm.rm.uploads import Uploads
 from hrm.web.desk import Desk
 from hrm.web.door import Door, create_site
 
@@ -160,10 +161,11 @@ async def _serve(
     address: str,
     lock: HomeLock,
 ) -> None:
+    uploads = Uploads(home.uploads_dir, config.files)
     looking: asyncio.Task[Engine] = asyncio.create_task(
-        _ray_engine(home, config, store)
+        _ray_engine(home, config, store, uploads)
         if config.engine.kind is EngineKind.RAY
-        else _engine(home, config, config_path, may_start_shepherd=not options.external_shepherd)
+        else _engine(home, config, config_path, uploads, may_start_shepherd=not options.external_shepherd)
     )
     loaded = await store.load()
     engine = await looking
@@ -200,7 +202,10 @@ async def _serve(
         queues=Queues(scheduler, config.scheduler.placement),
     )
     listener = Listener(manager)
-    retention = Retention(manager, config.retention)
+    uploads.in_use = lambda: {
+        (app.row.user, app.job.upload) for app in manager.applications.values() if app.job.upload is not None
+    }
+    retention = Retention(manager, config.retention, uploads)
     service = Service(
         manager,
         home=str(home.path),
@@ -209,6 +214,7 @@ async def _serve(
         ephemeral=options.ephemeral,
         on_shutdown=stopping.set,
         retention=retention,
+        uploads=uploads,
     )
 
     in_force = config
@@ -302,7 +308,7 @@ def _at_their_lines(in_use: QueuesInUse, path: Path | None) -> InvalidInput:
     return BadDocument(document.findings)
 
 
-async def _ray_engine(home: Home, config: HrmConfig, store: Store) -> Engine:
+async def _ray_engine(home: Home, config: HrmConfig, store: Store, uploads: Uploads) -> Engine:
     """The machines of a Ray cluster. Raises ClusterError where there is none and none can be started."""
     from hrm.engines.ray.start import ray_engine
 
@@ -317,10 +323,14 @@ async def _ray_engine(home: Home, config: HrmConfig, store: Store) -> Engine:
         epoch=store.epoch,
         keep=config.retention.on_nodes,
         isolation=config.node.isolation,
+        files=config.files,
+        contents=uploads,
     )
 
 
-async def _engine(home: Home, config: HrmConfig, config_path: Path | None, *, may_start_shepherd: bool) -> Engine:
+async def _engine(
+    home: Home, config: HrmConfig, config_path: Path | None, uploads: Uploads, *, may_start_shepherd: bool
+) -> Engine:
     """This machine with its GPUs. Raises InvalidInput where the configuration lends one that is not there."""
     node = config.node
     probe = choose_probe(node.gpu_devices, virtual=node.virtual_gpus)
@@ -340,6 +350,8 @@ async def _engine(home: Home, config: HrmConfig, config_path: Path | None, *, ma
         keep=config.retention.on_nodes,
         isolation=node.isolation,
         may_start_shepherd=may_start_shepherd,
+        files=config.files,
+        contents=uploads,
     )
 
 

@@ -411,6 +411,7 @@ class OwnMaster:
             workdir=group.workdir,
             resources=container.resources,
             device_ids=container.device_ids,
+            upload=self._job.upload,
             log_limit_bytes=self._log_limit_bytes,
         )
         actions.changed.append(task)

@@ -436,5 +436,6 @@ class TaskSetMaster:
             device_ids=container.device_ids,
             stdin=self._job.stdin,
             terminal=self._job.terminal,
+            upload=self._job.upload,
             log_limit_bytes=self._log_limit_bytes,
         )

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hrm.api.accounts import Accounts
 from hrm.api.peers import PEER, Peer
-from hrm.api.settings import LOOPBACK_NAMES, MASTERS
+from hrm.api.settings import LOOPBACK_NAMES, MASTERS, UPLOADS
 from hrm.api.tokens import Identity, TokenAuthority
 from hrm.api.wire import error_response
 from hrm.config.tcp_owner import GONE
@@ -241,7 +241,9 @@ class BodyLimit:
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        # What is uploaded is streamed to the disk, and held to the sizes that were agreed before.
+        streamed = scope["path"].startswith(UPLOADS) if scope["type"] == "http" else True
+        if streamed:
             return await self._app(scope, receive, send)
         length = Headers(scope=scope).get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self._max_bytes:

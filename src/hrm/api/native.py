@@ -19,6 +19,7 @@ from hrm import __version__
 from hrm.api.accounts import Accounts
 from hrm.api.applications import add_application_routes
 from hrm.api.cluster import add_cluster_routes
+from hrm.api.files import add_file_routes
 from hrm.api.guards import Authentication, BodyLimit, Boundary, HostGuard, RateLimit
 from hrm.api.logs import add_log_routes
 from hrm.api.masters import add_master_routes
@@ -68,6 +69,7 @@ def create_app(
     # On the application itself, not by included routers: its table of routes stays flat, and a test can walk it.
     add_application_routes(app, facade, gate, accounts)
     add_log_routes(app, facade, gate, settings)
+    add_file_routes(app, facade, accounts)
     add_master_routes(app, facade)
     add_cluster_routes(app, facade, gate, settings, reload, tokens)
     app.add_api_route(HEALTH_PATH, _health, methods=["GET"], summary="Is it there?", include_in_schema=False)

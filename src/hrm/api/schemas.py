@@ -34,6 +34,7 @@ _REPORTS = (
     masters.Launched,
     reports.CleanReport,
     reports.WorkReport,
+    reports.UploadReport,
 )
 
 
@@ -103,6 +104,7 @@ _JOB = _object(
                 }
             )
         ),
+        "upload": _or_null({"type": "string", "description": "id of an upload of yours, found in each container"}),
         "groups": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/TaskGroup"}},
     },
     ["groups"],
@@ -190,6 +192,30 @@ FINISH_BODY = _body(
     _object({"status": {"type": "string", "enum": ["SUCCEEDED", "FAILED", "KILLED"]}, "message": _TEXT}, ["status"]),
     required=True,
 )
+UPLOAD_BODY = _body(
+    _object(
+        {
+            "manifest": _object(
+                {
+                    "entries": {
+                        "type": "array",
+                        "items": {"type": "array"},
+                        "description": "in order of paths: [d, path], [f, path, size, sha256, executable] or "
+                        "[l, path, target]",
+                    }
+                },
+                ["entries"],
+            )
+        },
+        ["manifest"],
+    ),
+    required=True,
+)
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+UPLOAD_CONTENT_BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}}
+FILES_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "a tar", "content": {"application/x-tar": _BINARY}}
+}
 EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "server-sent events", "content": {"text/event-stream": {"schema": _TEXT}}}
 }

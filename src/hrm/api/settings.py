@@ -13,6 +13,8 @@ from hrm.model.errors import InvalidInput
 PREFIX = "/api/v1"
 #: How the paths begin that masters in containers of their own call, each with its attempt's token.
 MASTERS = f"{PREFIX}/masters/"
+#: How the paths begin by which contents are uploaded: theirs are the only bodies that are not read whole.
+UPLOADS = f"{PREFIX}/uploads/"
 #: How long a client's reader may pause in the middle of much output.
 PAUSE_S = 600.0
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")

@@ -11,6 +11,7 @@ import typer
 from hrm.cli.output import Output, OutputOption, note, show
 from hrm.model.cleaning import Cleanable
 from hrm.model.errors import ClusterError, InvalidInput
+from hrm.model.units import format_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +24,7 @@ def clean(
     apps: Annotated[bool, typer.Option("--apps", help="Applications that are over, with their history.")] = False,
     logs: Annotated[bool, typer.Option("--logs", help="Output of tasks of such applications.")] = False,
     scratch: Annotated[bool, typer.Option("--scratch", help="Directories of their containers.")] = False,
+    uploads: Annotated[bool, typer.Option("--uploads", help="Uploads that no application needs any more.")] = False,
     models: Annotated[bool, typer.Option("--models", help="Models that were pulled and not used since.")] = False,
     older_than: Annotated[
         str | None,
@@ -35,7 +37,7 @@ def clean(
     """Clear away what is over.
 
     Says what would go, asks, and clears it away. Without --older-than that is what the server's retention does not
-    keep; without a kind, applications, logs and scratch. What is not over is never touched.
+    keep; without a kind, all but models. What is not over is never touched.
 
     \b
     Examples:
@@ -49,7 +51,7 @@ def clean(
     age_s = None if older_than is None else parse_age_s(older_than, field="--older-than")
     if models and age_s is None:
         raise InvalidInput("--models needs --older-than", next_step="for example --older-than 30d, or 0 for all models")
-    chosen = {Cleanable.APPS: apps, Cleanable.LOGS: logs, Cleanable.SCRATCH: scratch}
+    chosen = {Cleanable.APPS: apps, Cleanable.LOGS: logs, Cleanable.SCRATCH: scratch, Cleanable.UPLOADS: uploads}
     kinds = [kind for kind, wanted in chosen.items() if wanted]
     if not kinds and not models:
         kinds = list(chosen)
@@ -109,15 +111,17 @@ def _asked(server: Client | None, kinds: list[Cleanable], age_s: float | None, *
             logs_bytes=total.logs_bytes + report.logs_bytes,
             scratch=total.scratch + report.scratch,
             scratch_bytes=total.scratch_bytes + report.scratch_bytes,
+            uploads=total.uploads + report.uploads,
+            uploads_bytes=total.uploads_bytes + report.uploads_bytes,
         )
         if dry_run or report.problems or not report.more:
             break
-        note(f"… {total.applications} applications, {_size(total.logs_bytes + total.scratch_bytes)} so far")
+        note(f"… {total.applications} applications, {format_bytes(total.logs_bytes + total.scratch_bytes)} so far")
     return total
 
 
 def _is_nothing(report: CleanReport) -> bool:
-    return not (report.applications or report.events or report.logs or report.scratch)
+    return not (report.applications or report.events or report.logs or report.scratch or report.uploads)
 
 
 def _tell(report: CleanReport, models: dict[Path, int], word: str, output: Output, *, quiet: bool = False) -> None:
@@ -129,10 +133,11 @@ def _tell(report: CleanReport, models: dict[Path, int], word: str, output: Outpu
         return
     lines = [
         f"{report.applications} applications with their history" if report.applications else "",
-        f"output of {report.logs} containers, {_size(report.logs_bytes)}" if report.logs else "",
-        f"directories of {report.scratch} containers, {_size(report.scratch_bytes)}" if report.scratch else "",
+        f"output of {report.logs} containers, {format_bytes(report.logs_bytes)}" if report.logs else "",
+        f"directories of {report.scratch} containers, {format_bytes(report.scratch_bytes)}" if report.scratch else "",
+        f"{report.uploads} uploads, {format_bytes(report.uploads_bytes)}" if report.uploads else "",
         f"{report.events} lines of the event log" if report.events else "",
-        f"{len(models)} models, {_size(sum(models.values()))}" if models else "",
+        f"{len(models)} models, {format_bytes(sum(models.values()))}" if models else "",
     ]
     say = note if quiet else print
     for line in filter(None, lines):
@@ -179,13 +184,3 @@ def _remove_model(directory: Path) -> None:
         shutil.rmtree(directory)
     except OSError as error:
         raise ClusterError(f"cannot remove {directory}: {error.strerror}", next_step="check whose it is") from None
-
-
-def _size(size_bytes: int) -> str:
-    """``1.2 GiB``."""
-    amount, unit = float(size_bytes), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if amount < 1024:
-            break
-        amount, unit = amount / 1024, larger
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

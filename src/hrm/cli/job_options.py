@@ -8,16 +8,21 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from hrm.cli.output import note
 from hrm.config.values import MAX_VIRTUAL_GPUS
 from hrm.model.errors import CallerError, InvalidInput
 from hrm.model.isolation import IsolationMode
 from hrm.model.jobs import DEFAULT_RESOURCES, MAX_ENV_BYTES, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
+from hrm.model.reports import UploadReport
 from hrm.model.resources import Resources
-from hrm.model.units import parse_duration_s, parse_memory_mib, parse_milli
+from hrm.model.units import format_bytes, parse_duration_s, parse_memory_mib, parse_milli
+
+if TYPE_CHECKING:
+    from hrm.sdk.client import Client
 
 QueueOption = Annotated[str | None, typer.Option("--queue", "-q", help="Queue to submit to.", metavar="QUEUE")]
 CpusOption = Annotated[
@@ -59,6 +64,10 @@ EnvOption = Annotated[
 CleanEnvOption = Annotated[bool, typer.Option("--clean-env", help="Do not pass on your environment.")]
 WorkdirOption = Annotated[
     Path | None, typer.Option("--workdir", "-D", metavar="DIR", help="Directory to run in [default: where you are].")
+]
+UploadOption = Annotated[
+    Path | None,
+    typer.Option("--upload", metavar="DIR", help="A copy of this directory is where each task runs (docs/files.md)."),
 ]
 TimeoutOption = Annotated[
     str | None,
@@ -129,6 +138,8 @@ class JobOptions:
     priority: PriorityOption = None
     #: True iff what is submitted is a master of its own.
     master: MasterOption = False
+    #: A directory to be uploaded, a copy of which is where each task runs.
+    upload: UploadOption = None
 
     def job(self, command: list[str]) -> JobSpec:
         """A job that runs ``command``. Raises InvalidInput naming the option."""
@@ -187,8 +198,10 @@ class JobOptions:
         """With the caller's environment below each group's own and ``--env`` above it, and a directory to run in."""
         below = {} if self.clean_env else caller_environment()
         above = dict(_variable(word) for word in self.env or ())
+        # What is uploaded lies in the container's own directory, where it runs if nothing else is said.
+        standing = None if self.upload is not None else _current_directory()
         groups = tuple(
-            replace(group, env={**below, **group.env, **above}, workdir=group.workdir or _current_directory())
+            replace(group, env={**below, **group.env, **above}, workdir=group.workdir or standing)
             for group in job.groups
         )
         return replace(job, groups=groups)
@@ -229,6 +242,18 @@ def virtual_gpu_arguments(count: int | None) -> list[str]:
 def isolation_arguments(mode: IsolationMode | None) -> list[str]:
     """The option as the server takes it."""
     return [] if mode is None else ["--isolation", str(mode)]
+
+
+def with_upload(job: JobSpec, directory: Path | None, client: Client) -> JobSpec:
+    """The job with that directory, brought to the server where that does not have it yet; what is sent is told."""
+    if directory is None:
+        return job
+
+    def told(report: UploadReport) -> None:
+        size = format_bytes(report.size_bytes)
+        note(f"hrm: uploading {len(report.missing)} of {report.files} files ({size} in all) …")
+
+    return replace(job, upload=client.upload(directory.expanduser().absolute(), told=told))
 
 
 def attached(job: JobSpec, *, stdin: bool, terminal: TerminalSize | None) -> JobSpec:

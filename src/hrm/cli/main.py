@@ -32,6 +32,7 @@ COMMANDS = (
     Entry("move", "Work", "Move applications to another queue.", "hrm.cli.move:move"),
     Entry("update", "Work", "Change applications that are not over.", "hrm.cli.move:update"),
     Entry("logs", "Work", "Show what a task printed.", "hrm.cli.logs:logs"),
+    Entry("get", "Work", "Fetch what tasks left in their directories.", "hrm.cli.get:get"),
     Entry("detect", "Work", "Find things in photographs.", "hrm.cli.detect:detect"),
     Entry("models", "Work", "Pull models for `hrm detect`, or list them.", "hrm.cli.models:app"),
     Entry("ps", "See", "List applications.", "hrm.cli.applications:ps"),

@@ -54,7 +54,7 @@ _ANSWER_S = 10.0
 _TAIL_BYTES = 4096
 
 
-@takes_job_options(without=("tasks", "retries", "max_failures", "master"))
+@takes_job_options(without=("tasks", "retries", "max_failures", "master", "upload"))
 def notebook(
     options: JobOptions,
     jupyter: Annotated[

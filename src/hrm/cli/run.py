@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,7 @@ from hrm.cli.job_options import (
     attached,
     takes_job_options,
     virtual_gpu_arguments,
+    with_upload,
 )
 from hrm.cli.main import fail
 from hrm.cli.output import clean, note
@@ -61,6 +63,7 @@ def run(
       hrm run -it --gpus 1 --memory 16G -- bash   a shell with a GPU, as `hrm shell`
       hrm run --virtual-gpus 2 --gpus 1 -- env    what a job with a GPU finds, without one
       cat photos.txt | hrm run -- sort -u
+      hrm run --upload src -- python main.py      a copy of src is where it runs, on whatever node
       hrm run --tasks 4 --label -- sh -c 'echo I am $HRM_TASK_INDEX'
     """
     try:
@@ -68,7 +71,15 @@ def run(
             command, interactive=interactive, tty=tty, no_stdin=no_stdin, detach=detach, tasks=options.tasks or 1
         )
         job = options.job(command)
-        code = stay_with(job, feed=not no_stdin, tty=tty, label=label, detach=detach, virtual_gpus=virtual_gpus)
+        code = stay_with(
+            job,
+            feed=not no_stdin,
+            tty=tty,
+            label=label,
+            detach=detach,
+            virtual_gpus=virtual_gpus,
+            upload=options.upload,
+        )
     except HrmError as error:
         fail(error, code=error_code)
     raise typer.Exit(code)
@@ -112,11 +123,12 @@ def stay_with(
     label: bool = False,
     detach: bool = False,
     virtual_gpus: int | None = None,
+    upload: Path | None = None,
 ) -> int:
     """Submit it, be there until it ends, and return its exit code; with ``detach`` print its id and return.
 
     ``feed``: it reads our standard input. It has a terminal where our input and output are one; ``tty`` says so where
-    they are not.
+    they are not. ``upload`` is a directory that it finds a copy of.
     """
     from hrm.cli.connect import client_or_ephemeral
 
@@ -133,7 +145,9 @@ def stay_with(
     with client_or_ephemeral(virtual_gpu_arguments(virtual_gpus)) as connection:
         if virtual_gpus is not None:
             connection.call(lambda client: check_virtual_gpus(client, virtual_gpus), start=True)
-        submitted = connection.call(lambda client: client.submit(job, submit_id=submit_id), start=True)
+        submitted = connection.call(
+            lambda client: client.submit(with_upload(job, upload, client), submit_id=submit_id), start=True
+        )
         if detach:
             print(submitted.application_id)
             return 0

@@ -17,7 +17,7 @@ from hrm.model.errors import HrmError, InvalidInput
 _PLAIN = "/bin/sh"
 
 
-@takes_job_options(without=("tasks", "retries", "max_failures", "master"))
+@takes_job_options(without=("tasks", "retries", "max_failures", "master", "upload"))
 def shell(
     options: JobOptions,
     program: Annotated[

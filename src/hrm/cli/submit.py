@@ -6,12 +6,13 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from hrm.cli.job_options import ErrorCodeOption, JobOptions, takes_job_options
+from hrm.cli.job_options import ErrorCodeOption, JobOptions, takes_job_options, with_upload
 from hrm.cli.main import fail
 from hrm.cli.output import Output, OutputOption, clean, note, show
 from hrm.cli.selectors import AppsArgument, select
@@ -59,6 +60,7 @@ def submit(
       hrm submit -- python train.py
       hrm submit --tasks 100 --cpus 0.5 --wait -- ./simulate
       hrm submit --queue research -o json job.yaml
+      hrm submit --upload . -- python train.py
       hrm submit --master -- python my_master.py
       hrm submit --test-only --queue research -- ./simulate
       hrm submit --spark --tasks 4 --memory 2G -- app.py
@@ -66,8 +68,8 @@ def submit(
     try:
         if spark:
             _become_spark(command, options, wait=wait, test_only=test_only, output=output)
-        job = _job(command, options)
-        code = _place(job, output) if test_only else _submit(job, wait=wait, output=output)
+        job, directory = _job(command, options)
+        code = _place(job, output) if test_only else _submit(job, directory, wait=wait, output=output)
     except HrmError as error:
         fail(error, code=error_code)
     raise typer.Exit(code)
@@ -101,14 +103,17 @@ def wait(
     raise typer.Exit(code)
 
 
-def _job(command: list[str], options: JobOptions) -> JobSpec:
+def _job(command: list[str], options: JobOptions) -> tuple[JobSpec, Path | None]:
+    """With the directory that is to be uploaded for it."""
     if not command[0].endswith((".yaml", ".yml")):
-        return options.job(command)
+        return options.job(command), options.upload
     if len(command) > 1:
         raise InvalidInput(f"options stand before the job file: {command[1]!r} stands after {command[0]!r}")
     from hrm.config.jobs import load_job
 
-    return options.over(load_job(Path(command[0])))
+    file = load_job(Path(command[0]))
+    options = replace(options, upload=options.upload or file.upload)
+    return options.over(file.job), options.upload
 
 
 def _become_spark(command: list[str], options: JobOptions, *, wait: bool, test_only: bool, output: Output) -> NoReturn:
@@ -132,12 +137,14 @@ def _place(job: JobSpec, output: Output) -> int:
     return 0
 
 
-def _submit(job: JobSpec, *, wait: bool, output: Output) -> int:
+def _submit(job: JobSpec, upload: Path | None, *, wait: bool, output: Output) -> int:
     from hrm.cli.connect import client_or_ephemeral
 
     submit_id = str(uuid.uuid4())
     with client_or_ephemeral() as connection:
-        submitted = connection.call(lambda client: client.submit(job, submit_id=submit_id), start=True)
+        submitted = connection.call(
+            lambda client: client.submit(with_upload(job, upload, client), submit_id=submit_id), start=True
+        )
         # Where one asked for it, or where all go who ask for nothing, it is no news.
         expected = ("", "specified") if job.queue not in (None, DEFAULT_QUEUE) else ("", "specified", "default")
         if submitted.rule not in expected and output is Output.TABLE:

@@ -102,6 +102,11 @@ class Home:
         return self.path / "ray"
 
     @property
+    def uploads_dir(self) -> Path:
+        """What users uploaded for their jobs."""
+        return self.path / "uploads"
+
+    @property
     def models_dir(self) -> Path:
         return self.path / "models"
 

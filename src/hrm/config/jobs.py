@@ -12,6 +12,7 @@ Several kinds of tasks go into ``groups``, each with the same keys as above; wha
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,14 +88,30 @@ class JobShape(GroupShape):
         default=None, description="Of a master: its containers go on when it fails, for its next attempt."
     )
     max_failures: int | None = Field(default=None, description="The job fails once more tasks than this have failed.")
+    upload: str | None = Field(
+        default=None, description="Directory that each container finds a copy of; relative to the file's directory."
+    )
     groups: list[NamedGroupShape] | None = Field(
         default=None, description="Several kinds of tasks, each with the keys above."
     )
 
 
-def load_job(path: Path) -> JobSpec:
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """A job, and what its file names on this machine."""
+
+    job: JobSpec
+    #: To be uploaded before the job can name it; None iff nothing is.
+    upload: Path | None
+
+
+def load_job(path: Path) -> JobFile:
     """Raises InvalidInput where the file cannot be read, BadDocument with every finding where it is wrong."""
-    return parse_job(Document.load(path), path.absolute().parent)
+    document, directory = Document.load(path), path.absolute().parent
+    job = parse_job(document, directory)
+    shape = document.fit(JobShape)
+    assert shape is not None, "it was parsed"
+    return JobFile(job, None if shape.upload is None else directory / Path(shape.upload).expanduser())
 
 
 def parse_job(document: Document, directory: Path) -> JobSpec:

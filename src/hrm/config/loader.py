@@ -14,6 +14,7 @@ from hrm.config.rules import check_rules
 from hrm.config.schema import (
     ConfigShape,
     EngineShape,
+    FilesShape,
     NodeShape,
     RetentionShape,
     SchedulerShape,
@@ -25,6 +26,7 @@ from hrm.config.yarn_door import yarn_config
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.engine import EngineSettings
 from hrm.model.errors import InvalidInput
+from hrm.model.files import FileSettings
 from hrm.model.ids import parse_node_id
 from hrm.model.isolation import IsolationSettings
 from hrm.model.resources import Resources
@@ -55,6 +57,7 @@ def parse_config(document: Document) -> HrmConfig:
         server=_server(shape.server or ServerShape()),
         retention=_retention(shape.retention or RetentionShape()),
         yarn=yarn_config(shape.yarn),
+        files=_files(shape.files or FilesShape()),
     )
 
 
@@ -116,16 +119,24 @@ def _server(shape: ServerShape) -> ServerConfig:
 
 def _retention(shape: RetentionShape) -> RetentionPolicy:
     given = _given(shape)
-    for key in ("applications_age", "logs_age", "scratch_age"):
+    for key in ("applications_age", "logs_age", "scratch_age", "uploads_age"):
         if key in given:
             given[f"{key}_s"] = given.pop(key)
-    for key in ("logs", "scratch"):
+    for key in ("logs", "scratch", "uploads"):
         if f"{key}_size" in given:
             given[f"{key}_bytes"] = given.pop(f"{key}_size") << 20
     return RetentionPolicy(**given)
 
 
-def _given(shape: SchedulerShape | EngineShape | ServerShape | RetentionShape) -> dict[str, Any]:
+def _files(shape: FilesShape) -> FileSettings:
+    given = _given(shape)
+    for key in ("max_upload", "upload_quota", "node_cache"):
+        if key in given:
+            given[f"{key}_bytes"] = given.pop(key) << 20
+    return FileSettings(**given)
+
+
+def _given(shape: SchedulerShape | EngineShape | ServerShape | RetentionShape | FilesShape) -> dict[str, Any]:
     return {name: value for name in type(shape).model_fields if (value := getattr(shape, name)) is not None}
 
 

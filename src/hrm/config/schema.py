@@ -217,6 +217,16 @@ class RetentionShape(Strict):
     scratch_size: MemoryMib | None = Field(
         default=None, description="At most so much is kept of such directories on a node."
     )
+    uploads_age: Age | None = Field(default=None, description="Uploads that no job named since are kept this long.")
+    uploads_size: MemoryMib | None = Field(default=None, description="At most so much is kept of uploads.")
+
+
+class FilesShape(Strict):
+    """The section `files`."""
+
+    max_upload: MemoryMib | None = Field(default=None, description="Largest upload of a job, unpacked.")
+    upload_quota: MemoryMib | None = Field(default=None, description="What one user's uploads may hold at the server.")
+    node_cache: MemoryMib | None = Field(default=None, description="What a node keeps of uploads.")
 
 
 class ConfigShape(Strict):
@@ -229,3 +239,4 @@ class ConfigShape(Strict):
     server: ServerShape | None = Field(default=None, description="How the server listens.")
     retention: RetentionShape | None = Field(default=None, description="How long what is over is kept.")
     yarn: YarnShape | None = Field(default=None, description="YARN's front door.")
+    files: FilesShape | None = Field(default=None, description="What jobs bring along, and where it is.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.engine import EngineSettings
+from hrm.model.files import FileSettings
 from hrm.model.isolation import IsolationSettings
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
@@ -78,3 +79,4 @@ class HrmConfig:
     server: ServerConfig = field(default_factory=ServerConfig)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     yarn: YarnConfig = field(default_factory=YarnConfig)
+    files: FileSettings = field(default_factory=FileSettings)

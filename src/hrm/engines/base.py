@@ -134,6 +134,13 @@ class Engine(Protocol):
     def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
         """The client's window changed."""
 
+    async def read_files(self, node_id: str, container_id: str, path: str) -> ByteStream:
+        """What the container has at ``path`` in its own directory, as `hrm.files.archive` has it; "" is all of it.
+
+        Raises InvalidInput for a path that leads out of it, NotFound where there is nothing, and Conflict where it is
+        neither a file nor a directory.
+        """
+
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         """TCP ports of the node's loopback on which the container's own processes listen. Raises NotFound."""
 

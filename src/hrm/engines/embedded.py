@@ -19,9 +19,10 @@ from hrm.model.containers import (
 )
 from hrm.model.errors import NotFound
 from hrm.model.execution import ExecSpec
+from hrm.model.files import FileSettings
 from hrm.model.isolation import IsolationSettings
 from hrm.model.nodes import NodeSpec
-from hrm.model.streams import ByteStream
+from hrm.model.streams import ByteStream, ContentSource
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.node_manager import GPU_INTERVAL_S, NodeManager
@@ -32,7 +33,7 @@ class EmbeddedEngine:
 
     ``node`` says what it lends besides ``gpus``, whose devices are added. ``probe`` tells how they do; it is asked
     every ``gpu_interval_s``. ``keep`` bounds what stays of ended containers where nobody asks to `clean`.
-    ``may_start_shepherd`` is False where a service manager does.
+    ``contents`` is where those of uploads come from. ``may_start_shepherd`` is False where a service manager does.
     """
 
     name = "embedded"
@@ -49,6 +50,8 @@ class EmbeddedEngine:
         keep: CleanPolicy | None = None,
         isolation: IsolationSettings | None = None,
         may_start_shepherd: bool = True,
+        files: FileSettings | None = None,
+        contents: ContentSource | None = None,
     ) -> None:
         self._node = node
         self._gpus = gpus or NodeGpus()
@@ -62,6 +65,8 @@ class EmbeddedEngine:
             keep=keep,
             isolation=isolation,
             may_start_shepherd=may_start_shepherd,
+            files=files,
+            contents=contents,
         )
 
     async def start(self, listener: EngineListener) -> None:
@@ -112,6 +117,9 @@ class EmbeddedEngine:
 
     def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
         self._on(node_id).resize_terminal(container_id, rows, columns)
+
+    async def read_files(self, node_id: str, container_id: str, path: str) -> ByteStream:
+        return await self._on(node_id).read_files(container_id, path)
 
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         return await self._on(node_id).listening_ports(container_id)

@@ -49,6 +49,7 @@ class Cleanable(StrEnum):
     APPS = "apps"  #: applications that are over, with tasks and history, and all that they left on nodes
     LOGS = "logs"  #: output of containers of applications that are over
     SCRATCH = "scratch"  #: directories of such containers
+    UPLOADS = "uploads"  #: what was uploaded for applications that are over
 
 
 _DAY_S = 86_400.0
@@ -69,6 +70,9 @@ class RetentionPolicy:
     #: Of containers' directories on each node.
     scratch_age_s: float = 3 * _DAY_S
     scratch_bytes: int = 10 << 30
+    #: Of uploads, since an application was submitted with them last; of those of all users.
+    uploads_age_s: float = 7 * _DAY_S
+    uploads_bytes: int = 50 << 30
 
     @property
     def on_nodes(self) -> CleanPolicy:

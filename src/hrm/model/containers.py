@@ -31,6 +31,8 @@ class LaunchSpec:
     terminal: TerminalSize | None = None
     #: Bytes kept of each of stdout and stderr; what comes after is dropped and counted.
     log_limit_bytes: int = 64 << 20
+    #: Of what is put into its own directory before it begins; None iff nothing.
+    upload: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

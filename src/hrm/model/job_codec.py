@@ -2,7 +2,7 @@
 
 ```
 {"name": "train", "queue": "research", "priority": 0, "max_failures": null, "attached": false, "stdin": false,
- "terminal": {"rows": 24, "columns": 80}, "master": {"max_attempts": 2, "keep_containers": false},
+ "terminal": {"rows": 24, "columns": 80}, "master": {"max_attempts": 2, "keep_containers": false}, "upload": null,
  "groups": [{"name": "main", "command": ["python", "train.py"], "tasks": 4, "env": {"SEED": "1"},
              "resources": {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 500},
              "workdir": "/data", "retries": 0, "timeout_s": 3600.0, "priority": 0, "gpu_model": null,
@@ -31,7 +31,18 @@ from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
 from hrm.model.units import LARGEST
 from hrm.model.yarn import YarnApplication
 
-_JOB_FIELDS = ("name", "queue", "priority", "max_failures", "attached", "stdin", "terminal", "master", "groups")
+_JOB_FIELDS = (
+    "name",
+    "queue",
+    "priority",
+    "max_failures",
+    "attached",
+    "stdin",
+    "terminal",
+    "master",
+    "upload",
+    "groups",
+)
 _GROUP_FIELDS = (
     "name",
     "command",
@@ -84,6 +95,7 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
             "keep_containers": job.master.keep_containers,
             "validity_interval_s": job.master.validity_interval_s,
         },
+        "upload": job.upload,
         "groups": [
             {
                 "name": group.name,
@@ -133,6 +145,7 @@ def job_from_dict(data: object, *, kept: bool = True) -> JobSpec:
         terminal=None if terminal is None else _terminal(terminal, "terminal"),
         master=None if master is None else _master(master, "master"),
         yarn=None if yarn is None else _yarn(yarn, "yarn"),
+        upload=_optional_text(fields.get("upload"), "upload"),
     )
 
 

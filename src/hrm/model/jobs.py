@@ -21,6 +21,7 @@ MAX_NAME_CHARS = 256
 MAX_PRIORITY = 1_000_000
 MAX_MASTER_ATTEMPTS = 100
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.()%-]*")
+_UPLOAD_ID = re.compile(r"[0-9a-f]{64}")
 #: What would break a line or steer a terminal: C0 and C1 controls, line and paragraph separator.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -143,6 +144,8 @@ class JobSpec:
     master: MasterSpec | None = None
     #: Set iff it came from a client of YARN, whose application has a master of its own.
     yarn: YarnApplication | None = None
+    #: The upload that each container finds in its own directory, by its id; None iff none.
+    upload: str | None = None
 
     def __post_init__(self) -> None:
         if not self.groups:
@@ -166,6 +169,10 @@ class JobSpec:
         if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
             raise InvalidInput(f"must be from {-MAX_PRIORITY} to {MAX_PRIORITY}: {self.priority}", field="priority")
         _check_name(self.name)
+        if self.upload is not None and not _UPLOAD_ID.fullmatch(self.upload):
+            raise InvalidInput(
+                f"not the id of an upload: {self.upload!r:.80}", field="upload", next_step="upload a directory first"
+            )
         if any(group.depends_on for group in self.groups):
             _check_dependencies(self.groups)
 

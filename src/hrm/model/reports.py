@@ -331,6 +331,18 @@ class SubmitReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UploadReport:
+    """An upload as the server has it. It may be named by a job once nothing is ``missing``."""
+
+    #: SHA-256 of its manifest.
+    upload_id: str
+    files: int
+    size_bytes: int
+    #: SHA-256 of contents that are still to be sent.
+    missing: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementReport:
     """Where a job would go (`hrm submit --test-only`)."""
 
@@ -392,6 +404,9 @@ class CleanReport:
     scratch_bytes: int
     #: True iff the time of one call was over before all was done: ask again.
     more: bool
+    #: Uploads at the server that no application needs any more.
+    uploads: int = 0
+    uploads_bytes: int = 0
     #: What could not be done, in words.
     problems: list[str] = field(default_factory=list)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -19,3 +20,13 @@ class ByteStream(Protocol):
 
     async def close(self) -> None:
         """Let go of it. No error if that was done before."""
+
+
+class ContentSource(Protocol):
+    """Where a node gets the contents of uploads from."""
+
+    async def contents(self, user: str, digests: Sequence[str]) -> ByteStream:
+        """Those of ``user``'s with these SHA-256 (or upload ids, for manifests), as a pack (`hrm.files.pack`).
+
+        Raises NotFound and ClusterError, and so may its `read`.
+        """

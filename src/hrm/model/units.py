@@ -157,6 +157,16 @@ def short_memory(mib: int) -> str:
     return f"{mib}M"
 
 
+def format_bytes(size_bytes: int) -> str:
+    """``1.2 GiB``."""
+    amount, unit = float(size_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
 def format_milli(milli: int) -> str:
     """``2``, ``0.5``; a negative difference as ``-0.5``."""
     whole, rest = divmod(abs(milli), 1000)

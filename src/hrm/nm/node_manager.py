@@ -12,11 +12,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 
+from hrm.files.archive import Reader
+from hrm.files.reading import PieceStream
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
     ContainerUsage,
@@ -31,7 +34,9 @@ from hrm.model.containers import (
 )
 from hrm.model.errors import ClusterError, InvalidInput, NotFound
 from hrm.model.execution import ExecSpec
+from hrm.model.files import FileSettings
 from hrm.model.isolation import Isolation, IsolationSettings
+from hrm.model.streams import ContentSource
 from hrm.nm import guests, prepared
 from hrm.nm.accounts import ROOT, Account, Accounts
 from hrm.nm.cleaner import Cleaner, application_of
@@ -43,9 +48,11 @@ from hrm.nm.guests import Guest
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, read_log
 from hrm.nm.ports import TcpStream, connect, listening_ports
+from hrm.nm.preparing import Preparations
 from hrm.nm.rules import Rules
 from hrm.nm.shepherd import faults, records
 from hrm.nm.shepherd_client import ShepherdClient
+from hrm.nm.staging import Staging
 from hrm.nm.usage import Running, UsageSampler
 
 _log = structlog.get_logger(__name__)
@@ -96,6 +103,8 @@ class NodeManager:
         keep: CleanPolicy | None = None,
         isolation: IsolationSettings | None = None,
         may_start_shepherd: bool = True,
+        files: FileSettings | None = None,
+        contents: ContentSource | None = None,
     ) -> None:
         self._node_id = node_id
         self._state_dir = state_dir.absolute()
@@ -115,6 +124,8 @@ class NodeManager:
         )
         #: Commands that wait until the users of a launch before them are looked up.
         self._queue: deque[tuple[Collection[str], Callable[[], None]]] = deque()
+        self._staging = Staging(self._state_dir, contents, files or FileSettings())
+        self._preparations = Preparations(self._never_began)
         self._inputs = Inputs(self._state_dir)
         self._usage = UsageSampler(self._state_dir, has_quota=settings.disk_quota_mib is not None)
         self._cleaner = Cleaner(self._state_dir)
@@ -141,6 +152,10 @@ class NodeManager:
                 f"cannot make the node's directory {self._state_dir}: {error.strerror}",
                 next_step="choose another $HRM_HOME",
             ) from None
+        try:
+            await asyncio.to_thread(self._staging.clear)
+        except OSError as error:
+            raise ClusterError(f"cannot clear up {self._state_dir}: {error}", next_step="check the disk") from None
         self._listener = listener
         await self._register()
         self._spawn(self._heartbeats())
@@ -152,6 +167,7 @@ class NodeManager:
     async def close(self) -> None:
         """Let go of everything. The containers live on under the shepherd."""
         self._listener = None
+        self._preparations.drop_all()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -189,6 +205,7 @@ class NodeManager:
         self._rules.learn(greeting["isolation"])
         self._running = {entry["id"]: _running(entry) for entry in greeting["running"]}
         self._ended = {entry["id"]: entry for entry in greeting["ended"]}
+        self._preparations.drop_all()
         forgotten = self._forgotten(greeting["hello"]["incarnation"])
         for container_id in list(self._launched):
             self._heard_of(container_id)
@@ -263,34 +280,48 @@ class NodeManager:
                 # The node registered anew while this waited: it was told as lost, or is asked for again.
                 continue
             account = self._accounts.get(spec.user) if self._accounts and spec.user != ROOT else None
-            work_dir = f"{self._work_dirs}/{spec.container_id}"
-            env = container_environment(
-                {**self._base_environment, **account.environment} if account else self._base_environment,
-                spec,
-                node_id=self._node_id,
-                work_dir=work_dir,
-                visible_devices=self._gpus.visible(spec.device_ids),
-            )
-            argv: Sequence[str] = spec.command
-            if prepared.has_context(spec):
-                argv = prepared.program()
-                env = prepared.variables(self._cache_dir(account)) | env
-            terminal = spec.terminal
-            nodes = [path for device_id in spec.device_ids for path in self._gpus.device_nodes(device_id)]
-            self._client.launch(
-                {
-                    "id": spec.container_id,
-                    "argv": argv,
-                    "env": env,
-                    "workdir": spec.workdir,
-                    "stdin": spec.stdin,
-                    "terminal": [terminal.rows, terminal.columns] if terminal else None,
-                    "log_limit_bytes": spec.log_limit_bytes,
-                    "limits": self._rules.limits(spec, nodes),
-                    "account": account.as_fields() if account else None,
-                    "umask": self._rules.settings.umask,
-                }
-            )
+            if spec.upload is None or (account and account.refused):
+                self._start(spec, account)
+            else:
+                prepare = self._staging.put(
+                    spec.container_id,
+                    spec.upload,
+                    user=spec.user,
+                    owner=(account.uid, account.gid) if account else None,
+                    umask=self._rules.settings.umask,
+                )
+                self._preparations.begin(spec.container_id, prepare, partial(self._start, spec, account, staged=True))
+
+    def _start(self, spec: LaunchSpec, account: Account | None, *, staged: bool = False) -> None:
+        work_dir = f"{self._work_dirs}/{spec.container_id}"
+        env = container_environment(
+            {**self._base_environment, **account.environment} if account else self._base_environment,
+            spec,
+            node_id=self._node_id,
+            work_dir=work_dir,
+            visible_devices=self._gpus.visible(spec.device_ids),
+        )
+        argv: Sequence[str] = spec.command
+        if prepared.has_context(spec):
+            argv = prepared.program()
+            env = prepared.variables(self._cache_dir(account)) | env
+        terminal = spec.terminal
+        nodes = [path for device_id in spec.device_ids for path in self._gpus.device_nodes(device_id)]
+        self._client.launch(
+            {
+                "id": spec.container_id,
+                "argv": argv,
+                "env": env,
+                "workdir": spec.workdir,
+                "stdin": spec.stdin,
+                "terminal": [terminal.rows, terminal.columns] if terminal else None,
+                "log_limit_bytes": spec.log_limit_bytes,
+                "limits": self._rules.limits(spec, nodes),
+                "account": account.as_fields() if account else None,
+                "umask": self._rules.settings.umask,
+                "staged": staged,
+            }
+        )
 
     def _cache_dir(self, account: Account | None) -> Path:
         if account is not None and account.refused:
@@ -303,22 +334,29 @@ class NodeManager:
             return self._state_dir / prepared.CACHE
 
     def stop(self, container_ids: Sequence[str], *, grace_s: float) -> None:
-        message = {"op": "stop", "ids": list(container_ids), "grace_s": grace_s}
-        self._in_turn(lambda: self._client.send(message))
+        self._in_turn(lambda: self._stop([*container_ids], grace_s))
+
+    def _stop(self, container_ids: list[str], grace_s: float) -> None:
+        begun = [container_id for container_id in container_ids if not self._preparations.stop(container_id)]
+        self._client.send({"op": "stop", "ids": begun, "grace_s": grace_s})
+
+    def _tell(self, container_id: str, message: dict[str, Any]) -> None:
+        """The shepherd, when it has heard of the container."""
+        send = partial(self._client.send, message)
+        self._in_turn(lambda: None if self._preparations.later(container_id, send) else send())
 
     def signal(self, container_id: str, signum: int) -> None:
-        self._in_turn(lambda: self._client.send({"op": "signal", "id": container_id, "signum": signum}))
+        self._tell(container_id, {"op": "signal", "id": container_id, "signum": signum})
 
     def freeze(self, container_ids: Sequence[str], *, frozen: bool) -> None:
-        message = {"op": "freeze", "ids": list(container_ids), "frozen": frozen}
-        self._in_turn(lambda: self._client.send(message))
+        for container_id in container_ids:
+            self._tell(container_id, {"op": "freeze", "ids": [container_id], "frozen": frozen})
 
     def warn(self, container_id: str, notice: PreemptionNotice) -> None:
-        message = {"op": "warn", "id": container_id, "notice": asdict(notice)}
-        self._in_turn(lambda: self._client.send(message))
+        self._tell(container_id, {"op": "warn", "id": container_id, "notice": asdict(notice)})
 
     def spare(self, container_id: str) -> None:
-        self._in_turn(lambda: self._client.send({"op": "spare", "id": container_id}))
+        self._tell(container_id, {"op": "spare", "id": container_id})
 
     def lease(self, until: float, *, at_most: bool = False) -> None:
         """Whatever runs here ends at ``until`` (`hrm.nm.shepherd.lease.now`), unless that is put off before.
@@ -372,11 +410,10 @@ class NodeManager:
 
     def close_stdin(self, container_id: str) -> None:
         self._inputs.close(container_id)
-        self._in_turn(lambda: self._client.send({"op": "close_input", "id": container_id}))
+        self._tell(container_id, {"op": "close_input", "id": container_id})
 
     def resize_terminal(self, container_id: str, rows: int, columns: int) -> None:
-        message = {"op": "resize", "id": container_id, "rows": rows, "columns": columns}
-        self._in_turn(lambda: self._client.send(message))
+        self._tell(container_id, {"op": "resize", "id": container_id, "rows": rows, "columns": columns})
 
     async def write_stdin(self, container_id: str, data: bytes) -> None:
         """Feed a container; waits until it has begun, and while it does not read. Raises NotFound."""
@@ -387,6 +424,13 @@ class NodeManager:
                 return
             raise NotFound(f"container {container_id} does not run here")
         await self._inputs.write(container_id, data)
+
+    async def read_files(self, container_id: str, path: str) -> PieceStream:
+        """What it has at ``path`` in its own directory. Raises as `hrm.files.archive.Reader` does."""
+        if not records.is_container_id(container_id):
+            raise NotFound(f"no directory of container {container_id!r}")
+        reader = await asyncio.to_thread(Reader, Path(self._work_dirs, container_id), path)
+        return PieceStream(reader.pieces, reader.close)
 
     async def listening_ports(self, container_id: str) -> list[int]:
         """See `hrm.nm.ports`. Raises NotFound if it does not run here."""
@@ -464,6 +508,21 @@ class NodeManager:
             cpu_s=entry["cpu_s"],
             max_rss_mib=entry["max_rss_mib"],
         )
+
+    def _never_began(self, container_id: str, why: str) -> None:
+        """It was not told to the shepherd, because of ``why`` or, if that is "", because it was stopped before."""
+        ended = {
+            "id": container_id,
+            "reason": ExitReason.NOT_STARTED,
+            "code": 126 if why else None,
+            "started_at": None,
+            "ended_at": time.time(),
+            "detail": why or "stopped before it could begin",
+            "cpu_s": 0.0,
+            "max_rss_mib": 0,
+            "dropped": [0, 0],
+        }
+        self._on_news({"ended": [ended]})
 
     def _heard_of(self, container_id: str) -> None:
         if heard := self._launched.pop(container_id, None):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
+from hrm.files.manifest import Manifest
 from hrm.model.cleaning import Cleanable
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.execution import ExecSpec
@@ -33,6 +34,7 @@ from hrm.model.reports import (
     SubmitReport,
     TaskAttemptReport,
     TaskReport,
+    UploadReport,
     WorkReport,
 )
 from hrm.model.requests import ResourceRequest
@@ -80,11 +82,33 @@ class Masters(Protocol):
         """How things stand with an attempt that is not over. Answers at once."""
 
 
+class Files(Protocol):
+    """What jobs bring along and what they leave."""
+
+    async def begin_upload(self, manifest: Manifest, *, user: str) -> UploadReport:
+        """Say what of it is to be sent. Raises TooLarge where it is over the limit or the user's quota."""
+
+    async def receive_upload(self, upload_id: str, pieces: AsyncIterator[bytes], *, user: str) -> UploadReport:
+        """Take contents that are missing, as a pack (`hrm.files.pack`); what came whole stays, come what may.
+
+        Raises NotFound for one that was not begun, InvalidInput for what was not asked for or is not what it says.
+        """
+
+    async def fetch(self, application_id: str, task_index: int, path: str, *, attempt: int | None = None) -> ByteStream:
+        """What a task has in its container's directory, as `hrm.files.archive` has it; of its latest attempt by itself.
+
+        Raises NotFound, also where it was cleared away, and InvalidInput for a path that leads out of it.
+        """
+
+
 class Facade(Protocol):
     """Application ids are YARN's long form; queues are paths without the root. Unknown ones raise NotFound."""
 
     @property
     def masters(self) -> Masters: ...
+
+    @property
+    def files(self) -> Files: ...
 
     def server(self) -> ServerReport: ...
 

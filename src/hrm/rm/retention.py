@@ -19,6 +19,7 @@ from hrm.model.ids import ApplicationId
 from hrm.model.reports import CleanReport
 from hrm.rm.manager import ResourceManager
 from hrm.rm.turn import Turn
+from hrm.rm.uploads import Cleared, Uploads
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,7 @@ class _Tally:
     rows: int = 0
     events: int = 0
     on_nodes: Freed = field(default_factory=Freed)
+    uploads: Cleared = field(default_factory=Cleared)
     more: bool = False
     problems: list[str] = field(default_factory=list)
 
@@ -56,6 +58,8 @@ class _Tally:
             logs_bytes=freed.logs_bytes,
             scratch=freed.scratch,
             scratch_bytes=freed.scratch_bytes,
+            uploads=self.uploads.uploads,
+            uploads_bytes=self.uploads.size_bytes,
             more=self.more or freed.more,
             problems=self.problems,
         )
@@ -64,8 +68,9 @@ class _Tally:
 class Retention:
     """Keeps to a policy; `run` does so until it is cancelled."""
 
-    def __init__(self, manager: ResourceManager, policy: RetentionPolicy) -> None:
+    def __init__(self, manager: ResourceManager, policy: RetentionPolicy, uploads: Uploads | None = None) -> None:
         self._manager = manager
+        self._uploads = uploads
         self._policy = policy
         self._turn = asyncio.Lock()
 
@@ -108,10 +113,16 @@ class Retention:
                     await self._clean_applications(tally, older_than_s, dry_run, until)
                     if older_than_s is None:
                         await self._clean_events(tally, dry_run)
+                if Cleanable.UPLOADS in kinds and self._uploads is not None:
+                    tally.uploads = await self._uploads.clean(
+                        age_s=self._policy.uploads_age_s if older_than_s is None else older_than_s,
+                        most_bytes=self._policy.uploads_bytes if older_than_s is None else None,
+                        dry_run=dry_run,
+                    )
             except HrmError as error:
                 tally.problems.append(error.message)
             report = tally.report(dry_run=dry_run)
-        if not dry_run and (report.applications or report.events or report.logs or report.scratch):
+        if not dry_run and (report.applications or report.events or report.logs or report.scratch or report.uploads):
             self._manager.post(self._record, by, report)
         return report
 
@@ -187,4 +198,6 @@ class Retention:
             logs_bytes=report.logs_bytes,
             scratch=report.scratch,
             scratch_bytes=report.scratch_bytes,
+            uploads=report.uploads,
+            uploads_bytes=report.uploads_bytes,
         )

@@ -45,6 +45,7 @@ from hrm.rm import deadlines, reporting, suspension
 from hrm.rm.applications import LiveApplication, LiveContainer
 from hrm.rm.draining import Drains
 from hrm.rm.explaining import Explaining
+from hrm.rm.file_calls import FileCalls
 from hrm.rm.interaction import Interaction
 from hrm.rm.manager import ResourceManager
 from hrm.rm.masters import MasterCalls
@@ -53,6 +54,7 @@ from hrm.rm.records import ApplicationRow
 from hrm.rm.retention import Retention
 from hrm.rm.store import HistoryRow
 from hrm.rm.submissions import Submissions
+from hrm.rm.uploads import Uploads
 from hrm.rm.work import work
 
 #: What ends a program by default; sent to a job that has not begun, it ends the job.
@@ -80,12 +82,14 @@ class Service:
         on_shutdown: Callable[[], None],
         retention: Retention | None = None,
         yarn: Callable[[], Mapping[str, str]] = dict,
+        uploads: Uploads | None = None,
     ) -> None:
         self._manager = manager
+        self.files = FileCalls(manager, uploads, self._row)
         self.masters = MasterCalls(manager)
         self._interaction = Interaction(manager)
         self._queues = QueueCalls(manager)
-        self._submissions = Submissions(manager, self._queues, next_seq=next_application_seq)
+        self._submissions = Submissions(manager, self._queues, self.files, next_seq=next_application_seq)
         self._explaining = Explaining(manager)
         self._drains = Drains(manager, on_empty=on_shutdown)
         self._retention = retention or Retention(manager, RetentionPolicy())

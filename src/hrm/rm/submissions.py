@@ -12,6 +12,7 @@ from hrm.model.job_codec import job_to_dict
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import SubmitReport
 from hrm.model.states import ApplicationState
+from hrm.rm.file_calls import FileCalls
 from hrm.rm.manager import ResourceManager
 from hrm.rm.numbering import ApplicationNumbers
 from hrm.rm.queue_calls import QueueCalls
@@ -27,8 +28,9 @@ class Submissions:
     of. Those that may be said again are kept while they are on their way to the store: a repeat waits for the first.
     """
 
-    def __init__(self, manager: ResourceManager, queues: QueueCalls, *, next_seq: int) -> None:
+    def __init__(self, manager: ResourceManager, queues: QueueCalls, files: FileCalls, *, next_seq: int) -> None:
         self._manager = manager
+        self._files = files
         self._queues = queues
         self.numbers = ApplicationNumbers(manager.store, next_seq)
         #: By user and submit id, and by application id.
@@ -94,6 +96,7 @@ class Submissions:
     ) -> SubmitReport:
         manager = self._manager
         placed = await self._queues.check(job, user=user, admin=admin)
+        await self._files.check(job, user=user)
         job = job.in_queue(placed.queue)
         if seq is None:
             seq = self.numbers.take()

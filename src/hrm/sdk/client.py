@@ -15,7 +15,7 @@ import base64
 import json
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +45,7 @@ from hrm.model.reports import (
     SubmitReport,
     TaskAttemptReport,
     TaskReport,
+    UploadReport,
     WorkReport,
 )
 from hrm.sdk.server_events import ServerEvent, resumed
@@ -52,6 +53,7 @@ from hrm.sdk.transport import CONNECTION_ERRORS, UNIX, Report, Transport, decode
 
 if TYPE_CHECKING:
     from hrm.config.home import Home
+    from hrm.files.archive import Extracted as Fetched
     from hrm.sdk.attachment import Attachment
     from hrm.sdk.execution import Execution
     from hrm.sdk.forwarding import Tunnel
@@ -138,6 +140,40 @@ class Client:
         body = {"job": job_to_dict(job), "submit_id": submit_id or os.urandom(16).hex()}
         data = self._transport.call("POST", "/applications", body=body, repeatable=True)
         return decoded(data, SubmitReport)
+
+    def upload(self, directory: Path | str, *, told: Callable[[UploadReport], None] = lambda report: None) -> str:
+        """Upload a directory, and return the id that a job names it by; what the server has already is not sent.
+
+        ``told`` hears what is missing before that is sent. A `.hrmignore` there leaves files out. Raises InvalidInput
+        for a file that cannot be read or changes meanwhile, with its name, and TooLarge with the server's limit.
+
+        >>> job = JobSpec(groups=(TaskGroupSpec(command=("python", "train.py")),), upload=client.upload("src"))
+        """
+        from hrm.sdk.uploading import upload
+
+        return upload(self._transport, Path(directory), told)
+
+    def fetch(
+        self,
+        application_id: str,
+        folder: Path | str,
+        *,
+        task: int = 0,
+        path: str = "",
+        attempt: int | None = None,
+        overwrite: bool = False,
+    ) -> Fetched:
+        """Write what a task has at ``path`` in its own directory to below ``folder``; "" is all of it.
+
+        Raises NotFound and Forbidden, Conflict where a file is there already, and ClusterError where it broke off.
+
+        >>> client.fetch(application_id, "results", path="out").files
+        """
+        from hrm.sdk.fetching import fetch
+
+        query = {"task": task, "path": path, "attempt": attempt}
+        pieces = self._whole(self._transport.stream(_path(application_id, "files"), query=query))
+        return fetch(pieces, Path(folder), overwrite=overwrite)
 
     def place(self, job: JobSpec) -> PlacementReport:
         """Where `submit` would have it go, and by which rule. Submits nothing; raises what that would."""

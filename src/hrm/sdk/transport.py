@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -134,6 +134,34 @@ class Transport:
             if not isinstance(refusal, TooManyRequests) or time.monotonic() + _TOO_FAST_PAUSE_S > deadline:
                 raise refusal
             time.sleep(_TOO_FAST_PAUSE_S)
+
+    def send(self, path: str, pieces: Iterable[bytes], *, timeout_s: float) -> bytes:
+        """POST a body that is made as it is sent; the body of the answer. Raises what ``pieces`` raises, too.
+
+        ``timeout_s`` is for each step. Never done twice.
+        """
+        connection = self._connected(self.timeout_s)
+        assert connection.sock is not None
+        connection.sock.settimeout(timeout_s)
+        headers = {**self.headers, "Content-Type": "application/octet-stream"}
+        try:
+            try:
+                connection.request("POST", self._target(path, None), pieces, headers, encode_chunked=True)
+            except (BrokenPipeError, ConnectionResetError):
+                # The server has refused the rest: its answer says why.
+                if connection.sock is None:
+                    raise
+            response = connection.getresponse()
+            data = response.read()
+        except TimeoutError:
+            raise NoServer(f"{self.address} did not take it within {timeout_s:g} s", next_step="upload again") from None
+        except CONNECTION_ERRORS as error:
+            raise self.lost(error) from None
+        finally:
+            connection.close()
+        if response.status >= 300:
+            raise self._error(response.status, data)
+        return data
 
     def stream(
         self, path: str, *, query: Query, headers: Mapping[str, str] | None = None

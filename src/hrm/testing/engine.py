@@ -10,15 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import io
 import itertools
 import json
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from hrm.engines.base import Engine
+from hrm.files.archive import extract
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
     ContainerUsage,
@@ -30,7 +34,7 @@ from hrm.model.containers import (
     PreemptionNotice,
     StartRecord,
 )
-from hrm.model.errors import Conflict, NotFound
+from hrm.model.errors import Conflict, HrmError, InvalidInput, NotFound
 from hrm.model.execution import ExecSpec, FrameDecoder, FrameKind, exit_code_of, frame, signal_frame
 from hrm.model.ids import ContainerId
 from hrm.model.isolation import Isolation
@@ -488,6 +492,35 @@ async def check_cleaning_spares_what_runs_what_is_unacknowledged_and_who_is_name
         await run.ended(runs)
 
 
+async def check_what_a_container_wrote_is_read_and_nothing_outside_of_its_directory(maker: EngineMaker) -> None:
+    async with started(maker("files")) as run:
+        container_id = run.launch("sh", "-c", "echo one > result.txt; echo two")
+        await run.ended(container_id)
+        assert await _files(run, container_id, "result.txt") == {"result.txt": b"one\n"}
+        assert (await _files(run, container_id, ""))["result.txt"] == b"one\n"
+        await _raises(InvalidInput, run.engine.read_files(run.node_id, container_id, "../result.txt"))
+        await _raises(InvalidInput, run.engine.read_files(run.node_id, container_id, "/etc/passwd"))
+        await _raises_not_found(run.engine.read_files(run.node_id, container_id, "other.txt"))
+        await _raises_not_found(run.engine.read_files(run.node_id, "container_e01_1_0001_01_999999", ""))
+
+
+async def _files(run: EngineHarness, container_id: str, path: str) -> dict[str, bytes]:
+    stream = await run.engine.read_files(run.node_id, container_id, path)
+    archive = io.BytesIO()
+    while data := await stream.read():
+        archive.write(data)
+    await stream.close()
+    archive.seek(0)
+    return _extracted(archive)
+
+
+def _extracted(archive: io.BytesIO) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        extract(archive, folder, overwrite=False)
+        return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
 async def _has_no_log(run: EngineHarness, container_id: str) -> bool:
     with contextlib.suppress(NotFound):
         await run.log(container_id)
@@ -505,11 +538,15 @@ async def _is_gone(run: EngineHarness, pid: str) -> bool:
 
 
 async def _raises_not_found(call: Awaitable[object]) -> None:
+    await _raises(NotFound, call)
+
+
+async def _raises(kind: type[HrmError], call: Awaitable[object]) -> None:
     try:
         await asyncio.wait_for(call, 10)
-    except NotFound:
+    except kind:
         return
-    raise AssertionError("should have raised NotFound")
+    raise AssertionError(f"should have raised {kind.__name__}")
 
 
 ENGINE_CHECKS: tuple[EngineCheck, ...] = (
@@ -534,6 +571,7 @@ ENGINE_CHECKS: tuple[EngineCheck, ...] = (
     check_what_ran_meanwhile_is_adopted,
     check_ends_are_told_until_acknowledged,
     check_what_is_forgotten_is_gone_and_nothing_else,
+    check_what_a_container_wrote_is_read_and_nothing_outside_of_its_directory,
     check_cleaning_spares_what_runs_what_is_unacknowledged_and_who_is_named,
 )
 

@@ -41,6 +41,7 @@ from hrm.model.resources import ZERO
 from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
 from hrm.testing.echo import Echo
+from hrm.testing.fake_files import FakeFiles
 from hrm.testing.fake_masters import FakeMasters
 from hrm.testing.played_guests import EchoingGuest
 
@@ -93,6 +94,7 @@ class FakeFacade:
     def __init__(self) -> None:
         self.apps: dict[str, FakeApplication] = {}
         self.masters = FakeMasters()
+        self.files = FakeFiles()
         self.event_log: list[EventReport] = []
         self.shutdown_requested = False
         #: Since when, by whom and why its node is drained.
@@ -188,6 +190,8 @@ class FakeFacade:
             return SubmitReport(application_id=known, created=False)
         if application_id in self.apps:
             return SubmitReport(application_id=application_id, created=False, queue="default")
+        if job.upload is not None:
+            await self.files.uploads.check(job.upload, user=user)
         app_id = ApplicationId.parse(application_id or await self.new_application_id())
         tasks = [FakeTask(index) for index in range(job.task_count)]
         self.apps[str(app_id)] = FakeApplication(id=app_id, job=job, user=user, tasks=tasks)

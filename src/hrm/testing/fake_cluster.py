@@ -42,6 +42,8 @@ class FakeContainer:
     input_closed: bool = False
     #: What is written in its `HRM_PREEMPTION_FILE`; None iff there is none.
     notice: PreemptionNotice | None = None
+    #: What it wrote into its own directory, by name.
+    files: dict[str, bytes] = field(default_factory=dict)
     #: What it listens on.
     ports: set[int] = field(default_factory=set)
     #: True iff it is halted.
@@ -232,7 +234,14 @@ class FakeCluster:
     def _begin(self, node: FakeNode, container: FakeContainer) -> None:
         spec = container.spec
         env = _environment(node, spec)
-        program = Program(spec.command, env, node.processes, sleep=self.sleep, write=container.write)
+        program = Program(
+            spec.command,
+            env,
+            node.processes,
+            sleep=self.sleep,
+            write=container.write,
+            put_file=container.files.__setitem__,
+        )
         try:
             program.start(lambda code: self.end(node, container, code, ExitReason.EXITED))
         except CommandNotFound as error:
@@ -247,7 +256,10 @@ class FakeCluster:
     def execute(self, node: FakeNode, container: FakeContainer, spec: ExecSpec) -> PlayedGuest:
         """Play a program beside its own. Raises NotFound for none of the few."""
         env = {**_environment(node, container.spec), **spec.env}
-        guest = PlayedGuest(lambda write: Program(spec.command, env, node.processes, sleep=self.sleep, write=write))
+        put_file = container.files.__setitem__
+        guest = PlayedGuest(
+            lambda write: Program(spec.command, env, node.processes, sleep=self.sleep, write=write, put_file=put_file)
+        )
         container.guests.append(guest)
         return guest
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 from hrm.engines.base import EngineListener
+from hrm.files.reading import PieceStream
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
     ContainerUsage,
@@ -27,6 +28,7 @@ from hrm.model.resources import Resources
 from hrm.testing.clock import ManualClock
 from hrm.testing.echo import Echo
 from hrm.testing.fake_cluster import FakeCluster, FakeContainer, FakeNode, Report
+from hrm.testing.fake_files import read_made
 from hrm.testing.played_guests import PlayedGuest
 
 
@@ -149,6 +151,9 @@ class FakeEngine:
 
     def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
         self.cluster.node(node_id)
+
+    async def read_files(self, node_id: str, container_id: str, path: str) -> PieceStream:
+        return read_made(self.cluster.container(node_id, container_id).files, path)
 
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         return sorted(self._running(node_id, container_id).ports)

@@ -1,9 +1,9 @@
 """What runs in a container of the fake engine: the few programs that tests use, played and not executed.
 
 `true`, `false`, `sleep SECONDS`, `cat`, and ``sh -c`` with statements separated by ``;``: ``exit N``, ``echo WORDS``
-(``>&2``; ``$NAME``, ``$!`` and ``$PWD``), ``sleep S`` (``&``), ``cat``, ``kill -SIGNAL $$``, ``kill -0 PID``, ``trap ''
-TERM``, ``trap 'exit N' TERM``, ``trap 'exec cat $HRM_PREEMPTION_FILE' TERM``, ``read NAME``, ``wait``. Of a launch
-context the commands are played alike, with nothing prepared for them.
+(``>&2``, ``> FILE``; ``$NAME``, ``$!`` and ``$PWD``), ``sleep S`` (``&``), ``cat``, ``kill -SIGNAL $$``,
+``kill -0 PID``, ``trap '' TERM``, ``trap 'exit N' TERM``, ``trap 'exec cat $HRM_PREEMPTION_FILE' TERM``,
+``read NAME``, ``wait``. Of a launch context the commands are played alike, with nothing prepared for them.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Program:
         *,
         sleep: Callable[[float], Awaitable[None]],
         write: Callable[[str, bytes], None],
+        put_file: Callable[[str, bytes], None],
     ) -> None:
         self._env = dict(env)
         self._command = command
@@ -64,6 +65,7 @@ class Program:
         self._processes = processes
         self._sleep = sleep
         self._write = write
+        self._put_file = put_file
         self._ignored: set[int] = set()
         #: What is run at a signal, in words.
         self._handlers: dict[int, list[str]] = {}
@@ -158,6 +160,8 @@ class Program:
                 await asyncio.get_running_loop().create_future()
             case ["exit", code]:
                 raise Ended(int(code))
+            case ["echo", *rest, ">", name]:
+                self._put_file(name, " ".join(rest).encode() + b"\n")
             case ["echo", *rest]:
                 stream = "stderr" if ">&2" in rest else "stdout"
                 self._write(stream, " ".join(word for word in rest if word != ">&2").encode() + b"\n")

@@ -33,6 +33,8 @@ PUBLIC = {
 OPEN_TO_EVERY_USER = {
     "POST /api/v1/applications": "submits as whoever calls",
     "POST /api/v1/applications/placement": "places as whoever calls",
+    "POST /api/v1/uploads": "begins an upload of the caller's own",
+    "POST /api/v1/uploads/{upload_id}/content": "goes on with one of the caller's own",
     "GET /api/v1/applications": "names, states and resources, as squeue shows them",
     "GET /api/v1/applications/{application_id}": "the same of one",
     "GET /api/v1/applications/{application_id}/wait": "the same, later",
@@ -136,6 +138,7 @@ class House:
         application_id = (await self.facade.submit(JobSpec(groups=(group,), stdin=True), user="ada")).application_id
         self.facade.begin(application_id)
         self.facade.write(application_id, SECRET.encode())
+        self.facade.files.left[application_id, 0] = {SECRET: b""}
         app = self.facade.apps[application_id]
         app.message = app.tasks[0].message = f"cannot read {SECRET}"
         await self.facade.record("task_failed", application_id, message=SECRET)
@@ -151,7 +154,11 @@ class House:
     async def _answer(self, call: Call, token: str | None, peer: Peer | None) -> Answer:
         kind = "websocket" if call.method == "WEBSOCKET" else "http"
         path = call.template.format(
-            application_id=self.application_id, attempt_id=self.attempt_id(), node_id=NODE_ID, port=PORT
+            application_id=self.application_id,
+            attempt_id=self.attempt_id(),
+            node_id=NODE_ID,
+            port=PORT,
+            upload_id="0" * 64,
         )
         headers = [(b"host", b"127.0.0.1")]
         if token is not None:
@@ -161,6 +168,7 @@ class House:
             "move": {"queue": "default"},
             "priority": {"priority": 1},
             "placement": {"job": {"groups": [{"command": ["true"]}]}},
+            "uploads": {"manifest": {"entries": []}},
             "clean": {"kinds": ["logs"]},
             "applications": {"job": {"groups": [{"command": ["true"]}]}},
         }
@@ -296,6 +304,7 @@ def test_the_owner_is_given_what_is_inside() -> None:
         "GET /api/v1/applications/{application_id}",
         "GET /api/v1/applications/{application_id}/tasks",
         "GET /api/v1/applications/{application_id}/logs",
+        "GET /api/v1/applications/{application_id}/files",
         "GET /api/v1/events",
     }
 

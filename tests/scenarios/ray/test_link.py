@@ -89,7 +89,7 @@ class Line:
         self.refused: list[str] = []
         self.is_gone = False
         self._sessions = 0
-        self.node = RemoteNode(MACHINE, lambda node: "", self.refused.append, lambda: self.heard)
+        self.node = RemoteNode(MACHINE, lambda node: "", self.refused.append, lambda: self.heard, lambda *_: None)
 
         def next_generation() -> tuple[int, int]:
             self._sessions += 1

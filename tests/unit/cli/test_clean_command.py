@@ -13,7 +13,7 @@ from hrm.cli import clean as clean_module
 from tests.unit.cli.cli_fakes import FakeClient, clean_report
 
 FULL = clean_report(applications=2, rows=9, events=5, logs=3, logs_bytes=5000, scratch=1, scratch_bytes=3 << 30)
-ALL = ["apps", "logs", "scratch"]
+ALL = ["apps", "logs", "scratch", "uploads"]
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def test_a_relative_working_directory_starts_at_the_files(tmp_path: Path) -> Non
     path = tmp_path / "job.yaml"
     path.write_text("{command: [a], workdir: sub}")
 
-    assert load_job(path).groups[0].workdir == str(tmp_path / "sub")
+    assert load_job(path).job.groups[0].workdir == str(tmp_path / "sub")
 
 
 def test_every_key_is_in_the_documentation() -> None:
@@ -183,3 +183,14 @@ def test_every_key_is_in_the_documentation() -> None:
     keys = {str(path[-1]) for path, _ in walk_keys(JobShape)}
 
     assert set(re.findall(r"^\| `([a-z_]+)`", docs, re.M)) == keys
+
+
+def test_a_directory_to_upload_is_named_relative_to_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("command: [true]\nupload: src\n")
+
+    file = load_job(path)
+
+    assert file.upload == tmp_path / "src"
+    # Nothing is uploaded by reading the file.
+    assert file.job.upload is None

@@ -15,7 +15,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -25,10 +25,12 @@ from hrm.engines.ray.host import reaper, shed_inheritance
 from hrm.engines.ray.member_options import MemberOptions
 from hrm.engines.ray.messages import PROTOCOL, Parcel, Report, Verdict, pack, unpack
 from hrm.engines.ray.streams import OpenStreams
+from hrm.engines.ray.wanted import Wanted
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import ContainerUsage, ExitRecord, LogChunk, LogStream, NodeUsage, StartRecord
 from hrm.model.errors import ClusterError, HrmError
 from hrm.model.execution import ExecSpec
+from hrm.model.files import FileSettings
 from hrm.model.isolation import IsolationSettings
 from hrm.nm.gpus.discovery import choose_probe, discover
 from hrm.nm.gpus.node_gpus import NodeGpus
@@ -53,6 +55,7 @@ class AgentSettings:
     lease_ends_containers: bool
     keep: CleanPolicy | None
     isolation: IsolationSettings
+    files: FileSettings = field(default_factory=FileSettings)
     #: GPUs that the server took of Ray here, by index; None iff all.
     gpus: tuple[int, ...] | None = None
     #: How many of them, where they are virtual.
@@ -81,6 +84,7 @@ class Agent:
         #: What containers inherit of Ray and cannot be rid of, in words.
         self._inherited = ""
         self._streams = OpenStreams()
+        self._wanted = Wanted(lambda number, user, digests: self._tell("wanted", number, user, digests))
 
     async def hello(self, greeting: Mapping[str, Any]) -> dict[str, Any]:
         """Begin a session: a full registration is the first report of it.
@@ -120,6 +124,7 @@ class Agent:
         self._server, self._generation, self._heard_at = server, generation, time.monotonic()
         # What was told in an earlier session is told anew by the registration.
         self._reports.clear()
+        self._wanted.forget()
         self._obeyed = 0
         return ""
 
@@ -161,6 +166,8 @@ class Agent:
             probe=probe,
             keep=settings.keep,
             isolation=settings.isolation,
+            files=settings.files,
+            contents=self._wanted,
         )
         try:
             await manager.start(self)
@@ -220,6 +227,13 @@ class Agent:
 
     async def listening_ports(self, container_id: str) -> list[int]:
         return await self._ready().listening_ports(container_id)
+
+    async def open_files(self, container_id: str, path: str) -> int:
+        """As `open_stream`, for what `NodeManager.read_files` reads."""
+        return self._streams.add(await self._ready().read_files(container_id, path))
+
+    async def supply(self, number: int, data: bytes, problem: str) -> bool:
+        return await self._wanted.supply(number, data, problem)
 
     async def open_stream(self, container_id: str, port: int) -> int:
         """The number by which the connection is known from now on."""

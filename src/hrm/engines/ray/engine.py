@@ -16,13 +16,15 @@ from hrm.engines.ray.cluster import Machine, RayCluster
 from hrm.engines.ray.link import LEASE_MARGIN_S, Link, Outdated
 from hrm.engines.ray.node import RemoteNode
 from hrm.engines.ray.remote_stream import RemoteStream
+from hrm.engines.ray.sending import send
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import LaunchSpec, LogChunk, LogStream, PreemptionNotice
 from hrm.model.engine import EngineSettings, OnPartition
 from hrm.model.errors import NotFound
 from hrm.model.execution import ExecSpec
+from hrm.model.files import FileSettings
 from hrm.model.isolation import IsolationSettings
-from hrm.model.streams import ByteStream
+from hrm.model.streams import ByteStream, ContentSource
 
 _log = structlog.get_logger(__name__)
 #: How often Ray is asked who is there.
@@ -50,6 +52,8 @@ class RayEngine:
         heartbeat_interval_s: float = 1.0,
         keep: CleanPolicy | None = None,
         isolation: IsolationSettings | None = None,
+        files: FileSettings | None = None,
+        contents: ContentSource | None = None,
     ) -> None:
         self._settings = settings
         self._address = address
@@ -60,6 +64,8 @@ class RayEngine:
         self._heartbeat_interval_s = heartbeat_interval_s
         self._keep = keep
         self._isolation = isolation or IsolationSettings()
+        self._files = files or FileSettings()
+        self._contents = contents
         self._cluster = RayCluster(settings.namespace)
         self._listener: EngineListener | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -134,6 +140,7 @@ class RayEngine:
                     self._claim,
                     lambda reason: self._tell_refused(kept, reason),
                     lambda: self._listener,
+                    self._send_contents,
                 )
                 link = Link(
                     remote,
@@ -167,6 +174,7 @@ class RayEngine:
             lease_ends_containers=stop,
             keep=self._keep,
             isolation=self._isolation,
+            files=self._files,
             gpus=self._cluster.gpus_of(part.ray_node_id) if settings.slab < 1 else None,
             virtual_gpus=part.gpus,
         )
@@ -235,6 +243,10 @@ class RayEngine:
     async def write_stdin(self, node_id: str, container_id: str, data: bytes) -> None:
         await self._on(node_id).ask("write_stdin", container_id, data)
 
+    async def read_files(self, node_id: str, container_id: str, path: str) -> ByteStream:
+        link = self._on(node_id)
+        return RemoteStream(link, await link.ask("open_files", container_id, path))
+
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         ports: list[int] = await self._on(node_id).ask("listening_ports", container_id)
         return ports
@@ -246,6 +258,11 @@ class RayEngine:
     async def execute(self, node_id: str, container_id: str, spec: ExecSpec) -> ByteStream:
         link = self._on(node_id)
         return RemoteStream(link, await link.ask("open_execution", container_id, spec))
+
+    def _send_contents(self, node: RemoteNode, number: int, user: str, digests: Sequence[str]) -> None:
+        task = asyncio.create_task(send(node.link, self._contents, number, user, digests))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _node(self, node_id: str) -> RemoteNode:
         node = self._nodes.get(node_id)

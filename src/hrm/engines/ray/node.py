@@ -26,7 +26,7 @@ class RemoteNode:
     """See the module (`hrm.engines.ray.link.LinkListener`).
 
     ``claim`` gives the node its name, or says why not; ``listener`` is asked for each time, None once the engine is
-    closed.
+    closed. ``send_contents`` is told of those of uploads that the node wants: number, user, hashes.
     """
 
     link: Link
@@ -37,6 +37,7 @@ class RemoteNode:
         claim: Callable[[RemoteNode], str],
         tell_refused: Callable[[str], None],
         listener: Callable[[], EngineListener | None],
+        send_contents: Callable[[RemoteNode, int, str, Sequence[str]], None],
     ) -> None:
         self.machine = machine
         self.node_id = ""
@@ -47,6 +48,7 @@ class RemoteNode:
         self._claim = claim
         self._tell_refused = tell_refused
         self._listener = listener
+        self._send_contents = send_contents
         self._isolation = Isolation()
         self._devices: tuple[DeviceSpec, ...] = ()
         #: What is wrong with its GPUs, and with all else.
@@ -111,6 +113,9 @@ class RemoteNode:
     def _gpus_changed(self, devices: tuple[DeviceSpec, ...], message: str, lost: Mapping[str, str]) -> None:
         self._devices, self._gpu_message = devices, message
         self._heard().node_changed(self._spec, self._whole_message, lost)
+
+    def _wanted(self, number: int, user: str, digests: Sequence[str]) -> None:
+        self._send_contents(self, number, user, digests)
 
     def _heard(self) -> EngineListener:
         listener = self._listener()

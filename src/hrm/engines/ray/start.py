@@ -14,8 +14,10 @@ from hrm.engines.ray.token import require_ray
 from hrm.model.cleaning import CleanPolicy
 from hrm.model.engine import EngineSettings
 from hrm.model.errors import ClusterError
+from hrm.model.files import FileSettings
 from hrm.model.isolation import IsolationSettings
 from hrm.model.nodes import NodeSpec
+from hrm.model.streams import ContentSource
 
 
 async def ray_engine(
@@ -29,6 +31,8 @@ async def ray_engine(
     epoch: int,
     keep: CleanPolicy,
     isolation: IsolationSettings,
+    files: FileSettings,
+    contents: ContentSource,
 ) -> RayEngine:
     """An engine over the cluster that ``settings`` name, or over one of our own, whose head is this machine.
 
@@ -54,6 +58,8 @@ async def ray_engine(
         node_address=node_address,
         keep=keep,
         isolation=isolation,
+        files=files,
+        contents=contents,
     )
 
 

@@ -224,7 +224,7 @@ class Herd:
         container.account = account = spec.get("account")
         if account and "refused" in account:
             raise SpawnError(account["refused"], code=126, program=False)
-        home = self._homes.make(container)
+        home = self._homes.make(container, staged=spec.get("staged", False))
         theirs: list[int] = []
         try:
             keyboard_fd = self._null_fd

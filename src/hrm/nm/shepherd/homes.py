@@ -15,10 +15,14 @@ class Homes:
     def __init__(self) -> None:
         self._admits_others = False
 
-    def make(self, container: Container) -> str:
-        """The path of a new directory, for its user alone. Raises OSError."""
+    def make(self, container: Container, *, staged: bool = False) -> str:
+        """The path of a new directory, for its user alone; ``staged``: with what lies ready for it. Raises OSError."""
         home = f"{records.CONTAINERS}/{container.id}"
-        os.mkdir(home, 0o700)
+        if staged:
+            # Whole and the user's already.
+            os.rename(f"{records.STAGED}/{container.id}", home)
+        else:
+            os.mkdir(home, 0o700)
         if container.owner is None:
             return home
         if not self._admits_others:
