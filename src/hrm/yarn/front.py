@@ -40,10 +40,11 @@ class FrontDoor:
 
     def __init__(self, config: YarnConfig, home: Home, accounts: Accounts) -> None:
         self._config = config
-        self._secrets = TokenSecrets.open(home)
+        #: What proves masters and clients.
+        self.secrets = TokenSecrets.open(home)
         #: By what clients on other machines find this one.
         self.host = socket.gethostname() if config.host in _ANY_ADDRESS else config.host
-        self._door = Door(config, self._secrets, accounts)
+        self._door = Door(config, self.secrets, accounts)
         self._nodes: dict[str, socket.socket] = {}
         #: Those that nobody answers yet.
         self._unanswered: list[str] = []
@@ -79,7 +80,7 @@ class FrontDoor:
         return master_variables(
             attempt,
             self.nodes.of(node_id),
-            token=self._secrets.issue_amrm(attempt),
+            token=self.secrets.issue_amrm(attempt),
             submitted_at=submitted_at,
             max_attempts=max_attempts,
         )
@@ -88,11 +89,11 @@ class FrontDoor:
     async def open(self, facade: Facade, check_submitter: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
         """Calls are answered while the block runs."""
         sessions = Sessions(lambda: facade.masters)
-        grants = Grants(self._secrets, self.nodes)
+        grants = Grants(self.secrets, self.nodes)
         clients = application_client_service(
             facade,
             config=self._config,
-            secrets=self._secrets,
+            secrets=self.secrets,
             nodes=self.nodes,
             links=Links(web=f"http://{self.nodes.http_address}"),
             address=self.addresses["clients"],
@@ -101,7 +102,7 @@ class FrontDoor:
         masters = application_master_service(
             facade,
             config=self._config,
-            secrets=self._secrets,
+            secrets=self.secrets,
             sessions=sessions,
             cluster=ClusterView(facade, self._config, self.nodes),
             grants=grants,
@@ -113,12 +114,12 @@ class FrontDoor:
                 service = container_management_service(
                     facade,
                     node_id=node_id,
-                    secrets=self._secrets,
+                    secrets=self.secrets,
                     sessions=sessions,
                     nodes=self.nodes,
                     grants=grants,
                 )
-                tokens = self._secrets.nm_verifier(NodeIdProto(host=address.host, port=address.port))
+                tokens = self.secrets.nm_verifier(NodeIdProto(host=address.host, port=address.port))
                 server = RpcServer([service], Authentication(tokens=tokens))
                 await server.start(self._nodes[node_id])
                 servers.push_async_callback(server.close)
