@@ -273,12 +273,14 @@ async def _serve(
             gc.freeze()
             # A look at every object holds the loop for 50 ms and more with 10,000 containers. Cycles die young here.
             gc.set_threshold(2_000, 10, 5_000)
-            keeping = asyncio.gather(retention.run(), desk.usage.keep(service.nodes, service.queues))
+            beside = (retention.run(), desk.usage.keep(service.nodes, service.queues))
+            keeping = [asyncio.create_task(work) for work in beside]
             try:
                 await _until_told(stopping, http, service, manager, listener, config, ephemeral=options.ephemeral)
             finally:
                 tell_service_manager("STOPPING=1")
-                keeping.cancel()
+                for task in keeping:
+                    task.cancel()
                 home.socket_file.unlink(missing_ok=True)
                 home.server_file.unlink(missing_ok=True)
     finally:

@@ -31,7 +31,14 @@ from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
 from hrm.model.job_codec import job_from_dict
 from hrm.model.jobs import JobSpec
-from hrm.model.reports import ApplicationReport, PlacementReport, PortsReport, SubmitReport, TaskReport
+from hrm.model.reports import (
+    ApplicationOrder,
+    ApplicationReport,
+    PlacementReport,
+    PortsReport,
+    SubmitReport,
+    TaskReport,
+)
 from hrm.model.states import ApplicationState
 from hrm.model.streams import ByteStream
 from hrm.rm.facade import Facade
@@ -91,9 +98,21 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
         user: str | None = None,
         queue: str | None = None,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-        before: Annotated[str | None, Query(description="last id of the page before")] = None,
+        before: Annotated[str | None, Query(description="last id of the page before, newest first")] = None,
+        search: Annotated[str, Query(max_length=200, description="part of the name")] = "",
+        order: ApplicationOrder = ApplicationOrder.NEWEST,
+        offset: Annotated[int, Query(ge=0)] = 0,
     ) -> Response:
-        rows = await facade.applications(states=state or (), user=user, queue=queue, limit=limit, before=before)
+        rows = await facade.applications(
+            states=state or (),
+            user=user,
+            queue=queue,
+            limit=limit,
+            before=before,
+            search=search,
+            order=order,
+            offset=offset,
+        )
         return await json_list_response(seen_by(caller, rows))
 
     @app.get(_ONE, tags=_TAGS, summary="One application", responses=returns(ApplicationReport))

@@ -52,7 +52,7 @@ def add_log_routes(app: FastAPI, facade: Facade, gate: StreamGate, settings: Api
                 application_id, task, stream, offset=offset, max_bytes=CHUNK_BYTES, attempt=attempt
             )
             return StreamingResponse(
-                _rest(facade, application_id, task, stream, first, attempt),
+                rest_of_log(facade, application_id, task, stream, first, attempt),
                 media_type="application/octet-stream",
                 headers={"x-hrm-dropped-bytes": str(first.dropped_bytes)},
             )
@@ -63,11 +63,11 @@ def add_log_routes(app: FastAPI, facade: Facade, gate: StreamGate, settings: Api
             facade, application_id, task, stream, offset=offset, attempt=start, through_retries=attempt is None
         )
         return EventStream(
-            _frames(pieces), gate=gate, user=caller.user, heartbeat_interval_s=settings.heartbeat_interval_s
+            log_frames(pieces), gate=gate, user=caller.user, heartbeat_interval_s=settings.heartbeat_interval_s
         )
 
 
-async def _rest(
+async def rest_of_log(
     facade: Facade, application_id: str, task: int, stream: LogStream, chunk: LogChunk, attempt: int | None
 ) -> AsyncGenerator[bytes, None]:
     while chunk.data:
@@ -79,7 +79,7 @@ async def _rest(
         )
 
 
-async def _frames(pieces: AsyncGenerator[LogPiece, None]) -> AsyncGenerator[bytes, None]:
+async def log_frames(pieces: AsyncGenerator[LogPiece, None]) -> AsyncGenerator[bytes, None]:
     try:
         async for piece in pieces:
             data = {

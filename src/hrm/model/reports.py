@@ -6,6 +6,7 @@ Times are epoch seconds where named ``_at``, durations float seconds. Resources 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from hrm.model.devices import DeviceProcess, DeviceState
@@ -43,6 +44,18 @@ class ServerReport:
     strategy_trouble: str = ""
     #: Where clients of YARN come in, ``host:port`` by what is there: client, master, web; empty while they may not.
     yarn: dict[str, str] = field(default_factory=dict)
+
+
+class ApplicationOrder(StrEnum):
+    """How a list of applications is sorted; among equals the newest come first."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    NAME = "name"
+    USER = "user"
+    QUEUE = "queue"
+    STATE = "state"
+    ENDED = "ended"  #: what ended last comes first, what has not ended last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

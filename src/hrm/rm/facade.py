@@ -19,6 +19,7 @@ from hrm.model.masters import FinalStatus, Heartbeat, Launched, MasterStanding, 
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
+    ApplicationOrder,
     ApplicationReport,
     AttemptReport,
     CleanReport,
@@ -197,8 +198,11 @@ class Facade(Protocol):
         queue: str | None = None,
         limit: int = 1000,
         before: str | None = None,
+        search: str = "",
+        order: ApplicationOrder = ApplicationOrder.NEWEST,
+        offset: int = 0,
     ) -> list[ApplicationReport]:
-        """Newest first, finished ones too; ``before`` is the last id of the page before."""
+        """Finished ones too. ``before`` is the last id of the page before, newest first; ``search`` part of a name."""
 
     async def tasks(self, application_id: str, *, offset: int = 0, limit: int = 1000) -> list[TaskReport]: ...
 

@@ -21,6 +21,7 @@ from hrm.model.jobs import JobSpec
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec, canonical_path
 from hrm.model.reports import (
+    ApplicationOrder,
     ApplicationReport,
     AttemptReport,
     CleanReport,
@@ -241,6 +242,9 @@ class Service:
         queue: str | None = None,
         limit: int = 1000,
         before: str | None = None,
+        search: str = "",
+        order: ApplicationOrder = ApplicationOrder.NEWEST,
+        offset: int = 0,
     ) -> list[ApplicationReport]:
         rows = await self._manager.store.applications(
             states=[_state(state) for state in states],
@@ -248,6 +252,9 @@ class Service:
             queue=canonical_path(queue) if queue else None,
             limit=min(limit, MAX_PAGE),
             before_seq=ApplicationId.parse(before).seq if before else None,
+            search=search,
+            order=order,
+            offset=offset,
         )
         return await _in_slices(self._listed, rows)
 

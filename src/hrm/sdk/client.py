@@ -30,6 +30,7 @@ from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.model.job_codec import job_to_dict
 from hrm.model.jobs import JobSpec
 from hrm.model.reports import (
+    ApplicationOrder,
     ApplicationReport,
     CleanReport,
     ContainerReport,
@@ -227,13 +228,17 @@ class Client:
         queue: str | None = None,
         limit: int = 1000,
         before: str | None = None,
+        search: str | None = None,
+        order: ApplicationOrder | None = None,
+        offset: int | None = None,
     ) -> list[ApplicationReport]:
-        """Newest first, finished ones too. ``before`` is the last id of the page before.
+        """Finished ones too. ``before`` is the last id of the page before (newest first); ``search`` part of a name.
 
         >>> client.applications(("RUNNING", "ACCEPTED"), user="ada")
         """
-        query = {"state": [str(state) for state in states], "user": user, "queue": queue}
-        return self._get("/applications", list[ApplicationReport], **query, limit=limit, before=before)
+        query = {"state": [str(state) for state in states], "user": user, "queue": queue, "search": search}
+        page = {"limit": limit, "before": before, "order": order, "offset": offset}
+        return self._get("/applications", list[ApplicationReport], **query, **page)
 
     def wait(self, application_id: str, timeout_s: float | None = None) -> ApplicationReport:
         """Its report when it has ended, or as it is after ``timeout_s`` (None: however long that takes)."""

@@ -20,6 +20,7 @@ from hrm.model.masters import FinalStatus
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
+    ApplicationOrder,
     ApplicationReport,
     AttemptReport,
     CleanReport,
@@ -45,6 +46,13 @@ from hrm.testing.fake_files import FakeFiles
 from hrm.testing.fake_masters import FakeMasters
 from hrm.testing.played_guests import EchoingGuest
 
+_FIELDS = {
+    ApplicationOrder.NAME: "name",
+    ApplicationOrder.USER: "user",
+    ApplicationOrder.QUEUE: "queue",
+    ApplicationOrder.STATE: "state",
+    ApplicationOrder.ENDED: "ended_at",
+}
 CLUSTER_TIMESTAMP = 1_763_900_000_000
 NODE_ID = "node-1"
 #: What a running task of the fake listens on: it sends back what it is sent.
@@ -315,8 +323,15 @@ class FakeFacade:
         queue: str | None = None,
         limit: int = 1000,
         before: str | None = None,
+        search: str = "",
+        order: ApplicationOrder = ApplicationOrder.NEWEST,
+        offset: int = 0,
     ) -> list[ApplicationReport]:
         reports = [await self.application(application_id) for application_id in reversed(self.apps)]
+        if order is ApplicationOrder.OLDEST:
+            reports.reverse()
+        elif order is not ApplicationOrder.NEWEST:
+            reports.sort(key=lambda report: getattr(report, _FIELDS[order]) or "")
         wanted = [
             report
             for report in reports
@@ -324,8 +339,9 @@ class FakeFacade:
             and user in (None, report.user)
             and queue in (None, report.queue)
             and (before is None or report.application_id < before)
+            and search.lower() in report.name.lower()
         ]
-        return wanted[:limit]
+        return wanted[offset : offset + limit]
 
     async def tasks(self, application_id: str, *, offset: int = 0, limit: int = 1000) -> list[TaskReport]:
         app = self._app(application_id)

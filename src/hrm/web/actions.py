@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from hrm.api.access import check_changer
 from hrm.api.tokens import Identity
 from hrm.api.wire import MAX_MESSAGE_CHARS
-from hrm.model.errors import Forbidden
+from hrm.model.errors import Forbidden, InvalidInput
 from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.web.desk import Desk
 from hrm.web.page import ROOT
@@ -17,9 +17,36 @@ Action = Callable[[Desk, Identity, Mapping[str, str], Mapping[str, str]], Awaita
 
 
 async def kill(desk: Desk, who: Identity, params: Mapping[str, str], fields: Mapping[str, str]) -> str:
-    application_id = str(ApplicationId.parse(params["application_id"]))
-    await check_changer(desk.facade, who, application_id)
+    application_id = await _changeable(desk, who, params)
     await desk.facade.kill(application_id, by=who.user, message=_text(fields, "message"))
+    return f"{ROOT}/applications/{application_id}"
+
+
+async def suspend(desk: Desk, who: Identity, params: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    application_id = await _changeable(desk, who, params)
+    await desk.facade.suspend(application_id, by=who.user)
+    return f"{ROOT}/applications/{application_id}"
+
+
+async def resume(desk: Desk, who: Identity, params: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    application_id = await _changeable(desk, who, params)
+    await desk.facade.resume(application_id, by=who.user)
+    return f"{ROOT}/applications/{application_id}"
+
+
+async def move(desk: Desk, who: Identity, params: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    application_id = await _changeable(desk, who, params)
+    await desk.facade.move(application_id, _text(fields, "queue"), by=who.user, admin=who.admin)
+    return f"{ROOT}/applications/{application_id}"
+
+
+async def set_priority(desk: Desk, who: Identity, params: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    application_id = await _changeable(desk, who, params)
+    try:
+        priority = int(fields.get("priority", ""))
+    except ValueError:
+        raise InvalidInput("not a whole number", field="priority") from None
+    await desk.facade.set_priority(application_id, priority, by=who.user)
     return f"{ROOT}/applications/{application_id}"
 
 
@@ -38,9 +65,20 @@ async def undrain(desk: Desk, who: Identity, params: Mapping[str, str], fields: 
 #: By the path that the form is sent to.
 ACTIONS: dict[str, Action] = {
     f"{ROOT}/applications/{{application_id}}/kill": kill,
+    f"{ROOT}/applications/{{application_id}}/suspend": suspend,
+    f"{ROOT}/applications/{{application_id}}/resume": resume,
+    f"{ROOT}/applications/{{application_id}}/move": move,
+    f"{ROOT}/applications/{{application_id}}/priority": set_priority,
     f"{ROOT}/nodes/{{node_id}}/drain": drain,
     f"{ROOT}/nodes/{{node_id}}/undrain": undrain,
 }
+
+
+async def _changeable(desk: Desk, who: Identity, params: Mapping[str, str]) -> str:
+    """The application of the path, if ``who`` may change it. Raises NotFound and Forbidden."""
+    application_id = str(ApplicationId.parse(params["application_id"]))
+    await check_changer(desk.facade, who, application_id)
+    return application_id
 
 
 def _check_admin(who: Identity) -> None:

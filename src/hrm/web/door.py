@@ -27,13 +27,14 @@ from hrm.api.streams import EventStream, StreamGate
 from hrm.api.tokens import Identity, TokenAuthority
 from hrm.api.wire import check_known, error_response
 from hrm.model.errors import CallerError, Forbidden, HrmError, InvalidInput, NotFound, Unauthenticated
-from hrm.web import session
+from hrm.web import logs, session
 from hrm.web.actions import ACTIONS, Action
 from hrm.web.desk import Desk
 from hrm.web.language import Language, preferred
 from hrm.web.live import Live, Topic
 from hrm.web.page import ROOT, Page, Site, Visit
 from hrm.web.pages import SITE
+from hrm.web.pages.application import LOG, log_of
 from hrm.web.rendering import environment, render, render_live
 
 LOGIN, LOGOUT, LIVE, STATIC = f"{ROOT}/login", f"{ROOT}/logout", f"{ROOT}/live", f"{ROOT}/static"
@@ -123,6 +124,14 @@ def create_site(
 
         return endpoint
 
+    async def follow_log(request: Request) -> Response:
+        who, (task, stream) = _identity(request), log_of(request.query_params)
+        frames = await logs.follow(desk, who, request.path_params, task, stream)
+        return EventStream(frames, gate=gate, user=who.user, heartbeat_interval_s=settings.heartbeat_interval_s)
+
+    async def download_log(request: Request) -> Response:
+        return await logs.download(desk, _identity(request), request.path_params, *log_of(request.query_params))
+
     async def login(request: Request) -> Response:
         language = _language(request)
         if request.method == "GET":
@@ -156,6 +165,8 @@ def create_site(
         Route(LOGOUT, logout, methods=["POST"]),
         Route(LIVE, watch),
         Mount(STATIC, static),
+        Route(f"{LOG.path}/follow", follow_log),
+        Route(f"{LOG.path}/download", download_log),
         *(Route(path, act(action), methods=["POST"]) for path, action in ACTIONS.items()),
         *(Route(page.path, show(page)) for page in site.pages),
     ]

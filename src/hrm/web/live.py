@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from hrm.api.streams import cancel_all, sse_frame
-from hrm.model.errors import HrmError
+from hrm.model.errors import HrmError, InvariantBroken
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,9 @@ class Live:
                 html = await draw()
             except HrmError as error:
                 html, channel.error = "", error
+            except Exception:
+                logger.exception("a page could not be drawn anew")
+                html, channel.error = "", InvariantBroken("the page could not be drawn anew", next_step="load it anew")
             if html != channel.html or channel.error is not None or channel.version == 0:
                 async with channel.news:
                     channel.html, channel.version = html, channel.version + 1

@@ -20,7 +20,13 @@ from hrm.web.page import ROOT, Page, Visit
 #: Of a page's template: what is drawn anew while it is open.
 LIVE_BLOCK = "main"
 #: Sections of the site and where they begin, in the order of the menu.
-MENU = (("overview", ""), ("nodes", "/nodes"))
+MENU = (
+    ("overview", ""),
+    ("gpus", "/gpus"),
+    ("queues", "/queues"),
+    ("applications", "/applications"),
+    ("nodes", "/nodes"),
+)
 
 
 @cache
@@ -44,6 +50,8 @@ def environment() -> Environment:
         moment=_moment,
         short=short_id,
     )
+    # Not imported by each page: what is drawn anew is a block alone, without what stands above it.
+    made.globals["macros"] = made.get_template("macros.html").module
     return made
 
 

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from hrm.model.errors import StoreError
+from hrm.model.reports import ApplicationOrder
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
 from hrm.rm.records import AttemptRow, NodeRow
@@ -51,6 +52,20 @@ async def test_applications_are_found_by_state_user_and_queue(store: Store) -> N
     assert await found(states=["FAILED", ApplicationState.FINISHED]) == [4, 3]
     assert await found(states=["RUNNING"], user="ann", queue="research") == [1]
     assert await found(user="nobody") == []
+
+
+async def test_applications_are_searched_and_sorted_in_pages(store: Store) -> None:
+    names = ("Train", "evaluate", "train%", "pretrain")
+    await store.commit([application(seq, name=name, user=f"u{9 - seq}") for seq, name in enumerate(names, start=1)])
+
+    async def found(**wanted: object) -> list[int]:
+        return [row.seq for row in await store.applications(**wanted)]  # type: ignore[arg-type]
+
+    assert await found(search="TRAIN") == [4, 3, 1]
+    assert await found(search="%") == [3]
+    assert await found(order=ApplicationOrder.OLDEST, limit=2, offset=1) == [2, 3]
+    assert await found(order=ApplicationOrder.USER) == [4, 3, 2, 1]
+    assert await found(order=ApplicationOrder.NAME, limit=1) == [1]
 
 
 async def test_one_that_is_not_there_is_none(store: Store) -> None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from hrm.api.tokens import Identity
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.testing.facade import FakeFacade
-from hrm.web.page import ROOT
+from hrm.web.desk import Desk
+from hrm.web.language import language
+from hrm.web.page import ROOT, Page, Visit
+from hrm.web.pages import SITE
+from hrm.web.pages.applications import PAGE_ROWS
+from hrm.web.rendering import render, render_live
 from tests.scenarios.web.conftest import Browser
 
 
@@ -38,3 +44,72 @@ async def test_the_bare_address_leads_to_the_first_page(browser: Browser) -> Non
 @pytest.mark.parametrize("file", ["hrm.css", "hrm.js", "login.js", "icon.svg"])
 async def test_what_the_login_needs_is_given_to_everybody(browser: Browser, file: str) -> None:
     assert (await browser().get(f"{ROOT}/static/{file}")).status_code == 200
+
+
+async def test_a_list_of_applications_is_in_pages(browser: Browser, facade: FakeFacade) -> None:
+    for number in range(PAGE_ROWS + 1):
+        await facade.submit(JobSpec(name=f"job{number}", groups=(TaskGroupSpec(command=("true",)),)), user="ada")
+    first = (await browser("ada").get(f"{ROOT}/applications?search=JOB")).text
+    assert first.count("data-key=") == PAGE_ROWS
+    assert 'rel="next" href="/ui/applications?search=JOB&amp;page=2"' in first
+    second = (await browser("ada").get(f"{ROOT}/applications?search=JOB&page=2")).text
+    assert second.count("data-key=") == 1
+    assert 'rel="next"' not in second
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "applications?state=odd",
+        "applications?order=odd",
+        "applications?page=0",
+        "applications/application_1_1/log?task=x",
+        "applications/application_1763900000000_0001/log?task=x",
+        "applications/application_1763900000000_0001/log?stream=odd",
+        "applications/17",
+        "queues/nothing",
+    ],
+)
+async def test_a_wrong_address_is_an_error_and_no_fault(browser: Browser, facade: FakeFacade, path: str) -> None:
+    await facade.submit(JobSpec(groups=(TaskGroupSpec(command=("true",)),)), user="ada")
+    answer = await browser("ada").get(f"{ROOT}/{path}")
+    assert answer.status_code in (404, 422)
+    assert 'role="alert"' in answer.text
+
+
+async def test_others_see_an_application_but_neither_its_output_nor_buttons(
+    browser: Browser, facade: FakeFacade
+) -> None:
+    job = JobSpec(name="secret", groups=(TaskGroupSpec(command=("true",)),))
+    app = (await facade.submit(job, user="ada")).application_id
+    html = (await browser("bob").get(f"{ROOT}/applications/{app}")).text
+    assert "secret" in html
+    assert "/kill" not in html
+    for part in ("log", "log/follow", "log/download"):
+        assert (await browser("bob").get(f"{ROOT}/applications/{app}/{part}")).status_code == 403
+
+
+async def test_what_a_task_printed_is_loaded_down_as_a_file(browser: Browser, facade: FakeFacade) -> None:
+    app = (await facade.submit(JobSpec(groups=(TaskGroupSpec(command=("true",)),)), user="ada")).application_id
+    facade.begin(app)
+    facade.write(app, b"one\n")
+    facade.end(app)
+    answer = await browser("ada").get(f"{ROOT}/applications/{app}/log/download?task=0")
+    assert (answer.status_code, answer.content) == (200, b"one\n")
+    assert "attachment" in answer.headers["content-disposition"]
+
+
+@pytest.mark.parametrize("page", [page for page in SITE.pages if page.period_s], ids=lambda page: page.path)
+async def test_what_brings_an_open_page_up_to_date_is_what_it_showed(facade: FakeFacade, page: Page) -> None:
+    app = (await facade.submit(JobSpec(groups=(TaskGroupSpec(command=("true",)),)), user="ada")).application_id
+    visit = Visit(
+        identity=Identity(user="ada", admin=True),
+        language=language("en"),
+        path=page.path,
+        params={"application_id": app, "name": "default"},
+        query={},
+    )
+    found = await page.gather(Desk(facade=facade), visit)
+    whole, live = render(page, visit, found), render_live(page, visit, found)
+    assert "<h1>" in live
+    assert live in whole

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from hrm.model.errors import StoreError
+from hrm.model.reports import ApplicationOrder
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, EventRow, JobRow, Row, TaskRow
 from hrm.rm.store.codec import Codec, codec_of
 from hrm.rm.store.database import Database, quiet_close
@@ -24,6 +25,15 @@ from hrm.rm.store.schema import applications, attempts, containers, events, jobs
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)
+_ORDERS: dict[ApplicationOrder, tuple[sa.ColumnElement[Any], ...]] = {
+    ApplicationOrder.NEWEST: (applications.c.seq.desc(),),
+    ApplicationOrder.OLDEST: (applications.c.seq,),
+    ApplicationOrder.NAME: (applications.c.name, applications.c.seq.desc()),
+    ApplicationOrder.USER: (applications.c.user, applications.c.seq.desc()),
+    ApplicationOrder.QUEUE: (applications.c.queue, applications.c.seq.desc()),
+    ApplicationOrder.STATE: (applications.c.state, applications.c.seq.desc()),
+    ApplicationOrder.ENDED: (applications.c.ended_at.desc().nulls_last(), applications.c.seq.desc()),
+}
 #: Above every number that is given.
 _NO_SEQ = 1 << 62
 
@@ -54,10 +64,16 @@ class Queries:
         queue: str | None = None,
         limit: int = 1000,
         before_seq: int | None = None,
+        search: str = "",
+        order: ApplicationOrder = ApplicationOrder.NEWEST,
+        offset: int = 0,
     ) -> list[ApplicationRow]:
-        """Newest first; ``before_seq`` is the last of the page before; ``queue`` is one queue without those below."""
+        """In this order; ``before_seq`` is the last of the page before (of the newest first); ``queue`` is one queue
+        without those below; ``search`` is part of the name, upper or lower case."""
         codec = codec_of(ApplicationRow)
-        query = sa.select(*codec.selection()).order_by(applications.c.seq.desc()).limit(limit)
+        query = sa.select(*codec.selection()).order_by(*_ORDERS[order]).limit(limit).offset(offset)
+        if search:
+            query = query.where(applications.c.name.icontains(search, autoescape=True))
         if states:
             query = query.where(applications.c.state.in_([str(state) for state in states]))
         if user is not None:

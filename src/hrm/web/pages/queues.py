@@ -1,0 +1,88 @@
+"""The tree of queues with what each uses against its shares, and one queue with its applications."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hrm.api.access import seen_by
+from hrm.model.errors import NotFound
+from hrm.model.reports import Amounts, QueueReport
+from hrm.model.resources import GPUS, MEMORY, VCORES
+from hrm.model.states import ApplicationState
+from hrm.web.charts import Line
+from hrm.web.desk import Desk
+from hrm.web.page import ROOT, Page, Visit
+from hrm.web.samples import PERIOD_S, ROOT_QUEUE, SPAN_S, summed
+
+_ACTIVE = (ApplicationState.SUBMITTED, ApplicationState.ACCEPTED, ApplicationState.RUNNING)
+_LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One queue in the resource that counts for it: of which it uses, or else wants, the largest part."""
+
+    queue: QueueReport
+    depth: int
+    resource: str
+    whole: int
+
+    def part(self, amounts: Amounts | None) -> float | None:
+        """Of the whole cluster, 0 to 1; None for no limit."""
+        return None if amounts is None else min(1.0, amounts.get(self.resource, 0) / self.whole) if self.whole else 0.0
+
+
+def standings(queues: list[QueueReport], total: Amounts) -> list[Standing]:
+    """In the order of the tree."""
+    return [Standing(queue, depth(queue), name := dominant(queue, total), total.get(name, 0)) for queue in queues]
+
+
+def depth(queue: QueueReport) -> int:
+    return 0 if queue.name == ROOT_QUEUE else queue.name.count(".") + 1
+
+
+def dominant(queue: QueueReport, total: Amounts) -> str:
+    """The resource of which it uses the largest part of the cluster; while it uses nothing, of which it wants most."""
+
+    def part(amounts: Amounts, name: str) -> float:
+        return amounts.get(name, 0) / total[name] if total.get(name) else 0.0
+
+    return max((VCORES, MEMORY, GPUS), key=lambda name: (part(queue.used, name), part(queue.demand, name)))
+
+
+async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
+    return {"standings": standings(desk.facade.queues(), _total(desk))}
+
+
+async def gather_one(desk: Desk, visit: Visit) -> dict[str, Any]:
+    name = visit.params["name"]
+    found = next((one for one in standings(desk.facade.queues(), _total(desk)) if one.queue.name == name), None)
+    if found is None:
+        raise NotFound(f"no queue {name!r}", next_step=f"{ROOT}/queues lists them")
+    active = [app for app in await desk.facade.applications(states=_ACTIVE, limit=10_000) if _below(app.queue, name)]
+    total = _total(desk)
+    values: list[float | None] = []
+    for sample in desk.usage:
+        used = summed([amounts for queue, amounts in sample.queues.items() if _below(queue, name)])
+        values.append(used.get(found.resource, 0) / total[found.resource] if total.get(found.resource) else None)
+    return {
+        "standing": found,
+        "applications": seen_by(visit.identity, active[:_LISTED]),
+        "more": max(0, len(active) - _LISTED),
+        "lines": [Line(values, "cpu", visit.language("queues.used"))],
+        "points": int(SPAN_S / PERIOD_S),
+        "now": desk.clock(),
+    }
+
+
+def _below(queue: str, name: str) -> bool:
+    return name == ROOT_QUEUE or queue == name or queue.startswith(f"{name}.")
+
+
+def _total(desk: Desk) -> Amounts:
+    return summed([node.total for node in desk.facade.nodes()])
+
+
+QUEUES = Page(path=f"{ROOT}/queues", template="queues.html", gather=gather, section="queues")
+QUEUE = Page(path=f"{ROOT}/queues/{{name}}", template="queue.html", gather=gather_one, section="queues")
