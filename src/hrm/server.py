@@ -345,7 +345,8 @@ async def _engine(
         document.add(("node", "gpu_devices", error.position), error.problem, next_step=error.next_step)
         raise BadDocument(document.findings) from None
     return EmbeddedEngine(
-        NodeSpec(node_id=node.node_id, total=node.total),
+        # Who runs here meets here.
+        NodeSpec(node_id=node.node_id, total=node.total, host="127.0.0.1"),
         home.node_dir,
         gpus=gpus,
         probe=probe,

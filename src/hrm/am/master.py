@@ -63,6 +63,15 @@ class AttemptEnd:
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendezvous:
+    """Members of a gang are to meet on a node: a port is wanted that is free there."""
+
+    node_id: str
+    #: Tells it from earlier ones of the same master.
+    number: int
+
+
 @dataclass(slots=True)
 class Actions:
     """What the master wants done, in one go."""
@@ -75,6 +84,8 @@ class Actions:
     changed: list[Task] = field(default_factory=list)
     #: Why the application's attempt is over and another begins; None iff it goes on.
     next_attempt: str | None = None
+    #: Set iff a gang was granted, and begins when it is known where its members meet.
+    rendezvous: Rendezvous | None = None
 
 
 @dataclass(slots=True)

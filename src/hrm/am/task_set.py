@@ -263,6 +263,11 @@ class TaskSetMaster:
 
     # --- inside
 
+    @property
+    def _ending(self) -> bool:
+        """True iff what is told to stop is so for no fault of its own."""
+        return self._verdict is not None
+
     def _ask(self, position: int) -> ResourceRequest:
         group = self._job.groups[position]
         return ResourceRequest(
@@ -305,9 +310,8 @@ class TaskSetMaster:
             return
         self._parts -= task.progress or 0.0
         task.exit_code = record.exit_code
-        killed = self._verdict is not None and task.stopping is not None
+        killed = self._ending and task.stopping is not None
         if record.reason is ExitReason.LOST:
-            task.losses += 1
             state, task.message = TaskState.LOST, record.detail or "its container was lost"
         elif killed:
             state, task.message = TaskState.KILLED, task.stopping or ""
@@ -316,7 +320,6 @@ class TaskSetMaster:
         elif preemption is not None and task.stopping is None and preemption.explains(record):
             state, task.message = TaskState.PREEMPTED, preemption.reason
         else:
-            task.failures += 1
             state, task.message = TaskState.FAILED, task.stopping or record.detail or f"exit code {record.exit_code}"
         actions.ended.append(
             AttemptEnd(
@@ -332,6 +335,7 @@ class TaskSetMaster:
 
     def _settle(self, task: Task, ended_as: TaskState, actions: Actions) -> None:
         """Decide whether the task is over or tries again."""
+        self._count(task, ended_as)
         group = self._job.groups[task.group]
         if self._verdict and ended_as in (TaskState.FAILED, TaskState.LOST, TaskState.PREEMPTED):
             self._enter(task, TaskState.FAILED if ended_as is TaskState.FAILED else TaskState.KILLED)
@@ -350,6 +354,11 @@ class TaskSetMaster:
             elif task.state is TaskState.FAILED:
                 self._drop_followers(task.group)
             self._end_if_too_many_failed(actions)
+
+    @staticmethod
+    def _count(task: Task, ended_as: TaskState) -> None:
+        task.losses += ended_as is TaskState.LOST
+        task.failures += ended_as is TaskState.FAILED
 
     def _drop_followers(self, position: int) -> None:
         """Groups that wait for this one never begin: none of their tasks has."""
@@ -416,13 +425,16 @@ class TaskSetMaster:
             "HRM_MEMORY_MIB": str(group.resources.memory_mib),
         }
 
-    def _launch_spec(self, task: Task, container: Container, now: float) -> LaunchSpec:
-        group = self._job.groups[task.group]
-        environment = self._environments[task.group] | {
+    def _task_environment(self, task: Task) -> dict[str, str]:
+        return {
             "HRM_TASK_INDEX": str(task.index),
             "HRM_TASK_ATTEMPT": str(task.attempt),
             "HRM_RESTART_COUNT": str(task.attempt - 1),
         }
+
+    def _launch_spec(self, task: Task, container: Container, now: float) -> LaunchSpec:
+        group = self._job.groups[task.group]
+        environment = self._environments[task.group] | self._task_environment(task)
         if group.timeout_s is not None:
             environment["HRM_END_TIME"] = str(int(now + group.timeout_s))
         return LaunchSpec(

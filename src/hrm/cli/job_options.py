@@ -16,7 +16,7 @@ from hrm.cli.output import note
 from hrm.config.values import MAX_VIRTUAL_GPUS
 from hrm.model.errors import CallerError, InvalidInput
 from hrm.model.isolation import IsolationMode
-from hrm.model.jobs import DEFAULT_RESOURCES, MAX_ENV_BYTES, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
+from hrm.model.jobs import DEFAULT_RESOURCES, MAX_ENV_BYTES, GangSpec, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
 from hrm.model.reports import UploadReport
 from hrm.model.resources import Resources
 from hrm.model.units import format_bytes, parse_duration_s, parse_memory_mib, parse_milli
@@ -89,6 +89,15 @@ MasterOption = Annotated[
     bool,
     typer.Option("--master", help="It is a master of its own: it asks for further containers (hrm.sdk)."),
 ]
+GangOption = Annotated[bool, typer.Option("--gang", help="All tasks begin at once or not at all.")]
+GangTimeoutOption = Annotated[
+    str | None,
+    typer.Option("--gang-timeout", metavar="TIME", help="Of a gang: fail if it has not begun after so long: 10m, 2h."),
+]
+TasksPerNodeOption = Annotated[
+    int | None,
+    typer.Option("--tasks-per-node", metavar="NUMBER", help="Of a gang: tasks on one node at most [default: any]."),
+]
 ErrorCodeOption = Annotated[
     int | None,
     typer.Option(
@@ -114,6 +123,11 @@ _NOT_PASSED = (
     "HRM_TOKEN",
     "HRM_AM_TOKEN",
     "HRM_ATTEMPT_ID",
+    "HRM_NODE_RANK",
+    "HRM_GANG_SIZE",
+    "HRM_HOSTS",
+    "MASTER_ADDR",
+    "MASTER_PORT",
 )
 
 
@@ -140,6 +154,10 @@ class JobOptions:
     master: MasterOption = False
     #: A directory to be uploaded, a copy of which is where each task runs.
     upload: UploadOption = None
+    #: True iff its tasks are one gang, which one of the other two says as well.
+    gang: GangOption = False
+    gang_timeout: GangTimeoutOption = None
+    tasks_per_node: TasksPerNodeOption = None
 
     def job(self, command: list[str]) -> JobSpec:
         """A job that runs ``command``. Raises InvalidInput naming the option."""
@@ -152,6 +170,8 @@ class JobOptions:
         fields = self._job_fields()
         if job.master is not None:
             fields["master"] = job.master
+        if job.gang is not None:
+            fields["gang"] = replace(job.gang, **self._gang_fields())
         return self._dressed(replace(job, groups=groups, **fields))
 
     def _job_fields(self) -> dict[str, Any]:
@@ -159,6 +179,16 @@ class JobOptions:
         fields: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         if self.master:
             fields["master"] = MasterSpec()
+        if self.gang or self._gang_fields():
+            fields["gang"] = GangSpec(**self._gang_fields())
+        return fields
+
+    def _gang_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        if self.gang_timeout is not None:
+            fields["timeout_s"] = parse_duration_s(self.gang_timeout, field="--gang-timeout")
+        if self.tasks_per_node is not None:
+            fields["tasks_per_node"] = self.tasks_per_node
         return fields
 
     def _group_fields(self, resources: Resources) -> dict[str, Any]:

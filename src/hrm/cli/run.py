@@ -65,6 +65,7 @@ def run(
       cat photos.txt | hrm run -- sort -u
       hrm run --upload src -- python main.py      a copy of src is where it runs, on whatever node
       hrm run --tasks 4 --label -- sh -c 'echo I am $HRM_TASK_INDEX'
+      hrm run --gang --tasks 4 --gpus 1 -- ./train.sh   all four at once, or none
     """
     try:
         _check_streams(

@@ -62,6 +62,7 @@ def submit(
       hrm submit --queue research -o json job.yaml
       hrm submit --upload . -- python train.py
       hrm submit --master -- python my_master.py
+      hrm submit --gang --tasks 4 --tasks-per-node 1 --gang-timeout 2h -- ./train.sh
       hrm submit --test-only --queue research -- ./simulate
       hrm submit --spark --tasks 4 --memory 2G -- app.py
     """

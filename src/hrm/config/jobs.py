@@ -17,13 +17,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from hrm.config.documents import BadDocument, Document
 from hrm.config.fields import Gpus, MemoryMib, Milli, Scalar, Seconds, Strict, reader
 from hrm.config.keys import KeyPath
 from hrm.model.errors import InvalidInput, TooLarge
-from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec, TaskGroupSpec
+from hrm.model.jobs import DEFAULT_RESOURCES, GangSpec, JobSpec, MasterSpec, TaskGroupSpec
 from hrm.model.resources import Resources
 
 
@@ -45,6 +45,18 @@ class JobKind(StrEnum):
 
     TASKS = "tasks"
     MASTER = "master"
+
+
+class GangShape(Strict):
+    """That all tasks begin at once or not at all."""
+
+    timeout: Seconds | None = Field(default=None, description="The job fails if it has waited so long to begin.")
+    tasks_per_node: int | None = Field(default=None, description="Tasks on one node at most.")
+
+
+def _gang(value: Any) -> Any:
+    """``true`` is a gang without limits."""
+    return {} if value is True else None if value is False else value
 
 
 class GroupShape(Strict):
@@ -86,6 +98,9 @@ class JobShape(GroupShape):
     max_attempts: int | None = Field(default=None, description="Of a master: how often it is started.")
     keep_containers: bool | None = Field(
         default=None, description="Of a master: its containers go on when it fails, for its next attempt."
+    )
+    gang: Annotated[GangShape | None, BeforeValidator(_gang)] = Field(
+        default=None, description="All tasks begin at once or not at all: true, or with the keys below."
     )
     max_failures: int | None = Field(default=None, description="The job fails once more tasks than this have failed.")
     upload: str | None = Field(
@@ -136,6 +151,7 @@ def parse_job(document: Document, directory: Path) -> JobSpec:
             )
             for number, group in enumerate(shape.groups)
         ]
+    gang = None if shape.gang is None else _gang_spec(document, shape.gang)
     document.raise_findings()
     try:
         return JobSpec(
@@ -145,10 +161,20 @@ def parse_job(document: Document, directory: Path) -> JobSpec:
             max_failures=shape.max_failures,
             priority=shape.priority or 0,
             master=_master(shape),
+            gang=gang,
         )
     except InvalidInput as error:
         document.add_error((), error)
         raise BadDocument(document.findings) from None
+
+
+def _gang_spec(document: Document, shape: GangShape) -> GangSpec | None:
+    """None, with findings added, where it is wrong."""
+    try:
+        return GangSpec(timeout_s=shape.timeout, tasks_per_node=shape.tasks_per_node)
+    except InvalidInput as error:
+        document.add_error(("gang",), error)
+    return None
 
 
 def _master(shape: JobShape) -> MasterSpec | None:

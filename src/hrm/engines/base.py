@@ -141,6 +141,9 @@ class Engine(Protocol):
         neither a file nor a directory.
         """
 
+    async def free_port(self, node_id: str) -> int:
+        """A TCP port of the node on which nobody listens, given once in a while. Raises ClusterError, NotFound."""
+
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         """TCP ports of the node's loopback on which the container's own processes listen. Raises NotFound."""
 

@@ -121,6 +121,9 @@ class EmbeddedEngine:
     async def read_files(self, node_id: str, container_id: str, path: str) -> ByteStream:
         return await self._on(node_id).read_files(container_id, path)
 
+    async def free_port(self, node_id: str) -> int:
+        return await self._on(node_id).free_port()
+
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         return await self._on(node_id).listening_ports(container_id)
 

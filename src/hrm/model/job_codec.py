@@ -3,6 +3,7 @@
 ```
 {"name": "train", "queue": "research", "priority": 0, "max_failures": null, "attached": false, "stdin": false,
  "terminal": {"rows": 24, "columns": 80}, "master": {"max_attempts": 2, "keep_containers": false}, "upload": null,
+ "gang": {"timeout_s": 600.0, "tasks_per_node": 1},
  "groups": [{"name": "main", "command": ["python", "train.py"], "tasks": 4, "env": {"SEED": "1"},
              "resources": {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 500},
              "workdir": "/data", "retries": 0, "timeout_s": 3600.0, "priority": 0, "gpu_model": null,
@@ -26,7 +27,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hrm.model.errors import InvalidInput
-from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
+from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS, GangSpec, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
 from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
 from hrm.model.units import LARGEST
 from hrm.model.yarn import YarnApplication
@@ -40,6 +41,7 @@ _JOB_FIELDS = (
     "stdin",
     "terminal",
     "master",
+    "gang",
     "upload",
     "groups",
 )
@@ -95,6 +97,9 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
             "keep_containers": job.master.keep_containers,
             "validity_interval_s": job.master.validity_interval_s,
         },
+        "gang": None
+        if job.gang is None
+        else {"timeout_s": job.gang.timeout_s, "tasks_per_node": job.gang.tasks_per_node},
         "upload": job.upload,
         "groups": [
             {
@@ -133,6 +138,7 @@ def job_from_dict(data: object, *, kept: bool = True) -> JobSpec:
     max_failures = fields.get("max_failures")
     terminal = fields.get("terminal")
     master = fields.get("master")
+    gang = fields.get("gang")
     yarn = fields.get("yarn")
     return JobSpec(
         groups=tuple(_group(group, f"groups[{position}]") for position, group in enumerate(groups)),
@@ -144,6 +150,7 @@ def job_from_dict(data: object, *, kept: bool = True) -> JobSpec:
         stdin=_boolean(fields.get("stdin", False), "stdin"),
         terminal=None if terminal is None else _terminal(terminal, "terminal"),
         master=None if master is None else _master(master, "master"),
+        gang=None if gang is None else _gang(gang, "gang"),
         yarn=None if yarn is None else _yarn(yarn, "yarn"),
         upload=_optional_text(fields.get("upload"), "upload"),
     )
@@ -258,6 +265,16 @@ def _bytes(data: object, path: str) -> bytes:
         return base64.b64decode(_text(data, path), validate=True)
     except ValueError:
         raise InvalidInput("is not base64", field=path) from None
+
+
+def _gang(data: object, path: str) -> GangSpec:
+    fields = _object(data, path, ("timeout_s", "tasks_per_node"))
+    timeout_s, tasks_per_node = fields.get("timeout_s"), fields.get("tasks_per_node")
+    with _at(path):
+        return GangSpec(
+            timeout_s=None if timeout_s is None else _seconds(timeout_s, "timeout_s"),
+            tasks_per_node=None if tasks_per_node is None else _integer(tasks_per_node, "tasks_per_node"),
+        )
 
 
 @contextmanager

@@ -20,6 +20,8 @@ MAX_COMMAND_BYTES = 1024 * 1024
 MAX_NAME_CHARS = 256
 MAX_PRIORITY = 1_000_000
 MAX_MASTER_ATTEMPTS = 100
+#: All of a gang is one decision and one transaction.
+MAX_GANG_TASKS = 4096
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.()%-]*")
 _UPLOAD_ID = re.compile(r"[0-9a-f]{64}")
 #: What would break a line or steer a terminal: C0 and C1 controls, line and paragraph separator.
@@ -121,6 +123,22 @@ class MasterSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GangSpec:
+    """That the tasks of a job run all at once or not at all."""
+
+    #: The job fails if it has waited for so long to begin; None iff it waits as long as it takes.
+    timeout_s: float | None = None
+    #: Tasks on one node at most; None iff any number.
+    tasks_per_node: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout_s is not None and not (self.timeout_s > 0 and math.isfinite(self.timeout_s)):
+            raise InvalidInput(f"must be above zero and finite: {self.timeout_s}", field="timeout")
+        if self.tasks_per_node is not None and not 1 <= self.tasks_per_node <= MAX_GANG_TASKS:
+            raise InvalidInput(f"must be from 1 to {MAX_GANG_TASKS}: {self.tasks_per_node}", field="tasks_per_node")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One submission.
 
@@ -146,6 +164,8 @@ class JobSpec:
     yarn: YarnApplication | None = None
     #: The upload that each container finds in its own directory, by its id; None iff none.
     upload: str | None = None
+    #: Set iff all tasks, of all groups, are one gang: they begin together, and one that fails ends the others.
+    gang: GangSpec | None = None
 
     def __post_init__(self) -> None:
         if not self.groups:
@@ -164,6 +184,8 @@ class JobSpec:
             raise InvalidInput("a master has attempts", field="retries", next_step="say max_attempts")
         if self.yarn and not self.master:
             raise InvalidInput("an application of YARN's has a master", field="yarn")
+        if self.gang:
+            self._check_gang()
         if self.max_failures is not None and self.max_failures < 0:
             raise InvalidInput(f"cannot be negative: {self.max_failures}", field="max_failures")
         if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
@@ -175,6 +197,18 @@ class JobSpec:
             )
         if any(group.depends_on for group in self.groups):
             _check_dependencies(self.groups)
+
+    def _check_gang(self) -> None:
+        if self.master:
+            raise InvalidInput(
+                "a master asks for its containers itself", field="gang", next_step="leave one of them out"
+            )
+        if self.task_count > MAX_GANG_TASKS:
+            raise InvalidInput(f"more than {MAX_GANG_TASKS} tasks at once: {self.task_count}", field="tasks")
+        if any(group.depends_on for group in self.groups):
+            raise InvalidInput(
+                "the tasks of a gang begin together", field="depends_on", next_step="make two jobs of it, or no gang"
+            )
 
     @property
     def task_count(self) -> int:

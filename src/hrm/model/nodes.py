@@ -47,6 +47,8 @@ class NodeSpec:
     total: Resources
     devices: tuple[DeviceSpec, ...] = ()
     rack: str = DEFAULT_RACK
+    #: Name or address at which other nodes reach it; "" iff that is its id.
+    host: str = ""
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -47,7 +47,7 @@ from hrm.nm.gpus.tenants import identify
 from hrm.nm.guests import Guest
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, read_log
-from hrm.nm.ports import TcpStream, connect, listening_ports
+from hrm.nm.ports import Lender, TcpStream, connect, listening_ports
 from hrm.nm.preparing import Preparations
 from hrm.nm.rules import Rules
 from hrm.nm.shepherd import faults, records
@@ -129,6 +129,7 @@ class NodeManager:
         self._inputs = Inputs(self._state_dir)
         self._usage = UsageSampler(self._state_dir, has_quota=settings.disk_quota_mib is not None)
         self._cleaner = Cleaner(self._state_dir)
+        self._ports = Lender()
         self._keep = keep
         self._cleaned_at = 0.0
         self._listener: NodeListener | None = None
@@ -431,6 +432,10 @@ class NodeManager:
             raise NotFound(f"no directory of container {container_id!r}")
         reader = await asyncio.to_thread(Reader, Path(self._work_dirs, container_id), path)
         return PieceStream(reader.pieces, reader.close)
+
+    async def free_port(self) -> int:
+        """See `hrm.nm.ports.Lender`. Raises ClusterError."""
+        return await asyncio.to_thread(self._ports.lend)
 
     async def listening_ports(self, container_id: str) -> list[int]:
         """See `hrm.nm.ports`. Raises NotFound if it does not run here."""

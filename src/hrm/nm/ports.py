@@ -7,18 +7,28 @@ of processes. A port counts only where everything that a connection to loopback 
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import os
+import random
+import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hrm.model.errors import Conflict
+from hrm.model.errors import ClusterError, Conflict
 from hrm.nm.shepherd import processes
 
 _TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
 _LISTENS = "0A"
 _CONNECT_S = 10.0
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+#: Ports that are lent lie from here up to the ephemeral ones.
+_LOWEST, _HIGHEST = 15_000, 32_768
+#: How long until a port may be lent again, and how many are tried.
+_LENT_S = 600.0
+_TRIED = 1_000
 _PIECE_BYTES = 64 << 10
 #: Addresses to listen on, as a connection to each loopback address finds them.
 _REACHED = {
@@ -61,6 +71,51 @@ async def connect(pid: int, port: int) -> TcpStream:
         f"no process of the container listens on port {port} of its node's loopback",
         next_step=f"it listens on {others}" if ports else "it listens on none; it may not have come so far",
     )
+
+
+class Lender:
+    """Finds ports on which nobody listens, for programs that are to listen on them soon.
+
+    None of the ephemeral ones, which the kernel may give to anybody meanwhile; and each only once in a while.
+    """
+
+    def __init__(self, ports: Sequence[int] | None = None) -> None:
+        self._ports = ports if ports is not None else range(_LOWEST, _lowest_ephemeral())
+        #: When each was lent (seconds of the monotonic clock), the oldest first.
+        self._lent: dict[int, float] = {}
+
+    def lend(self) -> int:
+        """Raises ClusterError where all are taken."""
+        now = time.monotonic()
+        self._lent = {port: at for port, at in self._lent.items() if now - at < _LENT_S}
+        # Not the same for two servers on one machine.
+        for port in random.sample(self._ports, min(len(self._ports), _TRIED)):
+            if port not in self._lent and _is_free(port):
+                self._lent[port] = now
+                return port
+        raise ClusterError("no TCP port is free", next_step="end programs of the node that listen on many")
+
+
+def _lowest_ephemeral() -> int:
+    try:
+        lowest = int(_EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        lowest = _HIGHEST
+    return min(max(lowest, _LOWEST + _TRIED), _HIGHEST)
+
+
+def _is_free(port: int) -> bool:
+    """True iff a program may listen there on all addresses, of IPv4 and IPv6 where there is such."""
+    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind((address, port))
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                return False
+    return True
 
 
 class TcpStream:

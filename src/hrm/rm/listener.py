@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
+from hrm.am.gang import GANG_ID
 from hrm.core.events import (
     ContainerFinished,
     ContainerRecovered,
@@ -129,6 +130,7 @@ class Listener:
                     row.priority,
                     started_at=started_at or row.started_at,
                     for_master=app is not None and app.job.master is not None and row.task_index == 0,
+                    gang_id=GANG_ID if app is not None and app.job.gang else None,
                 ),
             )
         if started_at is not None:

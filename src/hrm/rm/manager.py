@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hrm.am.gang import GangMaster
 from hrm.am.master import Actions, Master, Task
 from hrm.am.own_master import EXPIRY_S, Credentials, OwnMaster
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container, RegisterResponse
@@ -23,6 +24,7 @@ from hrm.core.commands import (
     Command,
     ContainerEnded,
     KillContainer,
+    NodeUnreserved,
     PreemptContainer,
     StrategyFailed,
 )
@@ -36,6 +38,7 @@ from hrm.core.events import (
     NodeUpdate,
     Preempt,
     RequestsUpdated,
+    UpdateGangs,
     UpdateShares,
 )
 from hrm.core.scheduler import Scheduler
@@ -56,6 +59,7 @@ from hrm.rm.pacer import TICK_S, Pacer
 from hrm.rm.preemption import Preemptions
 from hrm.rm.queues import Queues
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow
+from hrm.rm.rendezvous import Meetings
 from hrm.rm.store import Store
 from hrm.rm.suspension import lift
 from hrm.rm.turn import Turn
@@ -124,6 +128,7 @@ class ResourceManager:
         #: Applications whose master has something to hear or say.
         self._stirred: dict[ApplicationId, LiveApplication] = {}
         self._ticker: asyncio.TimerHandle | None = None
+        self._meetings = Meetings(engine, self.nodes, self.post, self.called)
 
     # --- turns
 
@@ -136,6 +141,7 @@ class ResourceManager:
         """Handle what has come in, commit it, and take no further turn."""
         if self._ticker:
             self._ticker.cancel()
+        self._meetings.close()
         await self.turns.close()
 
     def _tick(self) -> None:
@@ -171,6 +177,8 @@ class ResourceManager:
                 self.kill(turn, app.id, "its client is gone")
         end_overdue(turn, self)
         self.tell(turn, UpdateShares())
+        if self.scheduler.has_gangs():
+            self.tell(turn, UpdateGangs())
         self._preempt(turn)
 
     def _preempt(self, turn: Turn) -> None:
@@ -212,6 +220,8 @@ class ResourceManager:
             case AppActivated():
                 # Its master is there already; what it asked for may be placed from now on.
                 self.pacer.demand()
+            case NodeUnreserved(node_id):
+                self.pacer.room(node_id)
             case StrategyFailed(strategy, trouble):
                 self.strategy_trouble = f"{strategy}: {trouble}"
                 self.record(turn, "placement_strategy_failed", strategy=strategy, message=trouble)
@@ -251,7 +261,7 @@ class ResourceManager:
         attempt: AttemptRow,
     ) -> Master:
         if job.master is None:
-            return TaskSetMaster(
+            return (GangMaster if job.gang else TaskSetMaster)(
                 application_id,
                 job,
                 user=row.user,
@@ -432,6 +442,8 @@ class ResourceManager:
         """Do what a master wants done."""
         if actions.next_attempt is not None:
             self._begin_next_attempt(turn, app, actions.next_attempt)
+        if (rendezvous := actions.rendezvous) is not None:
+            turn.after_commit(lambda: self._meetings.arrange(app, rendezvous))
         for launch in actions.launches:
             container = app.containers[launch.container.container_id]
             container.change(task_index=launch.task_index, task_attempt=launch.attempt)

@@ -7,11 +7,12 @@ from dataclasses import replace
 from hrm.core.events import AppMoved, OptionsChanged, PriorityChanged, QueuesChanged, UpdateShares
 from hrm.model.errors import Conflict, InvalidInput
 from hrm.model.ids import ApplicationId
-from hrm.model.jobs import JobSpec
+from hrm.model.jobs import GangSpec, JobSpec
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import ROOT, QueueSpec
 from hrm.model.reports import PlacementReport, QueueAccessReport, QueueReport, ReloadReport
 from hrm.model.requests import ResourceRequest
+from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 from hrm.rm import reporting
 from hrm.rm.manager import ResourceManager
@@ -66,6 +67,40 @@ class QueueCalls:
                 f"a task of {wanted} fits on no node; the largest is {largest.node_id} with {largest.size}",
                 field="resources",
                 next_step="ask for less per task (`hrm nodes` shows what there is)",
+            )
+        if job.gang is not None:
+            self._check_gang(job, job.gang, queue)
+
+    def _check_gang(self, job: JobSpec, gang: GangSpec, queue: str) -> None:
+        """Raises InvalidInput where all of it at once is more than the queue or the nodes ever have."""
+        manager = self._manager
+        total = Resources()
+        for group in job.groups:
+            total += group.resources * group.tasks
+        for view in manager.scheduler.queue_views():
+            above = view.path == ROOT or f"{queue}.".startswith(f"{view.path}.")
+            if above and view.max_share is not None and not total.fits_in(view.max_share):
+                raise InvalidInput(
+                    f"{job.task_count} tasks at once need {total}; queue {view.path} may have"
+                    f" {reporting.limit(view.max_share)} at most",
+                    field="gang",
+                    next_step="ask for fewer tasks, or for less per task",
+                )
+        nodes = manager.nodes
+        if not len(nodes) or any(nodes.may_fit_a_lost_one(group.resources) for group in job.groups):
+            return
+        requests = [
+            ResourceRequest(resources=group.resources, count=group.tasks, gpu_model=group.gpu_model)
+            for group in job.groups
+        ]
+        most = manager.scheduler.most_at_once(requests, gang.tasks_per_node)
+        if most < job.task_count:
+            at_most = "" if gang.tasks_per_node is None else f" with at most {gang.tasks_per_node} on a node"
+            raise InvalidInput(
+                f"{job.task_count} tasks at once{at_most} do not fit: all nodes together ({len(nodes)}) hold {most} of"
+                " them if nothing else runs there",
+                field="gang",
+                next_step="ask for fewer tasks, or for less per task (`hrm nodes` shows what there is)",
             )
 
     # --- moving

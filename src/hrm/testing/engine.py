@@ -403,6 +403,16 @@ async def check_nothing_but_the_containers_own_ports_is_connected_to(maker: Engi
         await _raises_not_found(run.engine.listening_ports(run.node_id, container_id))
 
 
+async def check_a_port_on_which_nobody_listens_is_found_and_given_once(maker: EngineMaker) -> None:
+    async with started(maker("free-port")) as run:
+        first, second = [await run.engine.free_port(run.node_id) for _ in range(2)]
+        assert first != second
+        for port in (first, second):
+            with socket.create_server(("127.0.0.1", port)):
+                pass
+        await _raises_not_found(run.engine.free_port("no-such-node"))
+
+
 async def check_unknown_and_ended_containers_are_no_error(maker: EngineMaker) -> None:
     async with started(maker("unknown")) as run:
         ended = run.launch("true")

@@ -7,6 +7,7 @@ listener would hear, `repeat_reports` tells it twice.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 
 from hrm.engines.base import EngineListener
@@ -21,7 +22,7 @@ from hrm.model.containers import (
     NodeUsage,
     PreemptionNotice,
 )
-from hrm.model.errors import Conflict, NotFound
+from hrm.model.errors import ClusterError, Conflict, NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
@@ -55,6 +56,9 @@ class FakeEngine:
         self.acknowledged: list[str] = []
         #: (policy, spared applications, dry run) of each `clean`.
         self.cleanings: list[tuple[CleanPolicy, frozenset[str], bool]] = []
+        #: Why no port is to be had, the next times that somebody wants one.
+        self.port_troubles: list[str] = []
+        self._ports = itertools.count(20_000)
         self._heartbeat_interval_s = heartbeat_interval_s
         self._listener: EngineListener | None = None
         self._heart: asyncio.Task[None] | None = None
@@ -154,6 +158,13 @@ class FakeEngine:
 
     async def read_files(self, node_id: str, container_id: str, path: str) -> PieceStream:
         return read_made(self.cluster.container(node_id, container_id).files, path)
+
+    async def free_port(self, node_id: str) -> int:
+        """Each only once. Raises NotFound."""
+        self.cluster.node(node_id)
+        if self.port_troubles:
+            raise ClusterError(self.port_troubles.pop())
+        return next(self._ports)
 
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         return sorted(self._running(node_id, container_id).ports)

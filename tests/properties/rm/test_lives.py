@@ -21,10 +21,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from hrm.core.invariants import check_invariants
 from hrm.model.containers import ExitReason
 from hrm.model.errors import Conflict, InvalidInput
-from hrm.model.ids import ContainerId
+from hrm.model.ids import ApplicationId, ContainerId
+from hrm.model.jobs import GangSpec
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.states import ApplicationState, ContainerState, TaskState
+from hrm.rm.applications import LiveApplication
 from hrm.testing import eventually_async
 from hrm.testing.builders import amounts, node, queue, queues
 from hrm.testing.lives import Life, Lives, tasks
@@ -73,6 +75,8 @@ class LivesMachine(RuleBasedStateMachine):
         )
         self.applications: list[str] = []
         self.tasks_of: dict[str, int] = {}
+        #: Those whose tasks are one.
+        self.gangs: set[str] = set()
         self.held = False
         self.life: Life
 
@@ -103,26 +107,29 @@ class LivesMachine(RuleBasedStateMachine):
         max_failures=st.sampled_from([None, None, 0, 1]),
         timeout_s=st.sampled_from([None, 50.0]),
         repeat=st.booleans(),
+        gang=st.sampled_from([None, None, GangSpec(), GangSpec(tasks_per_node=1, timeout_s=100.0)]),
     )
-    def submit(self, command, count, cpus, queue, retries, max_failures, timeout_s, repeat) -> None:  # type: ignore[no-untyped-def]
+    def submit(self, command, count, cpus, queue, retries, max_failures, timeout_s, repeat, gang=None) -> None:  # type: ignore[no-untyped-def]
         name = f"submission {len(self.applications)}"
         group = tasks(*command, count=count, cpus=cpus, retries=retries, timeout_s=timeout_s)
 
         async def submit() -> list[str]:
             return [
-                await self.life.submit(group, queue=queue, max_failures=max_failures, submit_id=name)
+                await self.life.submit(group, queue=queue, max_failures=max_failures, submit_id=name, gang=gang)
                 for _ in range(1 + repeat)
             ]
 
         try:
             ids = set(self.run(submit()))
         except InvalidInput:
-            return  # the tree has no such leaf, and no place for one
+            return  # the tree has no such leaf, and no place for one; or a gang is too large for queue or nodes
         assert len(ids) == 1, "one submit id made two jobs"
         (app,) = ids
         assert app not in self.applications, "an id was given twice"
         self.applications.append(app)
         self.tasks_of[app] = count
+        if gang is not None:
+            self.gangs.add(app)
         self.quiet()
 
     @precondition(lambda self: self.applications)
@@ -160,10 +167,12 @@ class LivesMachine(RuleBasedStateMachine):
 
     # --- what machines do
 
-    @precondition(lambda self: self.lives.machines.running())
     @rule(number=which, how=st.sampled_from([0, 0, 0, 1, ExitReason.LOST]))
     def a_container_ends(self, number: int, how: int | ExitReason) -> None:
+        """If one runs. After a crash that may depend on how far the disk came, so it is no precondition."""
         running = self.lives.machines.running()
+        if not running:
+            return
         name = running[number % len(running)]
         if isinstance(how, ExitReason):
             self.do(self.lives.machines.finish, name, reason=how)
@@ -287,8 +296,17 @@ class LivesMachine(RuleBasedStateMachine):
             running = {task.container_id for task in app.master.begun.values() if task.state is TaskState.RUNNING}
             assert running == app.containers.keys()
             assert self.life.scheduler.books.apps[app.id].queue.path == app.row.queue
+            if str(app.id) in self.gangs:
+                self.no_gang_runs_in_part(app)
             if app.row.kill_requested:
                 assert app.master.counts.pending == 0, "something of a killed application waits to begin"
+
+    def no_gang_runs_in_part(self, app: LiveApplication) -> None:
+        """All members run or have done their part; or none runs but those that are on their way out."""
+        states = {app.master.task(index).state for index in range(app.master.task_count)}
+        if not states <= {TaskState.RUNNING, TaskState.SUCCEEDED}:
+            going = {ContainerState.STOPPING, ContainerState.LOST}
+            assert all(one.row.state in going for one in app.containers.values()), "a part of a gang runs on"
 
     async def disk_agrees_with_memory(self) -> None:
         manager = self.life.manager
@@ -326,11 +344,13 @@ class LivesMachine(RuleBasedStateMachine):
             assert (seen[name].notice is not None) == stands, "warned and spared as it is written"
 
     async def no_task_succeeds_twice(self) -> None:
+        # A member of a gang that has succeeded runs again with the others.
+        gangs = {ApplicationId.parse(app).seq for app in self.gangs}
         rows = await self.life.store.history()
         succeeded = Counter(
             (one.row.application_seq, one.row.task_index) for one in rows if one.row.task_state is TaskState.SUCCEEDED
         )
-        assert not [task for task, times in succeeded.items() if times > 1]
+        assert not [task for task, times in succeeded.items() if times > 1 and task[0] not in gangs]
         ended_for_others = [one.row for one in rows if one.row.task_state is TaskState.PREEMPTED]
         assert not [row for row in ended_for_others if row.preemption is None or row.exit_code == 0]
         attempts = Counter((one.row.application_seq, one.row.task_index, one.row.task_attempt) for one in rows)

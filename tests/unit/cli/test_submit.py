@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hrm.model.errors import NoServer, StoreError
-from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec
+from hrm.model.jobs import DEFAULT_RESOURCES, GangSpec, JobSpec, MasterSpec
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, TaskState
 from tests.unit.cli.cli_fakes import FakeClient, app_id, application, task
@@ -137,6 +137,9 @@ def test_a_job_file_with_a_wrong_key_is_refused_with_line_and_nearest_right_key(
         (["--env", "NOT_SET_ANYWHERE", "true"], "--env: 'NOT_SET_ANYWHERE' has no value"),
         (["--gpus", "1.5", "true"], "a fraction of a GPU lies on one device"),
         (["--name", "a\x1bb", "true"], "name: "),
+        (["--gang-timeout", "soon", "true"], "--gang-timeout: not a duration: 'soon'"),
+        (["--tasks-per-node", "0", "true"], "tasks_per_node: must be from 1 to 4096: 0"),
+        (["--gang", "--master", "true"], "gang: a master asks for its containers itself"),
         (["/nowhere/job.yaml"], "/nowhere/job.yaml: cannot be read: No such file or directory"),
         (["job.yaml", "--wait"], "options stand before the job file"),
         ([""], "command: is empty"),
@@ -165,6 +168,30 @@ def test_a_master_of_ones_own_is_submitted_as_one(hrm, server: FakeClient, tmp_p
     hrm("submit", "--master", path)
 
     assert [job.master for job, _ in server.submitted] == [MasterSpec(), MasterSpec(max_attempts=5)]
+
+
+@pytest.mark.parametrize(
+    ("options", "gang"),
+    [
+        (["--gang"], GangSpec()),
+        (["--gang-timeout", "2h"], GangSpec(timeout_s=7200.0)),
+        (["--gang", "--tasks-per-node", "1", "--gang-timeout", "90s"], GangSpec(timeout_s=90.0, tasks_per_node=1)),
+        ([], None),
+    ],
+)
+def test_a_gang_is_submitted_as_one(hrm, server: FakeClient, options: list[str], gang: GangSpec | None) -> None:
+    hrm("submit", "--tasks", "4", *options, "--", "true")
+
+    assert only(server).gang == gang
+
+
+def test_options_of_a_gang_win_over_a_job_file(hrm, server: FakeClient, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("{command: [x], tasks: 3, gang: {tasks_per_node: 1, timeout: 1h}}")
+
+    hrm("submit", "--gang-timeout", "2h", path)
+
+    assert only(server).gang == GangSpec(timeout_s=7200.0, tasks_per_node=1)
 
 
 def test_a_submit_whose_answer_was_lost_is_repeated_as_the_same_submit(hrm, server: FakeClient, clock) -> None:

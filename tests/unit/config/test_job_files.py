@@ -9,7 +9,7 @@ import pytest
 
 from hrm.config.documents import BadDocument, Document, walk_keys
 from hrm.config.jobs import JobShape, load_job, parse_job
-from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec
+from hrm.model.jobs import DEFAULT_RESOURCES, GangSpec, JobSpec, MasterSpec
 from hrm.model.resources import Resources
 
 DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
@@ -123,6 +123,16 @@ groups:
         ("command: [a]\nkind: master\ntasks: 2", "tasks: a master is one task"),
         ("command: [a]\nkind: master\nmax_attempts: 0", "max_attempts: must be from 1"),
         ("command: [a]\nmax_attempts: 3", "max_attempts: is said of a master"),
+        ("command: [a]\ngang: 3", "gang: must be a mapping"),
+        ("command: [a]\ngang: {tasks_per_nod: 1}", "gang.tasks_per_nod: unknown key (did you mean 'tasks_per_node'?)"),
+        ("command: [a]\ngang: {tasks_per_node: 0}", "gang.tasks_per_node: must be from 1 to 4096"),
+        ("command: [a]\ngang: {timeout: 0}", "gang.timeout: must be above zero"),
+        ("command: [a]\ntasks: 5000\ngang: true", "tasks: more than 4096 tasks at once"),
+        ("command: [a]\nkind: master\ngang: true", "gang: a master asks for its containers itself"),
+        (
+            "command: [a]\ngang: true\ngroups: [{name: x}, {name: y, depends_on: [x]}]",
+            "depends_on: the tasks of a gang begin together",
+        ),
         ("- a", "must be a mapping of keys to values, not a list"),
     ],
 )
@@ -130,6 +140,20 @@ def test_a_wrong_value_is_named_with_what_was_wanted(text: str, problem: str) ->
     (finding,) = findings(text)
 
     assert problem in finding
+
+
+@pytest.mark.parametrize(
+    ("text", "gang"),
+    [
+        ("gang: true", GangSpec()),
+        ("gang: {}", GangSpec()),
+        ("gang: {tasks_per_node: 2, timeout: 1h}", GangSpec(tasks_per_node=2, timeout_s=3600.0)),
+        ("gang: false", None),
+        ("", None),
+    ],
+)
+def test_a_gang_is_said_by_a_word_or_with_its_limits(text: str, gang: GangSpec | None) -> None:
+    assert job(f"command: [a]\ntasks: 4\n{text}").gang == gang
 
 
 def test_a_dependency_that_is_no_group_is_found_with_its_line_and_the_nearest_right_name() -> None:

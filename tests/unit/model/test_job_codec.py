@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hrm.model.errors import HrmError, InvalidInput, TooLarge
 from hrm.model.job_codec import job_from_dict, job_to_dict
-from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
+from hrm.model.jobs import DEFAULT_RESOURCES, GangSpec, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
 from hrm.model.resources import Resources
 from hrm.model.yarn import YarnApplication
 
@@ -125,6 +125,13 @@ def test_a_job_with_a_master_of_its_own_reads_back_as_written() -> None:
     assert job_from_dict({"groups": [{"command": ["m"]}], "master": {}}).master == MasterSpec()
 
 
+def test_a_gang_reads_back_as_written() -> None:
+    job = JobSpec(groups=(TaskGroupSpec(command=("m",), tasks=3),), gang=GangSpec(timeout_s=60.0, tasks_per_node=1))
+
+    assert job_from_dict(job_to_dict(job)) == job
+    assert job_from_dict({"groups": [{"command": ["m"]}], "gang": {}}).gang == GangSpec()
+
+
 def group(**fields: Any) -> dict[str, Any]:
     return {"groups": [{"command": ["true"]}, {"command": ["true"], "name": "second"} | fields]}
 
@@ -167,6 +174,11 @@ def group(**fields: Any) -> dict[str, Any]:
         ({"groups": [{"command": ["a"]}], "master": {"max_atempts": 3}}, "master", "did you mean max_attempts?"),
         ({"groups": [{"command": ["a"]}], "master": {"max_attempts": 0}}, "master.max_attempts", "must be from 1"),
         (group() | {"master": {}}, "tasks", "a master is one task"),
+        (group() | {"gang": True}, "gang", "must be an object"),
+        (group() | {"gang": {"timeout": 3}}, "gang", "did you mean timeout_s?"),
+        (group() | {"gang": {"timeout_s": 0}}, "gang.timeout_s", "must be above zero"),
+        (group() | {"gang": {"tasks_per_node": 0}}, "gang.tasks_per_node", "must be from 1"),
+        (group(depends_on=["main"]) | {"gang": {}}, "depends_on", "begin together"),
         (group(depends_on="main"), "groups[1].depends_on", "must be a list"),
         (group(depends_on=[1]), "groups[1].depends_on[0]", "must be text"),
         (group(depends_on=["mian"]), "groups[1].depends_on[0]", "did you mean main?"),

@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from hrm.model.errors import Conflict
-from hrm.nm.ports import connect, listening_ports
+from hrm.model.errors import ClusterError, Conflict
+from hrm.nm.ports import Lender, connect, listening_ports
 
 LISTEN = """
 import socket, sys, time
@@ -76,3 +77,47 @@ async def test_a_port_that_somebody_else_listens_on_too_is_nobodys() -> None:
         assert port not in listening_ports(pid)
         with pytest.raises(Conflict):
             await connect(pid, port)
+
+
+# ---- ports that are lent
+
+
+def free_ports(count: int) -> list[int]:
+    """Of the kernel's choice, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def test_a_port_that_is_lent_can_be_listened_on_and_is_none_that_the_kernel_gives_out() -> None:
+    port = Lender().lend()
+
+    lowest, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert port < max(lowest, 16_000)
+    with socket.create_server(("", port)):
+        pass
+
+
+def test_each_port_is_lent_once() -> None:
+    lender = Lender(range(15_000, 15_200))
+
+    ports = [lender.lend() for _ in range(50)]
+
+    assert len(set(ports)) == 50
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_port_on_which_somebody_listens_on_any_address_is_not_lent(address: str) -> None:
+    with container(address) as (_, port), pytest.raises(ClusterError, match="no TCP port is free"):
+        Lender([port]).lend()
+
+
+def test_where_all_are_lent_it_says_so() -> None:
+    (port,) = free_ports(1)
+    lender = Lender([port])
+    assert lender.lend() == port
+
+    with pytest.raises(ClusterError, match="no TCP port is free"):
+        lender.lend()

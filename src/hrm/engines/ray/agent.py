@@ -225,6 +225,9 @@ class Agent:
     async def clean(self, policy: CleanPolicy, spare: Collection[str], dry_run: bool, budget_s: float) -> Freed:
         return await self._ready().clean(policy, spare=spare, dry_run=dry_run, budget_s=budget_s)
 
+    async def free_port(self) -> int:
+        return await self._ready().free_port()
+
     async def listening_ports(self, container_id: str) -> list[int]:
         return await self._ready().listening_ports(container_id)
 

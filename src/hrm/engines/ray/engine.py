@@ -247,6 +247,10 @@ class RayEngine:
         link = self._on(node_id)
         return RemoteStream(link, await link.ask("open_files", container_id, path))
 
+    async def free_port(self, node_id: str) -> int:
+        port: int = await self._on(node_id).ask("free_port")
+        return port
+
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         ports: list[int] = await self._on(node_id).ask("listening_ports", container_id)
         return ports

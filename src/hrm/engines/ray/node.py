@@ -126,7 +126,7 @@ class RemoteNode:
     def _spec(self) -> NodeSpec:
         machine = self.machine
         total = Resources(memory_mib=machine.memory_mib, vcores_milli=int(machine.cpus * 1000))
-        return NodeSpec(node_id=self.node_id, total=total).with_devices(self._devices)
+        return NodeSpec(node_id=self.node_id, total=total, host=machine.address).with_devices(self._devices)
 
     @property
     def _whole_message(self) -> str:
