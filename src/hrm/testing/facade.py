@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hrm.model.cleaning import Cleanable
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.execution import ExecSpec
@@ -17,21 +16,14 @@ from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus
-from hrm.model.placement import PlacementPolicy
-from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
     ApplicationOrder,
     ApplicationReport,
     AttemptReport,
-    CleanReport,
     ContainerReport,
     EventReport,
-    NodeReport,
     PlacementReport,
     PortsReport,
-    QueueAccessReport,
-    QueueReport,
-    ReloadReport,
     ServerReport,
     SubmitReport,
     TaskAttemptReport,
@@ -39,10 +31,10 @@ from hrm.model.reports import (
     WorkReport,
 )
 from hrm.model.resources import ZERO
-from hrm.model.scheduling import SchedulerOptions
-from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
+from hrm.model.states import ApplicationState, AttemptState, ContainerState, TaskState
 from hrm.testing.echo import Echo
 from hrm.testing.fake_files import FakeFiles
+from hrm.testing.fake_grounds import NODE_ID, FakeGrounds
 from hrm.testing.fake_masters import FakeMasters
 from hrm.testing.played_guests import EchoingGuest
 
@@ -54,7 +46,6 @@ _FIELDS = {
     ApplicationOrder.ENDED: "ended_at",
 }
 CLUSTER_TIMESTAMP = 1_763_900_000_000
-NODE_ID = "node-1"
 #: What a running task of the fake listens on: it sends back what it is sent.
 PORT = 8888
 
@@ -93,27 +84,20 @@ class FakeApplication:
     suspended_at: float | None = None
 
 
-class FakeFacade:
+class FakeFacade(FakeGrounds):
     """Implements `hrm.rm.facade.Facade` in memory: one queue ``default``, one node, no scheduler.
 
     Applications wait until a test calls `begin`, `write` and `end`. All on one event loop.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.apps: dict[str, FakeApplication] = {}
         self.masters = FakeMasters()
         self.files = FakeFiles()
         self.event_log: list[EventReport] = []
-        self.shutdown_requested = False
-        #: Since when, by whom and why its node is drained.
-        self.drain: tuple[float, str, str] | None = None
-        #: (kinds, seconds, dry run, who) of each `clean`.
-        self.cleanings: list[tuple[tuple[Cleanable, ...], float | None, bool, str]] = []
         #: Who drains the server.
         self.drained_by = ""
-        self.reloaded: list[QueueSpec] = []
-        #: Users who administer all queues.
-        self.administrators: list[str] = []
         self._submit_ids: dict[tuple[str, str], str] = {}
         self._last_seq = 0
         self._news = asyncio.Condition()
@@ -263,21 +247,6 @@ class FakeFacade:
     async def fail_attempt(self, attempt_id: str, *, by: str) -> None:
         raise Conflict(f"{attempt_id} has no master of its own")
 
-    async def administers(self, queue: str, *, user: str) -> bool:
-        return user in self.administrators
-
-    async def queue_access(self, *, user: str, admin: bool = False) -> list[QueueAccessReport]:
-        return [
-            QueueAccessReport(
-                name=name,
-                may_submit=True,
-                administers=admin or user in self.administrators,
-                submitters="everybody",
-                administrators=", ".join(self.administrators) or "nobody",
-            )
-            for name in ("root", "default")
-        ]
-
     async def kill(self, application_id: str, *, by: str, message: str = "") -> None:
         app = self._app(application_id)
         if not app.state.final:
@@ -394,70 +363,6 @@ class FakeFacade:
             if task.state is TaskState.RUNNING and application_id in (None, str(app.id))
         ]
 
-    def queues(self) -> list[QueueReport]:
-        amounts = {"memory_mib": 4096, "vcores_milli": 4000, "gpus_milli": 0}
-        return [
-            QueueReport(
-                name=name,
-                parent=parent,
-                policy="fair",
-                weight=1.0,
-                used=ZERO.as_dict(),
-                demand=ZERO.as_dict(),
-                fair_share=amounts,
-                steady_fair_share=amounts,
-                min_share=ZERO.as_dict(),
-                max_share=None,
-                max_running_apps=None,
-                applications_running=0,
-                applications_pending=0,
-                containers_running=0,
-                containers_pending=0,
-            )
-            for name, parent in (("root", None), ("default", "root"))
-        ]
-
-    def nodes(self) -> list[NodeReport]:
-        return [
-            NodeReport(
-                node_id=NODE_ID,
-                state=NodeState.DRAINING if self.drain else NodeState.RUNNING,
-                rack="/default-rack",
-                total={"memory_mib": 4096, "vcores_milli": 4000, "gpus_milli": 0},
-                used=ZERO.as_dict(),
-                devices=[],
-                isolation="processes",
-                containers=len(self.containers()),
-                last_heartbeat_at=None,
-                memory_used_mib=None,
-                cpu_used_milli=None,
-                disk_free_mib=None,
-                message="",
-                drained_at=self.drain[0] if self.drain else None,
-                drained_by=self.drain[1] if self.drain else "",
-                drain_reason=self.drain[2] if self.drain else "",
-            )
-        ]
-
-    async def clean(
-        self, kinds: Collection[Cleanable], *, older_than_s: float | None, dry_run: bool, by: str
-    ) -> CleanReport:
-        self.cleanings.append((tuple(kinds), older_than_s, dry_run, by))
-        return CleanReport(
-            dry_run=dry_run, applications=2, rows=0 if dry_run else 9, events=0, logs=3, logs_bytes=4096, scratch=1,
-            scratch_bytes=512, more=False,
-        )  # fmt: skip
-
-    async def drain_node(self, node_id: str, *, by: str, reason: str = "") -> NodeReport:
-        self._check_node(node_id)
-        self.drain = (1_763_900_000.0, by, reason)
-        return self.nodes()[0]
-
-    async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
-        self._check_node(node_id)
-        self.drain = None
-        return self.nodes()[0]
-
     async def explain(self, application_id: str, *, nodes: bool = False) -> Explanation:
         self._app(application_id)
         return Explanation(
@@ -552,15 +457,6 @@ class FakeFacade:
     def detach(self, application_id: str) -> None:
         self._app(application_id).attachments -= 1
 
-    async def reload_queues(
-        self, root: QueueSpec, *, options: SchedulerOptions | None = None, placement: PlacementPolicy | None = None
-    ) -> ReloadReport:
-        self.reloaded.append(root)
-        return ReloadReport(added=[], removed=[], changed=[])
-
-    def request_shutdown(self) -> None:
-        self.shutdown_requested = True
-
     async def drain_server(self, *, by: str) -> ServerReport:
         self.drained_by = by
         return self.server()
@@ -570,10 +466,6 @@ class FakeFacade:
         return self.server()
 
     # --- inside
-
-    def _check_node(self, node_id: str) -> None:
-        if node_id != NODE_ID:
-            raise NotFound(f"no node {node_id!r}", next_step="`hrm nodes` lists them")
 
     def _app(self, application_id: str) -> FakeApplication:
         if app := self.apps.get(application_id):
