@@ -442,6 +442,9 @@ class FakeFacade(FakeGrounds):
             ports=[PORT],
         )
 
+    async def relay(self, node_id: str, to: tuple[str, int]) -> tuple[str, int] | None:
+        return None
+
     async def connect(self, application_id: str, task_index: int, port: int) -> Echo:
         if port not in (await self.ports(application_id, task_index)).ports:
             raise Conflict(f"no process of the container listens on port {port}")

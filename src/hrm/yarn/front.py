@@ -13,21 +13,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from hrm.config.home import Home
 from hrm.config.yarn_values import YarnConfig
-from hrm.model.errors import Conflict
 from hrm.model.ids import AttemptId
 from hrm.rm.facade import Facade
 from hrm.yarn.application_messages import Links
 from hrm.yarn.clients import application_client_service
 from hrm.yarn.cluster_view import ClusterView
-from hrm.yarn.containers import container_management_service
 from hrm.yarn.door import Door, bind
 from hrm.yarn.grants import Grants
 from hrm.yarn.launching import master_variables
 from hrm.yarn.masters import application_master_service
+from hrm.yarn.node_doors import NodeDoors
 from hrm.yarn.nodes import NodeAddresses
-from hrm.yarn.proto.records_pb2 import NodeIdProto
-from hrm.yarn.rpc.hub import Authentication
-from hrm.yarn.rpc.server import RpcServer
 from hrm.yarn.rpc.simple import Accounts
 from hrm.yarn.sessions import Sessions
 from hrm.yarn.tokens.secrets import TokenSecrets
@@ -45,20 +41,19 @@ class FrontDoor:
         #: By what clients on other machines find this one.
         self.host = socket.gethostname() if config.host in _ANY_ADDRESS else config.host
         self._door = Door(config, self.secrets, accounts)
-        self._nodes: dict[str, socket.socket] = {}
-        #: Those that nobody answers yet.
-        self._unanswered: list[str] = []
-        self._answer_node: Callable[[str], Awaitable[None]] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         #: For REST and browsers.
         self.web = bind(config.host, config.web_port, key="yarn.web_port")
-        self.nodes = NodeAddresses(self._address(self.web.getsockname()[1]), self._open_node)
+        self._node_doors = NodeDoors(config, self.host, self._address(self.web.getsockname()[1]))
+
+    @property
+    def nodes(self) -> NodeAddresses:
+        return self._node_doors.addresses
 
     async def close(self) -> None:
         """Give the ports back."""
+        await self._node_doors.close()
         await self._door.close()
-        for bound in (self.web, *self._nodes.values()):
-            bound.close()
+        self.web.close()
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -89,7 +84,7 @@ class FrontDoor:
     async def open(self, facade: Facade, check_submitter: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
         """Calls are answered while the block runs."""
         sessions = Sessions(lambda: facade.masters)
-        grants = Grants(self.secrets, self.nodes)
+        grants = Grants(self.secrets, self.nodes, self._node_doors.is_found)
         clients = application_client_service(
             facade,
             config=self._config,
@@ -107,47 +102,11 @@ class FrontDoor:
             cluster=ClusterView(facade, self._config, self.nodes),
             grants=grants,
         )
-        async with contextlib.AsyncExitStack() as servers:
-
-            async def answer_node(node_id: str) -> None:
-                address = self.nodes.of(node_id)
-                service = container_management_service(
-                    facade,
-                    node_id=node_id,
-                    secrets=self.secrets,
-                    sessions=sessions,
-                    nodes=self.nodes,
-                    grants=grants,
-                )
-                tokens = self.secrets.nm_verifier(NodeIdProto(host=address.host, port=address.port))
-                server = RpcServer([service], Authentication(tokens=tokens))
-                await server.start(self._nodes[node_id])
-                servers.push_async_callback(server.close)
-
-            await self._door.open(clients=[clients], masters=[masters], is_live=sessions.is_live)
-            self._answer_node = answer_node
-            while self._unanswered:
-                await answer_node(self._unanswered.pop())
-            try:
-                yield
-            finally:
-                self._answer_node = None
-                await asyncio.gather(*self._tasks)
-
-    def _open_node(self, node_id: str) -> tuple[str, int]:
-        """A port for one more node: the one that is configured and those after it, any where that is taken."""
-        count, first = len(self._nodes), self._config.node_port
+        await self._node_doors.look(facade, self.secrets, sessions, grants)
+        await self._door.open(clients=[clients], masters=[masters], is_live=sessions.is_live)
+        looking = asyncio.create_task(self._node_doors.open(facade, self.secrets, sessions, grants))
         try:
-            bound = bind(self._config.host, min(first + count, 65535) if first else 0, key="yarn.node_port")
-        except Conflict:
-            if count == 0:
-                raise
-            bound = bind(self._config.host, 0, key="yarn.node_port")
-        self._nodes[node_id] = bound
-        if self._answer_node is None:
-            self._unanswered.append(node_id)
-        else:
-            task = asyncio.ensure_future(self._answer_node(node_id))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return self.host, bound.getsockname()[1]
+            yield
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)

@@ -22,11 +22,18 @@ TOKEN_LIFE_S = 600.0
 
 
 class Grants:
-    """Makes them."""
+    """Makes them. ``is_found`` says of a node whether masters can be told where it is."""
 
-    def __init__(self, secrets: TokenSecrets, nodes: NodeAddresses, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        secrets: TokenSecrets,
+        nodes: NodeAddresses,
+        is_found: Callable[[str], bool] = lambda node_id: True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._secrets = secrets
         self._nodes = nodes
+        self.is_found = is_found
         self._clock = clock
 
     def node_message(self, node_id: str) -> NodeIdProto:

@@ -7,13 +7,13 @@ is kept in `hrm.yarn.sessions` and made of what the cluster looks like.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.errors import Conflict, InvalidInput, Unauthenticated
 from hrm.model.ids import AttemptId
-from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer, Heartbeat, MasterStanding
+from hrm.model.masters import EndedContainer, FinalStatus, Heartbeat, MasterStanding
 from hrm.model.resources import Resources
 from hrm.model.states import TaskState
 from hrm.rm.facade import Facade
@@ -214,30 +214,28 @@ class _MasterDoor:
         completed, session.given_back = session.given_back, []
         for granted in heartbeat.allocated:
             session.granted[granted.container_id] = granted
+            session.kept_back.append(granted)
         for ended in heartbeat.ended:
             completed.append(self._ended(session, ended))
         for warned in heartbeat.warned:
             session.warned[warned.container_id] = warned
         for name in heartbeat.spared:
             session.warned.pop(name, None)
+        told = [granted for granted in session.kept_back if self._grants.is_found(granted.node_id)]
+        session.kept_back = [granted for granted in session.kept_back if granted not in told]
         response = service.AllocateResponseProto(
             response_id=heartbeat.response_id,
-            allocated_containers=self._containers(heartbeat.allocated, standing.user),
+            allocated_containers=[self._grants.container(granted, standing.user) for granted in told],
             completed_container_statuses=completed,
             limit=resource_message(cluster.headroom(standing.queue)),
             num_cluster_nodes=cluster.node_count,
-            nm_tokens=self._grants.node_tokens(
-                session, attempt, standing.user, [granted.node_id for granted in heartbeat.allocated]
-            ),
+            nm_tokens=self._grants.node_tokens(session, attempt, standing.user, [granted.node_id for granted in told]),
             application_priority=records.PriorityProto(priority=max(0, standing.priority)),
         )
         preemption = preemption_message(session.warned.values(), session.granted, self._clock())
         if preemption is not None:
             response.preempt.CopyFrom(preemption)
         return response
-
-    def _containers(self, allocated: Iterable[GrantedContainer], user: str) -> list[records.ContainerProto]:
-        return [self._grants.container(granted, user) for granted in allocated]
 
     def _ended(self, session: Session, ended: EndedContainer) -> records.ContainerStatusProto:
         name = ended.container_id

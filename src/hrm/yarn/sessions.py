@@ -24,6 +24,8 @@ class Session:
 
     #: Granted and not over, by container.
     granted: dict[str, GrantedContainer] = field(default_factory=dict)
+    #: Of those the ones that it is not told of yet: their node has only just come.
+    kept_back: list[GrantedContainer] = field(default_factory=list)
     #: Of those the ones in which something was started.
     launched: set[str] = field(default_factory=set)
     #: Those that the master gave back while something ran in them.
@@ -43,6 +45,7 @@ class Session:
 
     def ended(self, container_id: str, status: ContainerStatusProto) -> None:
         self.granted.pop(container_id, None)
+        self.kept_back = [one for one in self.kept_back if one.container_id != container_id]
         self.warned.pop(container_id, None)
         self.launched.discard(container_id)
         self.released.discard(container_id)

@@ -24,6 +24,7 @@ import hrm
 from hrm.engines.ray.host import reaper, shed_inheritance
 from hrm.engines.ray.member_options import MemberOptions
 from hrm.engines.ray.messages import PROTOCOL, Parcel, Report, Verdict, pack, unpack
+from hrm.engines.ray.relay import Relay
 from hrm.engines.ray.streams import OpenStreams
 from hrm.engines.ray.wanted import Wanted
 from hrm.model.cleaning import CleanPolicy, Freed
@@ -84,6 +85,7 @@ class Agent:
         #: What containers inherit of Ray and cannot be rid of, in words.
         self._inherited = ""
         self._streams = OpenStreams()
+        self._relay = Relay()
         self._wanted = Wanted(lambda number, user, digests: self._tell("wanted", number, user, digests))
 
     async def hello(self, greeting: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,6 +239,9 @@ class Agent:
 
     async def supply(self, number: int, data: bytes, problem: str) -> bool:
         return await self._wanted.supply(number, data, problem)
+
+    async def relay(self, host: str, to: tuple[str, int]) -> tuple[str, int]:
+        return await self._relay.open(host, to)
 
     async def open_stream(self, container_id: str, port: int) -> int:
         """The number by which the connection is known from now on."""

@@ -259,6 +259,10 @@ class RayEngine:
         link = self._on(node_id)
         return RemoteStream(link, await link.ask("open_stream", container_id, port))
 
+    async def relay(self, node_id: str, to: tuple[str, int]) -> tuple[str, int] | None:
+        host, port = await self._on(node_id).ask("relay", self._node(node_id).machine.address, to)
+        return host, port
+
     async def execute(self, node_id: str, container_id: str, spec: ExecSpec) -> ByteStream:
         link = self._on(node_id)
         return RemoteStream(link, await link.ask("open_execution", container_id, spec))
