@@ -16,6 +16,7 @@ from hrm.yarn.application_messages import Links, application_report, parse_time
 from hrm.yarn.applications import Application, Applications
 from hrm.yarn.calls import Caller, Handler, Service
 from hrm.yarn.client_tokens import ClientTokens
+from hrm.yarn.cluster_view import ClusterView
 from hrm.yarn.errors import ApplicationIdNotProvided, FeatureNotEnabled, IllegalArgument, InvalidResourceRequest
 from hrm.yarn.filters import filters_of
 from hrm.yarn.ids import application_id, application_message
@@ -86,6 +87,8 @@ class Clients:
         self._links = links
         self._check_submitter = check_submitter
         self._clock = clock
+        # A report of one application must not look at each node of a thousand.
+        self._cluster = ClusterView(facade, config, nodes)
         self._applications = Applications(facade)
         self._rights = Rights(facade)
         runs = Runs(facade, self._applications, self._rights, links=links, nodes=nodes)
@@ -188,7 +191,7 @@ class Clients:
         message = application_report(
             application,
             links=self._links,
-            cluster=cluster.cluster_total(self._facade.nodes()),
+            cluster=self._cluster.fresh().total,
             now=self._clock(),
             may_look=may_look,
         )

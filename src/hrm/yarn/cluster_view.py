@@ -1,4 +1,4 @@
-"""What every heartbeat of a master is told of the cluster, worked out once in a while for all of them."""
+"""What every heartbeat and every report tells of the cluster, worked out once in a while for all of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hrm.model.resources import Resources
 from hrm.model.states import NodeState
 from hrm.rm.facade import Facade
 from hrm.yarn.amounts import maximum_capability
+from hrm.yarn.cluster_messages import cluster_total
 from hrm.yarn.nodes import NodeAddresses
 
 #: How old it may be: masters beat each second or less often.
@@ -37,6 +38,8 @@ class ClusterView:
         #: Nodes that take containers.
         self.node_count = 0
         self._on_host: dict[str, list[str]] = {}
+        #: Of the nodes that are there.
+        self.total: dict[str, int] = {}
         self._free = Resources()
         self._queues: Mapping[str, QueueReport] = {}
 
@@ -52,6 +55,7 @@ class ClusterView:
         reports = [report for report in self._facade.nodes() if report.state is not NodeState.LOST and report.total]
         self.maximum = maximum_capability((report.total for report in reports), self._config)
         self.node_count = len(reports)
+        self.total = cluster_total(reports)
         self._on_host = {}
         free: dict[str, int] = {}
         for report in reports:
