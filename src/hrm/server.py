@@ -34,7 +34,7 @@ from hrm.config import HrmConfig, load_config, sockets
 from hrm.config.documents import BadDocument, Document
 from hrm.config.extensions import own_placement_strategy
 from hrm.config.home import Home, HomeLock
-from hrm.config.plain import changed_keys
+from hrm.config.plain import changed_keys, plain_scheduling
 from hrm.core.scheduler import Scheduler
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.core.tree import QueuesInUse
@@ -253,7 +253,14 @@ async def _serve(
         if config.engine.kind is EngineKind.EMBEDDED or config.engine.head_runs_containers or loaded.nodes:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(manager.nodes.arrived.wait(), FIRST_NODE_S)
-        app = create_app(service, tokens=tokens, settings=_api_settings(config), reload=reload, accounts=accounts)
+        app = create_app(
+            service,
+            tokens=tokens,
+            settings=_api_settings(config),
+            reload=reload,
+            configuration=lambda: plain_scheduling(in_force),
+            accounts=accounts,
+        )
         home.ensure_token(
             tokens.mint(accounts.own_name, admin=True),
             still_good=lambda kept: tokens.is_of(kept, accounts.own_name, admin=True),

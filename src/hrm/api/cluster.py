@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Path, Query, Request, Response
 
@@ -49,6 +49,7 @@ def add_cluster_routes(
     gate: StreamGate,
     settings: ApiSettings,
     reload: Callable[[], Awaitable[ReloadReport]],
+    configuration: Callable[[], dict[str, Any]],
     tokens: TokenAuthority,
 ) -> None:
     """Add them to ``app``."""
@@ -150,6 +151,16 @@ def add_cluster_routes(
     )
     async def queue_access(caller: Caller) -> Response:
         return await json_list_response(await facade.queue_access(user=caller.user, admin=caller.admin))
+
+    @app.get(
+        f"{PREFIX}/queues/configuration",
+        tags=_TAGS,
+        summary="What is in force of hrm.yaml's queues",
+        responses=returns(dict[str, Any]),
+    )
+    async def queue_configuration(caller: Admin) -> Response:
+        """Its sections `scheduler` and `queues`, in their keys: ACLs and timeouts too."""
+        return json_response(configuration())
 
     @app.post(
         f"{PREFIX}/queues/reload", tags=_TAGS, summary="Read hrm.yaml's queues anew", responses=returns(ReloadReport)

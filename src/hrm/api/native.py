@@ -8,6 +8,7 @@ scripts from elsewhere and would ask for a token on the same page.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -44,11 +45,13 @@ def create_app(
     tokens: TokenAuthority,
     settings: ApiSettings,
     reload: Callable[[], Awaitable[ReloadReport]],
+    configuration: Callable[[], dict[str, Any]],
     accounts: Accounts | None = None,
 ) -> FastAPI:
     """The ASGI application over ``facade``; serve it with `ApiSettings.uvicorn_options`.
 
-    ``accounts`` None: the system's. ``reload`` reads the operator's file anew and hands the queues to the facade.
+    ``accounts`` None: the system's. ``reload`` reads the operator's file anew and hands the queues to the facade;
+    ``configuration`` says what is in force of it, in the keys of the file.
     ``app.state.streams`` is the `StreamGate`: call its ``end_all`` when the server begins to end, so that open streams
     do not hold it up.
     """
@@ -71,7 +74,7 @@ def create_app(
     add_log_routes(app, facade, gate, settings)
     add_file_routes(app, facade, accounts)
     add_master_routes(app, facade)
-    add_cluster_routes(app, facade, gate, settings, reload, tokens)
+    add_cluster_routes(app, facade, gate, settings, reload, configuration, tokens)
     app.add_api_route(HEALTH_PATH, _health, methods=["GET"], summary="Is it there?", include_in_schema=False)
 
     app.add_exception_handler(RequestValidationError, _on_invalid)

@@ -43,7 +43,9 @@ def simulate(
     ] = None,
     today: Annotated[
         Path | None,
-        typer.Option("--today", metavar="FILE", help="The hrm.yaml to compare with [default: the home's own]."),
+        typer.Option(
+            "--today", metavar="FILE", help="The hrm.yaml to compare with [default: what is in force on the server]."
+        ),
     ] = None,
     until: UntilOption = None,
     output: OutputOption = Output.TABLE,

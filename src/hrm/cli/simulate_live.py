@@ -13,6 +13,8 @@ from hrm.cli.simulate_output import show_seconds
 from hrm.cli.simulate_run import end_if_partial, load, run
 
 if TYPE_CHECKING:
+    from hrm.config import HrmConfig
+    from hrm.sdk.client import Client
     from hrm.sim.report import SimulationReport
     from hrm.sim.workload import Workload
 
@@ -58,12 +60,11 @@ def what_if(question: Question) -> None:
 
 
 def _live(question: Question) -> tuple[Workload, dict[str, int]]:
-    from hrm.cli.connect import client, home_directory
+    from hrm.cli.connect import client
     from hrm.cli.history import attempts_of, submitted_at
-    from hrm.config import load_config
     from hrm.model.errors import InvalidInput
     from hrm.model.units import parse_duration_s
-    from hrm.sim.whatif import Estimator, closed_nodes, live_jobs, live_nodes, live_queues, past_jobs
+    from hrm.sim.whatif import Estimator, closed_nodes, live_jobs, live_nodes, live_queues, past_jobs, with_queues_of
     from hrm.sim.workload import make_workload
 
     now = time.time()
@@ -72,6 +73,7 @@ def _live(question: Question) -> tuple[Workload, dict[str, int]]:
         node_reports, queue_reports, work = server.nodes(), server.queues(), server.work()
         history = attempts_of(server, None, now - window_s)
         submitted = submitted_at(server, {one.application_id for one in history}) if question.since else {}
+        config = _configuration_of(server, question.today)
     nodes = live_nodes(node_reports)
     estimator = Estimator.of(history)
     jobs = past_jobs(history, submitted) if question.since else live_jobs(work, estimator, nodes, now)
@@ -80,22 +82,37 @@ def _live(question: Question) -> tuple[Workload, dict[str, int]]:
             "nothing runs or waits now" if not question.since else "nothing has run since then",
             next_step="`--since 7d` replays what ran in the last week",
         )
-    own = home_directory().config_file
-    file = question.today or (own if own.is_file() else None)
-    config = None if file is None else load_config(file)
-    if config is None:
-        note(
-            "hrm: today's queues are as the server tells them, without timeouts of preemption (--today FILE names all)"
-        )
     workload = make_workload(
         "as it is",
         nodes,
         jobs,
-        root=live_queues(queue_reports) if config is None else config.queues,
+        root=live_queues(queue_reports) if config is None else with_queues_of(config.queues, queue_reports),
         options=None if config is None else config.scheduler.options,
         closed=closed_nodes(node_reports),
     )
     return workload, {str(source): count for source, count in sorted(estimator.used.items())}
+
+
+def _configuration_of(server: Client, file: Path | None) -> HrmConfig | None:
+    """What is in force today: what the file says, else the server, else the home's own file; None where nobody does."""
+    from hrm.cli.connect import home_directory
+    from hrm.config import load_config
+    from hrm.config.loader import parse_plain
+    from hrm.model.errors import Forbidden
+
+    if file is not None:
+        return load_config(file)
+    try:
+        return parse_plain(server.queue_configuration(), "the server's configuration")
+    except Forbidden:
+        own = home_directory().config_file
+        if own.is_file():
+            return load_config(own)
+    note(
+        "hrm: today's queues are as the server tells everybody, without timeouts of preemption;"
+        " an admin is told all, and --today FILE names all"
+    )
+    return None
 
 
 def _show_beside(estimates: dict[str, int], reports: list[tuple[str, SimulationReport]]) -> None:

@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from hrm.config.documents import Document
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
 from hrm.config.rules import check_rules
@@ -39,6 +41,11 @@ def load_config(path: Path | None = None) -> HrmConfig:
     Raises InvalidInput where the file cannot be read, BadDocument with every finding where it is wrong.
     """
     return parse_config(Document("", "defaults") if path is None else Document.load(path))
+
+
+def parse_plain(data: dict[str, Any], source: str) -> HrmConfig:
+    """A configuration that came as data, in the keys of the file (`hrm.config.plain`). Raises BadDocument."""
+    return parse_config(Document(yaml.safe_dump(data, sort_keys=False), source))
 
 
 def parse_config(document: Document) -> HrmConfig:

@@ -26,8 +26,7 @@ def plain_config(config: HrmConfig) -> dict[str, Any]:
     node, engine, server, kept = config.node, config.engine, config.server, config.retention
     held = node.isolation
     return {
-        "scheduler": _scheduler(config),
-        "queues": _queues(config.queues, config.scheduler.placement.defaults),
+        **plain_scheduling(config),
         "node": {
             "node_id": node.node_id,
             "vcores": node.total.vcores_milli / 1000,
@@ -85,6 +84,14 @@ def _files(files: FileSettings) -> dict[str, Any]:
         "max_upload": f"{files.max_upload_bytes >> 20}M",
         "upload_quota": f"{files.upload_quota_bytes >> 20}M",
         "node_cache": f"{files.node_cache_bytes >> 20}M",
+    }
+
+
+def plain_scheduling(config: HrmConfig) -> dict[str, Any]:
+    """The sections that say how work is scheduled: `scheduler` and `queues`."""
+    return {
+        "scheduler": _scheduler(config),
+        "queues": _queues(config.queues, config.scheduler.placement.defaults),
     }
 
 

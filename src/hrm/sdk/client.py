@@ -384,6 +384,10 @@ class Client:
         """Let the server read its queues anew. Admins only. Raises InvalidInput, and then nothing has changed."""
         return decoded(self._transport.call("POST", "/queues/reload", repeatable=False), ReloadReport)
 
+    def queue_configuration(self) -> dict[str, Any]:
+        """What is in force of the sections `scheduler` and `queues` of hrm.yaml, in their keys. Admins only."""
+        return self._get("/queues/configuration", dict[str, Any])
+
     def _get(self, path: str, kind: type[Report], **query: Any) -> Report:
         return decoded(self._transport.call("GET", path, query=query, repeatable=True), kind)
 

@@ -211,6 +211,17 @@ def live_queues(reports: Sequence[QueueReport]) -> QueueSpec:
     return replace(build(root), name=ROOT)
 
 
+def with_queues_of(root: QueueSpec, reports: Sequence[QueueReport]) -> QueueSpec:
+    """The tree that is declared, and what the server has besides: queues that a rule made, and those that drain."""
+    return _joined(root, live_queues(reports))
+
+
+def _joined(declared: QueueSpec, live: QueueSpec) -> QueueSpec:
+    below = {child.name: child for child in live.children}
+    children = [_joined(child, below.pop(child.name)) if child.name in below else child for child in declared.children]
+    return replace(declared, children=(*children, *below.values()))
+
+
 def more_nodes(nodes: Sequence[NodeSpec], wanted: str) -> tuple[NodeSpec, ...]:
     """``3``: so many more like the largest; ``3:cpus=64,memory=256G,gpus=8,model=A100``: of that size.
 

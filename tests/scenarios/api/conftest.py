@@ -27,6 +27,10 @@ async def reloaded() -> ReloadReport:
     return ReloadReport(added=["research"], removed=[], changed=["batch"])
 
 
+def configuration() -> dict[str, Any]:
+    return {"scheduler": {"policy": "drf"}, "queues": {"batch": {"weight": 2.0}}}
+
+
 @pytest.fixture
 def bearer() -> Callable[..., dict[str, str]]:
     """The header by which a user comes in."""
@@ -56,7 +60,9 @@ def accounts() -> Accounts:
 
 @pytest.fixture
 def app(facade: FakeFacade, settings: ApiSettings, accounts: Accounts) -> FastAPI:
-    return create_app(facade, tokens=TOKENS, settings=settings, reload=reloaded, accounts=accounts)
+    return create_app(
+        facade, tokens=TOKENS, settings=settings, reload=reloaded, configuration=configuration, accounts=accounts
+    )
 
 
 @pytest.fixture

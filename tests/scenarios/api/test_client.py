@@ -144,6 +144,13 @@ def test_waiting_lasts_until_the_end(client: Client, server: RunningServer) -> N
     assert [(report.state, report.exit_code) for report in reports] == [(ApplicationState.FAILED, 7)]
 
 
+def test_an_admin_is_told_what_is_in_force_of_the_queues(server: RunningServer) -> None:
+    with server.client("root", admin=True) as admin:
+        assert admin.queue_configuration()["queues"] == {"batch": {"weight": 2.0}}
+    with server.client("ada") as other, pytest.raises(Forbidden, match="ada is no admin"):
+        other.queue_configuration()
+
+
 def test_an_admin_reloads_queues_and_ends_the_server(server: RunningServer) -> None:
     with server.client("root", admin=True) as admin:
         assert admin.reload_queues().changed == ["batch"]

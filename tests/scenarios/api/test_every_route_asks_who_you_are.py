@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -61,6 +62,7 @@ ADMINS_ONLY = {
     "POST /api/v1/nodes/{node_id}/drain",
     "POST /api/v1/nodes/{node_id}/undrain",
     "POST /api/v1/clean",
+    "GET /api/v1/queues/configuration",
     "POST /api/v1/queues/reload",
 }
 #: What is for an application's own master alone, by its attempt's token; no person has one.
@@ -80,6 +82,10 @@ class Clock:
 
 async def reload() -> ReloadReport:
     return ReloadReport(added=[], removed=[], changed=[])
+
+
+def configuration() -> dict[str, Any]:
+    return {}
 
 
 def name_of(uid: int) -> str:
@@ -123,7 +129,14 @@ class House:
         self.tokens = TokenAuthority(bytes(range(32)), clock=self.clock)
         self.facade = FakeFacade()
         accounts = made_up_accounts({name_of(uid): uid for uid in (ROOT, ADA, BOB)}, own_uid=own_uid)
-        self.app = create_app(self.facade, tokens=self.tokens, settings=ApiSettings(), reload=reload, accounts=accounts)
+        self.app = create_app(
+            self.facade,
+            tokens=self.tokens,
+            settings=ApiSettings(),
+            reload=reload,
+            configuration=configuration,
+            accounts=accounts,
+        )
         self.application_id = LOOP.run(self._furnish())
 
     def attempt_id(self, number: int = 1) -> str:

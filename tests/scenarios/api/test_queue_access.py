@@ -59,12 +59,23 @@ async def reload() -> ReloadReport:
     return ReloadReport(added=[], removed=[], changed=[])
 
 
+def configuration() -> dict[str, Any]:
+    return {}
+
+
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     accounts = made_up_accounts({"root": 0, **dict.fromkeys(USERS, os.geteuid() or 1001)})
     async with Lives(tmp_path, root=TREE, groups=GROUPS) as lives:
         life = await lives.begin()
-        app = create_app(life.service, tokens=TOKENS, settings=ApiSettings(), reload=reload, accounts=accounts)
+        app = create_app(
+            life.service,
+            tokens=TOKENS,
+            settings=ApiSettings(),
+            reload=reload,
+            configuration=configuration,
+            accounts=accounts,
+        )
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
             yield Door(http, life)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -24,6 +25,10 @@ async def _reload() -> ReloadReport:
     return ReloadReport(added=[], removed=[], changed=[])
 
 
+def configuration() -> dict[str, Any]:
+    return {}
+
+
 @pytest.fixture
 def facade() -> FakeFacade:
     return FakeFacade()
@@ -33,7 +38,9 @@ def facade() -> FakeFacade:
 def door(facade: FakeFacade) -> Door:
     settings, tester = ApiSettings(), os.geteuid() or 1001
     accounts = made_up_accounts({"root": 0, "ada": tester, "bob": tester})
-    api = create_app(facade, tokens=TOKENS, settings=settings, reload=_reload, accounts=accounts)
+    api = create_app(
+        facade, tokens=TOKENS, settings=settings, reload=_reload, configuration=configuration, accounts=accounts
+    )
     desk = Desk(facade=facade)
     site = create_site(desk, tokens=TOKENS, settings=settings, accounts=accounts, gate=api.state.streams)
     return Door(api, site)

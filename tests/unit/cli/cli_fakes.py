@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hrm.model.errors import NotFound
+from hrm.model.errors import Forbidden, NotFound
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import JobSpec
@@ -149,6 +149,8 @@ class FakeClient:
     access_reports: list[QueueAccessReport] = field(default_factory=list)
     node_reports: list[NodeReport] = field(default_factory=lambda: [node_report()])
     work_reports: list[WorkReport] = field(default_factory=list)
+    #: What is in force on the server; None iff the caller is no admin.
+    configuration: dict[str, Any] | None = None
     #: (node, reason) of each that was drained; None for the reason where it was undrained.
     drains: list[tuple[str, str | None]] = field(default_factory=list)
     #: What `clean` answers, in dry runs and else; and what it was asked for.
@@ -294,6 +296,11 @@ class FakeClient:
     def logs(self, application_id: str, *, task: int = 0, stream: str = "stdout", **_: Any) -> Iterator[bytes]:
         self.application(application_id)
         yield self.log.get((task, stream), b"")
+
+    def queue_configuration(self) -> dict[str, Any]:
+        if self.configuration is None:
+            raise Forbidden("me is no admin of this server", next_step="ask its operator")
+        return self.configuration
 
     def reload_queues(self) -> ReloadReport:
         return ReloadReport(added=["new"], removed=[], changed=["default"])

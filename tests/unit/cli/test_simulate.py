@@ -96,6 +96,36 @@ def test_more_nodes_are_put_beside_what_there_is(hrm: Run, server: FakeClient) -
     assert ["makespan", "30m00s", "20m00s"] in [line.split() for line in table.splitlines()]
 
 
+def test_today_is_what_is_in_force_on_the_server(hrm: Run, server: FakeClient) -> None:
+    live(server)
+    server.configuration = {"scheduler": {"policy": "drf"}, "queues": {"a": {"max_share": {"cpus": 1}}, "b": {}}}
+    told = hrm("simulate", "--from-live", "-o", "json")
+    # One after another, of five tasks of ten minutes.
+    assert json.loads(told.out)["today"]["makespan_s"] == 3000
+    assert told.err == ""
+
+
+def test_a_queue_that_is_in_no_file_and_has_work_is_played_too(hrm: Run, server: FakeClient) -> None:
+    live(server)
+    server.configuration = {"queues": {"b": {}}}
+    assert json.loads(hrm("simulate", "--from-live", "-o", "json").out)["today"]["makespan_s"] == 1800
+
+
+def test_a_file_that_is_named_comes_before_what_is_in_force(hrm: Run, server: FakeClient, tmp_path: Path) -> None:
+    live(server)
+    server.configuration = {"queues": {"a": {"max_share": {"cpus": 1}}}}
+    file = tmp_path / "today.yaml"
+    file.write_text("queues: {a: {}}\n")
+    assert json.loads(hrm("simulate", "--from-live", "--today", file, "-o", "json").out)["today"]["makespan_s"] == 1800
+
+
+def test_who_is_no_admin_is_told_what_is_not_known_of_the_queues(hrm: Run, server: FakeClient) -> None:
+    live(server)
+    told = hrm("simulate", "--from-live", "-o", "json")
+    assert json.loads(told.out)["today"]["makespan_s"] == 1800
+    assert "without timeouts of preemption" in told.err
+
+
 def test_a_configuration_without_a_queue_that_is_in_use_is_refused(
     hrm: Run, server: FakeClient, tmp_path: Path
 ) -> None:
