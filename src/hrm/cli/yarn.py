@@ -56,7 +56,7 @@ def write_files(server: Client, folder: Path | None = None, *, classpath: str = 
     from hrm.config.yarn.client_files import client_files, write_client_files
 
     addresses = server.server().yarn
-    if "client" not in addresses:
+    if "clients" not in addresses:
         raise Conflict(
             "the server lets no clients of YARN in",
             next_step="start it with `hrm up --yarn`, or set yarn.enabled in hrm.yaml and start it anew",

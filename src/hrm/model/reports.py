@@ -42,7 +42,7 @@ class ServerReport:
     store_trouble: str = ""
     #: Which placement strategy went wrong and what it said, so that none chooses nodes; "" while all is well.
     strategy_trouble: str = ""
-    #: Where clients of YARN come in, ``host:port`` by what is there: client, master, web; empty while they may not.
+    #: Where clients of YARN come in, ``host:port`` by what is there: clients, masters, web; empty while they may not.
     yarn: dict[str, str] = field(default_factory=dict)
 
 

@@ -15,7 +15,7 @@ from hrm.model.errors import InvalidInput, NotFound
 from tests.unit.cli.cli_fakes import FakeClient
 from tests.unit.cli.conftest import Run
 
-ADDRESSES = {"client": "127.0.0.1:8032", "master": "127.0.0.1:8030", "web": "127.0.0.1:8088"}
+ADDRESSES = {"clients": "127.0.0.1:8032", "masters": "127.0.0.1:8030", "web": "127.0.0.1:8088"}
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ CONNECT_MAX_WAIT_MS = 60_000
 
 
 def client_files(addresses: Mapping[str, str], *, classpath: str = "") -> dict[str, str]:
-    """By file name. ``addresses`` are ``host:port`` by door: ``client``, ``master`` and ``web``.
+    """By file name. ``addresses`` are ``host:port`` by door: ``clients``, ``masters`` and ``web``.
 
     ``classpath`` is where applications find Hadoop's classes, for those that bring none (Flink).
     """
-    host = addresses["client"].rpartition(":")[0].strip("[]")
+    host = addresses["clients"].rpartition(":")[0].strip("[]")
     yarn = {
         "yarn.resourcemanager.hostname": host,
-        "yarn.resourcemanager.address": addresses["client"],
-        "yarn.resourcemanager.scheduler.address": addresses["master"],
+        "yarn.resourcemanager.address": addresses["clients"],
+        "yarn.resourcemanager.scheduler.address": addresses["masters"],
         "yarn.resourcemanager.webapp.address": addresses["web"],
         "yarn.resourcemanager.connect.max-wait.ms": str(CONNECT_MAX_WAIT_MS),
         "yarn.timeline-service.enabled": "false",
