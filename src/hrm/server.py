@@ -215,7 +215,7 @@ async def _serve(
         on_shutdown=stopping.set,
         retention=retention,
         uploads=uploads,
-        yarn=lambda: yarn.addresses if yarn is not None else {},
+        yarn=lambda: yarn.facts if yarn is not None else {},
     )
 
     in_force = config

@@ -55,14 +55,14 @@ def write_files(server: Client, folder: Path | None = None, *, classpath: str = 
     from hrm.cli.connect import home_directory
     from hrm.config.yarn.client_files import client_files, write_client_files
 
-    addresses = server.server().yarn
-    if "clients" not in addresses:
+    facts = server.server().yarn
+    if not facts:
         raise Conflict(
             "the server lets no clients of YARN in",
             next_step="start it with `hrm up --yarn`, or set yarn.enabled in hrm.yaml and start it anew",
         )
     folder = (folder.expanduser() if folder is not None else _own_folder(home_directory())).absolute()
-    write_client_files(folder, client_files(addresses, classpath=classpath))
+    write_client_files(folder, client_files(facts, classpath=classpath))
     return folder
 
 

@@ -42,7 +42,8 @@ class ServerReport:
     store_trouble: str = ""
     #: Which placement strategy went wrong and what it said, so that none chooses nodes; "" while all is well.
     strategy_trouble: str = ""
-    #: Where clients of YARN come in, ``host:port`` by what is there: clients, masters, web; empty while they may not.
+    #: What clients of YARN have to know: ``host:port`` for clients, masters and web, and max_attempts; empty while none
+    #: may come in.
     yarn: dict[str, str] = field(default_factory=dict)
 
 

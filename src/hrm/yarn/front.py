@@ -64,6 +64,11 @@ class FrontDoor:
             "web": self.nodes.http_address,
         }
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What clients have to know: the addresses, and how often a master is started at most."""
+        return {**self.addresses, "max_attempts": str(self._config.max_attempts)}
+
     def _address(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{port}"

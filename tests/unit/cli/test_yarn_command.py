@@ -15,13 +15,13 @@ from hrm.model.errors import InvalidInput, NotFound
 from tests.unit.cli.cli_fakes import FakeClient
 from tests.unit.cli.conftest import Run
 
-ADDRESSES = {"clients": "127.0.0.1:8032", "masters": "127.0.0.1:8030", "web": "127.0.0.1:8088"}
+FACTS = {"clients": "127.0.0.1:8032", "masters": "127.0.0.1:8030", "web": "127.0.0.1:8088", "max_attempts": "3"}
 
 
 @pytest.fixture
 def open_door(server: FakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A server that lets clients of YARN in; its home."""
-    report = replace(server.server(), yarn=ADDRESSES)
+    report = replace(server.server(), yarn=FACTS)
     monkeypatch.setattr(server, "server", lambda: report)
     home = tmp_path / "home"
     home.mkdir()
@@ -42,6 +42,7 @@ def test_the_files_are_written_into_the_home_and_the_variables_point_there(open_
     assert yarn["yarn.resourcemanager.address"] == "127.0.0.1:8032"
     assert yarn["yarn.resourcemanager.scheduler.address"] == "127.0.0.1:8030"
     assert yarn["yarn.resourcemanager.webapp.address"] == "127.0.0.1:8088"
+    assert yarn["yarn.resourcemanager.am.max-attempts"] == "3"
     assert properties(folder / "resource-types.xml") == {"yarn.resource-types": "yarn.io/gpu"}
     assert properties(folder / "core-site.xml")["fs.defaultFS"] == "file:///"
 

@@ -12,18 +12,21 @@ from hrm.model.errors import ClusterError
 CONNECT_MAX_WAIT_MS = 60_000
 
 
-def client_files(addresses: Mapping[str, str], *, classpath: str = "") -> dict[str, str]:
-    """By file name. ``addresses`` are ``host:port`` by door: ``clients``, ``masters`` and ``web``.
+def client_files(facts: Mapping[str, str], *, classpath: str = "") -> dict[str, str]:
+    """By file name. ``facts`` are what the server says: ``host:port`` of ``clients``, ``masters`` and ``web``, and
+    ``max_attempts``.
 
     ``classpath`` is where applications find Hadoop's classes, for those that bring none (Flink).
     """
-    host = addresses["clients"].rpartition(":")[0].strip("[]")
+    host = facts["clients"].rpartition(":")[0].strip("[]")
     yarn = {
         "yarn.resourcemanager.hostname": host,
-        "yarn.resourcemanager.address": addresses["clients"],
-        "yarn.resourcemanager.scheduler.address": addresses["masters"],
-        "yarn.resourcemanager.webapp.address": addresses["web"],
+        "yarn.resourcemanager.address": facts["clients"],
+        "yarn.resourcemanager.scheduler.address": facts["masters"],
+        "yarn.resourcemanager.webapp.address": facts["web"],
         "yarn.resourcemanager.connect.max-wait.ms": str(CONNECT_MAX_WAIT_MS),
+        # By this masters know whether they are the last: only then their failure is the application's end.
+        "yarn.resourcemanager.am.max-attempts": facts["max_attempts"],
         "yarn.timeline-service.enabled": "false",
         "yarn.log-aggregation-enable": "false",
         **({"yarn.application.classpath": classpath} if classpath else {}),
