@@ -17,10 +17,11 @@ from tests.acceptance.conftest import DEADLINE_S, HRM, Hrm
 
 
 class Terminal:
-    """Our end of a terminal in which ``hrm run`` runs."""
+    """Our end of a terminal in which ``hrm run`` runs. ``before`` is how it was set before that began."""
 
     def __init__(self, leader: int) -> None:
         self.leader = leader
+        self.before = termios.tcgetattr(leader)
         self.seen = b""
 
     def type(self, keys: str) -> None:
@@ -42,13 +43,19 @@ class Terminal:
 @contextmanager
 def in_terminal(hrm: Hrm, *arguments: str, rows: int = 24, columns: int = 80) -> Iterator[tuple[int, Terminal]]:
     """``hrm`` with a terminal as its controlling one; its pid and our end."""
+    may_begin, begin = os.pipe()
     pid, leader = pty.fork()
     if pid == 0:
+        os.close(begin)
+        os.read(may_begin, 1)
         os.execve(HRM, ["hrm", *arguments], {**hrm.env, "TERM": "xterm"})
     fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    terminal = Terminal(leader)
+    os.close(may_begin)
+    os.close(begin)
     ended = False
     try:
-        yield pid, Terminal(leader)
+        yield pid, terminal
         ended = True
     finally:
         if not ended:

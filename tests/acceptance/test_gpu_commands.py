@@ -69,10 +69,10 @@ class TestVirtualGpus:
         assert hrm("up", "--detach", "--virtual-gpus", 2).code == 0
         for gpus in ("0.5", "0.5", "0.6"):
             hrm("submit", "--cpus", 0.1, "--gpus", gpus, "--", "sleep", 1000)
-        eventually(lambda: [app["tasks_running"] for app in hrm.apps()] == [1, 1, 1], 20)
+        eventually(lambda: [app["tasks_running"] for app in hrm.apps()] == [1, 1, 1])
 
         waiting = hrm("submit", "--cpus", 0.1, "--gpus", 1, "--", "true").out.strip()
-        eventually(lambda: hrm("explain", waiting, "-o", "json").json["reason"] == "insufficient_gpus", 20)
+        eventually(lambda: hrm("explain", waiting, "-o", "json").json["reason"] == "insufficient_gpus")
 
         devices = [row["device_ids"] for row in hrm("history", "-o", "json").json]
         assert devices[0] == devices[1] != devices[2]
@@ -190,17 +190,17 @@ class TestGpusOfNvml:
         hrm = machine.hrm
         assert hrm("up", "--detach").code == 0
         app = hrm("submit", "--gpus", 1, "--", "sleep", 1000).out.strip()
-        eventually(lambda: hrm.state(app) == "RUNNING", 20)
+        eventually(lambda: hrm.state(app) == "RUNNING")
 
         machine.gpus[0]["nvmlDeviceGetTemperature"] = {"error": pynvml.NVML_ERROR_GPU_IS_LOST}
         machine.describe()
 
         # The next look comes within the quarter of a minute.
-        attempts = eventually(lambda: (found := hrm("history", app, "-o", "json").json)[1:] and found, 40)
+        attempts = eventually(lambda: (found := hrm("history", app, "-o", "json").json)[1:] and found)
         assert [(one["device_ids"], one["state"]) for one in attempts] == [([FIRST], "LOST"), ([SECOND], "RUNNING")]
         assert attempts[0]["message"] == f"GPU 0 ({FIRST}) was lost: GPU is lost; the machine has to be restarted"
         # What is shown of a GPU comes with the node's next heartbeat.
-        eventually(lambda: machine.shown()[FIRST]["state"] == "lost", 20)
+        eventually(lambda: machine.shown()[FIRST]["state"] == "lost")
         assert hrm("kill", app).code == 0
 
 

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import termios
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -220,7 +221,6 @@ def test_in_a_terminal_ctrl_c_is_a_key_that_the_commands_own_terminal_makes_a_si
     script = "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.05; done"
 
     with in_terminal(up, "run", "--", "sh", "-c", script) as (pid, terminal):
-        before = termios.tcgetattr(terminal.leader)
         terminal.expect("ready")
         eventually(lambda: not termios.tcgetattr(terminal.leader)[3] & termios.ISIG, timeout_s=DEADLINE_S)
         terminal.type("\x03")
@@ -229,7 +229,7 @@ def test_in_a_terminal_ctrl_c_is_a_key_that_the_commands_own_terminal_makes_a_si
         after = termios.tcgetattr(terminal.leader)
 
     assert code == 5
-    assert after[3] == before[3]
+    assert after[3] == terminal.before[3]
 
 
 def test_in_a_terminal_why_it_waits_is_said(up: Hrm) -> None:
@@ -249,7 +249,14 @@ def test_in_a_terminal_why_it_waits_is_said(up: Hrm) -> None:
 def test_without_a_server_one_is_started_and_shared_and_leaves_when_idle(hrm: Hrm) -> None:
     hrm.configure("server: {idle_exit: 1s}\n")
 
-    with hrm.started("run", "--", "echo", "one") as one, hrm.started("run", "--", "echo", "two") as two:
+    # The first stays until the second has begun: else the server might leave in between.
+    patient = ("sh", "-c", "until test -e here; do sleep 0.05; done; echo one")
+    options: dict[str, Any] = {"cwd": hrm.home}
+
+    with (
+        hrm.started("run", "--", *patient, **options) as one,
+        hrm.started("run", "--", "sh", "-c", "touch here; echo two", **options) as two,
+    ):
         outputs = [process.communicate(timeout=DEADLINE_S)[0] for process in (one, two)]
     pid = hrm.pid
 

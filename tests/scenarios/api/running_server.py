@@ -63,8 +63,8 @@ class RunningServer:
     def token(self, user: str, *, admin: bool = False) -> str:
         return TOKENS.mint(user, admin=admin)
 
-    def client(self, user: str = "ada", *, admin: bool = False, timeout_s: float = 10.0) -> Client:
-        return Client(self.address, token=self.token(user, admin=admin), timeout_s=timeout_s)
+    def client(self, user: str = "ada", *, admin: bool = False) -> Client:
+        return Client(self.address, token=self.token(user, admin=admin), timeout_s=60.0)
 
     @property
     def unix_address(self) -> str:

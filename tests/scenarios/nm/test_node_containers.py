@@ -334,7 +334,7 @@ async def test_many_at_once_all_end_well_and_nothing_of_them_stays_open(
         before = len(os.listdir(descriptors))
         specs = [run.spec("sh", "-c", f"exit {index % 100}", stdin=index % 2 == 0) for index in range(200)]
         run.engine.launch(run.node_id, specs)
-        await eventually_async(lambda: len(run.heard.ends) == len(specs) + 1, 30)
+        await eventually_async(lambda: len(run.heard.ends) == len(specs) + 1)
         told = {record.container_id: record.exit_code for record in run.heard.ends}
         assert {spec.container_id: index % 100 for index, spec in enumerate(specs)}.items() <= told.items()
         # What was made ahead of the first container may be closed meanwhile.
@@ -351,7 +351,7 @@ async def test_where_some_were_killed_others_live(engine: EmbeddedEngine) -> Non
             assert (await run.ended(victim)).exit_code == 137
         # As many as may ever be kept ready for the next.
         run.engine.launch(run.node_id, [run.spec("true") for _ in range(70)])
-        await eventually_async(lambda: len(run.heard.ends) == 73, 30)
+        await eventually_async(lambda: len(run.heard.ends) == 73)
         assert [record.exit_code for record in run.heard.ends[3:]] == [0] * 70
 
 
