@@ -24,6 +24,7 @@ from hrm.api.files import add_file_routes
 from hrm.api.guards import Authentication, BodyLimit, Boundary, HostGuard, RateLimit
 from hrm.api.logs import add_log_routes
 from hrm.api.masters import add_master_routes
+from hrm.api.metrics import add_metrics_route
 from hrm.api.schemas import install_openapi
 from hrm.api.settings import PREFIX, ApiSettings
 from hrm.api.streams import StreamGate
@@ -75,6 +76,7 @@ def create_app(
     add_file_routes(app, facade, accounts)
     add_master_routes(app, facade)
     add_cluster_routes(app, facade, gate, settings, reload, configuration, tokens)
+    add_metrics_route(app, facade)
     app.add_api_route(HEALTH_PATH, _health, methods=["GET"], summary="Is it there?", include_in_schema=False)
 
     app.add_exception_handler(RequestValidationError, _on_invalid)

@@ -333,6 +333,27 @@ class EventReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DurationReport:
+    """How often something took how long since the server's start."""
+
+    #: scheduler_turn (one step of the ResourceManager's loop) or store_commit (until what was decided is on disk).
+    name: str
+    bounds_s: list[float]
+    #: How many took no longer than each bound and longer than the one before; the last of all above.
+    counts: list[int]
+    sum_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuresReport:
+    """What the server counts of itself since its start."""
+
+    durations: list[DurationReport]
+    #: Of the event log, by kind.
+    events: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitReport:
     """The answer to a submission, given after it is on disk."""
 

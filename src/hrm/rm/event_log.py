@@ -6,7 +6,7 @@ The newest events are kept in memory for whoever follows; older ones are read fr
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from itertools import islice
 from typing import Any, Protocol
@@ -35,6 +35,8 @@ class EventLog:
         self._newest = next_seq - 1
         self._read = read
         self._recent: deque[EventRow] = deque(maxlen=RECENT)
+        #: Of those that came since the start, by kind.
+        self.counts: Counter[str] = Counter()
         self._more = asyncio.Event()
 
     def record(
@@ -64,6 +66,7 @@ class EventLog:
         """It is on disk: followers may see it."""
         self._recent.append(row)
         self._newest = row.seq
+        self.counts[row.kind] += 1
         self._more.set()
         self._more = asyncio.Event()
 

@@ -25,6 +25,7 @@ from hrm.model.reports import (
     CleanReport,
     ContainerReport,
     EventReport,
+    MeasuresReport,
     NodeReport,
     PlacementReport,
     PortsReport,
@@ -115,6 +116,9 @@ class Facade(Protocol):
 
     async def new_application_id(self) -> str:
         """An id for `submit`, which nobody else gets, now or after a restart. Raises StoreError."""
+
+    def measures(self) -> MeasuresReport:
+        """What it counts of itself since its start."""
 
     async def submit(
         self,

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import structlog
 
 from hrm.model.errors import CallerError, ClusterError, StoreError
+from hrm.rm.durations import Durations
 from hrm.rm.store import Store
 from hrm.rm.turn import Turn
 
@@ -68,8 +69,9 @@ class TurnLoop:
         self.turn: Turn | None = None
         #: Why no further turn can be taken, in words; "" while one can.
         self.broken = ""
-        #: How long one step held the loop at most.
-        self.longest_turn_s = 0.0
+        #: How long each turn held the loop, and from its end until what it decided was on disk.
+        self.turn_durations = Durations()
+        self.commit_durations = Durations()
 
     def open(self) -> None:
         """Begin to take turns. What was posted before is handled now."""
@@ -159,11 +161,12 @@ class TurnLoop:
             self._wake()
         if not turn.empty:
             self._unwritten += 1
-            self._store.commit(rows).add_done_callback(partial(self._committed, turn))
-        self.longest_turn_s = max(self.longest_turn_s, turn.spent_s)
+            self._store.commit(rows).add_done_callback(partial(self._committed, turn, turn.spent_s))
+        self.turn_durations.note(turn.spent_s)
 
-    def _committed(self, turn: Turn, done: asyncio.Future[None]) -> None:
+    def _committed(self, turn: Turn, at_s: float, done: asyncio.Future[None]) -> None:
         self._unwritten -= 1
+        self.commit_durations.note(turn.spent_s - at_s)
         if (error := done.exception()) is not None:
             if self._acting:
                 self._break("a decision could not be written", error)

@@ -27,6 +27,7 @@ from hrm.model.reports import (
     CleanReport,
     ContainerReport,
     EventReport,
+    MeasuresReport,
     NodeReport,
     PlacementReport,
     PortsReport,
@@ -119,13 +120,18 @@ class Service:
             applications_running=running,
             applications_pending=len(live) - running,
             nodes=len(self._manager.nodes),
-            loop_lag_max_ms=self._manager.turns.longest_turn_s * 1000,
+            loop_lag_max_ms=self._manager.turns.turn_durations.longest_s * 1000,
             containers=len(self._manager.containers),
             drained_by=self._manager.nodes.closed_by or "",
             store_trouble=self._manager.store.trouble,
             strategy_trouble=self._manager.strategy_trouble,
             yarn=dict(self._yarn()),
         )
+
+    def measures(self) -> MeasuresReport:
+        turns = self._manager.turns
+        durations = [turns.turn_durations.report("scheduler_turn"), turns.commit_durations.report("store_commit")]
+        return MeasuresReport(durations=durations, events=dict(self._manager.events.counts))
 
     def request_shutdown(self) -> None:
         self._on_shutdown()

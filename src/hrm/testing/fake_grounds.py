@@ -12,6 +12,8 @@ from hrm.model.reports import (
     ApplicationOrder,
     CleanReport,
     ContainerReport,
+    DurationReport,
+    MeasuresReport,
     NodeReport,
     QueueAccessReport,
     QueueReport,
@@ -48,6 +50,10 @@ class FakeGrounds:
     def containers(self, application_id: str | None = None) -> list[ContainerReport]:
         """Those that are not over: whose they are the facade knows."""
         raise NotImplementedError
+
+    def measures(self) -> MeasuresReport:
+        took = DurationReport(name="scheduler_turn", bounds_s=[0.001, 0.005], counts=[5, 2, 1], sum_s=0.02)
+        return MeasuresReport(durations=[took], events={"container_allocated": 7})
 
     async def administers(self, queue: str, *, user: str) -> bool:
         return user in self.administrators

@@ -46,6 +46,7 @@ OPEN_TO_EVERY_USER = {
     "GET /api/v1/work": "the same, and what is waited for",
     "GET /api/v1/history": "who held what where, when",
     "GET /api/v1/events": "what happened, without the details of others' applications",
+    "GET /metrics": "shares, nodes and counts concern everybody",
     "POST /api/v1/session": "a token of whoever calls",
     "GET /api/v1/queues": "shares concern everybody",
     "GET /api/v1/queues/access": "who may use which queue",
