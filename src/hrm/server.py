@@ -216,6 +216,7 @@ async def _serve(
         retention=retention,
         uploads=uploads,
         yarn=lambda: yarn.facts if yarn is not None else {},
+        file_settings=config.files,
     )
 
     in_force = config

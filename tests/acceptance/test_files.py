@@ -96,6 +96,37 @@ def test_results_are_fetched_while_the_job_runs_and_until_they_are_cleared_away(
     assert after.code == 2 and "cleared away" in after.err
 
 
+def test_a_job_waits_for_the_shared_path_that_it_needs_and_explain_says_where_it_is_missing(
+    hrm: Hrm, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    (data / "run").mkdir(parents=True)
+    hrm.configure(
+        f"""\
+        node: {{node_id: node3}}
+        files: {{shared_paths: [{{path: {data}, marker: .this-is-data}}], shared_check_interval: 1s}}
+        server: {{port: 0}}
+        """
+    )
+    hrm("up", "--detach")
+
+    hrm("submit", "--shared", data / "run", "--", "true")
+    hrm("submit", "--workdir", data / "run", "--", "true")
+    free = hrm("run", "--", "true")
+    unknown = hrm("submit", "--shared", "/elsewhere", "--", "true")
+    explained = hrm("explain", "1")
+    node = hrm("nodes", "-o", "json").json[0]
+    (data / ".this-is-data").write_text("")
+    waited = hrm("wait", "1,2")
+
+    assert free.code == 0
+    assert unknown.code == 2 and f"/elsewhere is in no shared path; declared are {data}" in unknown.err
+    assert f"shared path {data} is missing on node3" in explained.out
+    assert (node["offers"], node["message"][: len(f"shared path {data} has no")]) == ([], f"shared path {data} has no")
+    assert waited.code == 0
+    assert hrm("nodes", "-o", "json").json[0]["offers"] == [f"shared path {data}"]
+
+
 def submit_of(home: Path, folder: str) -> str:
     """As another user: whose the files are that the job finds, and whether it may change them."""
     command = ("sh", "-c", "stat -c %U main . data; echo more >>data/numbers; cat data/numbers; ls /proc/self/cwd/..")

@@ -18,7 +18,9 @@ AskKey = tuple[int, int, str, object, str | None]
 class Asks:
     """Between what a master says in its calls and what its stand-in says to the scheduler."""
 
-    def __init__(self) -> None:
+    def __init__(self, needs: frozenset[str] = frozenset()) -> None:
+        """``needs`` (`ResourceRequest.needs`) hold for all that is asked for."""
+        self._needs = needs
         #: Granted to the master; it has launched nothing there.
         self._held: dict[str, Container] = {}
         #: Until when it may, in the order of the grants.
@@ -43,6 +45,7 @@ class Asks:
     def ask(self, asks: Sequence[ResourceRequest]) -> None:
         """The master wants this; counts are absolute."""
         for one in asks:
+            one = replace(one, needs=self._needs) if self._needs else one
             self._asked[_key(one)] = one
             self._new.append(one)
 
@@ -55,6 +58,7 @@ class Asks:
                 priority=0,
                 allocation_request_id=MASTER_REQUEST,
                 gpu_model=group.gpu_model,
+                needs=self._needs,
                 for_master=True,
             )
         ]

@@ -80,6 +80,7 @@ _TASK_GROUP = _object(
         "timeout_s": _or_null({"type": "number", "exclusiveMinimum": 0}),
         "priority": {"type": "integer", "minimum": 0, "default": 0, "description": "lower is more urgent"},
         "gpu_model": _or_null(_TEXT),
+        "shared": {"type": "array", "items": _TEXT, "description": "shared paths that its nodes must have"},
         "depends_on": {"type": "array", "items": _TEXT, "description": "groups that must have succeeded before"},
     },
     ["command"],

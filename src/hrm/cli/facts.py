@@ -96,6 +96,11 @@ def _locality(fact: Facts) -> str:
     return f"it would like {', '.join(fact['asked'])}; for now {far} will do, and it has let {passed} pass"
 
 
+def _missing(fact: Facts) -> str:
+    more = fact["count"] - len(fact["nodes"])
+    return f"{fact['need']} is missing on {', '.join(fact['nodes'])}" + (f" and {more} more" if more else "")
+
+
 def _reservation(fact: Facts) -> str:
     whom = short_id(fact["application"])
     return f"{fact['node_id']} is reserved for application {whom}, which waits for {show_amounts(fact['waits_for'])}"
@@ -123,6 +128,7 @@ _SENTENCES: dict[str, Callable[[Facts], str]] = {
     "kept": _kept,
     "share": _share,
     "locality": _locality,
+    "missing": _missing,
     "reservation": _reservation,
     "warning": _warning,
     "group": _group,

@@ -65,6 +65,10 @@ CleanEnvOption = Annotated[bool, typer.Option("--clean-env", help="Do not pass o
 WorkdirOption = Annotated[
     Path | None, typer.Option("--workdir", "-D", metavar="DIR", help="Directory to run in [default: where you are].")
 ]
+SharedOption = Annotated[
+    list[str] | None,
+    typer.Option("--shared", metavar="PATH", help="Only on nodes where this shared path is there (again for more)."),
+]
 UploadOption = Annotated[
     Path | None,
     typer.Option("--upload", metavar="DIR", help="A copy of this directory is where each task runs (docs/files.md)."),
@@ -158,6 +162,7 @@ class JobOptions:
     gang: GangOption = False
     gang_timeout: GangTimeoutOption = None
     tasks_per_node: TasksPerNodeOption = None
+    shared: SharedOption = None
 
     def job(self, command: list[str]) -> JobSpec:
         """A job that runs ``command``. Raises InvalidInput naming the option."""
@@ -201,6 +206,8 @@ class JobOptions:
             fields["timeout_s"] = parse_duration_s(self.timeout, field="--timeout")
         if self.workdir is not None:
             fields["workdir"] = str(self.workdir.expanduser().absolute())
+        if self.shared is not None:
+            fields["shared"] = tuple(self.shared)
         if (model := self._gpu_model()) is not None:
             fields["gpu_model"] = model
         return fields

@@ -74,6 +74,7 @@ class GroupShape(Strict):
     workdir: str | None = Field(default=None, description="Where it runs; relative to the file's directory.")
     retries: int | None = Field(default=None, description="How often a failed task is tried again.")
     timeout: Seconds | None = Field(default=None, description="A task that runs longer is ended and has failed.")
+    shared: list[str] | None = Field(default=None, description="Shared paths that must be there on its nodes.")
 
 
 class NamedGroupShape(GroupShape):
@@ -233,6 +234,7 @@ def _group(
             priority=priority,
             gpu_model=pick("gpu_model"),
             depends_on=depends_on,
+            shared=tuple(pick("shared") or ()),
         )
     except InvalidInput as error:
         document.add_error(path, error)

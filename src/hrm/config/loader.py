@@ -11,12 +11,12 @@ from typing import Any
 import yaml
 
 from hrm.config.documents import Document
+from hrm.config.file_keys import files_settings
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
 from hrm.config.rules import check_rules
 from hrm.config.schema import (
     ConfigShape,
     EngineShape,
-    FilesShape,
     NodeShape,
     RetentionShape,
     SchedulerShape,
@@ -28,7 +28,6 @@ from hrm.config.yarn_door import yarn_config
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.engine import EngineSettings
 from hrm.model.errors import InvalidInput
-from hrm.model.files import FileSettings
 from hrm.model.ids import parse_node_id
 from hrm.model.isolation import IsolationSettings
 from hrm.model.resources import Resources
@@ -64,7 +63,7 @@ def parse_config(document: Document) -> HrmConfig:
         server=_server(shape.server or ServerShape()),
         retention=_retention(shape.retention or RetentionShape()),
         yarn=yarn_config(shape.yarn),
-        files=_files(shape.files or FilesShape()),
+        files=files_settings(shape.files),
     )
 
 
@@ -135,15 +134,7 @@ def _retention(shape: RetentionShape) -> RetentionPolicy:
     return RetentionPolicy(**given)
 
 
-def _files(shape: FilesShape) -> FileSettings:
-    given = _given(shape)
-    for key in ("max_upload", "upload_quota", "node_cache"):
-        if key in given:
-            given[f"{key}_bytes"] = given.pop(key) << 20
-    return FileSettings(**given)
-
-
-def _given(shape: SchedulerShape | EngineShape | ServerShape | RetentionShape | FilesShape) -> dict[str, Any]:
+def _given(shape: SchedulerShape | EngineShape | ServerShape | RetentionShape) -> dict[str, Any]:
     return {name: value for name in type(shape).model_fields if (value := getattr(shape, name)) is not None}
 
 

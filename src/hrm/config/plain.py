@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from hrm.config.file_keys import plain_files
 from hrm.config.shares import show_share
 from hrm.config.values import HrmConfig
 from hrm.config.yarn_door import plain_yarn
 from hrm.model.access import AccessList
-from hrm.model.files import FileSettings
 from hrm.model.placement import PlacementRule, Rule
 from hrm.model.queues import QueueDefaults, QueueSpec, ShareOfCluster
 from hrm.model.resources import Resources
@@ -75,15 +75,7 @@ def plain_config(config: HrmConfig) -> dict[str, Any]:
             "uploads_size": f"{kept.uploads_bytes >> 20}M",
         },
         "yarn": plain_yarn(config.yarn),
-        "files": _files(config.files),
-    }
-
-
-def _files(files: FileSettings) -> dict[str, Any]:
-    return {
-        "max_upload": f"{files.max_upload_bytes >> 20}M",
-        "upload_quota": f"{files.upload_quota_bytes >> 20}M",
-        "node_cache": f"{files.node_cache_bytes >> 20}M",
+        "files": plain_files(config.files),
     }
 
 

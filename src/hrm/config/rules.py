@@ -10,6 +10,7 @@ import re
 from hrm.config.addresses import is_loopback
 from hrm.config.documents import Document
 from hrm.config.extensions import placement_strategies
+from hrm.config.file_keys import check_files
 from hrm.config.keys import nearest
 from hrm.config.placement_rules import check_placement
 from hrm.config.queue_rules import check_queues
@@ -33,6 +34,7 @@ def check_rules(document: Document, shape: ConfigShape) -> None:
     check_engine(document, shape)
     check_bind(document, shape)
     check_yarn(document, shape.yarn)
+    check_files(document, shape.files)
 
 
 def check_placement_strategy(document: Document, shape: ConfigShape) -> None:

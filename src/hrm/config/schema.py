@@ -26,6 +26,7 @@ from hrm.config.fields import (
     Umask,
     Waiting,
 )
+from hrm.config.file_keys import FilesShape
 from hrm.config.values import MAX_VIRTUAL_GPUS
 from hrm.config.yarn_door import YarnShape
 from hrm.model.engine import EngineKind, OnPartition
@@ -219,14 +220,6 @@ class RetentionShape(Strict):
     )
     uploads_age: Age | None = Field(default=None, description="Uploads that no job named since are kept this long.")
     uploads_size: MemoryMib | None = Field(default=None, description="At most so much is kept of uploads.")
-
-
-class FilesShape(Strict):
-    """The section `files`."""
-
-    max_upload: MemoryMib | None = Field(default=None, description="Largest upload of a job, unpacked.")
-    upload_quota: MemoryMib | None = Field(default=None, description="What one user's uploads may hold at the server.")
-    node_cache: MemoryMib | None = Field(default=None, description="What a node keeps of uploads.")
 
 
 class ConfigShape(Strict):

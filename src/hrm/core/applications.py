@@ -20,20 +20,26 @@ if TYPE_CHECKING:
     from hrm.core.nodes import Node
     from hrm.core.queues import Queue
 
-#: What tells asks of one application apart: priority, request id, amounts, model of GPU, for its master, gang.
-AskKey = tuple[int, int, Resources, str | None, bool, int | None]
+#: Amounts, model of GPU, and what a node must offer besides.
+ShapeKey = tuple[Resources, str | None, frozenset[str]]
+#: What tells asks of one application apart: priority, request id, shape, for its master, gang.
+AskKey = tuple[int, int, ShapeKey, bool, int | None]
 
 
 class Shape(Amounts):
-    """What one container needs: amounts and model of GPU. Equal asks of all applications share one object.
+    """What one container needs: amounts, model of GPU, and what a node must offer besides.
 
-    So a visit that finds a shape too large for a node turns it down once, not once per application.
+    Equal asks of all applications share one object. So a visit that finds a shape too large for a
+    node turns it down once, not once per application.
     """
 
-    __slots__ = ("gpu_model", "missed_visit", "reason", "resources", "uses")
+    __slots__ = ("gpu_model", "key", "missed_visit", "needs", "reason", "resources", "uses")
 
     resources: Resources
     gpu_model: str | None
+    needs: frozenset[str]
+    #: Equal iff the shapes are.
+    key: ShapeKey
     #: Asks that have this shape, waiting or not; it is forgotten with the last.
     uses: int
     #: Number of the last visit that found no room for it.
@@ -42,10 +48,12 @@ class Shape(Amounts):
     reason: Reason
 
     @classmethod
-    def make(cls, resources: Resources, gpu_model: str | None) -> Shape:
+    def make(cls, resources: Resources, gpu_model: str | None, needs: frozenset[str] = frozenset()) -> Shape:
         shape = cls.of(resources)
         shape.resources = resources
         shape.gpu_model = gpu_model
+        shape.needs = needs
+        shape.key = resources, gpu_model, needs
         shape.uses = 0
         shape.missed_visit = 0
         shape.reason = Reason.NOT_YET_SCHEDULED
@@ -453,5 +461,5 @@ class App:
 
     @staticmethod
     def _key(ask: Ask) -> AskKey:
-        shape, gang_id = ask.shape, None if ask.gang is None else ask.gang.gang_id
-        return ask.priority, ask.allocation_request_id, shape.resources, shape.gpu_model, ask.for_master, gang_id
+        gang_id = None if ask.gang is None else ask.gang.gang_id
+        return ask.priority, ask.allocation_request_id, ask.shape.key, ask.for_master, gang_id

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from hrm.core.amounts import Amounts
-from hrm.core.applications import App, Ask, Container, Hold, Shape, container_key
+from hrm.core.applications import App, Ask, Container, Hold, Shape, ShapeKey, container_key
 from hrm.core.gangs import Gang
 from hrm.core.nodes import Node, NodeIndex
 from hrm.core.openings import Openings
@@ -20,7 +20,6 @@ from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.nodes import NodeSpec
 from hrm.model.queues import QueueSpec
 from hrm.model.requests import GangRequest, ResourceRequest
-from hrm.model.resources import Resources
 
 
 class Books:
@@ -48,7 +47,7 @@ class Books:
         self.gathering: Gang | None = None
         #: Counts what may have left more room than before: a gang that did not fit need not be tried again until then.
         self.room_grew = 0
-        self._shapes: dict[tuple[Resources, str | None], Shape] = {}
+        self._shapes: dict[ShapeKey, Shape] = {}
 
     # ---- lookups
 
@@ -92,14 +91,13 @@ class Books:
         key = (
             request.priority,
             request.allocation_request_id,
-            request.resources,
-            request.gpu_model,
+            (request.resources, request.gpu_model, request.needs),
             request.for_master,
             None if request.gang is None else request.gang.gang_id,
         )
         ask = app.asks_by_key.get(key)
         if ask is None and request.count:
-            ask = Ask(app, self._shape(request.resources, request.gpu_model), request, app.next_ask)
+            ask = Ask(app, self._shape(request), request, app.next_ask)
             app.next_ask += 1
             if request.gang is not None:
                 self._join_gang(ask, request.gang)
@@ -142,13 +140,14 @@ class Books:
             self._leave_gang(ask, ask.gang)
         shape.uses -= 1
         if not shape.uses:
-            del self._shapes[shape.resources, shape.gpu_model]
+            del self._shapes[shape.key]
 
-    def _shape(self, resources: Resources, gpu_model: str | None) -> Shape:
+    def _shape(self, request: ResourceRequest) -> Shape:
         """The shared shape of such asks, with one more use."""
-        shape = self._shapes.get((resources, gpu_model))
+        key = request.resources, request.gpu_model, request.needs
+        shape = self._shapes.get(key)
         if shape is None:
-            shape = self._shapes[resources, gpu_model] = Shape.make(resources, gpu_model)
+            shape = self._shapes[key] = Shape.make(*key)
         shape.uses += 1
         return shape
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence, Set
 from heapq import heapify, heappop, heappush
 
 from hrm.core.amounts import Amounts
-from hrm.core.applications import App, Ask, Shape
+from hrm.core.applications import App, Ask, Shape, ShapeKey
 from hrm.core.books import Books
 from hrm.core.guarded import Guarded
 from hrm.core.locality import Delay, Level
@@ -23,7 +23,6 @@ from hrm.core.reasons import Reason
 from hrm.core.strategies import PlacementStrategy, Score
 from hrm.core.visit import is_over_am_share, may_reserve, turned_down
 from hrm.model.requests import ANY
-from hrm.model.resources import Resources
 
 #: Shapes whose rankings are kept, those used last.
 MAX_RANKINGS = 256
@@ -50,7 +49,7 @@ class Candidates:
     def __init__(self, books: Books, strategy: PlacementStrategy) -> None:
         self.strategy = strategy
         self._books = books
-        self._rankings: dict[tuple[Resources, str | None], _Ranking] = {}
+        self._rankings: dict[ShapeKey, _Ranking] = {}
         #: By node: when it joined and when it changed last, both counted in changes.
         self._joined: dict[Node, int] = {}
         self._changed: dict[Node, int] = {}
@@ -237,7 +236,7 @@ class Candidates:
         return found
 
     def _up_to_date(self, shape: Shape) -> _Ranking:
-        key = shape.resources, shape.gpu_model
+        key = shape.key
         ranking = self._rankings.get(key)
         log_from, now = self._log_from, self._log_from + len(self._log)
         if ranking is None:

@@ -35,6 +35,7 @@ class Node:
         "largest_free",
         "models",
         "node_id",
+        "offers",
         "overcommitted",
         "positions",
         "rack",
@@ -64,6 +65,7 @@ class Node:
         """Take a new size. What runs stays, even if it is now too much."""
         self.spec = spec
         self.rack = spec.rack
+        self.offers = frozenset(spec.offers)
         self.total = Amounts.of(spec.total)
         self.free = self.total.copy()
         #: By index.
@@ -88,7 +90,7 @@ class Node:
 
     def fits(self, shape: Shape) -> bool:
         """True iff it can be placed here now, as far as amounts and devices go."""
-        if not shape.fits_in(self.free):
+        if not shape.fits_in(self.free) or not shape.needs <= self.offers:
             return False
         gpus = shape.gpus
         if not gpus:
@@ -101,6 +103,8 @@ class Node:
     def why_not(self, shape: Shape) -> Reason:
         """What is short here now. Only for a shape that does not fit."""
         free = self.free
+        if not shape.needs <= self.offers:
+            return Reason.NOT_OFFERED
         if shape.gpus:
             if shape.gpus > sum(self.pieces(shape)) or shape.gpus > free.gpus:
                 return Reason.INSUFFICIENT_GPUS
@@ -118,7 +122,7 @@ class Node:
 
     def could_hold(self, shape: Shape) -> bool:
         """True iff it would fit if nothing ran here."""
-        if not shape.fits_in(self.total):
+        if not shape.fits_in(self.total) or not shape.needs <= self.offers:
             return False
         if not shape.gpus:
             return True

@@ -61,10 +61,12 @@ class Reason(IntEnum):
     PLACE_NOT_FOUND = 53
     #: No device in the cluster is of the model asked for.
     NO_SUCH_GPU_MODEL = 54
+    #: What it needs of a node besides amounts (a shared path) none has now.
+    NOT_OFFERED = 55
     #: No node would hold it even if it were empty.
-    NEVER_FITS = 55
+    NEVER_FITS = 56
     #: There are no nodes.
-    NO_NODES = 56
+    NO_NODES = 57
 
     def __str__(self) -> str:
         """The stable code that people and programs see."""
@@ -100,6 +102,7 @@ _SENTENCES = {
     Reason.BLACKLISTED: "it has blacklisted the nodes that could hold it",
     Reason.PLACE_NOT_FOUND: "the node or rack it insists on is not in the cluster",
     Reason.NO_SUCH_GPU_MODEL: "no GPU of the model asked for is in the cluster",
+    Reason.NOT_OFFERED: "what it needs is missing on the nodes",
     Reason.NEVER_FITS: "no node is large enough",
     Reason.NO_NODES: "there are no nodes",
 }

@@ -14,11 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from hrm.core.amounts import Amounts
-from hrm.core.applications import Shape
+from hrm.core.applications import Shape, ShapeKey
 from hrm.core.fragmentation import Fragmentation, Lookahead, Measure, free_of
 from hrm.core.mix import Kind, TaskMix
 from hrm.core.nodes import WHOLE, Node, pick_devices
-from hrm.model.resources import Resources
 from hrm.model.scheduling import Strategy
 
 #: Compared within one shape. Equal scores: the node that joined first.
@@ -223,14 +222,14 @@ class Random(PlacementStrategy):
     def __init__(self, seed: int = 0) -> None:
         self._state = seed & _MASK
         #: When the last clock of a shape rang.
-        self._now: dict[tuple[Resources, str | None], float] = {}
+        self._now: dict[ShapeKey, float] = {}
 
     def score(self, node: Node, shape: Shape) -> Score:
-        return self._now.get((shape.resources, shape.gpu_model), 0.0) - math.log(1.0 - self._draw())
+        return self._now.get(shape.key, 0.0) - math.log(1.0 - self._draw())
 
     def pick(self, node: Node, shape: Shape, score: Score) -> Sequence[int]:
         assert isinstance(score, float)
-        key = shape.resources, shape.gpu_model
+        key = shape.key
         self._now.pop(key, None)
         self._now[key] = score
         if len(self._now) > self._SHAPES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hrm.engines.base import EngineListener
@@ -153,14 +154,22 @@ class _Translator:
 
     def registered(self, running: Sequence[StartRecord], finished: Sequence[ExitRecord]) -> None:
         self._listener.node_registered(self._now(), running, finished, self._manager.isolation)
-        if self._gpus.message:
+        if self._message:
             self.gpus_changed(self._gpus)
 
     def gpus_changed(self, gpus: NodeGpus) -> None:
-        self._listener.node_changed(self._now(), gpus.message, gpus.lost)
+        self._listener.node_changed(self._now(), self._message, gpus.lost)
+
+    def offers_changed(self, offers: tuple[str, ...], message: str) -> None:
+        self._listener.node_changed(self._now(), self._message, {})
 
     def _now(self) -> NodeSpec:
-        return self._node.with_devices(self._node.devices + self._gpus.devices)
+        spec = self._node.with_devices(self._node.devices + self._gpus.devices)
+        return replace(spec, offers=self._manager.offers[0])
+
+    @property
+    def _message(self) -> str:
+        return "; ".join(filter(None, (self._gpus.message, self._manager.offers[1])))
 
     def lost(self, reason: str) -> None:
         self._listener.node_lost(self._node.node_id, reason)

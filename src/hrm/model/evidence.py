@@ -228,6 +228,17 @@ class LocalityFact(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissingFact(Fact):
+    """Something that the request needs of a node, such as a shared path, and where it is missing."""
+
+    kind: ClassVar[str] = "missing"
+    need: str
+    #: How many nodes lack it, and the first of them.
+    count: int
+    nodes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReservationFact(Fact):
     """A node that is reserved, and what for."""
 

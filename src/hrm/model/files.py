@@ -1,8 +1,24 @@
-"""What the operator says of files: how much may be uploaded, and how much of it is kept where."""
+"""What the operator says of files: how much may be uploaded and kept, and which paths all machines share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from hrm.model.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedPath:
+    """A directory that is the same on every node that has it (NFS, Lustre …), and by what that is known there."""
+
+    path: str
+    #: A file in it that nothing else mounted there would have, relative to it; None: any mount will do.
+    marker: str | None = None
+    #: What is mounted there, as ``/proc/self/mountinfo`` has it (``nas:/export/data``); None: that does not matter.
+    source: str | None = None
+    #: True iff a mount that can only be read is as it should be.
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,3 +31,30 @@ class FileSettings:
     upload_quota_bytes: int = 10 << 30
     #: Of uploads that each node keeps beside those that are being unpacked.
     node_cache_bytes: int = 10 << 30
+    shared_paths: tuple[SharedPath, ...] = ()
+    #: How often each node looks at them, and how long one may take to answer.
+    shared_check_interval_s: float = 60.0
+    shared_check_timeout_s: float = 5.0
+
+
+def offer_of(path: str) -> str:
+    """What a node that has the shared path offers (`hrm.model.nodes.NodeSpec.offers`)."""
+    return f"shared path {path}"
+
+
+def offers_of(paths: Iterable[str]) -> frozenset[str]:
+    """What a node must offer for a job that needs these shared paths."""
+    return frozenset(map(offer_of, paths))
+
+
+def within(path: str, above: str) -> bool:
+    """True iff ``path`` is ``above`` or below it; both absolute."""
+    return path == above or path.startswith(above.rstrip("/") + "/")
+
+
+def check_path(path: str, field: str) -> str:
+    """The path without needless parts. Raises InvalidInput unless it is absolute and has no ``..``."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not path.startswith("/") or ".." in parts or "\0" in path or not parts:
+        raise InvalidInput(f"must be an absolute path below /, without ..: {path!r:.80}", field=field)
+    return "/" + "/".join(parts)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
 from hrm.model.errors import InvalidInput, TooLarge
+from hrm.model.files import check_path
 from hrm.model.resources import Resources
 from hrm.model.yarn import YarnApplication
 
@@ -48,6 +49,8 @@ class TaskGroupSpec:
     gpu_model: str | None = None
     #: Names of groups of the job whose tasks must all have succeeded before one of these begins (Slurm's afterok).
     depends_on: tuple[str, ...] = ()
+    #: Shared paths that must be there on its nodes.
+    shared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.command or not self.command[0]:
@@ -88,6 +91,8 @@ class TaskGroupSpec:
             raise InvalidInput(f"must be above zero and finite: {self.timeout_s}", field="timeout")
         if not 0 <= self.priority <= MAX_PRIORITY:
             raise InvalidInput(f"must be from 0 to {MAX_PRIORITY}: {self.priority}", field="priority")
+        for number, path in enumerate(self.shared):
+            check_path(path, f"shared[{number}]")
         _check_name(self.name)
 
 

@@ -49,7 +49,8 @@ class NodeSpec:
     rack: str = DEFAULT_RACK
     #: Name or address at which other nodes reach it; "" iff that is its id.
     host: str = ""
-    labels: tuple[str, ...] = ()
+    #: What it has besides amounts that a request may need, each in the words of an explanation: ``shared path /data``.
+    offers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         parse_node_id(self.node_id)

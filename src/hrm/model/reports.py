@@ -252,6 +252,8 @@ class NodeReport:
     drained_at: float | None = None
     drained_by: str = ""
     drain_reason: str = ""
+    #: What it has besides that jobs may need: ``shared path /data``.
+    offers: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

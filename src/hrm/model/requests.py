@@ -28,8 +28,8 @@ class ResourceRequest:
     """``count`` containers of one shape at one place (YARN's ResourceRequest).
 
     Counts are absolute: a new request with the same key replaces the old one, and 0 withdraws it. The key is
-    (``priority``, ``allocation_request_id``, ``resource_name``, ``resources``, ``gpu_model``, ``for_master``, and the
-    id of its gang). What belongs to one gang is told by one event, whole.
+    (``priority``, ``allocation_request_id``, ``resource_name``, ``resources``, ``gpu_model``, ``needs``,
+    ``for_master``, and the id of its gang). What belongs to one gang is told by one event, whole.
     """
 
     resources: Resources
@@ -43,6 +43,8 @@ class ResourceRequest:
     allocation_request_id: int = 0
     #: Glob over device models, None iff any will do.
     gpu_model: str | None = None
+    #: Of `NodeSpec.offers`: only a node that has all of these will do.
+    needs: frozenset[str] = frozenset()
     #: True iff the application's own master is to run there: the queue's limit on masters counts it.
     for_master: bool = False
     #: Set iff they are granted only together with all others of this gang.

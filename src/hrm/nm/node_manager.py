@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import asdict, replace
@@ -23,7 +22,6 @@ from hrm.files.reading import PieceStream
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
     ContainerUsage,
-    ExitReason,
     ExitRecord,
     LaunchSpec,
     LogChunk,
@@ -37,7 +35,7 @@ from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
 from hrm.model.isolation import Isolation, IsolationSettings
 from hrm.model.streams import ContentSource
-from hrm.nm import guests, prepared
+from hrm.nm import entries, guests, prepared
 from hrm.nm.accounts import ROOT, Account, Accounts
 from hrm.nm.cleaner import Cleaner, application_of
 from hrm.nm.environment import base_environment, container_environment
@@ -50,6 +48,7 @@ from hrm.nm.logs import dropped_of_ended, read_log
 from hrm.nm.ports import Lender, TcpStream, connect, listening_ports
 from hrm.nm.preparing import Preparations
 from hrm.nm.rules import Rules
+from hrm.nm.shared_paths import SharedPaths
 from hrm.nm.shepherd import faults, records
 from hrm.nm.shepherd_client import ShepherdClient
 from hrm.nm.staging import Staging
@@ -82,6 +81,9 @@ class NodeListener(Protocol):
 
     def gpus_changed(self, gpus: NodeGpus) -> None:
         """What is lent of them, what is lost or what is wrong is not what it was."""
+
+    def offers_changed(self, offers: tuple[str, ...], message: str) -> None:
+        """What it has besides, or what is wrong with that, is not what it was."""
 
 
 class NodeManager:
@@ -124,7 +126,9 @@ class NodeManager:
         )
         #: Commands that wait until the users of a launch before them are looked up.
         self._queue: deque[tuple[Collection[str], Callable[[], None]]] = deque()
-        self._staging = Staging(self._state_dir, contents, files or FileSettings())
+        files = files or FileSettings()
+        self._staging = Staging(self._state_dir, contents, files)
+        self._shared = SharedPaths(files, self._offers_changed)
         self._preparations = Preparations(self._never_began)
         self._inputs = Inputs(self._state_dir)
         self._usage = UsageSampler(self._state_dir, has_quota=settings.disk_quota_mib is not None)
@@ -157,8 +161,10 @@ class NodeManager:
             await asyncio.to_thread(self._staging.clear)
         except OSError as error:
             raise ClusterError(f"cannot clear up {self._state_dir}: {error}", next_step="check the disk") from None
+        await self._shared.look()
         self._listener = listener
         await self._register()
+        self._spawn(self._shared.watch())
         self._spawn(self._heartbeats())
         if self._probe is not None:
             self._spawn(self._watch_gpus(self._probe))
@@ -169,6 +175,7 @@ class NodeManager:
         """Let go of everything. The containers live on under the shepherd."""
         self._listener = None
         self._preparations.drop_all()
+        await self._shared.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -197,6 +204,19 @@ class NodeManager:
             await self._register()
         # Else it is on its way.
 
+    async def take_files(self, files: FileSettings) -> None:
+        """A server that has come since may want other shared paths."""
+        await self._shared.take(files)
+
+    @property
+    def offers(self) -> tuple[tuple[str, ...], str]:
+        """What it has besides amounts (`hrm.model.nodes.NodeSpec.offers`), and what is wrong with that, in words."""
+        return self._shared.offers, self._shared.message
+
+    def _offers_changed(self) -> None:
+        if self._listener:
+            self._listener.offers_changed(*self.offers)
+
     @property
     def isolation(self) -> Isolation:
         """What is enforced here, as the shepherd found out when it last answered."""
@@ -204,7 +224,7 @@ class NodeManager:
 
     def _on_greeting(self, greeting: dict[str, Any]) -> None:
         self._rules.learn(greeting["isolation"])
-        self._running = {entry["id"]: _running(entry) for entry in greeting["running"]}
+        self._running = {entry["id"]: entries.running(entry) for entry in greeting["running"]}
         self._ended = {entry["id"]: entry for entry in greeting["ended"]}
         self._preparations.drop_all()
         forgotten = self._forgotten(greeting["hello"]["incarnation"])
@@ -212,8 +232,11 @@ class NodeManager:
             self._heard_of(container_id)
         if self._listener:
             self._listener.registered(
-                [_start_record(entry) for entry in greeting["running"]],
-                [*map(self._exit_record, greeting["ended"]), *forgotten],
+                [entries.start_record(entry) for entry in greeting["running"]],
+                [
+                    *(entries.exit_record(self._state_dir, entry) for entry in greeting["ended"]),
+                    *forgotten,
+                ],
             )
 
     def _forgotten(self, incarnation: str) -> list[ExitRecord]:
@@ -225,7 +248,7 @@ class NodeManager:
         if before in (None, incarnation):
             return []
         known = self._running.keys() | self._ended.keys()
-        return [_forgotten_record(container_id) for container_id in self._launched.keys() - known]
+        return [entries.forgotten_record(container_id) for container_id in self._launched.keys() - known]
 
     def _on_lost(self) -> None:
         """The shepherd died: its successor says what is left."""
@@ -486,9 +509,9 @@ class NodeManager:
             faults.point("node.started")
             for entry in started:
                 self._heard_of(entry["id"])
-                self._running[entry["id"]] = _running(entry)
+                self._running[entry["id"]] = entries.running(entry)
             if self._listener:
-                self._listener.started([_start_record(entry) for entry in started])
+                self._listener.started([entries.start_record(entry) for entry in started])
         for container_id, dropped in news.get("dropped", {}).items():
             if running := self._running.get(container_id):
                 running.dropped = dropped
@@ -500,34 +523,10 @@ class NodeManager:
                 self._inputs.close(entry["id"])
                 self._ended[entry["id"]] = entry
             if self._listener:
-                self._listener.finished([self._exit_record(entry) for entry in ended])
-
-    def _exit_record(self, entry: dict[str, Any]) -> ExitRecord:
-        return ExitRecord(
-            container_id=entry["id"],
-            reason=ExitReason(entry["reason"]),
-            exit_code=entry["code"],
-            started_at=entry["started_at"],
-            ended_at=entry["ended_at"],
-            detail=entry["detail"] or prepared.failure(self._state_dir, entry["id"], entry["code"]),
-            cpu_s=entry["cpu_s"],
-            max_rss_mib=entry["max_rss_mib"],
-        )
+                self._listener.finished([entries.exit_record(self._state_dir, entry) for entry in ended])
 
     def _never_began(self, container_id: str, why: str) -> None:
-        """It was not told to the shepherd, because of ``why`` or, if that is "", because it was stopped before."""
-        ended = {
-            "id": container_id,
-            "reason": ExitReason.NOT_STARTED,
-            "code": 126 if why else None,
-            "started_at": None,
-            "ended_at": time.time(),
-            "detail": why or "stopped before it could begin",
-            "cpu_s": 0.0,
-            "max_rss_mib": 0,
-            "dropped": [0, 0],
-        }
-        self._on_news({"ended": [ended]})
+        self._on_news({"ended": [entries.never_began(container_id, why)]})
 
     def _heard_of(self, container_id: str) -> None:
         if heard := self._launched.pop(container_id, None):
@@ -567,22 +566,3 @@ class NodeManager:
                 _log.warning("GPUs changed", lent=len(self._gpus.devices), message=self._gpus.message)
                 if self._listener:
                     self._listener.gpus_changed(self._gpus)
-
-
-def _running(entry: dict[str, Any]) -> Running:
-    return Running(entry["id"], entry["pid"], entry["dropped"], entry["limits"])
-
-
-def _start_record(entry: dict[str, Any]) -> StartRecord:
-    return StartRecord(container_id=entry["id"], pid=entry["pid"], started_at=entry["started_at"])
-
-
-def _forgotten_record(container_id: str) -> ExitRecord:
-    return ExitRecord(
-        container_id=container_id,
-        reason=ExitReason.LOST,
-        exit_code=None,
-        started_at=None,
-        ended_at=time.time(),
-        detail="the node's state was deleted",
-    )

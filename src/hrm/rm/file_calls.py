@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from hrm.files.archive import path_parts
 from hrm.files.manifest import Manifest
 from hrm.model.errors import ClusterError, InvalidInput, NotFound
+from hrm.model.files import FileSettings, check_path, within
 from hrm.model.ids import ApplicationId
-from hrm.model.jobs import JobSpec
+from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.reports import UploadReport
 from hrm.model.streams import ByteStream
 from hrm.rm.manager import ResourceManager
@@ -23,10 +25,12 @@ class FileCalls:
         self,
         manager: ResourceManager,
         uploads: Uploads | None,
+        settings: FileSettings,
         row_of: Callable[[ApplicationId], Awaitable[ApplicationRow]],
     ) -> None:
         self._manager = manager
         self._uploads = uploads
+        self._settings = settings
         self._row_of = row_of
 
     async def begin_upload(self, manifest: Manifest, *, user: str) -> UploadReport:
@@ -34,6 +38,34 @@ class FileCalls:
 
     async def receive_upload(self, upload_id: str, pieces: AsyncIterator[bytes], *, user: str) -> UploadReport:
         return await self._store.receive(upload_id, pieces, user=user)
+
+    def with_shared(self, job: JobSpec) -> JobSpec:
+        """Each group with the declared shared paths that it needs: those that it names, and that of its directory.
+
+        Raises InvalidInput for one that is not declared.
+        """
+        groups = tuple(
+            replace(group, shared=self._shared(group, f"groups[{number}]")) for number, group in enumerate(job.groups)
+        )
+        return replace(job, groups=groups) if groups != job.groups else job
+
+    def _shared(self, group: TaskGroupSpec, where: str) -> tuple[str, ...]:
+        declared = [shared.path for shared in self._settings.shared_paths]
+        needed = []
+        for number, named in enumerate(group.shared):
+            path = check_path(named, f"{where}.shared[{number}]")
+            around = _around(path, declared)
+            if around is None:
+                known = f"declared are {', '.join(declared)}" if declared else "none is declared"
+                raise InvalidInput(
+                    f"{path} is in no shared path; {known}",
+                    field=f"{where}.shared[{number}]",
+                    next_step="the operator declares them in files.shared_paths",
+                )
+            needed.append(around)
+        if group.workdir is not None and (around := _around(group.workdir, declared)) is not None:
+            needed.append(around)
+        return tuple(dict.fromkeys(needed))
 
     async def check(self, job: JobSpec, *, user: str) -> None:
         """That what it names was uploaded. Raises InvalidInput."""
@@ -68,3 +100,8 @@ class FileCalls:
         if self._uploads is None:
             raise ClusterError("this server keeps no uploads")
         return self._uploads
+
+
+def _around(path: str, declared: Sequence[str]) -> str | None:
+    """The innermost declared path that it is in."""
+    return max((one for one in declared if within(path, one)), key=len, default=None)

@@ -289,6 +289,7 @@ def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
         drained_at=live.drain.at if live.drain else None,
         drained_by=live.drain.by if live.drain else "",
         drain_reason=live.drain.reason if live.drain else "",
+        offers=list(live.spec.offers),
     )
 
 

@@ -15,6 +15,7 @@ from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
+from hrm.model.files import FileSettings
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.job_codec import job_from_dict
 from hrm.model.jobs import JobSpec
@@ -85,9 +86,10 @@ class Service:
         retention: Retention | None = None,
         yarn: Callable[[], Mapping[str, str]] = dict,
         uploads: Uploads | None = None,
+        file_settings: FileSettings | None = None,
     ) -> None:
         self._manager = manager
-        self.files = FileCalls(manager, uploads, self._row)
+        self.files = FileCalls(manager, uploads, file_settings or FileSettings(), self._row)
         self.masters = MasterCalls(manager)
         self._interaction = Interaction(manager)
         self._queues = QueueCalls(manager)
@@ -171,7 +173,7 @@ class Service:
         return await self._submissions.submit(job, user, submit_id, admin)
 
     async def place(self, job: JobSpec, *, user: str, admin: bool = False) -> PlacementReport:
-        return await self._queues.place(job, user=user, admin=admin)
+        return await self._queues.place(self.files.with_shared(job), user=user, admin=admin)
 
     async def kill(self, application_id: str, *, by: str, message: str = "") -> None:
         app_id = ApplicationId.parse(application_id)

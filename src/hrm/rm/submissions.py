@@ -95,6 +95,7 @@ class Submissions:
         self, job: JobSpec, user: str, submit_id: str | None, admin: bool, *, seq: int | None = None
     ) -> SubmitReport:
         manager = self._manager
+        job = self._files.with_shared(job)
         placed = await self._queues.check(job, user=user, admin=admin)
         await self._files.check(job, user=user)
         job = job.in_queue(placed.queue)

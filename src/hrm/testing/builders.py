@@ -95,6 +95,7 @@ def request(
     others: dict[str, int] | None = None,
     for_master: bool = False,
     gang: GangRequest | None = None,
+    needs: Iterable[str] = (),
 ) -> ResourceRequest:
     return ResourceRequest(
         resources=Resources.parse(cpus=cpus, memory=memory, gpus=gpus, others=others),
@@ -106,6 +107,7 @@ def request(
         gpu_model=model,
         for_master=for_master,
         gang=gang,
+        needs=frozenset(needs),
     )
 
 

@@ -22,6 +22,7 @@ from hrm.engines.ray.messages import Parcel, Verdict, pack
 from hrm.engines.ray.node import RemoteNode
 from hrm.model.containers import LaunchSpec, LogStream
 from hrm.model.errors import ClusterError
+from hrm.model.files import FileSettings, SharedPath
 from hrm.model.isolation import IsolationMode, IsolationSettings
 from hrm.nm.shepherd.lease import LAPSED, now
 from hrm.testing import eventually_async, kill_herd
@@ -377,3 +378,19 @@ async def test_a_server_that_restarts_takes_its_nodes_back_from_the_one_before(a
         assert line.refused[-1] == "a later session has begun"
         successor.link.send("stop", ["container_1"], grace_s=0)
         await successor.ended("container_1")
+
+
+async def test_what_a_machine_offers_is_told_with_it_and_when_that_changes(agent: Agent, tmp_path: Path) -> None:
+    marker = tmp_path / "shared" / ".marker"
+    marker.parent.mkdir()
+    path = SharedPath(path=str(marker.parent), marker=".marker")
+    settings = replace(SETTINGS, files=FileSettings(shared_paths=(path,), shared_check_interval_s=0.05))
+    offer = f"shared path {path.path}"
+    async with talking(agent, settings) as line:
+        await line.registered()
+        assert line.heard.nodes["box"].offers == ()
+        assert f"{offer} has no .marker" in line.heard.changes[-1][1]
+
+        marker.write_text("")
+        await eventually_async(lambda: line.heard.nodes["box"].offers == (offer,), 30.0)
+        assert line.heard.changes[-1][1] == ""

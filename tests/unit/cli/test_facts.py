@@ -14,6 +14,7 @@ from hrm.model.evidence import (
     KeptFact,
     LargestNodeFact,
     LocalityFact,
+    MissingFact,
     PlacesFact,
     PreemptionFact,
     QueueAmShareFact,
@@ -78,6 +79,10 @@ TOLD: list[tuple[Fact, str]] = [
     (
         LocalityFact(asked=["n1", "/r1"], level="rack", missed=1),
         "it would like n1, /r1; for now its nodes and racks will do, and it has let 1 opportunity pass",
+    ),
+    (
+        MissingFact(need="shared path /data", count=3, nodes=["n1", "n2"]),
+        "shared path /data is missing on n1, n2 and 1 more",
     ),
     (
         ReservationFact(node_id="n1", application=APP, waits_for=ONE),

@@ -21,6 +21,7 @@ from hrm.core.explain.places import (
     waits_for_locality,
     waits_for_preemption,
     warnings,
+    with_missing,
 )
 from hrm.core.explain.room import gpu_use, no_room
 from hrm.core.explain.standing import ahead_of, has_room, say_standing, standing
@@ -147,6 +148,7 @@ def _find(look: Look, ask: Ask) -> tuple[Finding, Funnel | None]:
         return Finding(Reason.NO_NODES, words, changes=joins), None
     funnel = Funnel(ask, list(look.books.nodes.values()), look.options)
     finding = never(funnel) or at_max_share(ask) or at_am_share(ask) or gang_waits(look, funnel) or _now(look, funnel)
+    finding = with_missing(funnel, finding)
     return replace(finding, facts=[*finding.facts, *funnel.facts(), *warnings(look, ask)]), funnel
 
 

@@ -83,7 +83,7 @@ def _start_now(look: Look, funnel: Funnel, reason: Reason) -> Iterator[Change]:
     insists = not ask.goes_beyond or ask.closed_racks()
     if insists and would_start(look, Variant(ask, shape, queue, anywhere=True)) is not None:
         yield _instead("other_place", "elsewhere, if the place were only a wish (relax_locality)")
-    any_model = Variant(ask, Shape.make(resources, None), queue)
+    any_model = Variant(ask, Shape.make(resources, None, shape.needs), queue)
     if model is not None and would_start(look, any_model) is not None:
         yield _instead("any_model", "with GPUs of any model", f"--gpus {_option(GPUS, shape.gpus)}")
     if reason is Reason.QUEUE_MAX_SHARE:
@@ -98,7 +98,7 @@ def _less(look: Look, ask: Ask, name: str, most: int) -> Iterator[Change]:
     if not 0 < most < shape.resources.get(name):
         return
     smaller = shape.resources - only(name, shape.resources.get(name) - most)
-    if would_start(look, Variant(ask, Shape.make(smaller, shape.gpu_model), ask.app.queue)) is not None:
+    if would_start(look, Variant(ask, Shape.make(smaller, shape.gpu_model, shape.needs), ask.app.queue)) is not None:
         kind, option = _LESS[name]
         option = f"{option} {_option(name, most)}"
         yield replace(_instead(kind, f"with {say_amount(name, most)} per task", option), asked=smaller.as_dict())

@@ -34,6 +34,7 @@ _NOT_BY_TIME = {
     Reason.NO_NODES: "not until a node joins",
     Reason.NEVER_FITS: "never, as it is asked for",
     Reason.NO_SUCH_GPU_MODEL: "never, unless such a GPU joins",
+    Reason.NOT_OFFERED: "not until a node has what it needs",
     Reason.PLACE_NOT_FOUND: "never, unless the place joins",
     Reason.WRONG_PLACE: "not while it insists on the place",
     Reason.NODES_NOT_SCHEDULABLE: "not until a node takes new containers again",

@@ -146,6 +146,7 @@ def _alike(ask: Ask, nodes: Sequence[Node]) -> dict[Node, list[Node]]:
             total.gpus,
             node.schedulable,
             None if model is None else node.positions_of_model(model),
+            shape.needs <= node.offers,
         )
         kinds.setdefault(kind, []).append(node)
     return {some[0]: some for some in kinds.values()}
@@ -176,6 +177,9 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
                 lambda node: bool(node.positions_of_model(model)),
             )
         )
+    if needs := shape.needs:
+        words = f"has {' and '.join(sorted(needs))}"
+        tests.append(Test(Reason.NOT_OFFERED, "needs", words, lambda node: needs <= node.offers))
     tests.append(
         Test(Reason.NEVER_FITS, "size", f"is large enough for {say_shape(shape)}", lambda node: node.could_hold(shape))
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hrm.core.applications import Ask, Hold
 from hrm.core.explain.finding import Finding, Look, has_to
@@ -14,9 +15,11 @@ from hrm.core.nodes import Node
 from hrm.core.reasons import Reason
 from hrm.core.wording import MAX_NAMES, say_app, say_apps, say_count, say_names, say_nodes_are, say_shape
 from hrm.model.evidence import (
+    Fact,
     GpuModelsFact,
     KeptFact,
     LocalityFact,
+    MissingFact,
     PlacesFact,
     PreemptionFact,
     ReservationFact,
@@ -55,9 +58,43 @@ def never(funnel: Funnel) -> Finding | None:
     where = [node for node in nodes if ask.accepts(node)]
     if not where:
         return _closed_to_all(ask)
-    if not any(node.could_hold(shape) for node in where):
-        return too_large(shape, where)
+    offering = [node for node in where if shape.needs <= node.offers]
+    if not offering:
+        return Finding(
+            Reason.NOT_OFFERED,
+            f"waits for {say_shape(shape)}; {missing_on(funnel)}",
+            _lacking(funnel),
+            [has_to("need", "it has to be there on a node: `hrm nodes` says what is wrong", "hrm nodes")],
+        )
+    if not any(node.could_hold(shape) for node in offering):
+        return too_large(shape, offering)
     return None
+
+
+def missing_on(funnel: Funnel) -> str:
+    """``shared path /data is missing on node3``; "" iff nothing that it needs is missing anywhere."""
+    lacking = funnel.found(Reason.NOT_OFFERED)
+    return "; ".join(
+        f"{need} is missing on {say_names(nodes)}"
+        for need in sorted(funnel.ask.shape.needs)
+        if (nodes := [node for node in lacking if need not in node.offers])
+    )
+
+
+def _lacking(funnel: Funnel) -> list[Fact]:
+    lacking = funnel.found(Reason.NOT_OFFERED)
+    return [
+        MissingFact(need=need, count=len(nodes), nodes=nodes[:MAX_NAMES])
+        for need in sorted(funnel.ask.shape.needs)
+        if (nodes := [node.node_id for node in lacking if need not in node.offers])
+    ]
+
+
+def with_missing(funnel: Funnel, finding: Finding) -> Finding:
+    """The finding, and on which other nodes something is missing that the ask needs."""
+    if finding.reason in (Reason.NOT_OFFERED, Reason.NO_NODES) or not (missing := missing_on(funnel)):
+        return finding
+    return replace(finding, message=f"{finding.message}; {missing}", facts=[*finding.facts, *_lacking(funnel)])
 
 
 def _closed_to_all(ask: Ask) -> Finding:

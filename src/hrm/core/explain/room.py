@@ -246,7 +246,7 @@ def most_at_once(name: str, shape: Shape, nodes: Sequence[Node]) -> int:
             smaller = with_rest.get(piece)
             if smaller is None:
                 rest = shape.resources - only(name, asked - piece)
-                smaller = with_rest[piece] = Shape.make(rest, shape.gpu_model)
+                smaller = with_rest[piece] = Shape.make(rest, shape.gpu_model, shape.needs)
             if node.fits(smaller):
                 best = piece
     return best

@@ -115,6 +115,7 @@ class Agent:
             "clock": time.time(),
             "isolation": pack(manager.isolation),
             "gpus": pack((self._gpus.devices, self._gpus.message)),
+            "offers": manager.offers,
         }
 
     def _refuse(self, server: str, generation: tuple[int, int]) -> str:
@@ -136,6 +137,7 @@ class Agent:
         if self._manager is None:
             await self._start(settings)
         else:
+            await self._manager.take_files(settings.files)
             await self._manager.register_anew()
         assert self._manager is not None
         # An earlier server may have wanted it otherwise: for ever, or for longer than this one waits.
@@ -306,3 +308,6 @@ class Agent:
 
     def gpus_changed(self, gpus: NodeGpus) -> None:
         self._tell("gpus_changed", gpus.devices, gpus.message, dict(gpus.lost))
+
+    def offers_changed(self, offers: tuple[str, ...], message: str) -> None:
+        self._tell("offers_changed", offers, message)

@@ -54,6 +54,8 @@ class RemoteNode:
         #: What is wrong with its GPUs, and with all else.
         self._gpu_message = ""
         self._message = ""
+        self._offers: tuple[str, ...] = ()
+        self._offers_message = ""
 
     def welcomed(self, welcome: dict[str, Any], clock_offset_s: float) -> str:
         self.node_id = welcome["node_id"]
@@ -63,6 +65,7 @@ class RemoteNode:
         self.clock_offset_s = clock_offset_s
         self._isolation = unpack(welcome["isolation"])
         self._devices, self._gpu_message = unpack(welcome["gpus"])
+        self._offers, self._offers_message = welcome["offers"]
         self._message = "; ".join(filter(None, (welcome["message"], _about_clock(clock_offset_s))))
         return ""
 
@@ -117,6 +120,10 @@ class RemoteNode:
     def _wanted(self, number: int, user: str, digests: Sequence[str]) -> None:
         self._send_contents(self, number, user, digests)
 
+    def _offers_changed(self, offers: tuple[str, ...], message: str) -> None:
+        self._offers, self._offers_message = offers, message
+        self._heard().node_changed(self._spec, self._whole_message, {})
+
     def _heard(self) -> EngineListener:
         listener = self._listener()
         assert listener is not None, "asked before each report"
@@ -126,11 +133,12 @@ class RemoteNode:
     def _spec(self) -> NodeSpec:
         machine = self.machine
         total = Resources(memory_mib=machine.memory_mib, vcores_milli=int(machine.cpus * 1000))
-        return NodeSpec(node_id=self.node_id, total=total, host=machine.address).with_devices(self._devices)
+        spec = NodeSpec(node_id=self.node_id, total=total, host=machine.address, offers=self._offers)
+        return spec.with_devices(self._devices)
 
     @property
     def _whole_message(self) -> str:
-        return "; ".join(filter(None, (self._gpu_message, self._message)))
+        return "; ".join(filter(None, (self._gpu_message, self._offers_message, self._message)))
 
     def _on_our_clock(self, records: Sequence[Any]) -> list[Any]:
         offset_s = self.clock_offset_s
