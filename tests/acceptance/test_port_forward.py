@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from hrm.nm.ports import Lender
 from hrm.testing import eventually
 from tests.acceptance.conftest import DEADLINE_S, Hrm
 
@@ -74,15 +75,9 @@ def get(url: str) -> bytes:
         return body
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        number: int = probe.getsockname()[1]
-        return number
-
-
 def test_what_a_job_serves_is_reached_here(up: Hrm, website: tuple[str, int]) -> None:
     app, port = website
-    local = free_port()
+    local = Lender().lend()
 
     with forwarded(up, app, f"{local}:{port}") as here, ThreadPoolExecutor(8) as browsers:
         assert here == f"http://127.0.0.1:{local}"
@@ -112,7 +107,7 @@ def test_a_port_of_somebody_elses_on_the_same_node_is_refused(up: Hrm, website: 
 def test_who_takes_a_port_that_the_task_has_left_is_not_connected_to(up: Hrm) -> None:
     app = submitted(up, "--", sys.executable, "-c", LISTEN_ONCE)
     port = said(up, app)
-    with up.started("port-forward", app, f"{free_port()}:{port}") as process:
+    with up.started("port-forward", app, f"{Lender().lend()}:{port}") as process:
         assert process.stdout is not None
         here = "127.0.0.1", int(process.stdout.readline().partition(" ")[0].rpartition(":")[2])
         with socket.create_connection(here):

@@ -380,7 +380,7 @@ async def check_a_program_joins_a_container_and_ends_with_it(maker: EngineMaker)
 async def _said(guest: ByteStream) -> tuple[str, str, int]:
     """What it says on stdout and on stderr until its end, and its exit code."""
     decoder, said = FrameDecoder(), {FrameKind.STDOUT: b"", FrameKind.STDERR: b"", FrameKind.EXIT: b""}
-    while data := await asyncio.wait_for(guest.read(), 30):
+    while data := await asyncio.wait_for(guest.read(), 60):
         for kind, payload in decoder.feed(data):
             said[kind] += payload
     return said[FrameKind.STDOUT].decode(), said[FrameKind.STDERR].decode(), exit_code_of(said[FrameKind.EXIT])
@@ -553,7 +553,7 @@ async def _raises_not_found(call: Awaitable[object]) -> None:
 
 async def _raises(kind: type[HrmError], call: Awaitable[object]) -> None:
     try:
-        await asyncio.wait_for(call, 10)
+        await asyncio.wait_for(call, 60)
     except kind:
         return
     raise AssertionError(f"should have raised {kind.__name__}")

@@ -281,7 +281,7 @@ async def test_heartbeats_tell_what_containers_use_and_how_far_they_are(
             return (
                 usage.container_id == container_id
                 and usage.progress == 0.25
-                and usage.cpu_milli > 100
+                and usage.cpu_milli > 10
                 and usage.memory_mib >= 1
                 and usage.disk_mib >= 2
                 and usage.written_bytes >= 2_000_000

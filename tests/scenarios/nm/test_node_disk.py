@@ -9,7 +9,7 @@ import pytest
 
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.containers import ExitReason
-from hrm.nm.shepherd import faults
+from hrm.nm.shepherd import faults, records
 from hrm.testing import eventually_async, kill_shepherd, started
 
 Refuse = Callable[..., Path]
@@ -72,26 +72,47 @@ async def test_what_was_acknowledged_is_never_told_as_anything_else_even_if_that
         assert container_id not in [record.container_id for record in run.heard.registered_finished]
 
 
-async def test_what_a_full_disk_holds_back_can_be_stopped(engine: EmbeddedEngine, refuse: Refuse) -> None:
-    struck = refuse("shepherd.claim", 1, "ENOSPC")
+def leave_no_room(state_dir: Path) -> None:
+    """From now on nothing can begin, however often it is tried: where directories are made, none can be …"""
+    folder = state_dir / records.CONTAINERS
+    folder.rename(state_dir / "aside")
+    folder.symlink_to("nowhere")
+
+
+def make_room(state_dir: Path) -> None:
+    """… until now."""
+    folder = state_dir / records.CONTAINERS
+    folder.unlink()
+    (state_dir / "aside").rename(folder)
+
+
+async def held_back(state_dir: Path) -> None:
+    """Until the shepherd says that it holds back what it was to begin."""
+    log = state_dir / records.LOG
+    await eventually_async(lambda: "nothing can begin" in log.read_text(), describe="something is held back")
+
+
+async def test_what_the_disk_holds_back_can_be_stopped(engine: EmbeddedEngine, state_dir: Path) -> None:
     async with started(engine) as run:
+        leave_no_room(state_dir)
         container_id = run.launch("true")
-        await eventually_async(struck.exists)
+        await held_back(state_dir)
         run.stop(container_id)
         record = await run.ended(container_id)
     assert (record.reason, record.exit_code) == (ExitReason.NOT_STARTED, None)
 
 
 async def test_what_is_held_back_does_not_begin_behind_the_back_of_whoever_comes_next(
-    engine: EmbeddedEngine, successor: EmbeddedEngine, refuse: Refuse, tmp_path: Path
+    engine: EmbeddedEngine, successor: EmbeddedEngine, state_dir: Path, tmp_path: Path
 ) -> None:
-    struck = refuse("shepherd.claim", 1, "ENOSPC")
     ledger = tmp_path / "ledger"
     script = f"echo $HRM_CONTAINER_ID >> {ledger}"
     async with started(engine) as run:
+        leave_no_room(state_dir)
         forgotten = run.launch("sh", "-c", script)
-        await eventually_async(struck.exists)
+        await held_back(state_dir)
     async with started(successor) as run:
+        make_room(state_dir)
         assert forgotten not in [one.container_id for one in (*run.heard.registered_finished, *run.heard.starts)]
         # Longer than the shepherd waits before it tries again.
         await run.ended(run.launch("sleep", "1.5"))

@@ -82,15 +82,6 @@ async def test_a_port_that_somebody_else_listens_on_too_is_nobodys() -> None:
 # ---- ports that are lent
 
 
-def free_ports(count: int) -> list[int]:
-    """Of the kernel's choice, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def test_a_port_that_is_lent_can_be_listened_on_and_is_none_that_the_kernel_gives_out() -> None:
     port = Lender().lend()
 
@@ -115,7 +106,7 @@ def test_a_port_on_which_somebody_listens_on_any_address_is_not_lent(address: st
 
 
 def test_where_all_are_lent_it_says_so() -> None:
-    (port,) = free_ports(1)
+    port = Lender().lend()
     lender = Lender([port])
     assert lender.lend() == port
 
