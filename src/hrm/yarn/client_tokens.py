@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hrm.yarn.calls import Caller
+from hrm.yarn.errors import AccessDenied
 from hrm.yarn.proto import security_pb2 as security
 from hrm.yarn.tokens.secrets import TokenSecrets
 
@@ -24,6 +25,7 @@ class ClientTokens:
     async def get(
         self, request: security.GetDelegationTokenRequestProto, caller: Caller
     ) -> security.GetDelegationTokenResponseProto:
+        _without_token(caller)
         token = await self._secrets.issue_delegation(
             caller.user, request.renewer, real_user=caller.real_user, service=self._service
         )
@@ -32,6 +34,7 @@ class ClientTokens:
     async def renew(
         self, request: security.RenewDelegationTokenRequestProto, caller: Caller
     ) -> security.RenewDelegationTokenResponseProto:
+        _without_token(caller)
         until_ms = await self._secrets.renew_delegation(request.token, by=caller.user)
         return security.RenewDelegationTokenResponseProto(newExpiryTime=until_ms)
 
@@ -40,3 +43,9 @@ class ClientTokens:
     ) -> security.CancelDelegationTokenResponseProto:
         await self._secrets.cancel_delegation(request.token, by=caller.user)
         return security.CancelDelegationTokenResponseProto()
+
+
+def _without_token(caller: Caller) -> None:
+    """A token that makes tokens would never end, whatever its last day is (YARN's isAllowedDelegationTokenOp)."""
+    if caller.token is not None:
+        raise AccessDenied("delegation tokens are given out and renewed to who comes in without one")

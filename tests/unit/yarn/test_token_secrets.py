@@ -332,3 +332,15 @@ async def test_delegation_tokens_are_so_many_and_those_that_end_make_room(
 
     clock.now = NOW + DAY_S
     await secrets.issue_delegation("ada", "oozie")
+
+
+async def test_one_user_cannot_take_the_delegation_tokens_of_all(
+    secrets: TokenSecrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets_module, "MAX_DELEGATIONS_OF_ONE", 2)
+    for _ in range(2):
+        await secrets.issue_delegation("ada", "oozie")
+
+    with pytest.raises(YarnError, match="ada has 2"):
+        await secrets.issue_delegation("ada", "oozie")
+    await secrets.issue_delegation("bob", "oozie")

@@ -32,11 +32,12 @@ from hrm.yarn.proto.identifiers_pb2 import (
 from hrm.yarn.proto.records_pb2 import NodeIdProto
 from hrm.yarn.proto.security_pb2 import TokenProto
 from hrm.yarn.tokens.keys import KeyLifetime, MasterKey
-from hrm.yarn.tokens.state import DELEGATION_MAX_S, DELEGATION_RENEWAL_S, LIFETIMES, TokenState
+from hrm.yarn.tokens.state import DELEGATION_MAX_S, DELEGATION_RENEWAL_S, LIFETIMES, Delegation, TokenState
 
 log = structlog.get_logger(__name__)
 
 MAX_DELEGATIONS = 10_000
+MAX_DELEGATIONS_OF_ONE = 1_000
 _LOOK_S = 60.0
 Identifier = TypeVar("Identifier", bound=Message)
 
@@ -207,9 +208,11 @@ class TokenSecrets:
         """A token by which programs act as ``owner``; kept when this returns. Raises YarnError for one too many."""
         async with self._changing:
             now_ms = int(self._clock() * 1000)
-            good = {number: until_ms for number, until_ms in self._state.delegations.items() if until_ms > now_ms}
+            good = self._state.good_delegations(now_ms)
             if len(good) >= MAX_DELEGATIONS:
                 raise YarnError(f"there are {len(good)} delegation tokens, and no more are given out until some end")
+            if sum(kept.owner == owner for kept in good.values()) >= MAX_DELEGATIONS_OF_ONE:
+                raise YarnError(f"{owner} has {MAX_DELEGATIONS_OF_ONE} delegation tokens: cancel some")
             key = self._current(TokenKind.DELEGATION)
             identifier = YARNDelegationTokenIdentifierProto(
                 owner=owner,
@@ -220,7 +223,7 @@ class TokenSecrets:
                 sequenceNumber=self._state.delegations_made + 1,
                 masterKeyId=key.key_id,
             )
-            good[identifier.sequenceNumber] = now_ms + int(DELEGATION_RENEWAL_S * 1000)
+            good[identifier.sequenceNumber] = Delegation(owner, now_ms + int(DELEGATION_RENEWAL_S * 1000))
             await self._become(replace(self._state, delegations_made=identifier.sequenceNumber, delegations=good))
             return self._token(TokenKind.DELEGATION, key, identifier, service=service)
 
@@ -232,7 +235,8 @@ class TokenSecrets:
             if not identifier.renewer or identifier.renewer != by:
                 raise AccessDenied(f"{by} may not renew the token of {identifier.owner}: {identifier.renewer} may")
             until_ms = min(int((self._clock() + DELEGATION_RENEWAL_S) * 1000), identifier.maxDate)
-            good = {**self._state.delegations, identifier.sequenceNumber: until_ms}
+            renewed = Delegation(identifier.owner, until_ms)
+            good = {**self._state.delegations, identifier.sequenceNumber: renewed}
             await self._become(replace(self._state, delegations=good))
             return until_ms
 
@@ -268,10 +272,10 @@ class TokenSecrets:
     def _good_delegation(self, data: bytes) -> tuple[YARNDelegationTokenIdentifierProto, MasterKey]:
         identifier = _parse(YARNDelegationTokenIdentifierProto, data)
         key = self._key(TokenKind.DELEGATION, identifier.masterKeyId)
-        until_ms = self._state.delegations.get(identifier.sequenceNumber)
-        if until_ms is None or not identifier.owner:
+        kept = self._state.delegations.get(identifier.sequenceNumber)
+        if kept is None or kept.owner != identifier.owner:
             raise InvalidToken(f"the delegation token {identifier.sequenceNumber} is not known, or was cancelled")
-        if self._clock() * 1000 >= min(until_ms, identifier.maxDate):
+        if self._clock() * 1000 >= min(kept.until_ms, identifier.maxDate):
             raise InvalidToken(f"the delegation token {identifier.sequenceNumber} has expired")
         return identifier, key
 

@@ -32,14 +32,23 @@ LIFETIMES: Mapping[TokenKind, KeyLifetime] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Delegation:
+    """What is kept of a delegation token that was not cancelled."""
+
+    owner: str
+    #: It is good until then if nobody renews it (epoch milliseconds).
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokenState:
     """All of it. A change is a new value, which counts when it is on disk."""
 
     rings: Mapping[TokenKind, KeyRing]
     #: The number of the delegation token that was made last.
     delegations_made: int
-    #: By their numbers: until when each that was not cancelled is good if nobody renews it (epoch milliseconds).
-    delegations: Mapping[int, int]
+    #: By their numbers.
+    delegations: Mapping[int, Delegation]
 
     @classmethod
     def new(cls, now: float, *, random: Callable[[int], bytes] = os.urandom) -> TokenState:
@@ -54,8 +63,11 @@ class TokenState:
     ) -> TokenState:
         """With new keys where they are due, without those that are good no more, and without ended delegations."""
         rings = {kind: ring.rolled(random(SECRET_BYTES), lifetimes[kind], now) for kind, ring in self.rings.items()}
-        good = {number: until_ms for number, until_ms in self.delegations.items() if until_ms > now * 1000}
-        return replace(self, rings=rings, delegations=good)
+        return replace(self, rings=rings, delegations=self.good_delegations(int(now * 1000)))
+
+    def good_delegations(self, now_ms: int) -> dict[int, Delegation]:
+        """Those that have not ended."""
+        return {number: kept for number, kept in self.delegations.items() if kept.until_ms > now_ms}
 
     def encode(self) -> bytes:
         return json.dumps(
@@ -63,7 +75,7 @@ class TokenState:
                 "version": _VERSION,
                 "keys": {kind.value: [_plain(key) for key in ring.keys.values()] for kind, ring in self.rings.items()},
                 "delegations_made": self.delegations_made,
-                "delegations": {str(number): until_ms for number, until_ms in self.delegations.items()},
+                "delegations": {str(number): [kept.owner, kept.until_ms] for number, kept in self.delegations.items()},
             }
         ).encode()
 
@@ -81,7 +93,10 @@ class TokenState:
             rings = {kind: KeyRing({key.key_id: key for key in keys[kind]}) for kind in TokenKind}
             if not all(ring.keys for ring in rings.values()):
                 raise ValueError("a kind of tokens has no key")
-            delegations = {int(number): int(until_ms) for number, until_ms in plain["delegations"].items()}
+            delegations = {
+                int(number): Delegation(str(owner), int(until_ms))
+                for number, (owner, until_ms) in plain["delegations"].items()
+            }
             return cls(rings, int(plain["delegations_made"]), delegations)
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
             raise InvalidInput(
