@@ -29,6 +29,7 @@ class Node:
         "bucket",
         "containers",
         "device_free",
+        "device_models",
         "devices",
         "free",
         "holds",
@@ -70,7 +71,8 @@ class Node:
         self.free = self.total.copy()
         #: By index.
         self.devices: tuple[DeviceSpec, ...] = tuple(sorted(spec.devices, key=lambda device: device.index))
-        self.models = tuple(sorted({device.model for device in self.devices}))
+        self.device_models = tuple(device.model for device in self.devices)
+        self.models = tuple(sorted(set(self.device_models)))
         self.positions = {device.device_id: position for position, device in enumerate(self.devices)}
         self.device_free = [WHOLE] * len(self.devices)
         self._model_positions: dict[str, tuple[int, ...]] = {}

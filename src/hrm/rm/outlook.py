@@ -10,7 +10,7 @@ from statistics import median
 
 from hrm.core.explain.finding import ExpectedEnd
 from hrm.model.explanations import EndBasis
-from hrm.model.ids import ContainerId
+from hrm.model.ids import ApplicationId, ContainerId
 from hrm.rm.applications import LiveApplication
 from hrm.rm.manager import ResourceManager
 from hrm.rm.records import ContainerRow
@@ -25,6 +25,8 @@ class Outlook:
     def __init__(self, manager: ResourceManager) -> None:
         self._manager = manager
         self.now = manager.clock()
+        #: How long tasks of a group usually take: asked for each of its containers.
+        self._usual_s: dict[tuple[ApplicationId, int], float] = {}
 
     def expected_end(self, container_id: ContainerId) -> ExpectedEnd | None:
         """None iff nothing says."""
@@ -46,7 +48,9 @@ class Outlook:
         if task.progress is not None and task.progress >= LEAST_PROGRESS:
             likely = ExpectedEnd(started_at + (self.now - started_at) / task.progress, EndBasis.PROGRESS)
         elif not own and (ran_s := app.run_times.get(task.group)):
-            at = started_at + median(ran_s)
+            if (usual_s := self._usual_s.get((app.id, task.group))) is None:
+                usual_s = self._usual_s[app.id, task.group] = median(ran_s)
+            at = started_at + usual_s
             # One that has run for longer than is usual says nothing of when it will be done.
             likely = ExpectedEnd(at, EndBasis.EARLIER_TASKS) if at > self.now else None
         if likely is None or (limit is not None and limit.at < likely.at):

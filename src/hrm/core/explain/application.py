@@ -74,7 +74,7 @@ def explain(look: Look, app: App, *, nodes: int = 0) -> Explanation:
         requests_left_out=len(asks) - len(found),
         conditions=[] if funnel is None else funnel.conditions(),
         nodes=[] if funnel is None else funnel.table(nodes),
-        gpus=gpu_use(look.books.nodes.values(), app) if ask.shape.gpus else [],
+        gpus=gpu_use(funnel.alike, app) if funnel is not None and ask.shape.gpus else [],
     )
 
 

@@ -19,8 +19,8 @@ from hrm.core.reasons import Reason
 from hrm.core.wording import say_apps, say_in
 from hrm.model.explanations import EndBasis, Forecast
 
-#: Containers that are looked at in search of room: enough for hundreds of nodes, and over in milliseconds.
-MAX_LOOKED_AT = 5000
+#: Containers that are looked at in search of room: enough for hundreds of nodes, and over in a few milliseconds.
+MAX_LOOKED_AT = 2000
 
 _BASIS = {
     EndBasis.TIME_LIMIT: "by its time limit at the latest",

@@ -129,7 +129,7 @@ class Funnel:
 def _alike(ask: Ask, nodes: Sequence[Node]) -> dict[Node, list[Node]]:
     shape, blacklist = ask.shape, ask.app.blacklist
     anywhere = ask.plain or ask.places.keys() == {ANY}
-    model = shape.gpu_model if shape.gpus else None
+    gpus = bool(shape.gpus)
     kinds: dict[object, list[Node]] = {}
     for node in nodes:
         free, total = node.free, node.total
@@ -145,7 +145,7 @@ def _alike(ask: Ask, nodes: Sequence[Node]) -> dict[Node, list[Node]]:
             total.vcores,
             total.gpus,
             node.schedulable,
-            None if model is None else node.positions_of_model(model),
+            gpus and node.device_models,
             shape.needs <= node.offers,
         )
         kinds.setdefault(kind, []).append(node)

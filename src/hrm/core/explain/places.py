@@ -55,7 +55,7 @@ def never(funnel: Funnel) -> Finding | None:
                 )
             ],
         )
-    where = [node for node in nodes if ask.accepts(node)]
+    where = nodes if ask.plain else [node for node in nodes if ask.accepts(node)]
     if not where:
         return _closed_to_all(ask)
     offering = [node for node in where if shape.needs <= node.offers]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from hrm.core.applications import App, Shape
@@ -35,7 +35,7 @@ def no_room(funnel: Funnel) -> Finding:
         BestNodeFact(
             node_id=best.node_id, free=best.free.frozen().as_dict(), short_of=name, device_free_milli=list(pieces)
         ),
-        *_holders(ask.app, name, shape, nodes),
+        *_holders(ask.app, name, shape, nodes, funnel.nodes),
     ]
     message = f"waits for {say_shape(shape)}: {_in_use(room, nodes)}; {_what_is_left(room, reason, best, pieces)}"
     where = "on the node" if len(nodes) == 1 else "on one of these nodes"
@@ -109,20 +109,23 @@ def _room(name: str, shape: Shape, kinds: Sequence[tuple[Node, int]]) -> RoomFac
     )
 
 
-def _holders(app: App, name: str, shape: Shape, nodes: Sequence[Node]) -> list[HolderFact]:
+def _holders(app: App, name: str, shape: Shape, nodes: Sequence[Node], all_nodes: Sequence[Node]) -> list[HolderFact]:
     """Those who hold most of it on these nodes; of GPUs only such devices as would serve the shape."""
     held: dict[App, int] = {}
-    for node in nodes:
-        allowed = None if name != GPUS or shape.gpu_model is None else set(node.positions_of_model(shape.gpu_model))
-        for container in node.containers:
-            if allowed is None:
-                amount = _amount(container.shape, name)
-            else:
-                serving = sum(node.positions.get(one, -1) in allowed for one in container.device_ids)
-                amount = serving * container.milli_per_device
-            if amount:
-                held[container.app] = held.get(container.app, 0) + amount
-    most = sorted(held, key=lambda one: (-held[one], one.application_id.seq))
+    if name == GPUS and shape.gpu_model is not None:
+        for node in nodes:
+            serving_ids = {node.devices[at].device_id for at in node.positions_of_model(shape.gpu_model)}
+            for container in node.containers:
+                if serving := len(serving_ids.intersection(container.device_ids)):
+                    held[container.app] = held.get(container.app, 0) + serving * container.milli_per_device
+    elif 2 * len(nodes) > len(all_nodes):
+        # What somebody uses, without what lies on the few other nodes: not every container need be looked at.
+        root, counted = app.queue.lineage[-1], set(nodes)
+        held = {one: _amount(one.usage, name) for leaf in root.walk() for one in leaf.apps}
+        _count(held, name, (node for node in all_nodes if node not in counted), -1)
+    else:
+        _count(held, name, nodes, 1)
+    most = sorted((one for one in held if held[one]), key=lambda one: (-held[one], one.application_id.seq))
     return [
         HolderFact(
             application=str(one.application_id),
@@ -133,6 +136,12 @@ def _holders(app: App, name: str, shape: Shape, nodes: Sequence[Node]) -> list[H
         )
         for one in most[:MAX_NAMES]
     ]
+
+
+def _count(held: dict[App, int], name: str, nodes: Iterable[Node], times: int) -> None:
+    for node in nodes:
+        for container in node.containers:
+            held[container.app] = held.get(container.app, 0) + times * _amount(container.shape, name)
 
 
 def _amount(amounts: object, name: str) -> int:
@@ -171,20 +180,21 @@ def gpus_at_once(pieces: Sequence[int]) -> int:
     return pieces.count(WHOLE) * WHOLE or max((*pieces, 0))
 
 
-def gpu_use(nodes: Iterable[Node], app: App) -> list[GpuUse]:
-    """Every model of the cluster, by name."""
+def gpu_use(alike: Mapping[Node, Sequence[Node]], app: App) -> list[GpuUse]:
+    """Every model of the cluster, by name. ``alike``: nodes that do not differ, under the first of each kind."""
     sums: dict[str, list[int]] = {}
-    for node in nodes:
+    for node, nodes in alike.items():
         if not node.devices:
             continue
+        count = len(nodes)
         away = not node.schedulable or (node.reservation is not None and node.reservation.app is not app)
-        for position, (device, free) in enumerate(zip(node.devices, node.device_free, strict=True)):
-            of_model = sums.setdefault(device.model, [0, 0, 0])
+        for position, (model, free) in enumerate(zip(node.device_models, node.device_free, strict=True)):
+            of_model = sums.setdefault(model, [0, 0, 0])
             kept = sum(hold.device_milli.get(position, 0) for hold in node.holds) if node.holds else 0
             left = max(free, 0) + kept
-            of_model[0] += 1
-            of_model[1] += left
-            of_model[2] += left if away else kept
+            of_model[0] += count
+            of_model[1] += left * count
+            of_model[2] += (left if away else kept) * count
     return [
         GpuUse(
             model=model,
