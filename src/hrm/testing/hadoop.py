@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 #: For a program that starts a JVM or two, on a machine that is busy.
 DEADLINE_S = 300.0
@@ -22,6 +25,20 @@ class Ended:
 
     code: int
     text: str
+
+
+class Running:
+    """A program that was started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+        self._process = process
+        self._output = output
+
+    def ended(self, timeout_s: float = DEADLINE_S) -> Ended:
+        """Wait until it has ended by itself. Raises TimeoutExpired."""
+        code = self._process.wait(timeout_s)
+        self._output.seek(0)
+        return Ended(code, self._output.read().decode(errors="replace"))
 
 
 class Hadoop:
@@ -45,6 +62,26 @@ class Hadoop:
         self, *words: object, mode: str, conf: Mapping[str, object] | None = None, timeout_s: float = DEADLINE_S
     ) -> Ended:
         """Small executors, and Spark's own jars where they are."""
+        return self._run(self._submission(words, mode, conf), timeout_s)
+
+    @contextlib.contextmanager
+    def started(self, *words: object, mode: str, conf: Mapping[str, object] | None = None) -> Iterator[Running]:
+        """The same while the block runs, at the end of which it is ended."""
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                [str(word) for word in self._submission(words, mode, conf)],
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                yield Running(process, output)
+            finally:
+                process.kill()
+                process.wait()
+
+    def _submission(self, words: Sequence[object], mode: str, conf: Mapping[str, object] | None) -> Sequence[object]:
         settings: dict[str, object] = {
             "spark.yarn.jars": f"local:{self.spark}/jars/*",
             "spark.executor.instances": 1,
@@ -55,7 +92,7 @@ class Hadoop:
         }
         options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
         launcher = self.spark / "bin" / "spark-submit"
-        return self._run([launcher, "--master", "yarn", "--deploy-mode", mode, *options, *words], timeout_s)
+        return [launcher, "--master", "yarn", "--deploy-mode", mode, *options, *words]
 
     def cli(self, name: str, *words: object, timeout_s: float = DEADLINE_S) -> Ended:
         """One of Hadoop's command-line classes for YARN: ``ApplicationCLI``, ``NodeCLI``, ``QueueCLI``."""
