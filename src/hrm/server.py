@@ -267,7 +267,7 @@ async def _serve(
             tokens.mint(accounts.own_name, admin=True),
             still_good=lambda kept: tokens.is_of(kept, accounts.own_name, admin=True),
         )
-        desk = Desk(facade=service)
+        desk = Desk(facade=service, accounts=accounts)
         gate: StreamGate = app.state.streams
         site = create_site(desk, tokens=tokens, settings=_api_settings(config), accounts=accounts, gate=gate)
         door = Door(app, site)

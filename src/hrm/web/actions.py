@@ -11,6 +11,7 @@ from hrm.model.errors import Forbidden, InvalidInput
 from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.web.desk import Desk
 from hrm.web.page import ROOT
+from hrm.web.pages.submit import submit
 
 #: What a form does: (desk, who, the variable parts of its path, its fields) to the path to go on with.
 Action = Callable[[Desk, Identity, Mapping[str, str], Mapping[str, str]], Awaitable[str]]
@@ -69,6 +70,7 @@ ACTIONS: dict[str, Action] = {
     f"{ROOT}/applications/{{application_id}}/resume": resume,
     f"{ROOT}/applications/{{application_id}}/move": move,
     f"{ROOT}/applications/{{application_id}}/priority": set_priority,
+    f"{ROOT}/submit/new": submit,
     f"{ROOT}/nodes/{{node_id}}/drain": drain,
     f"{ROOT}/nodes/{{node_id}}/undrain": undrain,
 }

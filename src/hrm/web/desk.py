@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hrm.api.accounts import Accounts
 from hrm.rm.facade import Facade
 from hrm.web.samples import UsageLog
 
@@ -15,5 +16,6 @@ class Desk:
     """One for the server. ``clock`` gives epoch seconds."""
 
     facade: Facade
+    accounts: Accounts = field(default_factory=Accounts)
     usage: UsageLog = field(default_factory=UsageLog)
     clock: Callable[[], float] = time.time

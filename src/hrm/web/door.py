@@ -35,7 +35,9 @@ from hrm.web.live import Live, Topic
 from hrm.web.page import ROOT, Page, Site, Visit
 from hrm.web.pages import SITE
 from hrm.web.pages.application import LOG, log_of
+from hrm.web.pages.history import HISTORY, summed_up
 from hrm.web.rendering import environment, render, render_live
+from hrm.web.usage import as_csv
 
 LOGIN, LOGOUT, LIVE, STATIC = f"{ROOT}/login", f"{ROOT}/logout", f"{ROOT}/live", f"{ROOT}/static"
 _MAX_FORM_FIELDS = 50
@@ -132,6 +134,13 @@ def create_site(
     async def download_log(request: Request) -> Response:
         return await logs.download(desk, _identity(request), request.path_params, *log_of(request.query_params))
 
+    async def history_csv(request: Request) -> Response:
+        for name in request.query_params:
+            check_known(name, HISTORY.query, what="query parameter")
+        by, span, rows, _ = await summed_up(desk, request.query_params)
+        disposition = f'attachment; filename="hrm-usage-by-{by}-{span}.csv"'
+        return Response(as_csv(rows), media_type="text/csv", headers={"content-disposition": disposition})
+
     async def login(request: Request) -> Response:
         language = _language(request)
         if request.method == "GET":
@@ -165,6 +174,7 @@ def create_site(
         Route(LOGOUT, logout, methods=["POST"]),
         Route(LIVE, watch),
         Mount(STATIC, static),
+        Route(f"{HISTORY.path}.csv", history_csv),
         Route(f"{LOG.path}/follow", follow_log),
         Route(f"{LOG.path}/download", download_log),
         *(Route(path, act(action), methods=["POST"]) for path, action in ACTIONS.items()),

@@ -26,6 +26,8 @@ MENU = (
     ("queues", "/queues"),
     ("applications", "/applications"),
     ("nodes", "/nodes"),
+    ("history", "/history"),
+    ("submit", "/submit"),
 )
 
 

@@ -41,7 +41,7 @@ def door(facade: FakeFacade) -> Door:
     api = create_app(
         facade, tokens=TOKENS, settings=settings, reload=_reload, configuration=configuration, accounts=accounts
     )
-    desk = Desk(facade=facade)
+    desk = Desk(facade=facade, accounts=accounts)
     site = create_site(desk, tokens=TOKENS, settings=settings, accounts=accounts, gate=api.state.streams)
     return Door(api, site)
 

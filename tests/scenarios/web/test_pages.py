@@ -14,6 +14,7 @@ from hrm.web.pages import SITE
 from hrm.web.pages.applications import PAGE_ROWS
 from hrm.web.rendering import render, render_live
 from tests.scenarios.web.conftest import Browser
+from tests.scenarios.web.test_sessions import word_in
 
 
 async def test_the_first_page_lists_what_waits_and_since_when(browser: Browser, facade: FakeFacade) -> None:
@@ -113,3 +114,27 @@ async def test_what_brings_an_open_page_up_to_date_is_what_it_showed(facade: Fak
     whole, live = render(page, visit, found), render_live(page, visit, found)
     assert "<h1>" in live
     assert live in whole
+
+
+async def test_the_form_shows_the_command_line_and_submits_the_same(browser: Browser, facade: FakeFacade) -> None:
+    visitor = browser("ada")
+    html = (await visitor.get(f"{ROOT}/submit", params={"command": "sleep 7", "name": "nap", "memory": "1G"})).text
+    assert "hrm submit --name nap --cpus 1 --memory 1G -- sleep 7" in html
+    word = word_in(html)
+    form = {"command": "sleep 7", "name": "nap", "form_word": word}
+    answer = await visitor.post(f"{ROOT}/submit/new", data=form)
+    (app,) = facade.apps.values()
+    assert answer.headers["location"] == f"{ROOT}/applications/{app.id}"
+    assert (app.user, app.job.groups[0].command) == ("ada", ("sleep", "7"))
+
+
+async def test_a_mistake_in_the_form_is_told_where_it_was_made(browser: Browser) -> None:
+    html = (await browser("ada").get(f"{ROOT}/submit", params={"command": "true", "memory": "much"})).text
+    assert 'role="alert">memory' in html
+    assert 'value="much"' in html
+
+
+async def test_usage_is_loaded_down_as_csv(browser: Browser) -> None:
+    answer = await browser("ada").get(f"{ROOT}/history.csv?by=queue&span=day")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.text.startswith("name,attempts,cpu_hours")

@@ -4,8 +4,10 @@ from hrm.web.page import Site
 from hrm.web.pages.application import APPLICATION, LOG
 from hrm.web.pages.applications import APPLICATIONS
 from hrm.web.pages.gpus import GPUS
+from hrm.web.pages.history import HISTORY
 from hrm.web.pages.nodes import NODES
 from hrm.web.pages.overview import OVERVIEW
 from hrm.web.pages.queues import QUEUE, QUEUES
+from hrm.web.pages.submit import SUBMIT
 
-SITE = Site((OVERVIEW, GPUS, QUEUES, QUEUE, APPLICATIONS, APPLICATION, LOG, NODES))
+SITE = Site((OVERVIEW, GPUS, QUEUES, QUEUE, APPLICATIONS, APPLICATION, LOG, NODES, HISTORY, SUBMIT))
