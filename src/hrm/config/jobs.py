@@ -22,8 +22,10 @@ from pydantic import BeforeValidator, Field
 from hrm.config.documents import BadDocument, Document
 from hrm.config.fields import Gpus, MemoryMib, Milli, Scalar, Seconds, Strict, reader
 from hrm.config.keys import KeyPath
+from hrm.files.python_env import read_python_env
 from hrm.model.errors import InvalidInput, TooLarge
 from hrm.model.jobs import DEFAULT_RESOURCES, GangSpec, JobSpec, MasterSpec, TaskGroupSpec
+from hrm.model.python_envs import PythonEnv
 from hrm.model.resources import Resources
 
 
@@ -107,6 +109,10 @@ class JobShape(GroupShape):
     upload: str | None = Field(
         default=None, description="Directory that each container finds a copy of; relative to the file's directory."
     )
+    python_env: str | None = Field(
+        default=None,
+        description="requirements.txt or pyproject.toml of the environment it runs in; relative to the file.",
+    )
     groups: list[NamedGroupShape] | None = Field(
         default=None, description="Several kinds of tasks, each with the keys above."
     )
@@ -162,6 +168,7 @@ def parse_job(document: Document, directory: Path) -> JobSpec:
             max_failures=shape.max_failures,
             priority=shape.priority or 0,
             master=_master(shape),
+            python_env=None if shape.python_env is None else _python_env(directory, shape.python_env),
             gang=gang,
         )
     except InvalidInput as error:
@@ -176,6 +183,14 @@ def _gang_spec(document: Document, shape: GangShape) -> GangSpec | None:
     except InvalidInput as error:
         document.add_error(("gang",), error)
     return None
+
+
+def _python_env(directory: Path, named: str) -> PythonEnv:
+    """Raises InvalidInput."""
+    try:
+        return read_python_env(directory / Path(named).expanduser())
+    except TooLarge as error:
+        raise InvalidInput(error.message, next_step=error.next_step) from None
 
 
 def _master(shape: JobShape) -> MasterSpec | None:
