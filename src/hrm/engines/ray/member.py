@@ -22,7 +22,7 @@ from typing import IO
 
 from hrm.engines.ray.member_options import MemberOptions
 from hrm.engines.ray.membership import Membership
-from hrm.engines.ray.token import check_token, require_ray
+from hrm.engines.ray.token import SERVERS_KEEPALIVE, check_token, require_ray
 from hrm.model.errors import ClusterError, Conflict, HrmError, InvalidInput
 
 _STARTED = "Ray runtime started"
@@ -37,6 +37,7 @@ _PR_SET_PDEATHSIG = 1
 _OBJECT_STORE_BYTES = 80_000_000
 _ERROR_LINES = 8
 _ENVIRONMENT = {
+    **SERVERS_KEEPALIVE,
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Whoever leaves has seen to its containers; no driver of Ray's is waited for.

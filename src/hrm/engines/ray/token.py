@@ -11,17 +11,25 @@ _ANSWER_S = 5.0
 
 #: How Ray is to behave in our process. It reads this when it is imported.
 _ENVIRONMENT = {
-    # Connections that died silently are noticed and made anew when the network is back; by default that takes minutes.
-    "RAY_grpc_client_keepalive_time_ms": "3000",
     "RAY_grpc_client_keepalive_timeout_ms": "3000",
     # What is said after the end is not to begin anew.
     "RAY_ENABLE_AUTO_CONNECT": "0",
 }
+#: How often a connection on which nothing is said is tried. Ray's servers hang up on whoever tries more often than they
+#: do themselves (or than each minute, whichever is more often), with whatever is under way: "too_many_pings".
+_KEEPALIVE = "RAY_grpc_client_keepalive_time_ms"
+_OURS_MS, _OTHERS_MS = 3_000, 70_000
+#: For Ray's processes that we start: less than what we do, as what is late comes in bursts.
+SERVERS_KEEPALIVE = {_KEEPALIVE: "2000"}
 
 
-def require_ray() -> None:
-    """Import Ray, set up as we want it. Raises ClusterError where it is not installed."""
-    for name, value in _ENVIRONMENT.items():
+def require_ray(*, ours: bool = False) -> None:
+    """Import Ray, set up as we want it. Raises ClusterError where it is not installed.
+
+    ``ours``: its cluster was started by `hrm.engines.ray.member`. Then connections that died silently are noticed in
+    seconds, and made anew when the network is back. The first call in a process counts.
+    """
+    for name, value in {**_ENVIRONMENT, _KEEPALIVE: str(_OURS_MS if ours else _OTHERS_MS)}.items():
         os.environ.setdefault(name, value)
     try:
         import ray  # noqa: F401
