@@ -63,12 +63,12 @@ async def test_a_call_that_says_nothing_for_long_is_not_broken_off_for_trying_wh
         import ray
 
         class Silent:
-            def wait(self) -> str:
+            def wait(self, seconds: float) -> str:
                 import time
 
-                time.sleep(20)
+                time.sleep(seconds)
                 return "not broken off"
 
         actor = ray.remote(Silent).options(num_cpus=0).remote()
-        assert await asyncio.wait_for(asyncio.wrap_future(actor.wait.remote().future()), 120) == "not broken off"
+        assert await asyncio.wait_for(asyncio.wrap_future(actor.wait.remote(20.0).future()), 120) == "not broken off"
         ray.kill(actor)

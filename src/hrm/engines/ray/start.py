@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +34,7 @@ async def ray_engine(
     isolation: IsolationSettings,
     files: FileSettings,
     contents: ContentSource,
+    on_away: Callable[[str], None],
 ) -> RayEngine:
     """An engine over the cluster that ``settings`` name, or over one of our own, whose head is this machine.
 
@@ -62,6 +63,7 @@ async def ray_engine(
         isolation=isolation,
         files=files,
         contents=contents,
+        on_away=on_away,
     )
 
 
