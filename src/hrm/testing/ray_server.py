@@ -27,6 +27,8 @@ class RayServer:
         self.machines = machines
         self.home = machines.head.folder
         self.home.mkdir(mode=0o700)
+        #: Added to the environment of commands.
+        self.env: dict[str, str] = {}
 
     def up(self, *, engine: Mapping[str, str] | None = None, more: str = "") -> None:
         """Start it, again too. ``engine`` are keys of that section, ``more`` further sections."""
@@ -48,7 +50,7 @@ class RayServer:
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("HRM_", "RAY_"))}
         return subprocess.run(
             [_HRM, *map(str, arguments)],
-            env={**environ, "HRM_HOME": str(self.home)},
+            env={**environ, **self.env, "HRM_HOME": str(self.home)},
             capture_output=True,
             text=True,
             timeout=timeout_s,

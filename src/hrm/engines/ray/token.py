@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 
 from hrm.model.errors import ClusterError, Unauthenticated
 
@@ -40,11 +42,50 @@ def require_ray(*, ours: bool = False) -> None:
         ) from None
 
 
+def speaks_tls(address: str) -> bool:
+    """True iff what answers there wants TLS. Raises OSError where nothing does."""
+    host, _, port = address.rpartition(":")
+    asking = ssl.create_default_context()
+    # Whose it is, is seen to by Ray.
+    asking.check_hostname = False
+    asking.verify_mode = ssl.CERT_NONE
+    asking.set_alpn_protocols(["h2"])
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S) as plain:
+        try:
+            asking.wrap_socket(plain).close()
+        except ssl.SSLError as error:
+            # That it refuses us for want of a certificate it said in TLS.
+            return "ALERT" in (error.reason or "")
+        except (ConnectionError, TimeoutError):
+            return False
+    return True
+
+
+def _check_tls(address: str) -> None:
+    """See that both sides use TLS or neither: Ray would end the process after a minute. Raises ClusterError."""
+    ours = os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
+    try:
+        theirs = speaks_tls(address)
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"nothing answers at {address}: {error}", next_step="check the address") from None
+    if theirs and not ours:
+        raise ClusterError(
+            f"the Ray cluster at {address} uses TLS, and this machine does not",
+            next_step="set RAY_USE_TLS=1 and RAY_TLS_SERVER_CERT, RAY_TLS_SERVER_KEY, RAY_TLS_CA_CERT",
+        )
+    if ours and not theirs:
+        raise ClusterError(
+            f"what answers at {address} does not use TLS, and this machine does (RAY_USE_TLS)",
+            next_step="start the head with it too, or unset it here",
+        )
+
+
 def check_token(address: str) -> None:
     """See that the cluster at ``address`` takes our token (``RAY_AUTH_TOKEN``, else ``~/.ray/auth_token``).
 
     Ray itself would try for twenty seconds and say that it cannot connect. Raises Unauthenticated, ClusterError.
     """
+    _check_tls(address)
     try:
         from ray._raylet import GcsClient  # type: ignore[attr-defined]
         from ray.exceptions import AuthenticationError, RaySystemError
