@@ -11,16 +11,19 @@ from hrm.model.reports import QueueReport
 from hrm.model.resources import Resources
 from hrm.model.states import NodeState
 from hrm.rm.facade import Facade
-from hrm.yarn.amounts import maximum_capability
+from hrm.yarn.amounts import maximum_capability, resource_message
 from hrm.yarn.cluster_messages import cluster_total
 from hrm.yarn.nodes import NodeAddresses
+from hrm.yarn.proto.records_pb2 import ResourceProto
 
 #: How old it may be: masters beat each second or less often.
 FRESH_S = 0.5
+#: On a large cluster a look takes long, and is taken so much more seldom: it may hold the loop for 2 % of the time.
+LOOKS_SHARE = 50
 
 
 class ClusterView:
-    """As it was half a second ago at most."""
+    """As it was half a second ago, or a little longer where there are thousands of nodes."""
 
     def __init__(
         self,
@@ -33,7 +36,7 @@ class ClusterView:
         self._config = config
         self._nodes = nodes
         self._clock = clock
-        self._looked_at = -FRESH_S
+        self._look_at = 0.0
         self.maximum = Resources()
         #: Nodes that take containers.
         self.node_count = 0
@@ -42,13 +45,15 @@ class ClusterView:
         self.total: dict[str, int] = {}
         self._free = Resources()
         self._queues: Mapping[str, QueueReport] = {}
+        #: By queue, as masters are told.
+        self._limits: dict[str, ResourceProto] = {}
 
     def fresh(self) -> ClusterView:
         """The same, looked at anew if that is due."""
         now = self._clock()
-        if now - self._looked_at >= FRESH_S:
-            self._looked_at = now
+        if now >= self._look_at:
             self._look()
+            self._look_at = now + max(FRESH_S, LOOKS_SHARE * (self._clock() - now))
         return self
 
     def _look(self) -> None:
@@ -64,10 +69,18 @@ class ClusterView:
                 free[name] = free.get(name, 0) + max(0, total - report.used.get(name, 0))
         self._free = Resources.of(free)
         self._queues = {report.name: report for report in self._facade.queues()}
+        self._limits.clear()
 
     def nodes_of(self, host: str) -> Sequence[str]:
         """Ids of the nodes there."""
         return self._on_host.get(host, ())
+
+    def limit(self, queue: str) -> ResourceProto:
+        """The headroom there as a message."""
+        found = self._limits.get(queue)
+        if found is None:
+            found = self._limits[queue] = resource_message(self.headroom(queue))
+        return found
 
     def headroom(self, queue: str) -> Resources:
         """What an application there could still get: what is free, within the limits of its queue and those above.

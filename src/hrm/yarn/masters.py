@@ -227,7 +227,7 @@ class _MasterDoor:
             response_id=heartbeat.response_id,
             allocated_containers=[self._grants.container(granted, standing.user) for granted in told],
             completed_container_statuses=completed,
-            limit=resource_message(cluster.headroom(standing.queue)),
+            limit=cluster.limit(standing.queue),
             num_cluster_nodes=cluster.node_count,
             nm_tokens=self._grants.node_tokens(session, attempt, standing.user, [granted.node_id for granted in told]),
             application_priority=records.PriorityProto(priority=max(0, standing.priority)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 
 import structlog
 
@@ -11,6 +12,7 @@ from hrm.config.yarn_values import YarnConfig
 from hrm.model.errors import Conflict, HrmError
 from hrm.model.states import NodeState
 from hrm.rm.facade import Facade
+from hrm.yarn.cluster_view import LOOKS_SHARE
 from hrm.yarn.containers import container_management_service
 from hrm.yarn.door import bind
 from hrm.yarn.grants import Grants
@@ -37,6 +39,8 @@ class NodeDoors:
         self._bound: dict[str, socket.socket] = {}
         self._servers: dict[str, RpcServer] = {}
         self._troubles: dict[str, str] = {}
+        #: How long the last look at all nodes held the loop.
+        self._look_took_s = 0.0
         #: Nodes of which it is known where they are found.
         self._found: set[str] = set()
         self.addresses = NodeAddresses(http_address, self._bind)
@@ -49,11 +53,14 @@ class NodeDoors:
         """Answer at the doors of all nodes that are there, and of those that come, until cancelled."""
         while True:
             await self.look(facade, secrets, sessions, grants)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(max(LOOK_S, LOOKS_SHARE * self._look_took_s))
 
     async def look(self, facade: Facade, secrets: TokenSecrets, sessions: Sessions, grants: Grants) -> None:
         """Open the doors that are missing."""
-        for report in facade.nodes():
+        began = time.perf_counter()
+        reports = facade.nodes()
+        self._look_took_s = time.perf_counter() - began
+        for report in reports:
             node_id = report.node_id
             if report.state is NodeState.LOST or not report.total:
                 continue
