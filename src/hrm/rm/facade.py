@@ -208,6 +208,9 @@ class Facade(Protocol):
     ) -> list[ApplicationReport]:
         """Finished ones too. ``before`` is the last id of the page before, newest first; ``search`` part of a name."""
 
+    async def application_counts(self) -> dict[str, int]:
+        """How many applications there are by state, of all that are kept."""
+
     async def tasks(self, application_id: str, *, offset: int = 0, limit: int = 1000) -> list[TaskReport]: ...
 
     async def history(

@@ -266,6 +266,9 @@ class Service:
         )
         return await _in_slices(self._listed, rows)
 
+    async def application_counts(self) -> dict[str, int]:
+        return await self._manager.store.application_counts()
+
     def _listed(self, row: ApplicationRow) -> ApplicationReport:
         app_id = self._id(row.seq)
         app = self._manager.applications.get(app_id)

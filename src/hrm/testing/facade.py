@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -240,6 +240,9 @@ class FakeFacade(FakeGrounds):
 
     async def set_deadline(self, application_id: str, at: float | None, *, by: str) -> ApplicationReport:
         return replace(await self.application(application_id), deadline_at=at)
+
+    async def application_counts(self) -> dict[str, int]:
+        return dict(Counter(app.state.value for app in self.apps.values()))
 
     async def groups(self, user: str) -> tuple[str, ...]:
         return ()

@@ -6,13 +6,14 @@ import datetime
 from dataclasses import dataclass
 
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
-from hrm.model.masters import FinalStatus
+from hrm.model.masters import EndedContainer, FinalStatus
 from hrm.model.reports import AttemptReport, ContainerReport, TaskAttemptReport
 from hrm.model.resources import MEMORY
-from hrm.model.states import AttemptState, ContainerState, TaskState
+from hrm.model.states import AttemptState, ContainerState
 from hrm.yarn.amounts import resource_message
 from hrm.yarn.applications import UNAVAILABLE, Application
 from hrm.yarn.errors import IllegalArgument
+from hrm.yarn.exits import exit_status
 from hrm.yarn.ids import application_message, attempt_message, container_message
 from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.proto import records_pb2 as records
@@ -24,8 +25,7 @@ _ATTEMPT_STATES = {
     AttemptState.FAILED: records.APP_ATTEMPT_FAILED,
     AttemptState.KILLED: records.APP_ATTEMPT_KILLED,
 }
-#: Of tasks whose container ended otherwise than by itself (ContainerExitStatus).
-EXIT_STATUS = {TaskState.LOST: -100, TaskState.PREEMPTED: -102, TaskState.KILLED: -105}
+#: Of a container that is not over (ContainerExitStatus).
 _INVALID_EXIT_STATUS = -1000
 
 
@@ -176,7 +176,6 @@ def attempt_state(attempt: AttemptReport) -> records.YarnApplicationAttemptState
 def live_container(
     report: ContainerReport, user: str, *, links: Links, nodes: NodeAddresses
 ) -> records.ContainerReportProto:
-    running = report.state != ContainerState.ALLOCATED
     message = records.ContainerReportProto(
         container_id=container_message(ContainerId.parse(report.container_id)),
         resource=resource_message(report.resources, up=True),
@@ -185,11 +184,15 @@ def live_container(
         diagnostics_info="",
         log_url=links.log(report.container_id, user),
         container_exit_status=_INVALID_EXIT_STATUS,
-        container_state=records.C_RUNNING if running else records.C_NEW,
+        container_state=f"C_{live_container_state(report)}",
     )
     message.priority.priority = 0
     _place(message, report.node_id, nodes)
     return message
+
+
+def live_container_state(report: ContainerReport) -> str:
+    return "NEW" if report.state == ContainerState.ALLOCATED else "RUNNING"
 
 
 def ended_container(report: TaskAttemptReport, *, links: Links, nodes: NodeAddresses) -> records.ContainerReportProto:
@@ -200,7 +203,7 @@ def ended_container(report: TaskAttemptReport, *, links: Links, nodes: NodeAddre
         finish_time=millis(report.ended_at),
         diagnostics_info=report.message,
         log_url=links.log(report.container_id, report.user),
-        container_exit_status=exit_status(report.state, report.exit_code),
+        container_exit_status=status_of(report),
         container_state=records.C_COMPLETE,
     )
     message.priority.priority = 0
@@ -208,11 +211,12 @@ def ended_container(report: TaskAttemptReport, *, links: Links, nodes: NodeAddre
     return message
 
 
-def exit_status(state: TaskState, exit_code: int | None) -> int:
-    """As YARN's clients read it: what was not the program's own doing is below zero."""
-    if state in EXIT_STATUS:
-        return EXIT_STATUS[state]
-    return _INVALID_EXIT_STATUS if exit_code is None else exit_code
+def status_of(report: TaskAttemptReport) -> int:
+    """How a container ended, as a number (ContainerExitStatus)."""
+    ended = EndedContainer(
+        container_id=report.container_id, state=report.state, exit_code=report.exit_code, message=report.message
+    )
+    return exit_status(ended)
 
 
 def _place(message: records.ContainerReportProto, node_id: str, nodes: NodeAddresses) -> None:

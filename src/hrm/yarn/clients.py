@@ -46,22 +46,8 @@ _CHANGES = frozenset(
 )
 
 
-def application_client_service(
-    facade: Facade,
-    *,
-    config: YarnConfig,
-    secrets: TokenSecrets,
-    nodes: NodeAddresses,
-    links: Links,
-    address: str,
-    check_submitter: Callable[[str], Awaitable[None]],
-    clock: Callable[[], float] = time.time,
-) -> Service:
-    """``address`` is the clients' door as ``host:port``; ``check_submitter`` raises Forbidden for a user whose jobs
-    cannot run here."""
-    clients = Clients(
-        facade, config=config, secrets=secrets, nodes=nodes, links=links, check_submitter=check_submitter, clock=clock
-    )
+def application_client_service(clients: Clients, *, secrets: TokenSecrets, address: str) -> Service:
+    """``address`` is the clients' door as ``host:port``."""
     handlers = {**clients.handlers, **ClientTokens(secrets, service=address).handlers}
     return Service(APPLICATION_CLIENT, handlers=handlers, changes=_CHANGES)
 
@@ -78,8 +64,9 @@ class Clients:
         nodes: NodeAddresses,
         links: Links,
         check_submitter: Callable[[str], Awaitable[None]],
-        clock: Callable[[], float],
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """``check_submitter`` raises Forbidden for a user whose jobs cannot run here."""
         self._facade = facade
         self._config = config
         self._secrets = secrets
@@ -89,9 +76,9 @@ class Clients:
         self._clock = clock
         # A report of one application must not look at each node of a thousand.
         self._cluster = ClusterView(facade, config, nodes)
-        self._applications = Applications(facade)
-        self._rights = Rights(facade)
-        runs = Runs(facade, self._applications, self._rights, links=links, nodes=nodes)
+        self.known = Applications(facade)
+        self.rights = Rights(facade)
+        self.runs = Runs(facade, self.known, self.rights, links=links, nodes=nodes)
         own: dict[str, Handler] = {
             name: getattr(self, method)
             for name, method in {
@@ -118,7 +105,7 @@ class Clients:
                 "getResourceProfile": "no_profiles",
             }.items()
         }
-        self.handlers: dict[str, Handler] = {**own, **runs.handlers}
+        self.handlers: dict[str, Handler] = {**own, **self.runs.handlers}
 
     # --- applications
 
@@ -159,13 +146,13 @@ class Clients:
         if not application.report.state.final:
             message = request.diagnostics or f"Application killed by user {caller.user}"
             await self._facade.kill(application.report.application_id, by=caller.user, message=message)
-            application = await self._applications.find(application.report.application_id)
+            application = await self.known.find(application.report.application_id)
         return service.KillApplicationResponseProto(is_kill_completed=application.report.state.final)
 
     async def application(
         self, request: service.GetApplicationReportRequestProto, caller: Caller
     ) -> service.GetApplicationReportResponseProto:
-        application = await self._applications.find(str(application_id(request.application_id)))
+        application = await self.known.find(str(application_id(request.application_id)))
         return service.GetApplicationReportResponseProto(application_report=await self._told(application, caller))
 
     async def applications(
@@ -176,10 +163,10 @@ class Clients:
         if filters.limit == 0:
             return response
         visible_only = request.scope == service.VIEWABLE
-        async for application in self._applications.listed(states=filters.states, user=filters.user):
+        async for application in self.known.listed(states=filters.states, user=filters.user):
             if not filters.let_pass(application):
                 continue
-            if visible_only and not await self._rights.may_look(caller, application):
+            if visible_only and not await self.rights.may_look(caller, application):
                 continue
             response.applications.append(await self._told(application, caller))
             if filters.limit is not None and len(response.applications) >= filters.limit:
@@ -187,7 +174,7 @@ class Clients:
         return response
 
     async def _told(self, application: Application, caller: Caller) -> records.ApplicationReportProto:
-        may_look = await self._rights.may_look(caller, application)
+        may_look = await self.rights.may_look(caller, application)
         message = application_report(
             application,
             links=self._links,
@@ -233,8 +220,8 @@ class Clients:
 
     async def _changeable(self, message: records.ApplicationIdProto, caller: Caller) -> Application:
         """Raises ApplicationNotFound and AccessDenied."""
-        application = await self._applications.find(str(application_id(message)))
-        await self._rights.check_change(caller, application)
+        application = await self.known.find(str(application_id(message)))
+        await self.rights.check_change(caller, application)
         return application
 
     # --- the cluster
@@ -269,7 +256,7 @@ class Clients:
             return response
         response.queueInfo.CopyFrom(info)
         if request.includeApplications:
-            async for application in self._applications.listed(states=("SUBMITTED", "ACCEPTED", "RUNNING")):
+            async for application in self.known.listed(states=("SUBMITTED", "ACCEPTED", "RUNNING")):
                 if application.queue == info.queueName:
                     response.queueInfo.applications.append(await self._told(application, caller))
         return response

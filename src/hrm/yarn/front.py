@@ -16,7 +16,7 @@ from hrm.config.yarn_values import YarnConfig
 from hrm.model.ids import AttemptId
 from hrm.rm.facade import Facade
 from hrm.yarn.application_messages import Links
-from hrm.yarn.clients import application_client_service
+from hrm.yarn.clients import Clients, application_client_service
 from hrm.yarn.cluster_view import ClusterView
 from hrm.yarn.door import Door, bind
 from hrm.yarn.grants import Grants
@@ -27,6 +27,9 @@ from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.rpc.simple import Accounts
 from hrm.yarn.sessions import Sessions
 from hrm.yarn.tokens.secrets import TokenSecrets
+from hrm.yarn.web.callers import Identity
+from hrm.yarn.web.server import serving
+from hrm.yarn.web.site import Site
 
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
@@ -36,6 +39,7 @@ class FrontDoor:
 
     def __init__(self, config: YarnConfig, home: Home, accounts: Accounts) -> None:
         self._config = config
+        self._accounts = accounts
         #: What proves masters and clients.
         self.secrets = TokenSecrets.open(home)
         #: By what clients on other machines find this one.
@@ -86,18 +90,34 @@ class FrontDoor:
         )
 
     @contextlib.asynccontextmanager
-    async def open(self, facade: Facade, check_submitter: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
-        """Calls are answered while the block runs."""
+    async def open(
+        self,
+        facade: Facade,
+        check_submitter: Callable[[str], Awaitable[None]],
+        verify: Callable[[str], Identity],
+    ) -> AsyncIterator[None]:
+        """Calls are answered while the block runs. ``verify`` tells whose a token of the server's is."""
         sessions = Sessions(lambda: facade.masters)
         grants = Grants(self.secrets, self.nodes, self._node_doors.is_found)
-        clients = application_client_service(
+        links = Links(web=f"http://{self.nodes.http_address}")
+        desk = Clients(
             facade,
             config=self._config,
             secrets=self.secrets,
             nodes=self.nodes,
-            links=Links(web=f"http://{self.nodes.http_address}"),
-            address=self.addresses["clients"],
+            links=links,
             check_submitter=check_submitter,
+        )
+        clients = application_client_service(desk, secrets=self.secrets, address=self.addresses["clients"])
+        site = Site(
+            facade,
+            desk,
+            links=links,
+            nodes=self.nodes,
+            verify=verify,
+            accounts=self._accounts,
+            hosts=(self.host, self._config.host, socket.gethostname()),
+            source=None if self._config.host in _ANY_ADDRESS else self._config.host,
         )
         masters = application_master_service(
             facade,
@@ -111,7 +131,8 @@ class FrontDoor:
         await self._door.open(clients=[clients], masters=[masters], is_live=sessions.is_live)
         looking = asyncio.create_task(self._node_doors.open(facade, self.secrets, sessions, grants))
         try:
-            yield
+            async with serving(site, self.web):
+                yield
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)

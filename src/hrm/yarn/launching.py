@@ -7,6 +7,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 from hrm.model.errors import InvalidInput
+from hrm.model.hadoop_tokens import one_token
 from hrm.model.ids import AttemptId
 from hrm.model.jobs import TaskGroupSpec
 from hrm.model.launch_contexts import TOKENS_VARIABLE, LaunchContext, LocalResource, ResourceKind, Visibility
@@ -14,7 +15,6 @@ from hrm.model.resources import Resources
 from hrm.yarn.nodes import NodeAddress
 from hrm.yarn.proto.records_pb2 import ContainerLaunchContextProto, LocalResourceProto, URLProto
 from hrm.yarn.proto.security_pb2 import TokenProto
-from hrm.yarn.tokens.credentials import Credentials
 
 _KINDS = {1: ResourceKind.ARCHIVE, 2: ResourceKind.FILE, 3: ResourceKind.PATTERN}
 _VISIBILITIES = {1: Visibility.PUBLIC, 2: Visibility.PRIVATE, 3: Visibility.APPLICATION}
@@ -28,7 +28,7 @@ def launch_context(message: ContainerLaunchContextProto) -> LaunchContext:
         commands=tuple(message.command),
         environment={variable.key: variable.value for variable in message.environment},
         local_resources={entry.key: _local_resource(entry.key, entry.value) for entry in message.localResources},
-        tokens=_tokens(message.tokens),
+        tokens=message.tokens,
     )
 
 
@@ -49,11 +49,6 @@ def master_group(
 def container_group(context: LaunchContext, more: Mapping[str, str]) -> TaskGroupSpec:
     """What runs in a container that a master has: its size is known by then. Raises InvalidInput, TooLarge."""
     return TaskGroupSpec(command=context.command, env={**context.variables(), **more})
-
-
-def _tokens(data: bytes) -> bytes:
-    """In the form that containers' programs read, whichever it came in, and without the rest of a buffer behind it."""
-    return Credentials.read(data).write() if data else b""
 
 
 def _local_resource(link: str, message: LocalResourceProto) -> LocalResource:
@@ -93,7 +88,7 @@ def master_variables(
     attempt: AttemptId, node: NodeAddress, *, token: TokenProto, submitted_at: float, max_attempts: int
 ) -> dict[str, str]:
     """What only a master's container is told: by which token it comes in, and how it stands with its application."""
-    tokens = Credentials({token.kind: token}).write()
+    tokens = one_token(identifier=token.identifier, password=token.password, kind=token.kind, service=token.service)
     return {
         **node_variables(node),
         TOKENS_VARIABLE: base64.b64encode(tokens).decode(),

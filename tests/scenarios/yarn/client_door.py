@@ -14,7 +14,7 @@ from hrm.testing.lives import Life
 from hrm.testing.played_masters import Master
 from hrm.yarn.application_messages import Links
 from hrm.yarn.calls import Caller
-from hrm.yarn.clients import application_client_service
+from hrm.yarn.clients import Clients, application_client_service
 from hrm.yarn.errors import YarnError, from_hrm
 from hrm.yarn.ids import application_message
 from hrm.yarn.nodes import NodeAddresses
@@ -35,16 +35,17 @@ class Door:
         self.nodes.add("n1", "127.0.0.1", 8041)
         clock = life.manager.clock
         self.secrets = TokenSecrets(TokenState.new(clock()), lambda data: None, clock=clock)
-        self.service = application_client_service(
+        self.links = Links(web=WEB)
+        self.clients = Clients(
             life.service,
             config=config,
             secrets=self.secrets,
             nodes=self.nodes,
-            links=Links(web=WEB),
-            address="rm:8032",
+            links=self.links,
             check_submitter=self._check_submitter,
             clock=clock,
         )
+        self.service = application_client_service(self.clients, secrets=self.secrets, address="rm:8032")
 
     async def _check_submitter(self, user: str) -> None:
         return None
@@ -100,5 +101,8 @@ def submission(new: records.ApplicationIdProto, **fields: Any) -> records.Applic
         am_container_spec=records.ContainerLaunchContextProto(command=["sleep", "1000"]),
         resource=records.ResourceProto(memory=1024, virtual_cores=1),
     )
-    context.MergeFrom(records.ApplicationSubmissionContextProto(**fields))
+    more = records.ApplicationSubmissionContextProto(**fields)
+    if more.am_container_spec.command:
+        context.am_container_spec.ClearField("command")
+    context.MergeFrom(more)
     return context

@@ -86,7 +86,7 @@ async def test_what_is_told_of_the_end_is_told_after_a_restart_too(lives: Lives)
 
 async def test_killing_is_over_when_it_has_ended(door: Door) -> None:
     app = await door.submit(
-        am_container_spec=records.ContainerLaunchContextProto(command=["; trap 'exit 3' TERM; sleep 1000"])
+        am_container_spec=records.ContainerLaunchContextProto(command=["trap 'exit 3' TERM; sleep 1000"])
     )
     request = service.KillApplicationRequestProto(application_id=id_message(app))
     await door.call("forceKillApplication", request)

@@ -88,6 +88,13 @@ class Queries:
         codec = codec_of(ApplicationRow)
         return await self._one(codec, sa.select(*codec.selection()).where(applications.c.seq == seq))
 
+    async def application_counts(self) -> dict[str, int]:
+        """By state."""
+        query = sa.select(applications.c.state, sa.func.count()).group_by(applications.c.state)
+        return await self._read(
+            lambda connection: {str(state): int(count) for state, count in connection.execute(query)}
+        )
+
     async def find_submit_id(self, user: str, submit_id: str) -> ApplicationRow | None:
         """The application that this user's submission ``submit_id`` made."""
         codec = codec_of(ApplicationRow)

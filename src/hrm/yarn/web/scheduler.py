@@ -1,0 +1,62 @@
+"""The tree of queues as YARN's FairScheduler tells it over REST (FairSchedulerInfo)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hrm.model.queues import ROOT
+from hrm.model.reports import QueueReport
+from hrm.yarn.amounts import yarn_counts
+from hrm.yarn.applications import full_queue
+from hrm.yarn.web.told import resource
+
+_UNLIMITED = (1 << 31) - 1
+
+
+def scheduler(reports: Sequence[QueueReport], cluster: Mapping[str, int]) -> dict[str, Any]:
+    below: dict[str, list[QueueReport]] = defaultdict(list)
+    for report in reports:
+        if report.parent is not None:
+            below[report.parent].append(report)
+    root = next(report for report in reports if report.name == ROOT)
+    return {"schedulerInfo": {"type": "fairScheduler", "rootQueue": _queue(root, below, cluster)}}
+
+
+def _queue(report: QueueReport, below: Mapping[str, list[QueueReport]], cluster: Mapping[str, int]) -> dict[str, Any]:
+    most = report.max_share or cluster
+    children = below.get(report.name, [])
+    told: dict[str, Any] = {
+        "maxApps": _UNLIMITED if report.max_running_apps is None else report.max_running_apps,
+        "minResources": resource(yarn_counts(report.min_share)),
+        "maxResources": resource(
+            yarn_counts({name: min(amount, most.get(name, amount)) for name, amount in cluster.items()})
+        ),
+        "usedResources": resource(yarn_counts(report.used, up=True)),
+        "demandResources": resource(yarn_counts(report.demand, up=True)),
+        "steadyFairResources": resource(yarn_counts(report.steady_fair_share)),
+        "fairResources": resource(yarn_counts(report.fair_share)),
+        "clusterResources": resource(yarn_counts(cluster)),
+        "reservedResources": resource(yarn_counts({})),
+        "pendingContainers": report.containers_pending,
+        "allocatedContainers": report.containers_running,
+        "reservedContainers": 0,
+        "queueName": full_queue(report.name),
+        "schedulingPolicy": report.policy,
+        "preemptable": report.preemptable,
+        "weight": report.weight,
+    }
+    if report.max_container is not None:
+        told["maxContainerAllocation"] = resource(
+            yarn_counts({name: min(amount, cluster.get(name, amount)) for name, amount in report.max_container.items()})
+        )
+    if children or report.type == "parent":
+        told["childQueues"] = {"queue": [_queue(child, below, cluster) for child in children]}
+        return told
+    return {
+        "type": "fairSchedulerLeafQueueInfo",
+        **told,
+        "numPendingApps": report.applications_pending,
+        "numActiveApps": report.applications_running,
+    }
