@@ -61,6 +61,7 @@ from hrm.rm.store import Store, open_store
 from hrm.rm.uploads import Uploads
 from hrm.web.desk import Desk
 from hrm.web.door import Door, create_site
+from hrm.web.weights import Weights
 
 if TYPE_CHECKING:
     from hrm.yarn.front import FrontDoor
@@ -267,7 +268,7 @@ async def _serve(
             tokens.mint(accounts.own_name, admin=True),
             still_good=lambda kept: tokens.is_of(kept, accounts.own_name, admin=True),
         )
-        desk = Desk(facade=service, accounts=accounts)
+        desk = Desk(facade=service, accounts=accounts, weights=Weights(config_path, home.path, reload))
         gate: StreamGate = app.state.streams
         site = create_site(desk, tokens=tokens, settings=_api_settings(config), accounts=accounts, gate=gate)
         door = Door(app, site)

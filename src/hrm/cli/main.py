@@ -148,3 +148,7 @@ def fail(error: HrmError, *, code: int | None = None) -> NoReturn:
     """Say what went wrong and what to do next, and exit with ``code`` or the error's own."""
     print(f"hrm: {error}", file=sys.stderr)
     sys.exit(error.exit_code if code is None else code)
+
+
+if __name__ == "__main__":
+    main()

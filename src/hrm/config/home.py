@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from hrm.config.files import write_whole
 from hrm.config.mounts import mount_of, read_mounts
 from hrm.model.errors import ClusterError, Conflict, Forbidden, InvalidInput
 
@@ -211,26 +212,8 @@ class Home:
         return token
 
     def write_private(self, path: Path, data: bytes) -> None:
-        """Write a file of this home that only its owner can read. A reader sees the old content or the new, whole.
-
-        Raises ClusterError if it cannot be written; then the old content stays.
-        """
-        temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                with open(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(descriptor)
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink()
-                raise
-        except OSError as error:
-            raise ClusterError(
-                f"cannot write {path}: {error.strerror}", next_step="check the disk and its space"
-            ) from None
+        """Write a file of this home that only its owner can read, as `write_whole` does."""
+        write_whole(path, data, mode=0o600)
 
     def read_private(self, path: Path) -> bytes:
         """Empty if it is not there. Raises Forbidden if others could have written or read it."""

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from hrm.api.access import check_changer
 from hrm.api.tokens import Identity
 from hrm.api.wire import MAX_MESSAGE_CHARS
-from hrm.model.errors import Forbidden, InvalidInput
+from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.web.desk import Desk
 from hrm.web.page import ROOT
 from hrm.web.pages.submit import submit
+from hrm.web.pages.weight import PATH as WEIGHT_PATH
+from hrm.web.pages.weight import check_admin, save
 
 #: What a form does: (desk, who, the variable parts of its path, its fields) to the path to go on with.
 Action = Callable[[Desk, Identity, Mapping[str, str], Mapping[str, str]], Awaitable[str]]
@@ -52,13 +54,13 @@ async def set_priority(desk: Desk, who: Identity, params: Mapping[str, str], fie
 
 
 async def drain(desk: Desk, who: Identity, params: Mapping[str, str], fields: Mapping[str, str]) -> str:
-    _check_admin(who)
+    check_admin(who)
     await desk.facade.drain_node(parse_node_id(params["node_id"]), by=who.user, reason=_text(fields, "reason"))
     return f"{ROOT}/nodes"
 
 
 async def undrain(desk: Desk, who: Identity, params: Mapping[str, str], fields: Mapping[str, str]) -> str:
-    _check_admin(who)
+    check_admin(who)
     await desk.facade.undrain_node(parse_node_id(params["node_id"]), by=who.user)
     return f"{ROOT}/nodes"
 
@@ -71,6 +73,7 @@ ACTIONS: dict[str, Action] = {
     f"{ROOT}/applications/{{application_id}}/move": move,
     f"{ROOT}/applications/{{application_id}}/priority": set_priority,
     f"{ROOT}/submit/new": submit,
+    WEIGHT_PATH: save,
     f"{ROOT}/nodes/{{node_id}}/drain": drain,
     f"{ROOT}/nodes/{{node_id}}/undrain": undrain,
 }
@@ -81,11 +84,6 @@ async def _changeable(desk: Desk, who: Identity, params: Mapping[str, str]) -> s
     application_id = str(ApplicationId.parse(params["application_id"]))
     await check_changer(desk.facade, who, application_id)
     return application_id
-
-
-def _check_admin(who: Identity) -> None:
-    if not who.admin:
-        raise Forbidden(f"{who.user} is no admin of this server", next_step="ask its operator")
 
 
 def _text(fields: Mapping[str, str], name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hrm.api.accounts import Accounts
 from hrm.rm.facade import Facade
 from hrm.web.samples import UsageLog
+from hrm.web.weights import Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,5 +18,6 @@ class Desk:
 
     facade: Facade
     accounts: Accounts = field(default_factory=Accounts)
+    weights: Weights
     usage: UsageLog = field(default_factory=UsageLog)
     clock: Callable[[], float] = time.time

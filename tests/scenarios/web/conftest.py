@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from hrm.testing.accounts import made_up_accounts
 from hrm.testing.facade import FakeFacade
 from hrm.web.desk import Desk
 from hrm.web.door import Door, create_site
+from hrm.web.weights import Weights
 from tests.scenarios.api.running_server import TOKENS
 
 Browser = Callable[..., httpx.AsyncClient]
@@ -35,13 +37,21 @@ def facade() -> FakeFacade:
 
 
 @pytest.fixture
-def door(facade: FakeFacade) -> Door:
+def weights(tmp_path: Path) -> Weights:
+    """Of a configuration with one queue, ``default``."""
+    file = tmp_path / "hrm.yaml"
+    file.write_text("queues:\n  default: {weight: 1}  # everybody's\n")
+    return Weights(file, tmp_path, _reload)
+
+
+@pytest.fixture
+def door(facade: FakeFacade, weights: Weights) -> Door:
     settings, tester = ApiSettings(), os.geteuid() or 1001
     accounts = made_up_accounts({"root": 0, "ada": tester, "bob": tester})
     api = create_app(
         facade, tokens=TOKENS, settings=settings, reload=_reload, configuration=configuration, accounts=accounts
     )
-    desk = Desk(facade=facade, accounts=accounts)
+    desk = Desk(facade=facade, accounts=accounts, weights=weights)
     site = create_site(desk, tokens=TOKENS, settings=settings, accounts=accounts, gate=api.state.streams)
     return Door(api, site)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hrm.api.tokens import Identity
+from hrm.model.errors import Conflict, InvalidInput
 from hrm.model.jobs import JobSpec, TaskGroupSpec
+from hrm.model.reports import ReloadReport
 from hrm.testing.facade import FakeFacade
 from hrm.web.desk import Desk
 from hrm.web.language import language
@@ -13,6 +17,7 @@ from hrm.web.page import ROOT, Page, Visit
 from hrm.web.pages import SITE
 from hrm.web.pages.applications import PAGE_ROWS
 from hrm.web.rendering import render, render_live
+from hrm.web.weights import Weights
 from tests.scenarios.web.conftest import Browser
 from tests.scenarios.web.test_sessions import word_in
 
@@ -101,7 +106,9 @@ async def test_what_a_task_printed_is_loaded_down_as_a_file(browser: Browser, fa
 
 
 @pytest.mark.parametrize("page", [page for page in SITE.pages if page.period_s], ids=lambda page: page.path)
-async def test_what_brings_an_open_page_up_to_date_is_what_it_showed(facade: FakeFacade, page: Page) -> None:
+async def test_what_brings_an_open_page_up_to_date_is_what_it_showed(
+    facade: FakeFacade, weights: Weights, page: Page
+) -> None:
     app = (await facade.submit(JobSpec(groups=(TaskGroupSpec(command=("true",)),)), user="ada")).application_id
     visit = Visit(
         identity=Identity(user="ada", admin=True),
@@ -110,7 +117,7 @@ async def test_what_brings_an_open_page_up_to_date_is_what_it_showed(facade: Fak
         params={"application_id": app, "name": "default"},
         query={},
     )
-    found = await page.gather(Desk(facade=facade), visit)
+    found = await page.gather(Desk(facade=facade, weights=weights), visit)
     whole, live = render(page, visit, found), render_live(page, visit, found)
     assert "<h1>" in live
     assert live in whole
@@ -138,3 +145,46 @@ async def test_usage_is_loaded_down_as_csv(browser: Browser) -> None:
     answer = await browser("ada").get(f"{ROOT}/history.csv?by=queue&span=day")
     assert answer.headers["content-type"].startswith("text/csv")
     assert answer.text.startswith("name,attempts,cpu_hours")
+
+
+async def test_an_admin_gives_a_queue_another_weight_and_the_file_keeps_its_comments(
+    browser: Browser, tmp_path: Path
+) -> None:
+    admin = browser("ada", admin=True)
+    word = word_in((await admin.get(f"{ROOT}/queues/default/weight")).text)
+    answer = await admin.post(f"{ROOT}/queues/default/weight", data={"weight": "2.5", "form_word": word})
+    assert answer.status_code == 303
+    assert (tmp_path / "hrm.yaml").read_text() == "queues:\n  default: {weight: 2.5}  # everybody's\n"
+
+
+@pytest.mark.parametrize("weight", ["", "much", "0", "-1", "1e9", "nan"])
+async def test_a_wrong_weight_changes_nothing(browser: Browser, tmp_path: Path, weight: str) -> None:
+    admin = browser("ada", admin=True)
+    word = word_in((await admin.get(f"{ROOT}/queues/default/weight")).text)
+    answer = await admin.post(f"{ROOT}/queues/default/weight", data={"weight": weight, "form_word": word})
+    assert answer.status_code == 422
+    assert "weight: 1}" in (tmp_path / "hrm.yaml").read_text()
+
+
+async def test_who_is_no_admin_changes_no_weight(browser: Browser) -> None:
+    assert (await browser("ada").get(f"{ROOT}/queues/default/weight")).status_code == 403
+
+
+async def test_a_configuration_that_the_server_refuses_is_put_back(tmp_path: Path) -> None:
+    file = tmp_path / "hrm.yaml"
+    file.write_text("queues: {default: {weight: 1}}")
+
+    async def refused() -> ReloadReport:
+        raise InvalidInput("no")
+
+    with pytest.raises(InvalidInput):
+        await Weights(file, tmp_path, refused).save("default", 2)
+    assert file.read_text() == "queues: {default: {weight: 1}}"
+
+
+async def test_without_a_configuration_file_there_is_none_to_change(tmp_path: Path) -> None:
+    async def reload() -> ReloadReport:
+        return ReloadReport(added=[], removed=[], changed=[])
+
+    with pytest.raises(Conflict, match="no configuration file"):
+        await Weights(None, tmp_path, reload).save("default", 2)

@@ -9,5 +9,6 @@ from hrm.web.pages.nodes import NODES
 from hrm.web.pages.overview import OVERVIEW
 from hrm.web.pages.queues import QUEUE, QUEUES
 from hrm.web.pages.submit import SUBMIT
+from hrm.web.pages.weight import WEIGHT
 
-SITE = Site((OVERVIEW, GPUS, QUEUES, QUEUE, APPLICATIONS, APPLICATION, LOG, NODES, HISTORY, SUBMIT))
+SITE = Site((OVERVIEW, GPUS, QUEUES, QUEUE, WEIGHT, APPLICATIONS, APPLICATION, LOG, NODES, HISTORY, SUBMIT))
