@@ -208,6 +208,9 @@ class Facade(Protocol):
     ) -> list[ApplicationReport]:
         """Finished ones too. ``before`` is the last id of the page before, newest first; ``search`` part of a name."""
 
+    async def resource_seconds(self, application_id: str) -> dict[str, float]:
+        """What its containers held, by name (``memory_mib`` …), times the seconds that they held it, until now."""
+
     async def application_counts(self) -> dict[str, int]:
         """How many applications there are by state, of all that are kept."""
 

@@ -266,6 +266,10 @@ class Service:
         )
         return await _in_slices(self._listed, rows)
 
+    async def resource_seconds(self, application_id: str) -> dict[str, float]:
+        app_id = ApplicationId.parse(application_id)
+        return await self._manager.store.resource_seconds(app_id.seq, self._manager.clock())
+
     async def application_counts(self) -> dict[str, int]:
         return await self._manager.store.application_counts()
 

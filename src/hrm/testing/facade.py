@@ -241,6 +241,10 @@ class FakeFacade(FakeGrounds):
     async def set_deadline(self, application_id: str, at: float | None, *, by: str) -> ApplicationReport:
         return replace(await self.application(application_id), deadline_at=at)
 
+    async def resource_seconds(self, application_id: str) -> dict[str, float]:
+        self._app(application_id)
+        return dict.fromkeys(ZERO.as_dict(), 0.0)
+
     async def application_counts(self) -> dict[str, int]:
         return dict(Counter(app.state.value for app in self.apps.values()))
 

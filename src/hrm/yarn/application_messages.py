@@ -10,7 +10,7 @@ from hrm.model.masters import EndedContainer, FinalStatus
 from hrm.model.reports import AttemptReport, ContainerReport, TaskAttemptReport
 from hrm.model.resources import MEMORY
 from hrm.model.states import AttemptState, ContainerState
-from hrm.yarn.amounts import resource_message
+from hrm.yarn.amounts import resource_message, yarn_counts
 from hrm.yarn.applications import UNAVAILABLE, Application
 from hrm.yarn.errors import IllegalArgument
 from hrm.yarn.exits import exit_status
@@ -141,7 +141,16 @@ def _usage(application: Application, cluster: dict[str, int]) -> records.Applica
         needed_resources=used,
         cluster_usage_percentage=100 * report.used.get(MEMORY, 0) / whole if whole else 0.0,
     )
+    seconds = resource_seconds(application)
+    message.memory_seconds, message.vcore_seconds = seconds["memory-mb"], seconds["vcores"]
+    for name, count in seconds.items():
+        message.application_resource_usage_map.add(key=name, value=count)
     return message
+
+
+def resource_seconds(application: Application) -> dict[str, int]:
+    """By YARN's names and units."""
+    return yarn_counts({name: int(amount) for name, amount in application.seconds.items()})
 
 
 def attempt_report(

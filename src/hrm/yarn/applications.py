@@ -7,8 +7,9 @@ as soon as its master has said how it ended, be it well or not; FAILED is what n
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hrm.model.errors import InvalidInput, NotFound
@@ -28,6 +29,8 @@ UNAVAILABLE = "N/A"
 #: them are told in one list.
 KEPT = 10_000
 PAGE = 500
+#: How old sums may be that are told of applications that are not over.
+FRESH_S = 5.0
 
 _NATIVE = YarnApplication(application_type=NATIVE_TYPE)
 #: In the order of YarnApplicationState.
@@ -52,6 +55,8 @@ class Application:
     yarn: YarnApplication
     #: The latest run of its master, and all that are kept in memory; of one that is not over the latest alone.
     attempts: tuple[AttemptReport, ...]
+    #: What its containers held, by HRM's names, times the seconds that they held it; up to `FRESH_S` old.
+    seconds: Mapping[str, float]
 
     @property
     def attempt(self) -> AttemptReport | None:
@@ -108,9 +113,12 @@ def full_queue(path: str) -> str:
 class Applications:
     """Looks applications up. One instance, on the ResourceManager's loop."""
 
-    def __init__(self, facade: Facade) -> None:
+    def __init__(self, facade: Facade, clock: Callable[[], float] = time.time) -> None:
         self._facade = facade
-        self._over: OrderedDict[str, tuple[YarnApplication, tuple[AttemptReport, ...]]] = OrderedDict()
+        self._clock = clock
+        self._over: OrderedDict[str, Application] = OrderedDict()
+        #: Of those that are not over: what they held, and until when that counts.
+        self._seconds: OrderedDict[str, tuple[Mapping[str, float], float]] = OrderedDict()
 
     async def find(self, application_id: str) -> Application:
         """Raises ApplicationNotFound."""
@@ -154,16 +162,32 @@ class Applications:
             current = self._facade.current_attempt(name)
             if current is not None:
                 yarn = (await self._facade.job(name)).yarn or _NATIVE
-                return Application(report=report, yarn=yarn, attempts=(current,))
+                seconds = await self._seconds_of(name)
+                return Application(report=report, yarn=yarn, attempts=(current,), seconds=seconds)
             report = await self._facade.application(name)  # it has ended meanwhile
         known = self._over.get(name)
         if known is None:
-            job = await self._facade.job(name)
-            known = (job.yarn or _NATIVE, tuple(await self._facade.attempts(name)))
-            self._over[name] = known
+            self._seconds.pop(name, None)
+            known = self._over[name] = Application(
+                report=report,
+                yarn=(await self._facade.job(name)).yarn or _NATIVE,
+                attempts=tuple(await self._facade.attempts(name)),
+                seconds=await self._facade.resource_seconds(name),
+            )
             if len(self._over) > KEPT:
                 self._over.popitem(last=False)
-        return Application(report=report, yarn=known[0], attempts=known[1])
+        return known
+
+    async def _seconds_of(self, name: str) -> Mapping[str, float]:
+        """Asked of the store, so not for each of many questions."""
+        kept, now = self._seconds.get(name), self._clock()
+        if kept is not None and now < kept[1]:
+            return kept[0]
+        seconds = await self._facade.resource_seconds(name)
+        self._seconds[name] = (seconds, now + FRESH_S)
+        if len(self._seconds) > KEPT:
+            self._seconds.popitem(last=False)
+        return seconds
 
 
 def not_found(application_id: str) -> ApplicationNotFound:

@@ -76,7 +76,7 @@ class Clients:
         self._clock = clock
         # A report of one application must not look at each node of a thousand.
         self._cluster = ClusterView(facade, config, nodes)
-        self.known = Applications(facade)
+        self.known = Applications(facade, clock)
         self.rights = Rights(facade)
         self.runs = Runs(facade, self.known, self.rights, links=links, nodes=nodes)
         own: dict[str, Handler] = {

@@ -105,6 +105,26 @@ async def test_what_the_client_says_of_its_kill_is_the_diagnostics(door: Door) -
     assert (await door.report(app)).diagnostics == "no longer needed"
 
 
+async def test_what_it_held_is_told_in_seconds_while_it_runs_and_later(lives: Lives) -> None:
+    door = Door(await lives.begin())
+    app = await door.submit(resource=records.ResourceProto(memory=2048, virtual_cores=2))
+    master = door.master(app)
+    await master.register()
+    await door.life.pass_time(10)
+    running = (await door.report(app)).app_resource_Usage
+    assert (running.memory_seconds, running.vcore_seconds) == (20480, 20)
+    await door.life.pass_time(10)
+    await master.finish()
+    await master.exit(0)
+    for life in (door.life, None):
+        if life is None:
+            await door.life.kill()
+            door = Door(await lives.begin())
+        over = (await door.report(app)).app_resource_Usage
+        assert (over.memory_seconds, over.vcore_seconds) == (40960, 40)
+        assert {one.key: one.value for one in over.application_resource_usage_map}["memory-mb"] == 40960
+
+
 async def test_jobs_of_hrms_own_are_told_too(door: Door) -> None:
     running = await door.life.submit(tasks(), name="train")
     ended = await door.life.submit(tasks("false"), name="broken")

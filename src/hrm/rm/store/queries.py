@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from hrm.model.errors import StoreError
 from hrm.model.reports import ApplicationOrder
+from hrm.model.resources import BUILT_IN
 from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, EventRow, JobRow, Row, TaskRow
 from hrm.rm.store.codec import Codec, codec_of
 from hrm.rm.store.database import Database, quiet_close
@@ -87,6 +88,14 @@ class Queries:
     async def application(self, seq: int) -> ApplicationRow | None:
         codec = codec_of(ApplicationRow)
         return await self._one(codec, sa.select(*codec.selection()).where(applications.c.seq == seq))
+
+    async def resource_seconds(self, application_seq: int, now: float) -> dict[str, float]:
+        """What all containers of an application held, times the seconds that they held it until ``now``."""
+        held = sa.func.coalesce(containers.c.ended_at, now) - containers.c.allocated_at
+        seconds = sa.case((held > 0, held), else_=0.0)  # a clock may have been put back
+        columns = [sa.func.coalesce(sa.func.sum(containers.c[name] * seconds), 0.0) for name in BUILT_IN]
+        query = sa.select(*columns).where(containers.c.application_seq == application_seq)
+        return await self._read(lambda connection: dict(zip(BUILT_IN, connection.execute(query).one(), strict=True)))
 
     async def application_counts(self) -> dict[str, int]:
         """By state."""

@@ -17,6 +17,7 @@ from hrm.yarn.application_messages import (
     format_time,
     live_container_state,
     millis,
+    resource_seconds,
     status_of,
 )
 from hrm.yarn.applications import STATES, UNAVAILABLE, Application
@@ -67,7 +68,7 @@ def application(
             told["amRPCAddress"] = f"{attempt.host}:{attempt.rpc_port}"
     whole = cluster.get(MEMORY, 0)
     # YARN says -1 of what is over.
-    live = not one.is_over
+    live, seconds = not one.is_over, resource_seconds(one)
     told |= {
         "allocatedMB": used[_MEMORY] if live else -1,
         "allocatedVCores": used[_VCORES] if live else -1,
@@ -75,6 +76,9 @@ def application(
         "reservedVCores": 0 if live else -1,
         "runningContainers": report.tasks_running if live else -1,
         "clusterUsagePercentage": round(100 * report.used.get(MEMORY, 0) / whole, 2) if whole else 0.0,
+        "memorySeconds": seconds["memory-mb"],
+        "vcoreSeconds": seconds["vcores"],
+        "resourceSecondsMap": {"entry": [{"key": name, "value": count} for name, count in seconds.items()]},
         "logAggregationStatus": "DISABLED",
         "unmanagedApplication": one.yarn.unmanaged,
         "amNodeLabelExpression": "",
