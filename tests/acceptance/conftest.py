@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 HRM = Path(sys.executable).with_name("hrm")
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 CONFIGURATION = """\
 node: {vcores: 4, memory: 4G, log_limit: 2M}
 queues:

@@ -69,7 +69,7 @@ def test_a_name_with_shell_characters_is_only_a_name(up: Hrm, tmp_path: Path) ->
 
 def test_a_100_mb_body_is_refused_and_the_server_goes_on(up: Hrm) -> None:
     server = json.loads((up.home / "server.json").read_text())
-    connection = http.client.HTTPConnection(server["address"].removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(server["address"].removeprefix("http://"), timeout=180)
     connection.putrequest("POST", "/api/v1/applications")
     connection.putheader("Authorization", f"Bearer {(up.home / 'token').read_text().strip()}")
     connection.putheader("Content-Type", "application/json")

@@ -292,5 +292,5 @@ def test_a_run_whose_server_has_gone_can_be_left(hrm: Hrm) -> None:
         eventually(lambda: "once more leaves it alone" in (run.stderr.readline() if run.stderr else ""))
         run.send_signal(signal.SIGINT)
 
-        assert run.wait(timeout=60) == 130
+        assert run.wait(timeout=180) == 130
     hrm("up", "--detach")

@@ -286,7 +286,7 @@ def test_down_drain_waits_for_what_runs_and_keeps_what_waits(hrm: Hrm) -> None:
         eventually(lambda: hrm("status", "-o", "json").json["drained_by"])
         assert down.poll() is None
         (hrm.home / "go").touch()
-        out, err = down.communicate(timeout=60)
+        out, err = down.communicate(timeout=180)
 
     assert (down.returncode, hrm.pid) == (0, None)
     assert "1 containers run" in err and "the server has ended" in out
@@ -302,7 +302,7 @@ def test_ctrl_c_ends_the_waiting_for_a_drain_and_the_server_goes_on(hrm: Hrm) ->
     with hrm.started("down", "--drain") as down:
         eventually(lambda: hrm("status", "-o", "json").json["drained_by"])
         down.send_signal(signal.SIGINT)
-        _, err = down.communicate(timeout=60)
+        _, err = down.communicate(timeout=180)
 
     assert down.returncode == 130
     assert "goes on as before" in err

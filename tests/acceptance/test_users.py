@@ -56,7 +56,7 @@ def run_job(home: Path) -> tuple[str, str, str]:
     resources = Resources(memory_mib=32, vcores_milli=100)
     job = JobSpec(groups=(TaskGroupSpec(command=("id", "-un"), resources=resources),))
     with Client(home=home) as client:
-        report = client.wait(client.submit(job).application_id, timeout_s=30)
+        report = client.wait(client.submit(job).application_id, timeout_s=60)
         ran_as = b"".join(client.logs(report.application_id)).decode().strip()
         return report.user, str(report.state), ran_as
 
@@ -185,7 +185,7 @@ def test_their_groups_of_the_machine_let_them_into_queues(nobody: OtherUser, hrm
     with pytest.raises(Forbidden, match="nobody may not submit to roots"):
         nobody.do(submit_to, hrm.home, "roots")
     nobody.do(kill, hrm.home, roots)
-    assert hrm.state(roots) == "KILLED"
+    eventually(lambda: hrm.state(roots) == "KILLED")
 
 
 def test_jobs_of_no_user_of_the_machine_are_refused(root: Hrm) -> None:

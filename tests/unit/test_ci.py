@@ -58,7 +58,7 @@ def stand_in(checkout: Path, tool: str, does: str) -> None:
 
 def run(checkout: Path, *options: str) -> tuple[int, list[str]]:
     done = subprocess.run(
-        [".ci/run", *options], cwd=checkout, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+        [".ci/run", *options], cwd=checkout, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL
     )
     return done.returncode, (done.stdout + done.stderr).splitlines()
 

@@ -208,7 +208,7 @@ def tracked_text() -> Iterator[tuple[str, str]]:
         cwd=HOUSE,
         capture_output=True,
         check=True,
-        timeout=30,
+        timeout=180,
     )
     for name in listed.stdout.decode().split("\0"):
         path = HOUSE / name
@@ -349,6 +349,6 @@ def test_no_path_of_one_machine_stands_in_the_project() -> None:
 
 def test_asking_for_help_loads_nothing_heavy() -> None:
     script = f"import sys, hrm.cli.main; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=180, check=False)
     assert loaded.stderr == ""
     assert loaded.stdout.split() == []

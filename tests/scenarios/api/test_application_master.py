@@ -74,7 +74,7 @@ def test_what_is_granted_is_launched_in_with_command_environment_and_directory(
 ) -> None:
     with open_master() as master:
         masters.grants = [grant(2)]
-        (container,) = master.allocate([ask(1)], wait_s=10).allocated
+        (container,) = master.allocate([ask(1)], wait_s=60).allocated
         assert master.launch(container, "work", "hard", env={"A": "1"}, workdir="/data") == 1
         master.finish("FAILED", "it broke")
     assert masters.asks == [ask(1)]
@@ -90,7 +90,7 @@ def test_to_a_restarted_server_it_says_again_what_is_still_wanted_and_tells_what
     )
     with open_master(heartbeat_interval_s=100) as master:
         masters.grants = [grant(2)]
-        held = master.allocate([ask(3)], wait_s=10).allocated[0]
+        held = master.allocate([ask(3)], wait_s=60).allocated[0]
         masters.restarted, masters.ended, masters.asks = True, [missed], []
         news = master.allocate()
         assert masters.asks == [ask(2)]

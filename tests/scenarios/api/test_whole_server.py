@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(timeout=180)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_server_that_cannot_go_on_says_so_last_and_does_not_exit_with_success(
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
 
-    ended = subprocess.run([sys.executable, "-c", BROKEN, str(home)], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", BROKEN, str(home)], capture_output=True, text=True, timeout=180)
 
     assert ended.returncode == 1
     *_, what, next_step = ended.stderr.strip().splitlines()
@@ -155,7 +155,7 @@ def test_the_examples_do_what_they_say(home: Path, example: str, words: str) -> 
         env={**os.environ, "HRM_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -188,7 +188,7 @@ def test_the_server_goes_when_an_admin_says_so_and_open_streams_do_not_hold_it_u
             client.shutdown()
             with pytest.raises(NoServer):
                 list(events)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=180) == 0
     finally:
         if process.poll() is None:
             process.kill()

@@ -155,7 +155,7 @@ def test_ctrl_c_ends_the_job_and_leaves_pictures_only(commands: Commands, tmp_pa
     try:
         eventually(lambda: list(out.glob("*.boxes.png")))
         client.send_signal(signal.SIGINT)
-        assert client.wait(timeout=60) == 128 + signal.SIGINT
+        assert client.wait(timeout=180) == 128 + signal.SIGINT
     finally:
         client.kill()
         client.wait()

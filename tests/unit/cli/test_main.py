@@ -126,7 +126,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=180)
 
     assert error == b""
     assert process.returncode != 0
@@ -137,7 +137,7 @@ def test_a_full_disk_under_its_output_is_told_in_one_line(command: list[str]) ->
     code = f"import sys; sys.argv[1:] = {command}; from hrm.cli.main import main; main()"
 
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, timeout=180)
 
     assert (done.returncode, done.stderr) == (1, "hrm: No space left on device\n")
 

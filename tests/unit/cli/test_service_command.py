@@ -82,7 +82,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, user: str | 
         capture_output=True,
         text=True,
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
-        timeout=60,
+        timeout=180,
     )
 
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")

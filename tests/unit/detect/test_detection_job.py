@@ -228,7 +228,7 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(tmp_path: Path
             [sys.executable, "-c", script],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             env=dict(os.environ),
             check=False,
         )
