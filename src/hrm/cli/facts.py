@@ -115,6 +115,19 @@ def _group(fact: Facts) -> str:
     return f"group {fact['name']} begins when all tasks of {', '.join(fact['waits_for'])} have succeeded"
 
 
+def _gang(fact: Facts) -> str:
+    at_most = "" if fact["tasks_per_node"] is None else f" with at most {fact['tasks_per_node']} on a node"
+    words = (
+        f"of {fact['size']} containers at once{at_most} {fact['fitting']} fit now, and"
+        f" {fact['fitting_when_empty']} would if nothing ran"
+    )
+    if fact["gathers_since"] is not None:
+        words += f"; since {show_time(fact['gathers_since'])} {', '.join(fact['gathered'])} take nothing else"
+    if fact["gathers_before"] is not None:
+        words += f"; application {short_id(fact['gathers_before'])} gathers nodes before it"
+    return words
+
+
 _SENTENCES: dict[str, Callable[[Facts], str]] = {
     "gpu_models": _gpu_models,
     "places": _places,
@@ -132,6 +145,7 @@ _SENTENCES: dict[str, Callable[[Facts], str]] = {
     "reservation": _reservation,
     "warning": _warning,
     "group": _group,
+    "gang": _gang,
 }
 
 

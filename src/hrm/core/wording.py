@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import ceil
 
-from hrm.core.applications import App, Shape
+from hrm.core.applications import App, Ask, Shape
+from hrm.core.gangs import Gang
 from hrm.core.nodes import Node
 from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
 from hrm.model.units import format_memory, format_milli
@@ -64,6 +65,20 @@ def say_number(name: str, amount: int) -> str:
     if name == MEMORY:
         return format_memory(amount)
     return format_milli(amount) if name in LABELS else str(amount)
+
+
+def say_asked(ask: Ask) -> str:
+    """What would have to fit: one container, or a whole gang."""
+    return say_shape(ask.shape) if ask.gang is None else say_gang(ask.gang)
+
+
+def say_gang(gang: Gang) -> str:
+    """``4 containers of 1 GPU at once, at most 1 on a node``."""
+    at_most = "" if gang.tasks_per_node is None else f", at most {gang.tasks_per_node} on a node"
+    if len(gang.asks) == 1:
+        return f"{say_count(gang.size, 'container')} of {say_shape(gang.asks[0].shape)} at once{at_most}"
+    parts = "; ".join(f"{ask.pending} of {say_shape(ask.shape)}" for ask in gang.asks)
+    return f"{say_count(gang.size, 'container')} at once ({parts}){at_most}"
 
 
 def say_names(named: Iterable[Node | str]) -> str:

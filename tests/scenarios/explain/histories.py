@@ -166,6 +166,43 @@ def reserved_node() -> Explanation:
     return told(s, mine)
 
 
+def gang_that_waits() -> Explanation:
+    s = cluster(queue("a"), queue("b"), policy="fair")
+    for name in ("n1", "n2"):
+        s.add_node(name, cpus=2, memory="2G")
+    first, mine = s.submit("a"), s.submit("b", user="bob")
+    s.ask(first, 1)
+    s.settle()
+    s.ask_gang(mine, 4, tasks_per_node=2)
+    s.settle()
+    return told(s, mine)
+
+
+def gang_that_gathers() -> Explanation:
+    s = cluster(queue("a"), queue("b"), policy="fair")
+    for name in ("n1", "n2"):
+        s.add_node(name, cpus=2, memory="2G")
+    small, mine = s.submit("a"), s.submit("b", user="bob")
+    s.ask(small, 20)
+    s.settle()
+    s.ask_gang(mine, 4)
+    s.update_gangs()
+    s.finish(s.containers(small)[0])
+    s.visit("n1")
+    s.advance(90)
+    return told(s, mine)
+
+
+def gang_that_never_fits() -> Explanation:
+    s = cluster(queue("all"), policy="fair")
+    for name in ("n1", "n2"):
+        s.add_node(name, cpus=2, memory="2G")
+    mine = s.submit("all")
+    s.ask_gang(mine, 3, tasks_per_node=1)
+    s.settle()
+    return told(s, mine)
+
+
 def behind_others() -> Explanation:
     s = cluster(queue("a"), queue("b"), policy="fair")
     s.add_node("n1", cpus=1, memory="1G")
@@ -247,6 +284,9 @@ HISTORIES: dict[str, Callable[[], Explanation]] = {
         am_share,
         waits_for_locality,
         reserved_node,
+        gang_that_waits,
+        gang_that_gathers,
+        gang_that_never_fits,
         behind_others,
         no_such_gpu_model,
         never_fits,

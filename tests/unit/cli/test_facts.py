@@ -9,6 +9,7 @@ from hrm.model import evidence
 from hrm.model.evidence import (
     BestNodeFact,
     Fact,
+    GangFact,
     GpuModelsFact,
     GroupFact,
     KeptFact,
@@ -89,6 +90,31 @@ TOLD: list[tuple[Fact, str]] = [
         "n1 is reserved for application 7, which waits for 1 cpu 1G",
     ),
     (WarningFact(message="that does not count", places=["n1"]), "warning: that does not count (n1)"),
+    (
+        GangFact(
+            size=4,
+            fitting=1,
+            fitting_when_empty=4,
+            tasks_per_node=2,
+            gathered=["n1", "n2"],
+            gathers_since=1709294438.0,
+            gathers_before=None,
+        ),
+        "of 4 containers at once with at most 2 on a node 1 fit now, and 4 would if nothing ran;"
+        " since 03-01 12:00 n1, n2 take nothing else",
+    ),
+    (
+        GangFact(
+            size=4,
+            fitting=0,
+            fitting_when_empty=3,
+            tasks_per_node=None,
+            gathered=[],
+            gathers_since=None,
+            gathers_before=APP,
+        ),
+        "of 4 containers at once 0 fit now, and 3 would if nothing ran; application 7 gathers nodes before it",
+    ),
     (GroupFact(name="b", waits_for=["a", "c"]), "group b begins when all tasks of a, c have succeeded"),
 ]
 

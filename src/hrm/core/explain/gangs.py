@@ -10,7 +10,7 @@ from hrm.core.explain.places import closed
 from hrm.core.explain.room import is_short, no_room
 from hrm.core.gangs import Gang, Layout, fill, fill_emptied
 from hrm.core.reasons import Reason
-from hrm.core.wording import say_app, say_count, say_names, say_shape
+from hrm.core.wording import say_app, say_gang, say_names
 from hrm.model.evidence import Fact, GangFact
 from hrm.model.units import format_duration
 
@@ -30,7 +30,7 @@ def gang_waits(look: Look, funnel: Funnel) -> Finding | None:
         return replace(found, facts=[fact, *found.facts])
     return Finding(
         Reason.INSUFFICIENT_FOR_GANG,
-        f"waits for {_say(gang)}: {fact.fitting or 'none'} {'fits' if fact.fitting == 1 else 'fit'} now"
+        f"waits for {say_gang(gang)}: {fact.fitting or 'none'} {'fits' if fact.fitting == 1 else 'fit'} now"
         f"{_say_gathering(look, gang)}",
         [fact, *_held_by(funnel)],
         [has_to("end_something", f"room for {fact.size - fact.fitting} more of its containers has to get free")],
@@ -63,19 +63,10 @@ def _fact(look: Look, gang: Gang) -> GangFact:
 def _too_large(gang: Gang, fact: GangFact) -> Finding:
     return Finding(
         Reason.NEVER_FITS,
-        f"asks for {_say(gang)}; all nodes together would hold {fact.fitting_when_empty} if nothing else ran there",
+        f"asks for {say_gang(gang)}; all nodes together would hold {fact.fitting_when_empty} if nothing else ran there",
         [fact],
         [has_to("less", "ask for fewer containers at once, or for less for each")],
     )
-
-
-def _say(gang: Gang) -> str:
-    """``4 containers of 1 GPU at once, at most 1 on a node``."""
-    at_most = "" if gang.tasks_per_node is None else f", at most {gang.tasks_per_node} on a node"
-    if len(gang.asks) == 1:
-        return f"{say_count(gang.size, 'container')} of {say_shape(gang.asks[0].shape)} at once{at_most}"
-    parts = "; ".join(f"{ask.pending} of {say_shape(ask.shape)}" for ask in gang.asks)
-    return f"{say_count(gang.size, 'container')} at once ({parts}){at_most}"
 
 
 def _say_gathering(look: Look, gang: Gang) -> str:

@@ -13,7 +13,7 @@ from hrm.core.explain.room import too_large
 from hrm.core.locality import Level
 from hrm.core.nodes import Node
 from hrm.core.reasons import Reason
-from hrm.core.wording import MAX_NAMES, say_app, say_apps, say_count, say_names, say_nodes_are, say_shape
+from hrm.core.wording import MAX_NAMES, say_app, say_apps, say_asked, say_count, say_names, say_nodes_are, say_shape
 from hrm.model.evidence import (
     Fact,
     GpuModelsFact,
@@ -216,7 +216,7 @@ def reserved(ask: Ask, nodes: Sequence[Node]) -> Finding:
     return Finding(
         Reason.RESERVED_FOR_OTHERS,
         f"there is room for {say_shape(ask.shape)} on {say_names(nodes)}, but {node.node_id} is reserved for"
-        f" {say_app(first.app)}, which is below its share and waits for {say_shape(first.shape)}",
+        f" {say_app(first.app)}, which is below its share and waits for {say_asked(first)}",
         [
             ReservationFact(
                 node_id=node.node_id,

@@ -12,7 +12,7 @@ from hrm.core.explain.limits import waiting_before
 from hrm.core.nodes import Node
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
-from hrm.core.wording import MAX_NAMES, say_app, say_count, say_names, say_of, say_shape
+from hrm.core.wording import MAX_NAMES, say_app, say_asked, say_count, say_names, say_of
 from hrm.model.evidence import ApplicationAheadFact, QueueAheadFact
 from hrm.model.explanations import Ahead, QueueStanding
 from hrm.model.resources import ZERO, Resources
@@ -145,11 +145,11 @@ def end_of(look: Look, app: App) -> float | None:
 def has_room(ask: Ask, fitting: Sequence[Node]) -> Finding:
     """There is room: either others come first there, or nobody has looked yet."""
     ahead = _could_use_first(ask.app, fitting[:MAX_NAMES])
-    where = say_names(fitting)
+    where, asked = say_names(fitting), say_asked(ask)
     if not ahead:
         return Finding(
             Reason.NOT_YET_SCHEDULED,
-            f"there is room for {say_shape(ask.shape)} on {where}; the next visit of one of them places it",
+            f"there is room for {asked} on {where}; the next visit of one of them places it",
         )
     parent, first = ahead[0]
     level = "queue" if isinstance(first, Queue) else "application"
@@ -157,7 +157,7 @@ def has_room(ask: Ask, fitting: Sequence[Node]) -> Finding:
     policy = parent.spec.policy
     return Finding(
         Reason.BEHIND_OTHERS,
-        f"there is room for {say_shape(ask.shape)} on {where}, but {say_count(len(ahead), level)} of {parent.path}"
+        f"there is room for {asked} on {where}, but {say_count(len(ahead), level)} of {parent.path}"
         f" {'comes' if len(ahead) == 1 else 'come'} first, {name} at the head",
         [_fact(parent, other) for parent, other in ahead[:MAX_NAMES]],
         [has_to("time", f"those ahead have to get their share ({policy} order of {parent.path})")],
