@@ -7,7 +7,7 @@ import math
 from hrm.core.commands import Allocate
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.nodes import NodeSpec
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import GangRequest, ResourceRequest
 from hrm.model.states import ApplicationState
 from hrm.rm.lifecycles import APPLICATION, check_move
 from hrm.sim.workload import Job, Running
@@ -116,9 +116,14 @@ class App:
     def requests(self, groups: range | list[int], nodes: dict[str, NodeSpec]) -> tuple[ResourceRequest, ...]:
         """What these groups wait for, with absolute counts; a group that waits for a place names rack and "*" too."""
         asked = []
+        gang = None
+        if self.job.gang:
+            # Those that were interrupted begin together; those that are done are not done again.
+            groups = range(len(self.job.groups))
+            gang = GangRequest(tasks_per_node=self.job.tasks_per_node)
         for position in groups:
             group = self.job.groups[position]
-            count = len(self.waiting[position])
+            count = 0 if gang and self.runs else len(self.waiting[position])
             places = ["*"]
             if group.host in nodes:
                 places = [group.host, nodes[group.host].rack, "*"]
@@ -130,6 +135,7 @@ class App:
                     resource_name=place,
                     allocation_request_id=position,
                     gpu_model=group.gpu_model,
+                    gang=gang,
                 )
                 for place in places
             ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from hrm.core.events import Event, Preempt, UpdateShares
+from hrm.core.events import Event, Preempt, UpdateGangs, UpdateShares
 from hrm.core.scheduler import Scheduler
 from hrm.model.queues import Order
 from hrm.rm.pacer import TICK_S, Pacer
@@ -34,8 +34,10 @@ class Rounds:
         self._events = events
         self._tell = tell
         options, queues = workload.options, [spec for _, spec in workload.root.walk()]
+        self._gangs = any(job.gang for job in workload.jobs)
         self._shares_matter = (
-            workload.preempt_every_s is not None
+            self._gangs
+            or workload.preempt_every_s is not None
             or options.reservable_nodes > 0
             or any(spec.order is Order.DEFICIT for spec in queues)
         )
@@ -43,7 +45,7 @@ class Rounds:
         self._beats_matter = options.delays or options.reservable_nodes > 0 or not options.assigns_all
         #: True iff an application came or went, or a node did.
         self.shares_stale = True
-        self._tick_is_put = self._round_is_put = self._beat_is_put = False
+        self._tick_is_put = self._round_is_put = self._beat_is_put = self._gangs_are_put = False
         self._last_round = -math.inf
         #: Of these that wait in the queue of events: without anything else it is over after a time without change.
         self.waiting = 0
@@ -74,6 +76,9 @@ class Rounds:
         if every_s is not None and not self._round_is_put and (waits or warned):
             self._round_is_put = True
             self._put_at_next(now, every_s, self._round)
+        if self._gangs and not self._gangs_are_put and self._scheduler.has_gangs():
+            self._gangs_are_put = True
+            self._put_at_next(now, TICK_S, self._update_gangs)
         if waits and self._beats_matter and not self._beat_is_put:
             self._beat_is_put = True
             self._put_at_next(now, self._workload.heartbeat_s, self._beat)
@@ -101,6 +106,13 @@ class Rounds:
             self.update_shares(now)
         self._tell(Preempt(), now)
 
+    def _update_gangs(self, _: object, now: float) -> None:
+        self.waiting -= 1
+        self._gangs_are_put = False
+        if self.shares_stale:
+            self.update_shares(now)
+        self._tell(UpdateGangs(), now)
+
     def _beat(self, _: object, now: float) -> None:
         self.waiting -= 1
         self._beat_is_put = False
@@ -126,6 +138,9 @@ class Rounds:
         ]
         longest_s = 4 * workload.heartbeat_s if self._beats_matter else 0.0
         longest_s += max(timeouts, default=0.0) + options.wait_before_kill_s + 4 * (workload.preempt_every_s or 0.0)
+        if self._gangs:
+            # It gathers in vain, and rests: then the next may.
+            longest_s += 2 * options.gang_gather_timeout_s
         if options.continuous_scheduling:
             longest_s += max(options.node_locality_delay_s, 0.0) + max(options.rack_locality_delay_s, 0.0)
         elif options.delays:

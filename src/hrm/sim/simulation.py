@@ -112,6 +112,8 @@ class Simulation:
         self.warned = self.spared = self.killed = self.lost = 0
         #: Nodes that were reserved, and applications moved to another queue.
         self.reserved = self.moved = 0
+        #: Gangs that began, and nodes that were kept for them.
+        self.gangs = self.gathered = 0
         #: Events that the scheduler was told of, and how many of them were visits.
         self.told = self.visits = 0
         #: True iff it was broken off; what is recorded until then holds.
@@ -155,7 +157,7 @@ class Simulation:
                 if shape not in fits:
                     request = ResourceRequest(resources=group.resources, count=1, gpu_model=group.gpu_model)
                     fits[shape] = self.scheduler.fits_some_node(request)
-            whole = all(fits[group.resources, group.gpu_model] for group in job.groups)
+            whole = all(fits[group.resources, group.gpu_model] for group in job.groups) and self._fits_at_once(job)
             (accepted if whole else self.refused).append(job)
         self.apps = [App(job, index) for index, job in enumerate(accepted)]
         self._events.put_all(
@@ -163,6 +165,14 @@ class Simulation:
             + [(fault.at_s, self._fail, fault) for fault in self.workload.faults]
             + [(move.at_s, self._move, move) for move in self.workload.moves]
         )
+
+    def _fits_at_once(self, job: Job) -> bool:
+        """True iff it is no gang, or the nodes would hold all of it if nothing ran there."""
+        asked = [
+            ResourceRequest(resources=group.resources, count=group.tasks, gpu_model=group.gpu_model)
+            for group in job.groups
+        ]
+        return not job.gang or self.scheduler.most_at_once(asked, job.tasks_per_node) == job.tasks
 
     def run(self, progress: Callable[[Progress], None] = lambda _: None) -> None:
         """To the end: nothing happens any more, or ``until_s`` is over. Ctrl-C ends it with what there is.
@@ -248,7 +258,9 @@ class Simulation:
             self._obey(commands, now)
 
     def _obey(self, commands: list[Command], now: float) -> None:
-        self._changed_at = now
+        # A gang that waits for ever gathers nodes and lets them go for ever.
+        if not all(isinstance(command, NodeReserved | NodeUnreserved) for command in commands):
+            self._changed_at = now
         obeyers = self._obeyers
         for command in commands:
             obeyers[type(command)](command, now)
@@ -300,6 +312,7 @@ class Simulation:
     def _on_allocate(self, command: object, now: float) -> None:
         assert isinstance(command, Allocate)
         app = self.apps[command.container_id.attempt.application.seq - 1]
+        self.gangs += app.job.gang and not app.runs
         self._begin(app.start(command, now), now)
 
     def _begin(self, run: Run, now: float) -> None:
@@ -336,6 +349,13 @@ class Simulation:
         app.interrupt(run, now, saved=saved)
         self.recorder.ended(run, now)
         self._marked.pop(run.container_id, None)
+        if app.job.gang:
+            for other in list(app.runs.values()):
+                app.interrupt(other, now, saved=saved)
+                self.recorder.ended(other, now)
+                self._marked.pop(other.container_id, None)
+                self._tell(ContainerReleased(other.container_id), now)
+                self.pacer.room(other.node_id)
         self._rounds.demand(now)
         self._tell(RequestsUpdated(app.attempt_id, app.requests([run.group], self._nodes)), now)
 
@@ -394,7 +414,13 @@ class Simulation:
 
     def _on_reservation(self, command: object, now: float) -> None:
         """Told for people to see, and counted."""
-        self.reserved += isinstance(command, NodeReserved)
+        assert isinstance(command, NodeReserved | NodeUnreserved)
+        if isinstance(command, NodeUnreserved):
+            self.pacer.room(command.node_id)
+        elif self.apps[command.application_id.seq - 1].job.gang:
+            self.gathered += 1
+        else:
+            self.reserved += 1
 
     def _on_strategy_failed(self, command: object, now: float) -> None:
         assert isinstance(command, StrategyFailed)
@@ -425,7 +451,10 @@ class Simulation:
         """The scheduler counts a container as ended: its node is lost. What was given back is known here already."""
         assert isinstance(command, ContainerEnded)
         if command.cause is EndCause.NODE_LOST:
-            run = self._run_of(command.container_id)
+            run = self.apps[command.container_id.attempt.application.seq - 1].runs.get(command.container_id.seq)
+            if run is None:
+                # Another of its gang was on the node, and took it along.
+                return
             run.app.lost += 1
             self.lost += 1
             self._interrupt(run, now)

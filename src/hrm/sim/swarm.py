@@ -19,6 +19,8 @@ from hrm.model.scheduling import SchedulerOptions, Strategy, Victims
 from hrm.sim.checkers.base import Checker
 from hrm.sim.checkers.books_balance import BooksBalance
 from hrm.sim.checkers.everything_explained import EverythingExplained
+from hrm.sim.checkers.gangs_do_not_block import GangsDoNotBlock
+from hrm.sim.checkers.gangs_whole import GangsWhole
 from hrm.sim.checkers.no_idle_room import NoIdleRoom
 from hrm.sim.checkers.node_capacity import NodeCapacity
 from hrm.sim.checkers.queue_max_share import QueueMaxShare
@@ -37,11 +39,13 @@ CHECKERS: tuple[type[Checker], ...] = (
     BooksBalance,
     EverythingExplained,
     NoIdleRoom,
+    GangsWhole,
+    GangsDoNotBlock,
     StarvationBound,
     SameDecisions,
 )
 #: What `mechanisms` counts.
-MECHANISMS = ("warned", "spared", "preempted", "reserved", "delayed", "moved", "lost")
+MECHANISMS = ("warned", "spared", "preempted", "reserved", "delayed", "moved", "lost", "gangs", "gathered")
 #: A run is broken off after so much virtual time.
 _UNTIL_S = 3_000.0
 _NODE = Resources(32 * 1024, 8_000, 4_000)
@@ -103,6 +107,8 @@ def mechanisms(simulation: Simulation) -> dict[str, int]:
         delayed,
         simulation.moved,
         simulation.lost,
+        simulation.gangs,
+        simulation.gathered,
     )
     return dict(zip(MECHANISMS, counts, strict=True))
 
@@ -145,6 +151,12 @@ def draw(seed: int) -> Workload:
     if plan.options.delays:
         jobs = tuple(_somewhere(job, rng.choice(workload.nodes).node_id) if maybe() else job for job in jobs)
     moves = tuple(_moves(workload, rng)) if maybe(0.3) else ()
+    # A source of its own: a seed without gangs is as it was before there were any.
+    gangs = random.Random(f"gangs {seed}")
+    if gangs.random() < 0.4:
+        jobs = tuple(_as_gang(job, gangs) if gangs.random() < 0.5 else job for job in jobs)
+        timeout_s = gangs.choice((600.0, 30.0, 0.0))
+        workload = replace(workload, options=replace(plan.options, gang_gather_timeout_s=timeout_s))
     return replace(workload, root=root, jobs=jobs, moves=moves, preempt_every_s=rounds_of(root, plan.options))
 
 
@@ -164,6 +176,16 @@ def _options(rng: random.Random) -> SchedulerOptions:
         victims=rng.choice(tuple(Victims)),
         placement_strategy=rng.choice((None, None, *(str(one) for one in Strategy))),
     )
+
+
+def _as_gang(job: Job, rng: random.Random) -> Job:
+    """As many of its tasks as may fit at once, in one or two shapes, and all at once."""
+    (group,) = job.groups
+    tasks = min(group.tasks, rng.choice((2, 3, 4, 8, 16)))
+    groups = [replace(group, tasks=tasks, run_s=group.run_s[:tasks], host="")]
+    if rng.random() < 0.2:
+        groups.append(replace(groups[0], tasks=1, run_s=group.run_s[:1], resources=rng.choice(_SHAPES).resources))
+    return replace(job, groups=tuple(groups), gang=True, tasks_per_node=rng.choice((None, None, 1, 2)))
 
 
 def _somewhere(job: Job, host: str) -> Job:

@@ -88,6 +88,10 @@ class Job:
     checkpoint_s: float | None = None
     #: Only of a job that was submitted at 0.
     running: tuple[Running, ...] = ()
+    #: True iff its tasks are one gang: they begin together, and one that is interrupted interrupts the others.
+    gang: bool = False
+    #: Of a gang: tasks on one node at most; None iff any number.
+    tasks_per_node: int | None = None
 
     def __post_init__(self) -> None:
         if not self.submit_s >= 0 or math.isinf(self.submit_s):
@@ -98,6 +102,8 @@ class Job:
             raise InvalidInput("has no tasks", field="groups")
         if self.running and self.submit_s:
             raise InvalidInput("runs before it is submitted", field="submit_s")
+        if self.gang and (self.running or any(group.host for group in self.groups)):
+            raise InvalidInput("begins together, wherever there is room", field="gang")
 
     @property
     def tasks(self) -> int:

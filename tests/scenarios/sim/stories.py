@@ -24,10 +24,21 @@ def job(
     host: str = "",
     checkpoint_s: float | None = None,
     running: tuple[Running, ...] = (),
+    gang: bool = False,
+    tasks_per_node: int | None = None,
 ) -> Job:
     resources = Resources.parse(cpus=cpus, memory=memory, gpus=gpus)
     group = TaskGroup(resources=resources, run_s=(run_s,), tasks=tasks, host=host)
-    return Job(name=name, submit_s=at, groups=(group,), queue=in_queue, checkpoint_s=checkpoint_s, running=running)
+    return Job(
+        name=name,
+        submit_s=at,
+        groups=(group,),
+        queue=in_queue,
+        checkpoint_s=checkpoint_s,
+        running=running,
+        gang=gang,
+        tasks_per_node=tasks_per_node,
+    )
 
 
 def workload(

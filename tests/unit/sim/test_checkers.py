@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hrm.core.commands import Allocate, AppActivated, Command
+from hrm.core.commands import Allocate, AppActivated, Command, NodeReserved
 from hrm.core.events import (
     AppAdded,
     AppMoved,
@@ -21,10 +21,13 @@ from hrm.core.events import (
 from hrm.core.scheduler import Scheduler
 from hrm.model.errors import InvariantBroken
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.requests import GangRequest
 from hrm.model.resources import Resources
 from hrm.sim.checkers.base import Checker
 from hrm.sim.checkers.books_balance import BooksBalance
 from hrm.sim.checkers.everything_explained import EverythingExplained
+from hrm.sim.checkers.gangs_do_not_block import GangsDoNotBlock
+from hrm.sim.checkers.gangs_whole import GangsWhole
 from hrm.sim.checkers.no_idle_room import NoIdleRoom
 from hrm.sim.checkers.node_capacity import NodeCapacity
 from hrm.sim.checkers.queue_max_share import QueueMaxShare
@@ -164,3 +167,62 @@ def test_somebody_starved_for_whom_nothing_is_freed_is_seen() -> None:
     scheduler.books.drop_hold(hold)
     with pytest.raises(InvariantBroken, match="nothing is being freed for it"):
         checker.told(Preempt(), [], 0.0)
+
+
+# ---- gangs
+
+
+def gang_of(count: int, app: ApplicationId = APP) -> tuple[Event, ...]:
+    attempt = AttemptId(app, 1)
+    asked = request(count, gang=GangRequest())
+    return AppAdded(app, "a", "ada", 0.0), AttemptAdded(attempt), RequestsUpdated(attempt, (asked,))
+
+
+def test_a_part_of_a_gang_is_seen() -> None:
+    checker, _ = made(GangsWhole, workload(nodes=2), *gang_of(3))
+
+    with pytest.raises(InvariantBroken, match=r"\[2\] of \[3\] were granted"):
+        visit(checker, grant(1), grant(2))()
+
+
+def test_a_whole_gang_and_what_is_none_are_taken() -> None:
+    checker, _ = made(GangsWhole, workload(nodes=2), *gang_of(2))
+
+    visit(checker, grant(1), grant(2))()
+    visit(checker, grant(3))()
+
+
+def test_a_gang_that_waits_though_all_of_it_fits_is_seen() -> None:
+    checker, _ = made(NoIdleRoom, workload(nodes=2), *gang_of(4))
+
+    with pytest.raises(InvariantBroken, match="waits for 4 containers, and all of it fits"):
+        checker.look(0.0)
+
+
+def test_a_gang_of_which_only_a_part_fits_waits_rightly() -> None:
+    checker, _ = made(NoIdleRoom, workload(nodes=2), *gang_of(5))
+
+    checker.look(0.0)
+
+
+SECOND = ApplicationId(1, 2)
+
+
+def test_two_gangs_that_gather_at_once_are_seen() -> None:
+    checker, scheduler = made(GangsDoNotBlock, workload(nodes=2), *gang_of(4), *gang_of(4, SECOND))
+    for app, node in zip((APP, SECOND), scheduler.books.nodes.values(), strict=True):
+        scheduler.books.reserve(scheduler.books.apps[app].asks[0], node)
+
+    with pytest.raises(InvariantBroken, match="nodes are kept for gangs of"):
+        checker.settled(0.0)
+
+
+def test_a_gang_that_gathers_for_too_long_is_seen() -> None:
+    checker, scheduler = made(GangsDoNotBlock, workload(nodes=2), *gang_of(4))
+    (node, _) = scheduler.books.nodes.values()
+    scheduler.books.reserve(scheduler.books.apps[APP].asks[0], node)
+    checker.told(UpdateShares(), [NodeReserved("n0", APP, Resources())], 1.0)
+    checker.settled(600.0)
+
+    with pytest.raises(InvariantBroken, match="for 700 s, at most 601 s"):
+        checker.settled(701.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hrm.core.gangs import Gang, Layout, fill
 from hrm.sim.checkers.base import Checker
 
 
@@ -20,10 +21,22 @@ class NoIdleRoom(Checker):
             if not app.runnable:
                 continue
             for ask in app.asks:
-                if ask.gang is not None or app.queue.over_max_with(ask.shape) is not None:
+                if ask.gang is not None:
+                    self._look_at_gang(ask.gang, now)
+                    continue
+                if app.queue.over_max_with(ask.shape) is not None:
                     continue
                 for node in free:
                     if node.fits(ask.shape) and ask.accepts(node) and node.node_id not in app.blacklist:
                         self.fail(
                             f"{app.application_id} waits for {ask.shape.resources}, and {node.node_id} has room", now
                         )
+
+    def _look_at_gang(self, gang: Gang, now: float) -> None:
+        if gang.app.queue.over_max_with(gang.amounts()) is not None:
+            return
+        layout = Layout(gang.tasks_per_node)
+        fill(layout, gang.wanted, lambda shape: gang.nodes_with_room(self.scheduler.books.index, shape))
+        layout.undo()
+        if len(layout.members) == gang.size:
+            self.fail(f"a gang of {gang.app.application_id} waits for {gang.size} containers, and all of it fits", now)
