@@ -83,6 +83,9 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.ended
 
+    def is_reading(self) -> bool:
+        return not self.paused and not self.ended
+
     def pause_reading(self) -> None:
         self.paused = True
 

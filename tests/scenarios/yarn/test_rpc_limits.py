@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 
 import pytest
 
@@ -249,3 +250,46 @@ async def test_what_failed_is_tried_again_when_it_is_repeated() -> None:
                 await kill(client, 5)
 
     assert tries == 2
+
+
+async def test_who_goes_while_it_is_looked_up_who_it_is_makes_room_at_once() -> None:
+    told = threading.Event()
+    slow = open_door(owner_of=lambda theirs, ours: 0 if told.wait(60) else None)
+    async with running(Echo().service(), authentication=slow) as server:
+        clients = [await HadoopClient.connect(server.address, user=ME) for _ in range(5)]
+        await eventually_async(lambda: len(server.hub.guests) == 5, 30)
+
+        for client in clients:
+            await client.close()
+
+        await eventually_async(lambda: not server.hub.guests, 30)
+        told.set()
+
+
+async def test_what_is_sent_while_it_is_looked_up_who_it_is_has_a_limit_and_is_answered_after() -> None:
+    told = threading.Event()
+    slow = open_door(owner_of=lambda theirs, ours: 0 if told.wait(60) else None)
+    limits = RpcLimits(max_handshake_frame_bytes=2000)
+    async with running(Echo().service(), authentication=slow, limits=limits) as server:
+        client = await HadoopClient.connect(server.address, user=ME)
+        calls = [
+            asyncio.create_task(client.call(APPLICATION_CLIENT, "getQueueInfo", ask("x" * 1_000_000)))
+            for _ in range(10)
+        ]
+        await eventually_async(lambda: server.hub.buffered_bytes > 2000, 30)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert server.hub.buffered_bytes < 1_000_000
+
+        told.set()
+
+        assert len(await asyncio.gather(*calls)) == 10
+        await client.close()
+
+
+def test_a_process_that_may_open_few_files_takes_fewer_connections() -> None:
+    few = RpcLimits().within(1024)
+
+    assert (few.max_connections, few.max_connections_per_address) == (256, 224)
+    assert RpcLimits().within(20_000) == RpcLimits()
+    assert RpcLimits().within(2).max_connections_per_address == 1

@@ -120,6 +120,8 @@ class Connection(asyncio.Protocol):
                 fatal=True,
             )
             self._refuse(None, fault)
+        if self._waits and len(self._buffer) > self._limits.max_handshake_frame_bytes:
+            self._pause()
         self._process()
 
     def pause_writing(self) -> None:
@@ -403,17 +405,23 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
 
     def _wait(self, why: _Wait) -> None:
-        if not self._waits and not self._transport.is_closing():
-            self._transport.pause_reading()
         self._waits.add(why)
+        # At the door it is read from on, a little: who goes while it waits need not be looked up.
+        if why is not _Wait.DOOR or len(self._buffer) > self._limits.max_handshake_frame_bytes:
+            self._pause()
 
     def _go_on(self, why: _Wait) -> None:
         if why not in self._waits:
             return
         self._waits.discard(why)
         if not self._waits and self._ended_at is None and not self._transport.is_closing():
-            self._transport.resume_reading()
+            if not self._transport.is_reading():
+                self._transport.resume_reading()
             self._process()
+
+    def _pause(self) -> None:
+        if self._transport.is_reading():
+            self._transport.pause_reading()
 
 
 def _never_awaited(answer: Awaitable[object]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +32,15 @@ class RpcLimits:
     max_kept_answers: int = 10_000
     max_kept_bytes: int = 16 << 20
     kept_s: float = 600.0
+
+    def within(self, open_files: int) -> RpcLimits:
+        """The same for a process that may have so many open files: connections take a quarter of them at most.
+
+        The others are for the store and what runs: a server that cannot open a file stands still.
+        """
+        connections = min(self.max_connections, max(1, open_files // 4))
+        of_one = self.max_connections_per_address
+        if connections < self.max_connections:
+            # One address must not keep the others out.
+            of_one = min(of_one, max(1, connections * 7 // 8))
+        return replace(self, max_connections=connections, max_connections_per_address=of_one)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Sequence
 
@@ -28,7 +29,8 @@ class RpcServer:
     ) -> None:
         """``sweep_s``: how often it is looked after what has lasted too long."""
         self._loop = asyncio.get_running_loop()
-        self.hub = Hub(services, authentication, limits or RpcLimits(), self._loop.time)
+        open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.hub = Hub(services, authentication, (limits or RpcLimits()).within(open_files), self._loop.time)
         self._sweep_s = sweep_s
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.Task[None] | None = None

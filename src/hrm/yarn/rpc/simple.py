@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from hrm.yarn.rpc.faults import AUTHORIZATION, RpcFault, unauthorized
 
 _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@+-]{0,255}\$?")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_THREADS = 2
 #: Stands for all users in a list of who may come from where.
 EVERYBODY = "*"
 
@@ -64,6 +66,8 @@ class SimpleDoor:
         self._accounts = accounts
         self._allowed = {user: tuple(networks) for user, networks in (allowed or {}).items()}
         self._owner_of = owner_of
+        # Of its own: those who come in by the thousand keep nobody waiting but each other.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="yarn-door")
 
     async def admit(self, user: str, real_user: str, theirs: Address, ours: Address) -> Admitted:
         """Raises RpcFault for whoever may not come in as ``user``; ``real_user`` is "" iff nobody acts for another."""
@@ -73,7 +77,8 @@ class SimpleDoor:
         if not user:
             raise unauthorized("the client does not say who it is", java_class=AUTHORIZATION)
         acting = real_user if real_user not in ("", user) else None
-        owner = await asyncio.to_thread(self._owner_of, theirs, ours)
+        looking = asyncio.get_running_loop().run_in_executor(self._threads, self._owner_of, theirs, ours)
+        owner = await looking
         if owner is None:
             return self._admit_from_elsewhere(user, acting, theirs[0])
         if owner == GONE:
