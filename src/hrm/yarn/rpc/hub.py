@@ -111,8 +111,9 @@ class Hub:
         """Look after all of them, until it is cancelled."""
         while True:
             await asyncio.sleep(every_s)
+            now = self.clock()
             for guest in list(self.guests):
-                guest.sweep(self.clock())
+                guest.sweep(now)
             self.kept.sweep()
 
 
