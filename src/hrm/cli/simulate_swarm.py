@@ -44,6 +44,6 @@ def swarm(
             print(f"seed {seed}: {what}\n  again: hrm simulate swarm --seed {seed} --seeds 1")
     if result.failures:
         raise typer.Exit(1)
-    if result.runs < seeds:
+    if result.partial:
         note("hrm: interrupted: the results are those until then")
         raise typer.Exit(130)

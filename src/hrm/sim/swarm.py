@@ -89,6 +89,8 @@ class SwarmResult:
     happened: dict[str, Happened]
     #: (seed, what was found)
     failures: list[tuple[int, str]]
+    #: True iff it was broken off by Ctrl-C.
+    partial: bool = False
 
 
 def mechanisms(simulation: Simulation) -> dict[str, int]:
@@ -251,6 +253,7 @@ def run_swarm(
     runs = events = allocations = 0
     times: Counter[str] = Counter(dict.fromkeys(MECHANISMS, 0))
     runs_with: Counter[str] = Counter()
+    partial = False
     try:
         for seed in seeds:
             try:
@@ -261,6 +264,7 @@ def run_swarm(
                     break
                 continue
             if simulation.interrupted:
+                partial = True
                 break
             runs += 1
             events += simulation.told
@@ -270,8 +274,9 @@ def run_swarm(
                 runs_with[what] += number > 0
             progress(runs, len(seeds))
     except KeyboardInterrupt:
-        pass
+        partial = True
     return SwarmResult(
+        partial=partial,
         runs=runs + len(failures),
         events=events,
         allocations=allocations,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from hrm.model.reports import WaitingReport, WorkReport
+from hrm.sim.simulation import Simulation
 from tests.unit.cli.cli_fakes import FakeClient, node_report, queue_report
 from tests.unit.cli.conftest import Run
 
@@ -189,6 +192,37 @@ def test_a_placement_strategy_may_be_chosen_by_option_or_in_the_plan(hrm: Run, t
     }
     assert digests["plan"] == digests["spread"] != digests["pack"] == digests["both"]
     assert digests["none"] != digests["spread"]
+
+
+def test_ctrl_c_prints_and_draws_what_there_is_marked_as_partial(
+    hrm: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    steps, original = [], Simulation._step
+
+    def interrupted(simulation: Simulation) -> bool:
+        steps.append(simulation.now)
+        if len(steps) == 5:
+            raise KeyboardInterrupt
+        return original(simulation)
+
+    monkeypatch.setattr(Simulation, "_step", interrupted)
+    page = tmp_path / "page.html"
+    result = hrm(*SMALL, "--arrivals", "60s", "--run-time", "5m", "-o", "json", "--html", page)
+    figures = json.loads(result.out)
+    assert (result.code, figures["partial"]) == (130, True)
+    assert 0 < figures["allocations"] < 40
+    assert page.stat().st_size > 0
+
+
+def test_a_search_that_is_broken_off_says_so(hrm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(seed: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hrm.sim.swarm.run_one", interrupted)
+    result = hrm("simulate", "swarm", "--seeds", "3", "-o", "json")
+    figures = json.loads(result.out)
+    assert (result.code, figures["partial"], figures["runs"]) == (130, True, 0)
 
 
 def test_an_unknown_placement_strategy_is_refused(hrm: Run) -> None:

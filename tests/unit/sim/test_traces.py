@@ -181,6 +181,52 @@ def test_nodes_are_read_from_a_list_of_ones_own(tmp_path: Path) -> None:
     assert plain.devices == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "finding"),
+    [
+        ("jobs.csv", JOBS + "a,0,-60,,1,1,1G,,,\n", "2: run_s: cannot be negative: -60"),
+        ("gpus.csv", "submit_time,num_gpu,duration\n0,1,-4\n", "2: duration: cannot be negative: -4"),
+        ("a.json", '{"job.tasks": [{"duration.ms": -5}]}', "1: job.tasks[0].duration.ms: must be at least 0: -5"),
+        (
+            "pods.csv",
+            "name,cpu_milli,memory_mib,num_gpu,gpu_milli,creation_time,deletion_time\na,1,1,0,0,9,5\n",
+            "2: deletion_time: 5 is before creation_time, 9",
+        ),
+        (
+            "history.csv",
+            "application_id,queue,task_index,attempt,memory_mib,allocated_at,started_at,ended_at\n"
+            "application_1_0001,a,0,1,1024,100,110,50\n",
+            "2: ended_at: is before it began: 50.000",
+        ),
+    ],
+)
+def test_time_that_would_run_backwards_is_told_in_every_form(
+    tmp_path: Path, name: str, text: str, finding: str
+) -> None:
+    assert finding in findings(write(tmp_path, text, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "finding"),
+    [
+        ("jobs.csv", JOBS + "a,0,6", "2: run_s: ends here: 3 cells under 10 columns"),
+        ("gpus.csv", "submit_time,num_gpu,duration\n0,1,4\n3,", "3: num_gpu: ends here: 2 cells under 3 columns"),
+        (
+            "jobs.jsonl",
+            '{"job":"a","submit_s":0,"run_s":5,"cpus":1}\n{"job":"b","sub',
+            "2: no JSON: is the file whole?",
+        ),
+    ],
+)
+def test_a_file_that_was_cut_off_is_told_where(tmp_path: Path, name: str, text: str, finding: str) -> None:
+    assert finding in findings(write(tmp_path, text, name))
+
+
+def test_an_empty_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="is empty"):
+        read_trace(write(tmp_path, ""))
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot read"):
         read_trace(tmp_path / "nowhere.csv")

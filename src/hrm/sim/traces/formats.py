@@ -65,6 +65,8 @@ def detect(path: Path) -> Format:
     for form, columns in _COLUMNS.items():
         if header >= set(columns):
             return form
+    if path.suffix != ".parquet" and not path.stat().st_size:
+        raise InvalidInput(f"{path}: is empty", next_step="is it the right file?")
     known = "; ".join(f"{form}: {','.join(columns)}" for form, columns in _COLUMNS.items())
     raise InvalidInput(
         f"{path}: no form of trace that is known here has these columns: {','.join(sorted(header))[:120]}",
