@@ -27,6 +27,7 @@ class YarnShape(Strict):
     minimum: AmountsOf | None = Field(default=None, description="Smaller requests are raised to this.")
     increment: AmountsOf | None = Field(default=None, description="Requests are raised to multiples of this.")
     maximum: AmountsLimit | None = Field(default=None, description="Larger requests are refused.")
+    classpath: str | None = Field(default=None, description="Where containers find Hadoop's classes.")
     max_attempts: int | None = Field(
         default=None, ge=1, le=MAX_MASTER_ATTEMPTS, description="How often a master is started at most."
     )
@@ -67,6 +68,7 @@ def plain_yarn(config: YarnConfig) -> dict[str, Any]:
         "increment": show_share(config.increment),
         **({} if config.maximum is None else {"maximum": show_share(config.maximum)}),
         "max_attempts": config.max_attempts,
+        "classpath": config.classpath,
         "users": list(config.users),
         "hosts": list(config.hosts),
     }

@@ -30,6 +30,8 @@ class YarnConfig:
     #: How often a master is started at most, and if its submission does not say how often (yarn.resourcemanager.am.
     #: max-attempts).
     max_attempts: int = 2
+    #: Where containers find Hadoop's classes, for programs that bring none; "" iff nowhere.
+    classpath: str = ""
     #: Who may come in from where nothing proves who it is, and from which addresses.
     users: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()

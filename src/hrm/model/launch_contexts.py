@@ -23,6 +23,8 @@ _VARIABLE = "HRM_LAUNCH_"
 _PIECE_CHARS = 96 * 1024
 #: In base64: tokens in Hadoop's form that the server adds to those of the context.
 TOKENS_VARIABLE = "HRM_TOKENS"
+#: By name, as JSON: texts of the files that Hadoop's programs read to find the server.
+HADOOP_CONF_VARIABLE = "HRM_HADOOP_CONF"
 MAX_LOCAL_RESOURCES = 10_000
 
 

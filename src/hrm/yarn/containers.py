@@ -109,7 +109,7 @@ class _NodeDoor:
         for service_data in request.container_launch_context.service_data:
             raise InvalidAuxService(f"The auxService:{service_data.key} does not exist")
         context = launch_context(request.container_launch_context)
-        group = container_group(context, node_variables(self._nodes.of(self._node_id)))
+        group = container_group(context, node_variables(self._nodes, self._node_id))
         session.launched.add(name)
         try:
             await self._facade.masters.launch(str(attempt), name, group.command, group.env, None)

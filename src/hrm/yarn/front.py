@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from hrm.config.home import Home
+from hrm.config.yarn.client_files import client_files
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.ids import AttemptId
 from hrm.rm.facade import Facade
@@ -48,6 +49,7 @@ class FrontDoor:
         #: For REST and browsers.
         self.web = bind(config.host, config.web_port, key="yarn.web_port")
         self._node_doors = NodeDoors(config, self.host, self._address(self.web.getsockname()[1]))
+        self.nodes.client_files = client_files(self.facts)
 
     @property
     def nodes(self) -> NodeAddresses:
@@ -70,8 +72,9 @@ class FrontDoor:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What clients have to know: the addresses, and how often a master is started at most."""
-        return {**self.addresses, "max_attempts": str(self._config.max_attempts)}
+        """What clients have to know: the addresses, how often a master is started, and where Hadoop's classes are."""
+        config = self._config
+        return {**self.addresses, "max_attempts": str(config.max_attempts), "classpath": config.classpath}
 
     def _address(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -83,7 +86,8 @@ class FrontDoor:
         """What a master of YARN's finds in its environment besides what every master finds."""
         return master_variables(
             attempt,
-            self.nodes.of(node_id),
+            self.nodes,
+            node_id,
             token=self.secrets.issue_amrm(attempt),
             submitted_at=submitted_at,
             max_attempts=max_attempts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import urllib.parse
 from collections.abc import Mapping
 
@@ -10,9 +11,16 @@ from hrm.model.errors import InvalidInput
 from hrm.model.hadoop_tokens import one_token
 from hrm.model.ids import AttemptId
 from hrm.model.jobs import TaskGroupSpec
-from hrm.model.launch_contexts import TOKENS_VARIABLE, LaunchContext, LocalResource, ResourceKind, Visibility
+from hrm.model.launch_contexts import (
+    HADOOP_CONF_VARIABLE,
+    TOKENS_VARIABLE,
+    LaunchContext,
+    LocalResource,
+    ResourceKind,
+    Visibility,
+)
 from hrm.model.resources import Resources
-from hrm.yarn.nodes import NodeAddress
+from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.proto.records_pb2 import ContainerLaunchContextProto, LocalResourceProto, URLProto
 from hrm.yarn.proto.security_pb2 import TokenProto
 
@@ -79,18 +87,24 @@ def _url(link: str, message: URLProto) -> str:
     return f"{scheme}://{host}{path}"
 
 
-def node_variables(node: NodeAddress) -> dict[str, str]:
-    """What every container is told of the node that it runs on."""
-    return {"NM_HOST": node.host, "NM_PORT": str(node.port), "NM_HTTP_PORT": node.http_address.rpartition(":")[2]}
+def node_variables(nodes: NodeAddresses, node_id: str) -> dict[str, str]:
+    """What every container is told of the node that it runs on, and of the server."""
+    node = nodes.of(node_id)
+    return {
+        "NM_HOST": node.host,
+        "NM_PORT": str(node.port),
+        "NM_HTTP_PORT": node.http_address.rpartition(":")[2],
+        HADOOP_CONF_VARIABLE: json.dumps(dict(nodes.client_files)),
+    }
 
 
 def master_variables(
-    attempt: AttemptId, node: NodeAddress, *, token: TokenProto, submitted_at: float, max_attempts: int
+    attempt: AttemptId, nodes: NodeAddresses, node_id: str, *, token: TokenProto, submitted_at: float, max_attempts: int
 ) -> dict[str, str]:
     """What only a master's container is told: by which token it comes in, and how it stands with its application."""
     tokens = one_token(identifier=token.identifier, password=token.password, kind=token.kind, service=token.service)
     return {
-        **node_variables(node),
+        **node_variables(nodes, node_id),
         TOKENS_VARIABLE: base64.b64encode(tokens).decode(),
         "APPLICATION_WEB_PROXY_BASE": f"/proxy/{attempt.application}",
         "APP_SUBMIT_TIME_ENV": str(int(submitted_at * 1000)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -24,6 +24,8 @@ class NodeAddresses:
     def __init__(self, http_address: str, open_door: Callable[[str], tuple[str, int]] | None = None) -> None:
         self.http_address = http_address
         self._open_door = open_door
+        #: By name: texts of what programs on nodes read to find the server.
+        self.client_files: Mapping[str, str] = {}
         self._of: dict[str, NodeAddress] = {}
         self._at: dict[tuple[str, int], str] = {}
 

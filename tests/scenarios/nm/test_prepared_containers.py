@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import zipfile
@@ -90,6 +91,19 @@ async def test_variables_are_those_of_the_node_and_of_the_context_and_each_may_u
     assert env["LOCAL_DIRS"] == f"{home}/local"
     assert env["LOG_DIRS"] == f"{home}/logs"
     assert not [name for name in env if name.startswith(("HRM_LAUNCH", "SECRET", "HRM_TOKENS"))]
+
+
+async def test_a_container_finds_the_server_by_files_where_its_machine_has_none(
+    engine: EmbeddedEngine, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HADOOP_CONF_DIR", raising=False)
+    context = LaunchContext(commands=("cat $HADOOP_CONF_DIR/yarn-site.xml",))
+    env = context.variables() | {"HRM_HADOOP_CONF": json.dumps({"yarn-site.xml": "<here/>"})}
+    async with started(engine) as run:
+        own = run.launch(*context.command, env=env, application_id=APPLICATION)
+        await ended(run, own)
+        assert await run.log(own) == "<here/>"
+        assert "HRM_HADOOP_CONF" not in (state_dir / "containers" / own / "launch_container.sh").read_text()
 
 
 async def test_tokens_are_in_a_file_of_the_user_alone(engine: EmbeddedEngine, state_dir: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from hrm.api.accounts import Accounts
+from hrm.api.tokens import TokenAuthority
 from hrm.config.home import Home
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.ids import ApplicationId, AttemptId
@@ -157,7 +158,7 @@ async def opened(life: Life, folder: Path, config: YarnConfig = ANY_PORTS) -> As
     accounts = Accounts()
     front = FrontDoor(config, home, accounts)
     try:
-        async with front.open(life.service, accounts.check_submitter):
+        async with front.open(life.service, accounts.check_submitter, TokenAuthority(os.urandom(32)).verify):
             yield Yarn(life, front)
     finally:
         await front.close()

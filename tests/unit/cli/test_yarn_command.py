@@ -53,7 +53,7 @@ def test_another_folder_may_be_named_and_what_else_is_there_stays(open_door: Pat
     (folder / "hdfs-site.xml").write_text("mine")
     result = hrm("yarn", "env", "--dir", folder, "--classpath", "/opt/hadoop/*")
     assert "export HADOOP_CONF_DIR='" in result.out
-    assert properties(folder / "yarn-site.xml")["yarn.application.classpath"] == "/opt/hadoop/*"
+    assert properties(folder / "yarn-site.xml")["yarn.application.classpath"] == "$HADOOP_CONF_DIR,/opt/hadoop/*"
     assert (folder / "hdfs-site.xml").read_text() == "mine"
     assert sorted(os.listdir(folder)) == ["core-site.xml", "hdfs-site.xml", "resource-types.xml", "yarn-site.xml"]
 

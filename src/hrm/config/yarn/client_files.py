@@ -16,8 +16,10 @@ def client_files(facts: Mapping[str, str], *, classpath: str = "") -> dict[str, 
     """By file name. ``facts`` are what the server says: ``host:port`` of ``clients``, ``masters`` and ``web``, and
     ``max_attempts``.
 
-    ``classpath`` is where applications find Hadoop's classes, for those that bring none (Flink).
+    ``classpath`` is where applications find Hadoop's classes, for those that bring none (Flink); without it that
+    of the facts counts.
     """
+    classpath = classpath or facts.get("classpath", "")
     host = facts["clients"].rpartition(":")[0].strip("[]")
     yarn = {
         "yarn.resourcemanager.hostname": host,
@@ -29,7 +31,8 @@ def client_files(facts: Mapping[str, str], *, classpath: str = "") -> dict[str, 
         "yarn.resourcemanager.am.max-attempts": facts["max_attempts"],
         "yarn.timeline-service.enabled": "false",
         "yarn.log-aggregation-enable": "false",
-        **({"yarn.application.classpath": classpath} if classpath else {}),
+        # These files are among what applications find.
+        **({"yarn.application.classpath": f"$HADOOP_CONF_DIR,{classpath}"} if classpath else {}),
     }
     core = {"fs.defaultFS": "file:///", "hadoop.security.authentication": "simple"}
     # Without it clients drop GPUs from what they ask for, with a warning.

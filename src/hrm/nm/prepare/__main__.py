@@ -9,13 +9,14 @@ import sys
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 
 import base64
+import json
 import shutil
 from collections.abc import MutableMapping
 from pathlib import Path
 
 from hrm.model.errors import HrmError
 from hrm.model.hadoop_tokens import merged
-from hrm.model.launch_contexts import TOKENS_VARIABLE, LaunchContext, taken_from
+from hrm.model.launch_contexts import HADOOP_CONF_VARIABLE, TOKENS_VARIABLE, LaunchContext, taken_from
 from hrm.nm.prepare.cache import Cache
 from hrm.nm.prepare.contract import CACHE_VARIABLE, CANNOT
 from hrm.nm.prepare.errors import PrepareError
@@ -25,6 +26,7 @@ from hrm.nm.shepherd import records
 SCRIPT = "launch_container.sh"
 TOKENS = "container_tokens"
 LOGS = "logs"
+HADOOP_CONF = "hadoop-conf"
 
 
 def main() -> int:
@@ -64,9 +66,16 @@ def prepare(context: LaunchContext, home: Path, environ: MutableMapping[str, str
             raise PrepareError(f"two things of the container are called {link!r:.80}")
         path.symlink_to(cache.get(resource))
     _write_private(home / TOKENS, merged(server_tokens, context.tokens))
-    (home / SCRIPT).write_text(
-        launch_script(context, log_dir=str(home / LOGS), ours=_ours(home, environ)), encoding="utf-8"
-    )
+    ours = _ours(home, environ)
+    conf = json.loads(environ.pop(HADOOP_CONF_VARIABLE, "{}"))
+    if conf and "HADOOP_CONF_DIR" not in environ:
+        # The machine has none, for want of a Hadoop.
+        folder = home / HADOOP_CONF
+        folder.mkdir()
+        for name, text in conf.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        ours["HADOOP_CONF_DIR"] = str(folder)
+    (home / SCRIPT).write_text(launch_script(context, log_dir=str(home / LOGS), ours=ours), encoding="utf-8")
 
 
 def _write_private(path: Path, data: bytes) -> None:
