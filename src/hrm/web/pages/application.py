@@ -44,7 +44,7 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
         "containers": {one.container_id: one for one in desk.facade.containers(application_id)},
         "mine": owns(who, report.user),
         "may_change": owns(who, report.user) or await desk.facade.administers(report.queue, user=who.user),
-        "queues": [queue.name for queue in desk.facade.queues() if queue.type == "leaf"],
+        "queues": [queue.name for queue in desk.queues() if queue.type == "leaf"],
         "now": now,
     }
 

@@ -50,7 +50,7 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
         "groups": tuple(GROUPS),
         "orders": tuple(ApplicationOrder),
         "chosen": {name: query.get(name, "") for name in _QUERY} | {"state": state, "order": order},
-        "queues": [queue.name for queue in desk.facade.queues() if queue.type == "leaf"],
+        "queues": [queue.name for queue in desk.queues() if queue.type == "leaf"],
         "page": number,
         "newer": _link(query, number - 1) if number > 1 else None,
         "older": _link(query, number + 1) if len(rows) > PAGE_ROWS else None,

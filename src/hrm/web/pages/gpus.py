@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from hrm.api.access import seen_by
-from hrm.model.states import ApplicationState
 from hrm.web.desk import Desk
 from hrm.web.owners import held_by_device
 from hrm.web.page import ROOT, Page, Visit
 
 #: With more nodes a cell is but a coloured bar, whose title says the rest.
 DENSE_FROM = 33
-_ACTIVE = (ApplicationState.SUBMITTED, ApplicationState.ACCEPTED, ApplicationState.RUNNING)
 
 
 async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
-    nodes = sorted((node for node in desk.facade.nodes() if node.devices), key=lambda node: node.node_id)
-    active = await desk.facade.applications(states=_ACTIVE, limit=10_000)
-    users = {app.application_id: app.user for app in seen_by(visit.identity, active)}
-    held = held_by_device(desk.facade.containers(), users)
+    nodes = sorted((node for node in desk.nodes() if node.devices), key=lambda node: node.node_id)
+    held = held_by_device(desk.containers(), await desk.users())
     return {
         "nodes": nodes,
         "held": held,

@@ -9,7 +9,7 @@ from hrm.web.page import ROOT, Page, Visit
 
 
 async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
-    nodes = sorted(desk.facade.nodes(), key=lambda node: node.node_id)
+    nodes = sorted(desk.nodes(), key=lambda node: node.node_id)
     return {"nodes": nodes, "now": desk.clock()}
 
 

@@ -11,14 +11,13 @@ from hrm.model.reports import NodeReport, ServerReport
 from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.states import ApplicationState, NodeState
 from hrm.web.charts import Line
-from hrm.web.desk import Desk
+from hrm.web.desk import ACTIVE, Desk
 from hrm.web.page import ROOT, Page, Visit
 from hrm.web.samples import PERIOD_S, SPAN_S, summed
 
 #: Applications that wait, as many as are listed.
 WAITING = 10
 _POINTS = int(SPAN_S / PERIOD_S)
-_ACTIVE = (ApplicationState.SUBMITTED, ApplicationState.ACCEPTED, ApplicationState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,8 @@ class Alarm:
 
 
 async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
-    server, nodes = desk.facade.server(), desk.facade.nodes()
-    active = await desk.facade.applications(states=_ACTIVE, limit=1000)
+    server, nodes = desk.facade.server(), desk.nodes()
+    active = await desk.facade.applications(states=ACTIVE, limit=1000)
     waiting = [app for app in active if app.tasks_pending and app.state is not ApplicationState.RUNNING]
     waiting.sort(key=lambda app: app.submitted_at)
     return {

@@ -9,13 +9,11 @@ from hrm.api.access import seen_by
 from hrm.model.errors import NotFound
 from hrm.model.reports import Amounts, QueueReport
 from hrm.model.resources import GPUS, MEMORY, VCORES
-from hrm.model.states import ApplicationState
 from hrm.web.charts import Line
-from hrm.web.desk import Desk
+from hrm.web.desk import ACTIVE, Desk
 from hrm.web.page import ROOT, Page, Visit
 from hrm.web.samples import PERIOD_S, ROOT_QUEUE, SPAN_S, summed
 
-_ACTIVE = (ApplicationState.SUBMITTED, ApplicationState.ACCEPTED, ApplicationState.RUNNING)
 _LISTED = 100
 
 
@@ -52,15 +50,15 @@ def dominant(queue: QueueReport, total: Amounts) -> str:
 
 
 async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
-    return {"standings": standings(desk.facade.queues(), _total(desk))}
+    return {"standings": standings(desk.queues(), _total(desk))}
 
 
 async def gather_one(desk: Desk, visit: Visit) -> dict[str, Any]:
     name = visit.params["name"]
-    found = next((one for one in standings(desk.facade.queues(), _total(desk)) if one.queue.name == name), None)
+    found = next((one for one in standings(desk.queues(), _total(desk)) if one.queue.name == name), None)
     if found is None:
         raise NotFound(f"no queue {name!r}", next_step=f"{ROOT}/queues lists them")
-    active = [app for app in await desk.facade.applications(states=_ACTIVE, limit=10_000) if _below(app.queue, name)]
+    active = [app for app in await desk.facade.applications(states=ACTIVE, limit=10_000) if _below(app.queue, name)]
     total = _total(desk)
     values: list[float | None] = []
     for sample in desk.usage:
@@ -81,7 +79,7 @@ def _below(queue: str, name: str) -> bool:
 
 
 def _total(desk: Desk) -> Amounts:
-    return summed([node.total for node in desk.facade.nodes()])
+    return summed([node.total for node in desk.nodes()])
 
 
 QUEUES = Page(path=f"{ROOT}/queues", template="queues.html", gather=gather, section="queues")

@@ -37,7 +37,7 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     fields = {name: visit.query.get(name, "") for name in FIELDS}
     found: dict[str, Any] = {
         "fields": fields,
-        "queues": [queue.name for queue in desk.facade.queues() if queue.type == "leaf"],
+        "queues": [queue.name for queue in desk.queues() if queue.type == "leaf"],
         "problem": "",
         "preview": None,
     }

@@ -16,7 +16,7 @@ PATH = f"{ROOT}/queues/{{name}}/weight"
 async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     check_admin(visit.identity)
     name = visit.params["name"]
-    queue = next((queue for queue in desk.facade.queues() if queue.name == name), None)
+    queue = next((queue for queue in desk.queues() if queue.name == name), None)
     if queue is None:
         raise NotFound(f"no queue {name!r}", next_step=f"{ROOT}/queues lists them")
     found: dict[str, Any] = {"queue": queue, "typed": f"{queue.weight:g}", "changes": None, "problem": ""}
