@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
             # It was closed before it was taken.
             theirs = ours = ("", 0)
         self._theirs = theirs[0], theirs[1]
-        self._handshake = Handshake(self._hub.authentication, self._theirs, (ours[0], ours[1]))
+        self._handshake = Handshake(self._hub.authentication, self._hub.refusals, self._theirs, (ours[0], ours[1]))
         if not theirs[0] or not self._hub.enter(self, self._theirs[0]):
             self._ended_at = self._opened_at
             transport.abort()

@@ -6,19 +6,16 @@ import enum
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
-import structlog
-
 from hrm.yarn.calls import VerifiedToken
 from hrm.yarn.proto.rpc_pb2 import IpcConnectionContextProto, RpcResponseHeaderProto, RpcSaslProto
 from hrm.yarn.rpc import frames
 from hrm.yarn.rpc.faults import IPC_EXCEPTION, VERSION_MISMATCH, RpcFault, bad_header, unauthorized
 from hrm.yarn.rpc.frames import Unpacker
 from hrm.yarn.rpc.hub import Authentication
+from hrm.yarn.rpc.refusals import Refusals
 from hrm.yarn.rpc.sasl import SaslExchange
 from hrm.yarn.rpc.simple import SimpleDoor
 from hrm.yarn.tokens.secrets import Expected
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +37,15 @@ class _Stage(enum.Enum):
 class Handshake:
     """Of one connection between two addresses. Whatever raises RpcFault here ends it."""
 
-    def __init__(self, authentication: Authentication, theirs: tuple[str, int], ours: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        authentication: Authentication,
+        refusals: Refusals,
+        theirs: tuple[str, int],
+        ours: tuple[str, int],
+    ) -> None:
         self._authentication = authentication
+        self._refusals = refusals
         self._theirs = theirs
         self._ours = ours
         self._stage = _Stage.GREETING
@@ -86,7 +90,7 @@ class Handshake:
         try:
             step = self._sasl.step(unpacker.take(RpcSaslProto))
         except RpcFault as fault:
-            log.info("yarn_token_refused", host=self._theirs[0], why=str(fault))
+            self._refusals.note("yarn_token_refused", host=self._theirs[0], why=str(fault))
             raise
         if step.proven is not None or step.simple:
             self._proven = step.proven
@@ -114,6 +118,6 @@ class Handshake:
         try:
             found = await door.admit(user, real_user, self._theirs, self._ours)
         except RpcFault as fault:
-            log.info("yarn_user_refused", host=self._theirs[0], user=user, why=str(fault))
+            self._refusals.note("yarn_user_refused", host=self._theirs[0], user=user[:100], why=str(fault))
             raise
         return Identity(found.user, found.real_user, admin=found.admin)

@@ -8,15 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
 from hrm.yarn.calls import Handler, Method, Service
 from hrm.yarn.rpc.answers import KeptAnswers
 from hrm.yarn.rpc.limits import RpcLimits
+from hrm.yarn.rpc.refusals import Refusals
 from hrm.yarn.rpc.simple import SimpleDoor
 from hrm.yarn.tokens.secrets import TokenVerifier
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +61,7 @@ class Hub:
         self.limits = limits
         self.clock = clock
         self.kept = KeptAnswers(limits, clock)
+        self.refusals = Refusals(clock)
         #: By the protocol's name, then the method's.
         self.routes = {service.protocol.name: _routes(service) for service in services}
         self.guests: set[Guest] = set()
@@ -79,7 +77,7 @@ class Hub:
         """Whether there is room for one more, of this host."""
         limits = self.limits
         if len(self.guests) >= limits.max_connections or self._per_host[host] >= limits.max_connections_per_address:
-            log.warning("yarn_connection_refused", host=host, connections=len(self.guests))
+            self.refusals.note("yarn_connection_refused", host=host, connections=len(self.guests))
             return False
         self.guests.add(guest)
         self._per_host[host] += 1
