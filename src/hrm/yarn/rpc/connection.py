@@ -24,7 +24,7 @@ from hrm.yarn.proto.rpc_pb2 import (
     RpcRequestHeaderProto,
     RpcResponseHeaderProto,
 )
-from hrm.yarn.rpc import dispatch, frames
+from hrm.yarn.rpc import dispatch, frames, replies
 from hrm.yarn.rpc.answers import CallKey
 from hrm.yarn.rpc.faults import FATAL_RPC_SERVER_EXCEPTION, RPC_SERVER_EXCEPTION, RpcFault, bad_header
 from hrm.yarn.rpc.frames import LENGTH_BYTES, Unpacker
@@ -38,7 +38,6 @@ _LAST_WORDS_S = 5.0
 #: A client sends the same header with each call of a method, so what it says is read once.
 _MAX_ROUTES_KEPT = 64
 _MAX_HEADER_KEPT_BYTES = 512
-_MAX_ERROR_CHARS = 16 << 10
 _WRITE_BUFFER_BYTES = 1 << 20
 
 
@@ -252,7 +251,7 @@ class Connection(asyncio.Protocol):
             self._begin(header, unpacker, self._identity)
         elif header.callId == frames.SASL_CALL_ID:
             if (reply := self._handshake.sasl(unpacker)) is not None:
-                self._answer(header, reply.SerializeToString(), call_id=frames.SASL_CALL_ID)
+                self._answer(header, reply.SerializeToString())
         elif header.callId == frames.CONTEXT_CALL_ID:
             self._introduce(unpacker)
         elif header.callId != frames.PING_CALL_ID:
@@ -359,29 +358,11 @@ class Connection(asyncio.Protocol):
 
     # Answers.
 
-    def _answer(self, header: RpcRequestHeaderProto, payload: bytes, *, call_id: int | None = None) -> None:
-        answer = RpcResponseHeaderProto(
-            callId=(header.callId if call_id is None else call_id) & 0xFFFFFFFF,
-            status=RpcResponseHeaderProto.SUCCESS,
-            serverIpcVersionNum=frames.VERSION,
-            clientId=header.clientId,
-            retryCount=header.retryCount,
-        )
-        self._out.append(frames.pack(answer.SerializeToString(), payload))
+    def _answer(self, header: RpcRequestHeaderProto, payload: bytes) -> None:
+        self._out.append(replies.answer(header, payload))
 
     def _refuse(self, header: RpcRequestHeaderProto | None, fault: RpcFault) -> None:
-        text = str(fault)[:_MAX_ERROR_CHARS].encode("utf-8", "replace").decode("utf-8")
-        answer = RpcResponseHeaderProto(
-            callId=(frames.NO_CALL_ID if header is None else header.callId) & 0xFFFFFFFF,
-            status=RpcResponseHeaderProto.FATAL if fault.fatal else RpcResponseHeaderProto.ERROR,
-            serverIpcVersionNum=frames.VERSION,
-            exceptionClassName=fault.java_class,
-            errorMsg=text,
-            errorDetail=RpcResponseHeaderProto.RpcErrorCodeProto.Name(fault.code),
-            clientId=b"" if header is None else header.clientId,
-            retryCount=-1 if header is None else header.retryCount,
-        )
-        self._out.append(frames.pack(answer.SerializeToString()))
+        self._out.append(replies.refusal(header, fault))
         if fault.fatal:
             self._end()
 
