@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ from hrm.core.tree import QueuesInUse
 from hrm.engines.base import Engine
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.engine import EngineKind
-from hrm.model.errors import ClusterError, Conflict, HrmError, InvalidInput
+from hrm.model.errors import ClusterError, Conflict, EngineAway, HrmError, InvalidInput
 from hrm.model.ids import AttemptId
 from hrm.model.isolation import IsolationMode
 from hrm.model.nodes import NodeSpec
@@ -163,8 +163,16 @@ async def _serve(
     lock: HomeLock,
 ) -> None:
     uploads = Uploads(home.uploads_dir, config.files)
+    stopping = asyncio.Event()
+    #: Why the engine has gone away, once it has.
+    away: list[str] = []
+
+    def on_away(reason: str) -> None:
+        away.append(reason)
+        stopping.set()
+
     looking: asyncio.Task[Engine] = asyncio.create_task(
-        _ray_engine(home, config, store, uploads)
+        _ray_engine(home, config, store, uploads, on_away)
         if config.engine.kind is EngineKind.RAY
         else _engine(home, config, config_path, uploads, may_start_shepherd=not options.external_shepherd)
     )
@@ -173,7 +181,6 @@ async def _serve(
     events = EventLog(cluster_timestamp=store.cluster_timestamp, next_seq=loaded.next_event_seq, read=store.events)
     strategies = {**BUILT_IN, **_own_strategy(config)}
     scheduler = Scheduler(config.queues, epoch=store.epoch, options=config.scheduler.options, strategies=strategies)
-    stopping = asyncio.Event()
     tokens = TokenAuthority(home.ensure_secret())
     accounts = Accounts()
     yarn = _yarn(config, home, accounts)
@@ -295,10 +302,16 @@ async def _serve(
                 home.server_file.unlink(missing_ok=True)
     finally:
         await manager.close()
-        await engine.close()
+        if not away:
+            await engine.close()
         if yarn is not None:
             await yarn.close()
         log.info("ended", home=str(home.path))
+    if away:
+        raise EngineAway(
+            f"the server ended with its engine: {away[0]}",
+            next_step="containers go on; started again, the server adopts them as soon as the engine is back",
+        )
     if manager.turns.broken:
         raise ClusterError(
             f"the server ended because it could not go on ({manager.turns.broken})",
@@ -320,7 +333,9 @@ def _at_their_lines(in_use: QueuesInUse, path: Path | None) -> InvalidInput:
     return BadDocument(document.findings)
 
 
-async def _ray_engine(home: Home, config: HrmConfig, store: Store, uploads: Uploads) -> Engine:
+async def _ray_engine(
+    home: Home, config: HrmConfig, store: Store, uploads: Uploads, on_away: Callable[[str], None]
+) -> Engine:
     """The machines of a Ray cluster. Raises ClusterError where there is none and none can be started."""
     from hrm.engines.ray.start import ray_engine
 
@@ -337,6 +352,7 @@ async def _ray_engine(home: Home, config: HrmConfig, store: Store, uploads: Uplo
         isolation=config.node.isolation,
         files=config.files,
         contents=uploads,
+        on_away=on_away,
     )
 
 
@@ -502,6 +518,15 @@ def _configure_log() -> None:
     )
 
 
+async def _serve_to_the_end(options: Options) -> None:
+    """`serve`; where the engine went away the process ends here, as nothing of the engine's can be let go of."""
+    try:
+        await serve(options)
+    except EngineAway as error:
+        print(f"hrm: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(error.exit_code)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry of ``python -m hrm.server``; returns the exit code."""
     parser = argparse.ArgumentParser(prog="hrm.server", description="Run the HRM server in the foreground.")
@@ -518,7 +543,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = Options(**vars(parser.parse_args(arguments)))
     _configure_log()
     try:
-        asyncio.run(serve(options))
+        asyncio.run(_serve_to_the_end(options))
     except HrmError as error:
         print(f"hrm: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hrm.engines.ray.engine import RayEngine
+from hrm.engines.ray.token import require_ray
 from hrm.model.engine import EngineSettings
 from hrm.testing.ray_machines import RayMachines, ray_machines
 
@@ -27,6 +28,7 @@ def machines() -> Iterator[RayMachines]:
         cluster.head.membership.write_token(_TOKEN)
         cluster.start_head("--cpus=0")
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(cluster.head.membership.token_file))
+        require_ray(ours=True)
         yield cluster
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import hrm as hrm_package
 from hrm.config.home import Home
 from hrm.engines.ray.membership import Membership
 from hrm.model.errors import ClusterError
 from hrm.testing import eventually_async
-from hrm.testing.engine import RecordingListener
+from hrm.testing.engine import EngineHarness, RecordingListener
 from hrm.testing.ray_machines import RayMachines
 from tests.ray.conftest import EngineOf
 
@@ -135,6 +137,50 @@ def test_another_version_of_ray_is_refused_by_join_in_words(one: RayMachines, tm
     assert "Ray: 2.52.0" in done.stderr
     assert done.stderr.rstrip().endswith("next: install the versions of Ray and Python that the head has")
     assert Membership(Home(tmp_path / "home").ray_dir).pid is None
+
+
+def odd_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
+    """What joins from now on runs a statement first in each of Ray's workers."""
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nif any('default_worker' in word for word in sys.orig_argv):\n    {statement}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+async def test_a_machine_with_another_hrm_is_no_node_and_says_which_it_has(
+    one: RayMachines, engine_of: EngineOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd_workers(tmp_path, monkeypatch, "import hrm; hrm.__version__ = '0.0.1'")
+    one.add("older", "--cpus=1", "--memory-mib=512")
+    engine, heard = engine_of(namespace="versions"), RecordingListener()
+    await engine.start(heard)
+    try:
+        said = f"HRM 0.0.1 is there, and {hrm_package.__version__} is the server's"
+        await eventually_async(lambda: said in heard.refused.values(), DEADLINE_S, describe="it is refused")
+        assert "older" not in heard.nodes
+    finally:
+        await engine.close()
+
+
+async def test_a_clock_that_is_five_minutes_off_is_told_and_the_machine_is_a_node(
+    one: RayMachines, engine_of: EngineOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd_workers(tmp_path, monkeypatch, "import time; real = time.time; time.time = lambda: real() + 300.0")
+    one.add("ahead", "--cpus=1", "--memory-mib=512")
+    engine = engine_of(namespace="clocks")
+    heard = RecordingListener()
+    await engine.start(heard)
+    try:
+        await eventually_async(lambda: "ahead" in heard.nodes, DEADLINE_S, describe="it is a node")
+        told = await eventually_async(
+            lambda: [message for node, message, _ in heard.changes if node.node_id == "ahead"], DEADLINE_S
+        )
+        assert re.match(r"its clock is (4m5|5m0)\ds ahead: times that it tells are set right", told[-1]), told
+        run = EngineHarness(engine, heard)
+        run.node_id = "ahead"
+        assert (await run.ended(run.launch("true"), DEADLINE_S)).exit_code == 0
+    finally:
+        await engine.close()
 
 
 def test_leave_says_where_there_is_nothing_to_leave(tmp_path: Path) -> None:

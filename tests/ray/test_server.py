@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
@@ -15,6 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+import hrm.nm.shepherd
+from hrm.cli.units import NODE, SHEPHERD, Installation
+from hrm.config.home import Home
 from hrm.testing import eventually
 from hrm.testing.ray_server import RayServer, ray_server
 
@@ -179,19 +184,111 @@ def test_a_machine_joins_and_leaves_by_the_commands_that_people_type(server: Ray
     server.hrm("kill", application_id)
 
 
-def test_when_ray_s_head_dies_the_next_server_adopts_what_runs(server: RayServer) -> None:
+def test_a_machine_that_systemd_has_joined_keeps_its_containers_while_its_unit_is_stopped(server: RayServer) -> None:
+    """The units' own commands, in the order of systemd, and what it does at a stop (TERM to the main process)."""
+    machines = server.machines
+    machine = machines.make("fourth")
+    where = ("--node-address", machine.address or "", "--node-id", "fourth", "--cpus", "20", "--memory", "1G")
+    machine.membership.write_token(machines.token)
+    home = Home(machine.folder)
+    home.admit_others()
+    units = Installation(
+        python=Path(sys.executable),
+        shepherd=Path(hrm.nm.shepherd.__file__).parent,
+        home=machine.folder,
+        user=None,
+        join=(machines.address, *where),
+    ).units()
+    shepherd, node = Unit(units[SHEPHERD], machines.command(machine)), Unit(units[NODE], machines.command(machine))
+    home.node_dir.mkdir()
+    shepherd.start()
+    node.start()
+    try:
+        server.all_up((*NODES, "fourth"))
+        # It is the only one that is large enough.
+        application_id = server.hrm("submit", "--cpus", 15, "--", "sleep", "1000").split()[-1]
+        eventually(lambda: server.json("ps", application_id)[0]["tasks_running"] == 1, DEADLINE_S)
+        [container_id] = [one["container_id"] for one in server.json("history", application_id)]
+        running = home.node_dir / "running" / container_id
+
+        node.stop()
+        eventually(lambda: server.nodes()["fourth"] == "LOST", DEADLINE_S)
+        assert running.exists(), "it goes on"
+        assert shepherd.is_up
+        server.hrm("kill", application_id)
+
+        node.start()
+        eventually(lambda: server.nodes()["fourth"] == "RUNNING", DEADLINE_S)
+        eventually(lambda: not running.exists(), DEADLINE_S, describe="what nobody wants any more is ended")
+    finally:
+        node.stop()
+        shepherd.stop()
+    eventually(lambda: server.nodes()["fourth"] == "LOST", DEADLINE_S)
+
+
+class Unit:
+    """Of Type=notify: up when its process says READY=1. ``where`` comes before its command."""
+
+    def __init__(self, text: str, where: list[str]) -> None:
+        command = next(line for line in text.splitlines() if line.startswith("ExecStart="))
+        self._command = [*where, *shlex.split(command.removeprefix("ExecStart="))]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (
+            tempfile.TemporaryDirectory(prefix="hrm-n-") as folder,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
+        ):
+            told.bind(f"{folder}/notify")
+            told.settimeout(DEADLINE_S)
+            env = {key: value for key, value in os.environ.items() if not key.startswith(("HRM_", "RAY_"))}
+            self._process = subprocess.Popen(
+                self._command, start_new_session=True, env={**env, "NOTIFY_SOCKET": f"{folder}/notify"}
+            )
+            assert told.recv(100) == b"READY=1"
+
+    @property
+    def is_up(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(DEADLINE_S)
+
+
+def test_when_ray_s_head_dies_the_server_says_so_comes_back_by_itself_and_adopts_what_runs(server: RayServer) -> None:
     # Not as the server before it may have been: this outage is longer than a lease.
     server.hrm("down")
     start(server, "keep")
     eventually(lambda: [server.nodes().get(name) for name in NODES] == ["RUNNING"] * 2, DEADLINE_S)
-    application_id = server.hrm("submit", "--tasks", 2, "--", "sleep", "45").split()[-1]
+    application_id = server.hrm("submit", "--tasks", 2, "--", "sleep", "60").split()[-1]
     eventually(lambda: server.json("ps", application_id)[0]["tasks_running"] == 2, DEADLINE_S)
-    pid = json.loads((server.home / "server.json").read_text())["pid"]
-    next(one for one in server.machines.head.processes() if one.name() == "gcs_server").kill()
-    eventually(lambda: not is_alive(pid), DEADLINE_S, describe="the server ends with it")
-    eventually(lambda: server.machines.head.membership.is_ready, DEADLINE_S, describe="the head is back")
-    start(server, "keep")
+    home = Home(server.home)
+    pid, log = home.server_pid, (server.home / "server.log").read_text()
+    head = server.machines.head
+    head.stay_down()
+    eventually(home.away, DEADLINE_S, describe="the server has ended, and somebody waits for Ray's head")
+    status = server.tried("status")
+    assert (status.returncode, "waits for its engine to be back" in status.stderr) == (3, True), status.stderr
+    head.come_back()
+    eventually(lambda: home.server_pid not in (None, pid), DEADLINE_S, describe="another server is up")
+    eventually(lambda: home.away() is None, DEADLINE_S)
     eventually(lambda: [server.nodes().get(name) for name in NODES] == ["RUNNING"] * 2, DEADLINE_S)
     server.hrm("wait", application_id)
     attempts = server.json("history", application_id)
     assert [attempt["state"] for attempt in attempts] == ["SUCCEEDED"] * 2
+    said = (server.home / "server.log").read_text().removeprefix(log)
+    assert "the server ended with its engine: Ray's head at" in said
+
+
+def test_who_waits_for_ray_s_head_can_be_told_to_stop(server: RayServer) -> None:
+    home = Home(server.home)
+    eventually(lambda: home.server_pid, DEADLINE_S, describe="a server is up")
+    server.machines.head.stay_down()
+    eventually(home.away, DEADLINE_S, describe="it has ended")
+    assert "is not started again; containers go on" in server.hrm("down")
+    assert home.away() is None
+    assert "no server is up" in server.tried("status").stderr
+    server.machines.head.come_back()
+    eventually(lambda: server.machines.head.membership.is_ready, DEADLINE_S)

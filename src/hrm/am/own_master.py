@@ -413,6 +413,7 @@ class OwnMaster:
             resources=container.resources,
             device_ids=container.device_ids,
             upload=self._job.upload,
+            python_env=self._job.python_env,
             log_limit_bytes=self._log_limit_bytes,
         )
         actions.changed.append(task)

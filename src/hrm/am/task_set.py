@@ -451,5 +451,6 @@ class TaskSetMaster:
             stdin=self._job.stdin,
             terminal=self._job.terminal,
             upload=self._job.upload,
+            python_env=self._job.python_env,
             log_limit_bytes=self._log_limit_bytes,
         )

@@ -106,6 +106,11 @@ _JOB = _object(
             )
         ),
         "upload": _or_null({"type": "string", "description": "id of an upload of yours, found in each container"}),
+        "python_env": _or_null(
+            _object(
+                {"files": {"type": "object", "additionalProperties": _TEXT, "description": "texts by name"}}, ["files"]
+            )
+        ),
         "groups": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/TaskGroup"}},
     },
     ["groups"],

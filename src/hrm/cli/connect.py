@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 START_DEADLINE_S = 60.0
 RECONNECT_S = 30.0
 LOG_TAIL_LINES = 15
+_SERVER, _KEEPER = "hrm.server", "hrm.config.keeper"
 _POLL_S = 0.02
 Answer = TypeVar("Answer")
 
@@ -141,7 +143,7 @@ def join_or_start(arguments: Sequence[str] = ()) -> Client:
     try:
         return connect()
     except NoServer:
-        if os.environ.get("HRM_ADDRESS") or home.is_anothers:
+        if os.environ.get("HRM_ADDRESS") or home.is_anothers or home.away():
             raise
     home.create()
     lock_file = os.open(home.path / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -155,10 +157,11 @@ def join_or_start(arguments: Sequence[str] = ()) -> Client:
         os.close(lock_file)
 
 
-def start_server(home: Home, arguments: list[str], *, join: bool = False) -> Client:
+def start_server(home: Home, arguments: list[str], *, join: bool = False, keep: bool = False) -> Client:
     """Start a server of its own session in the background and return when it is ready.
 
-    ``join``: another server that takes the home at the same moment (`hrm up`) will do as well. Raises ClusterError,
+    ``join``: another server that takes the home at the same moment (`hrm up`) will do as well. ``keep``: it is started
+    again where its engine goes away and comes back (`hrm.config.keeper`). Raises ClusterError,
     with the last lines of its log, where it ends or is not ready in time.
     """
     home.create()
@@ -167,7 +170,7 @@ def start_server(home: Home, arguments: list[str], *, join: bool = False) -> Cli
         begin = os.lseek(log, 0, os.SEEK_END)
         process = subprocess.Popen(
             # -P: what lies in the working directory must not be imported.
-            [sys.executable, "-P", "-m", "hrm.server", "--home", str(home.path), *arguments],
+            [sys.executable, "-P", "-m", _KEEPER if keep else _SERVER, "--home", str(home.path), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -183,7 +186,11 @@ def start_server(home: Home, arguments: list[str], *, join: bool = False) -> Cli
     while time.monotonic() < deadline:
         status = process.poll()
         found = pid_in(home.server_file)
-        if found == process.pid or (join and status is not None and found is not None):
+        if (
+            found == process.pid
+            or (keep and found and _parent(found) == process.pid)
+            or (join and status is not None and found is not None)
+        ):
             try:
                 return connect()
             except NoServer:
@@ -194,6 +201,31 @@ def start_server(home: Home, arguments: list[str], *, join: bool = False) -> Cli
             raise _start_failed(home.log_file, begin, f"it ended with exit code {status}", status)
         time.sleep(_POLL_S)
     raise _start_failed(home.log_file, begin, f"it was not ready after {START_DEADLINE_S:.0f} s", None)
+
+
+def _parent(pid: int) -> int:
+    """-1 where there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return -1
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def end_waiting(home: Home) -> bool:
+    """Nobody is to start the server again when its engine is back; False iff nobody waits for that."""
+    if (away := home.away()) is None:
+        return False
+    try:
+        os.kill(away[0], signal.SIGTERM)
+    except ProcessLookupError:
+        return False
+    deadline = time.monotonic() + START_DEADLINE_S
+    while is_alive(away[0]):
+        if time.monotonic() > deadline:
+            raise ClusterError(f"process {away[0]} has not ended", next_step=f"see {home.log_file}")
+        time.sleep(_POLL_S)
+    return True
 
 
 def _start_failed(log_file: Path, begin: int, problem: str, status: int | None) -> HrmError:

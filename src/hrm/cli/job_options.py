@@ -69,6 +69,10 @@ SharedOption = Annotated[
     list[str] | None,
     typer.Option("--shared", metavar="PATH", help="Only on nodes where this shared path is there (again for more)."),
 ]
+PythonEnvOption = Annotated[
+    Path | None,
+    typer.Option("--python-env", metavar="FILE", help="Run in an environment of a requirements.txt or pyproject.toml."),
+]
 UploadOption = Annotated[
     Path | None,
     typer.Option("--upload", metavar="DIR", help="A copy of this directory is where each task runs (docs/files.md)."),
@@ -163,6 +167,7 @@ class JobOptions:
     gang_timeout: GangTimeoutOption = None
     tasks_per_node: TasksPerNodeOption = None
     shared: SharedOption = None
+    python_env: PythonEnvOption = None
 
     def job(self, command: list[str]) -> JobSpec:
         """A job that runs ``command``. Raises InvalidInput naming the option."""
@@ -182,6 +187,10 @@ class JobOptions:
     def _job_fields(self) -> dict[str, Any]:
         given = {"name": self.name, "queue": self.queue, "max_failures": self.max_failures, "priority": self.priority}
         fields: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        if self.python_env is not None:
+            from hrm.files.python_env import read_python_env
+
+            fields["python_env"] = read_python_env(self.python_env.expanduser())
         if self.master:
             fields["master"] = MasterSpec()
         if self.gang or self._gang_fields():

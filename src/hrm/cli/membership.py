@@ -49,6 +49,9 @@ def join(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay, for a service manager, instead of going on by itself.")
     ] = False,
+    external_shepherd: Annotated[
+        bool, typer.Option("--external-shepherd", help="A service manager starts the shepherd.", hidden=True)
+    ] = False,
 ) -> None:
     """Make this machine a node of another's server.
 
@@ -73,7 +76,7 @@ def join(
         raise InvalidInput("--token and --token-file exclude each other", next_step="choose one of them")
     if gpu_devices and virtual_gpus:
         raise InvalidInput("--gpu-devices and --virtual-gpus exclude each other", next_step="choose one of them")
-    _keep_token(home.ray_dir, _token(token, token_file))
+    keep_token(home.ray_dir, token_of(token, token_file))
     arguments = [
         f"--address={address}",
         f"--cpus={cpus or max(1, usable_vcores_milli() // 1000)}",
@@ -88,7 +91,9 @@ def join(
     ):
         if value is not None:
             arguments.append(f"--{name}={value}")
-    _run(home.ray_dir, *arguments, *([] if foreground else ["--detach"]))
+    if external_shepherd:
+        arguments.append("--external-shepherd")
+    _run(home.ray_dir, *arguments, *([] if foreground else ["--detach"]), instead=foreground)
     if not foreground:
         print(f"this machine is in the cluster at {address}; `hrm leave` takes it out")
 
@@ -110,7 +115,8 @@ def leave(
     _run(home_directory().ray_dir, "--leave", *(["--kill"] if kill else []))
 
 
-def _token(token: str | None, token_file: Path | None) -> str:
+def token_of(token: str | None, token_file: Path | None) -> str:
+    """The token itself. Raises InvalidInput where there is none."""
     if token_file is not None:
         try:
             token = token_file.read_text()
@@ -124,7 +130,7 @@ def _token(token: str | None, token_file: Path | None) -> str:
     return token
 
 
-def _keep_token(folder: Path, token: str) -> None:
+def keep_token(folder: Path, token: str) -> None:
     """Ray's processes read it there. One that is in use stays; then `_run` says what is wrong."""
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
@@ -135,8 +141,10 @@ def _keep_token(folder: Path, token: str) -> None:
         file.write(token)
 
 
-def _run(folder: Path, *arguments: str) -> None:
-    """Its errors are on stderr already, and its exit code is ours."""
+def _run(folder: Path, *arguments: str, instead: bool = False) -> None:
+    """Its errors are on stderr already, and its exit code is ours. ``instead``: it takes the place of this process."""
     command = [sys.executable, "-P", "-m", _PROGRAM, f"--dir={folder}", *arguments]
+    if instead:
+        os.execv(command[0], command)
     if status := subprocess.run(command, check=False).returncode:
         raise typer.Exit(status)

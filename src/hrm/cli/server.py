@@ -89,8 +89,8 @@ def up(
     from hrm.config import load_config
 
     # Findings are shown here and now, not in a log.
-    load_config(config or (home.config_file if home.config_file.exists() else None))
-    with start_server(home, arguments) as server:
+    loaded = load_config(config or (home.config_file if home.config_file.exists() else None))
+    with start_server(home, arguments, keep=(engine or loaded.engine.kind) is EngineKind.RAY) as server:
         report = server.server()
     if output is Output.TABLE:
         print(f"hrm {report.version} is up at {report.address} (pid {report.pid}, home {report.home})")
@@ -141,10 +141,13 @@ def down(
       hrm down --kill                             leave nothing running
       hrm down --drain                            let what runs come to its end first
     """
-    from hrm.cli.connect import client, home_directory
+    from hrm.cli.connect import client, end_waiting, home_directory
 
     if kill and drain:
         raise InvalidInput("--kill and --drain exclude each other", next_step="choose one of them")
+    if not os.environ.get("HRM_ADDRESS") and end_waiting(home_directory()):
+        print("the server that waited for its engine is not started again; containers go on")
+        return
     with client() as server:
         report = server.server()
         pid = report.pid
@@ -201,7 +204,7 @@ def status(output: OutputOption = Output.TABLE) -> None:
 
 def _make_room(home: Home) -> None:
     """An ephemeral server gives way to one that stays; its containers are adopted. Another is a Conflict."""
-    from hrm.cli.connect import connect
+    from hrm.cli.connect import connect, end_waiting
 
     if os.environ.get("HRM_ADDRESS"):
         raise Conflict(
@@ -210,6 +213,7 @@ def _make_room(home: Home) -> None:
     try:
         server = connect()
     except NoServer:
+        end_waiting(home)
         return
     with server:
         report = server.server()

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from hrm.cli.output import Column, Output, OutputOption, clean, note, show, show_list
-from hrm.cli.units import MARK, SERVER, SHEPHERD, Installation, command_line
+from hrm.cli.units import MARK, NODE, SERVER, SHEPHERD, Installation, command_line
 from hrm.model.errors import ClusterError, Conflict, InvalidInput, NotFound
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
@@ -59,21 +59,34 @@ def install(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="Configuration [default: hrm.yaml in the home].")
     ] = None,
+    join: Annotated[
+        str | None, typer.Option("--join", metavar="HOST:PORT", help="Not a server, but a node of another's.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="With --join: the token of the cluster.")
+    ] = None,
+    join_options: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- JOIN_OPTIONS]", help="With --join: options of `hrm join`.")
+    ] = None,
     now: Annotated[bool, typer.Option("--now", help="Start it at once.")] = False,
 ) -> None:
     """Write the units and enable them.
 
     The server is hrm.service. The shepherd is hrm-shepherd.service, in hrm.slice with a cgroup of its own, so that
-    `systemctl restart hrm` leaves every container running. Run it again after an update of HRM.
+    `systemctl restart hrm` leaves every container running. Run it again after an update of HRM. With --join it is
+    hrm-node.service instead of the server: `hrm join`, kept up over restarts of the machine. The token is copied to
+    ray/token in the home (0600).
 
     \b
     Examples:
       hrm service install --now                   as root of the machine, else of the user who calls
       hrm service install --system --print
       hrm --home /var/lib/hrm service install --run-as hrm
+      hrm service install --now --join 10.0.0.1:6379 --token-file token -- --node-id box2 --gpu-devices 0,1
     """
     system = _is_system(system)
-    units = _installation(system, run_as, config).units()
+    installation = _installation(system, run_as, config, _joining(join, token_file, join_options or [], config))
+    units = installation.units()
     if print_:
         print("\n".join(f"# {name}\n{text}" for name, text in units.items()), end="")
         return
@@ -82,22 +95,30 @@ def install(
     for name in units:
         if _file_state(folder / name) == "foreign":
             raise Conflict(f"{folder / name} is not HRM's", next_step="move it away; `--print` shows what it would be")
+    other = folder / (SERVER if join else NODE)
+    if _file_state(other) not in ("foreign", "not installed"):
+        raise Conflict(
+            f"{other} is installed: a machine has a server or is a node of another's",
+            next_step="`hrm service uninstall` removes it; `engine.head_runs_containers` makes a head a node as well",
+        )
+    if join:
+        _keep_token_for(installation, token_file)
     _write(folder, units)
     _systemctl(system, "daemon-reload")
-    _systemctl(system, "enable", SERVER)
+    _systemctl(system, "enable", installation.main)
     note(f"installed in {folder}: {', '.join(units)}")
     if now:
-        _systemctl(system, "restart", SERVER)
-        print(f"{SERVER} is up")
+        _systemctl(system, "restart", installation.main)
+        print(f"{installation.main} is up")
     else:
-        print(f"start it: {_shown(system)} start hrm")
+        print(f"start it: {_shown(system)} start {installation.main.removesuffix('.service')}")
     if not system and not (Path("/var/lib/systemd/linger") / _me()).exists():
         note(f"it begins and ends with your sessions; `loginctl enable-linger {_me()}` has it run without one")
 
 
 @app.command()
 def uninstall(system: SystemOption = None) -> None:
-    """Stop the server and remove the units; containers go on to their end.
+    """Stop the server, or the node, and remove the units; containers go on to their end.
 
     The shepherd leaves when the last of them has ended.
 
@@ -108,12 +129,14 @@ def uninstall(system: SystemOption = None) -> None:
     """
     system = _is_system(system)
     folder = _folder(system)
-    units = _installation(system, None, None).units()
+    units = {**_installation(system, None, None).units(), NODE: ""}
     ours = [name for name in units if _file_state(folder / name) not in ("foreign", "not installed")]
     if not ours:
         raise NotFound(f"no units of HRM in {folder}", next_step="`hrm service install` writes them")
     if BOOTED.exists():
-        _systemctl(system, "disable", "--now", SERVER)
+        for name in (SERVER, NODE):
+            if name in ours:
+                _systemctl(system, "disable", "--now", name)
         # To itself alone: what it watches over must not hear of it.
         _systemctl(system, "kill", "--kill-who=main", "--signal=TERM", SHEPHERD, check=False)
     for name in ours:
@@ -127,7 +150,7 @@ def uninstall(system: SystemOption = None) -> None:
 def status(system: SystemOption = None, output: OutputOption = Output.TABLE) -> None:
     """Show the units: are they installed, up to date, running?
 
-    Exits 3 when the server's unit is not running.
+    Exits 3 when the server's unit, or the node's, is not running.
 
     \b
     Examples:
@@ -136,7 +159,8 @@ def status(system: SystemOption = None, output: OutputOption = Output.TABLE) -> 
     """
     system = _is_system(system)
     folder = _folder(system)
-    reports = [_unit_report(system, folder, name) for name in (SERVER, SHEPHERD)]
+    is_node = _file_state(folder / NODE) != "not installed"
+    reports = [_unit_report(system, folder, name) for name in (NODE if is_node else SERVER, SHEPHERD)]
     show_list(reports, _COLUMNS, output) if output is Output.TABLE else show(reports, output)
     if any(report.file == "outdated" for report in reports):
         note(f"a unit does not start {sys.executable}: `hrm service install` writes it anew")
@@ -158,7 +182,46 @@ def _unit_report(system: bool, folder: Path, name: str) -> UnitReport:
     )
 
 
-def _installation(system: bool, run_as: str | None, config: Path | None) -> Installation:
+def _joining(join: str | None, token_file: Path | None, options: list[str], config: Path | None) -> tuple[str, ...]:
+    """Arguments of `hrm join`. Raises InvalidInput for what that would not take."""
+    if join is None:
+        if token_file is not None or options:
+            raise InvalidInput(
+                "options of a node", next_step="--join HOST:PORT names the cluster", field="--token-file"
+            )
+        return ()
+    if config is not None:
+        raise InvalidInput("--config is for a server", field="--config", next_step="leave it out")
+    from click.exceptions import UsageError
+
+    from hrm.cli.main import build
+
+    command = build().get_command(typer.Context(build()), "join")
+    assert command is not None
+    try:
+        parsed = command.make_context("join", [join, *options]).params
+    except UsageError as error:
+        raise InvalidInput(f"`hrm join` does not take that: {error.format_message()}", field="--join") from None
+    if parsed["token"] is not None or parsed["token_file"] is not None or parsed["foreground"]:
+        raise InvalidInput("the token's file is an option of this command", field="--token-file")
+    return (join, *options)
+
+
+def _keep_token_for(installation: Installation, token_file: Path | None) -> None:
+    """Where the unit reads it. Raises InvalidInput where there is none."""
+    from hrm.cli.membership import keep_token, token_of
+    from hrm.config.home import Home
+
+    home = Home(installation.home)
+    home.create()
+    keep_token(home.ray_dir, token_of(None, token_file))
+    if installation.user is not None and os.geteuid() == 0:
+        account = pwd.getpwnam(installation.user)
+        for path in (home.ray_dir, home.ray_dir / "token"):
+            os.chown(path, account.pw_uid, account.pw_gid)
+
+
+def _installation(system: bool, run_as: str | None, config: Path | None, join: tuple[str, ...] = ()) -> Installation:
     """Raises InvalidInput for what cannot be."""
     import hrm.nm.shepherd
     from hrm.cli.connect import home_directory
@@ -182,6 +245,7 @@ def _installation(system: bool, run_as: str | None, config: Path | None) -> Inst
         home=home,
         user=user if system else None,
         config=None if config is None else config.absolute(),
+        join=join,
     )
 
 

@@ -44,6 +44,12 @@ def submit(
     test_only: Annotated[
         bool, typer.Option("--test-only", help="Say which queue it would go to, and submit nothing.")
     ] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind", metavar="KIND", help="ray: COMMAND is a Python script, and the tasks a Ray cluster for it."
+        ),
+    ] = None,
     spark: Annotated[
         bool, typer.Option("--spark", help="It is an application of Spark's; cpus, memory and gpus are its executors'.")
     ] = False,
@@ -63,6 +69,7 @@ def submit(
       hrm submit --upload . -- python train.py
       hrm submit --master -- python my_master.py
       hrm submit --gang --tasks 4 --tasks-per-node 1 --gang-timeout 2h -- ./train.sh
+      hrm submit --kind ray --tasks 4 --memory 4G -- script.py --epochs 3
       hrm submit --test-only --queue research -- ./simulate
       hrm submit --spark --tasks 4 --memory 2G -- app.py
     """
@@ -70,6 +77,8 @@ def submit(
         if spark:
             _become_spark(command, options, wait=wait, test_only=test_only, output=output)
         job, directory = _job(command, options)
+        if kind is not None:
+            job = _of_kind(job, kind)
         code = _place(job, output) if test_only else _submit(job, directory, wait=wait, output=output)
     except HrmError as error:
         fail(error, code=error_code)
@@ -115,6 +124,19 @@ def _job(command: list[str], options: JobOptions) -> tuple[JobSpec, Path | None]
     file = load_job(Path(command[0]))
     options = replace(options, upload=options.upload or file.upload)
     return options.over(file.job), options.upload
+
+
+def _of_kind(job: JobSpec, kind: str) -> JobSpec:
+    """Raises InvalidInput."""
+    if kind != "ray":
+        raise InvalidInput(
+            f"not a kind: {kind!r:.40}", field="--kind", next_step="ray; masters of their own have --master"
+        )
+    from hrm.config.ray_jobs import PROGRAM, ray_job
+
+    if any(PROGRAM in group.env for group in job.groups):
+        raise InvalidInput("the job's file says so already", field="--kind", next_step="leave it out")
+    return ray_job(job)
 
 
 def _become_spark(command: list[str], options: JobOptions, *, wait: bool, test_only: bool, output: Output) -> NoReturn:

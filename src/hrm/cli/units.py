@@ -11,6 +11,8 @@ from pathlib import Path
 
 SERVER = "hrm.service"
 SHEPHERD = "hrm-shepherd.service"
+#: Of a machine that has joined the cluster of another's server.
+NODE = "hrm-node.service"
 SLICE = "hrm.slice"
 #: First line of each file: by it our own files are told from others'.
 MARK = "# Made by `hrm service install`; run it again after an update. Changes belong into `systemctl edit`."
@@ -28,10 +30,18 @@ class Installation:
     #: None iff the units are a user's own (``systemctl --user``).
     user: str | None
     config: Path | None = None
+    #: Arguments of `hrm join`, where this machine is a node of another's server; () where it has a server of its own.
+    join: tuple[str, ...] = ()
+
+    @property
+    def main(self) -> str:
+        """The unit that is started."""
+        return NODE if self.join else SERVER
 
     def units(self) -> dict[str, str]:
         """The text of each unit, by its file name."""
-        return {SLICE: self._slice(), SHEPHERD: self._shepherd(), SERVER: self._server()}
+        main = {NODE: self._node()} if self.join else {SERVER: self._server()}
+        return {SLICE: self._slice(), SHEPHERD: self._shepherd(), **main}
 
     def _slice(self) -> str:
         return f"""\
@@ -76,16 +86,54 @@ Description=HRM server ({_text(self.home)})
 # Wants, not Requires: the server bears a shepherd that is started anew, and no restart of the one reaches the other.
 Wants={SHEPHERD}
 After={SHEPHERD}{"" if self.user is None else " network.target"}
+# On Ray it ends with Ray's head (exit status 75), and is to be there again whenever that is back.
+StartLimitIntervalSec=0
 [Service]
 Type=notify
 {self._as_user()}ExecStart={command}
 UMask=0077
 NoNewPrivileges=yes
+# Ray's head, where the server has started one, goes on without it as containers do.
+KillMode=process
 Restart=on-failure
-RestartSec=1
+RestartSec=2
 # 2: the configuration is wrong or the home is taken, and a further try would find it so.
 RestartPreventExitStatus=2
 TimeoutStartSec=120
+TimeoutStopSec=60
+[Install]
+WantedBy={"default.target" if self.user is None else "multi-user.target"}
+"""
+
+    def _node(self) -> str:
+        command = command_line(
+            *(self.python, "-P", "-m", "hrm.cli"),
+            *("--home", self.home),
+            *("join", *self.join),
+            *("--token-file", self.home / "ray" / "token"),
+            *("--foreground", "--external-shepherd"),
+        )
+        return f"""\
+{MARK}
+[Unit]
+Description=HRM node ({_text(self.home)})
+# Wants, not Requires: containers outlive Ray's processes here.
+Wants={SHEPHERD} network-online.target
+After={SHEPHERD} network-online.target
+# The head may be away for long.
+StartLimitIntervalSec=0
+[Service]
+Type=notify
+{self._as_user()}ExecStart={command}
+UMask=0077
+# TERM to the one that ends Ray's processes in order; what does not end is killed.
+KillMode=mixed
+# 0 is `hrm leave`.
+Restart=on-failure
+RestartSec=5
+# 2: an option is wrong; 4: the token is. A further try would find it so.
+RestartPreventExitStatus=2 4
+TimeoutStartSec=180
 TimeoutStopSec=60
 [Install]
 WantedBy={"default.target" if self.user is None else "multi-user.target"}

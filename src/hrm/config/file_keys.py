@@ -10,6 +10,7 @@ from hrm.config.documents import Document
 from hrm.config.fields import MemoryMib, Seconds, Strict, reader
 from hrm.model.errors import InvalidInput
 from hrm.model.files import FileSettings, SharedPath, check_path
+from hrm.model.python_envs import PythonSources
 
 #: A node that joins is waited for no longer than this.
 MAX_CHECK_TIMEOUT_S = 10.0
@@ -45,6 +46,13 @@ class FilesShape(Strict):
     max_upload: MemoryMib | None = Field(default=None, description="Largest upload of a job, unpacked.")
     upload_quota: MemoryMib | None = Field(default=None, description="What one user's uploads may hold at the server.")
     node_cache: MemoryMib | None = Field(default=None, description="What a node keeps of uploads.")
+    python_cache: MemoryMib | None = Field(
+        default=None, description="What a user's Python environments may hold on a node."
+    )
+    python_index_url: str | None = Field(default=None, description="The index that packages come from.")
+    python_extra_index_url: str | None = Field(default=None, description="Another index besides.")
+    python_find_links: str | None = Field(default=None, description="A directory or page of packages besides.")
+    python_no_index: bool | None = Field(default=None, description="No index is asked: python_find_links alone.")
     shared_paths: list[SharedPathShape] | None = Field(
         default=None, description="Directories that nodes share, checked on each."
     )
@@ -55,12 +63,15 @@ class FilesShape(Strict):
 def files_settings(shape: FilesShape | None) -> FileSettings:
     """What the section says, defaults filled in."""
     given: dict[str, Any] = {} if shape is None else shape.model_dump(exclude_none=True)
-    for key in ("max_upload", "upload_quota", "node_cache"):
+    for key in ("max_upload", "upload_quota", "node_cache", "python_cache"):
         if key in given:
             given[f"{key}_bytes"] = given.pop(key) << 20
     for key in ("shared_check_interval", "shared_check_timeout"):
         if key in given:
             given[f"{key}_s"] = given.pop(key)
+    names = ("index_url", "extra_index_url", "find_links", "no_index")
+    sources = {name: given.pop(f"python_{name}") for name in names if f"python_{name}" in given}
+    given["python_sources"] = PythonSources(**sources)
     given["shared_paths"] = tuple(SharedPath(**one) for one in given.get("shared_paths", ()))
     return FileSettings(**given)
 
@@ -86,6 +97,12 @@ def plain_files(files: FileSettings) -> dict[str, Any]:
         "max_upload": f"{files.max_upload_bytes >> 20}M",
         "upload_quota": f"{files.upload_quota_bytes >> 20}M",
         "node_cache": f"{files.node_cache_bytes >> 20}M",
+        "python_cache": f"{files.python_cache_bytes >> 20}M",
+        **{
+            f"python_{name}": value
+            for name in ("index_url", "extra_index_url", "find_links", "no_index")
+            if (value := getattr(files.python_sources, name)) is not None
+        },
         "shared_paths": [
             {
                 "path": shared.path,

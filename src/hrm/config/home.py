@@ -10,10 +10,12 @@ import fcntl
 import json
 import os
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from hrm.config.files import write_whole
 from hrm.config.mounts import mount_of, read_mounts
@@ -64,6 +66,44 @@ class Home:
     def server_file(self) -> Path:
         """Where the server is, as JSON; there while it is ready for requests."""
         return self.path / "server.json"
+
+    @property
+    def server_pid(self) -> int | None:
+        """Of the server that is ready for requests, or was when it died; None iff none says so."""
+        try:
+            pid = json.loads(self.server_file.read_bytes())["pid"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return pid if isinstance(pid, int) else None
+
+    @property
+    def away_file(self) -> Path:
+        """There while the server waits for its engine to be back (`hrm.config.keeper`)."""
+        return self.path / "away.json"
+
+    def note_away(self, why: str) -> None:
+        """The server has ended because of its engine, and this process starts it again."""
+        self.write_private(self.away_file, json.dumps({"pid": os.getpid(), "since": time.time(), "why": why}).encode())
+
+    def forget_away(self) -> None:
+        """The server is back, or nobody waits any more."""
+        if (away := self._away()) and away["pid"] == os.getpid():
+            self.away_file.unlink(missing_ok=True)
+
+    def away(self) -> tuple[int, str] | None:
+        """Who starts the server again as soon as its engine is back, and since when and why; None iff nobody waits."""
+        fields = self._away()
+        if fields is None or not Path(f"/proc/{fields['pid']}").exists():
+            return None
+        since = time.strftime("%H:%M:%S", time.localtime(fields["since"]))
+        return fields["pid"], f"since {since} ({fields['why']})"
+
+    def _away(self) -> dict[str, Any] | None:
+        try:
+            fields = json.loads(self.away_file.read_bytes())
+            return {"pid": int(fields["pid"]), "since": float(fields["since"]), "why": str(fields["why"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     @property
     def token_file(self) -> Path:

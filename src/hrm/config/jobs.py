@@ -22,8 +22,11 @@ from pydantic import BeforeValidator, Field
 from hrm.config.documents import BadDocument, Document
 from hrm.config.fields import Gpus, MemoryMib, Milli, Scalar, Seconds, Strict, reader
 from hrm.config.keys import KeyPath
+from hrm.config.ray_jobs import ray_job
+from hrm.files.python_env import read_python_env
 from hrm.model.errors import InvalidInput, TooLarge
 from hrm.model.jobs import DEFAULT_RESOURCES, GangSpec, JobSpec, MasterSpec, TaskGroupSpec
+from hrm.model.python_envs import PythonEnv
 from hrm.model.resources import Resources
 
 
@@ -41,10 +44,14 @@ def _command(value: Any) -> list[Any]:
 
 
 class JobKind(StrEnum):
-    """What looks after the job: the built-in task set, or the program that is submitted."""
+    """What looks after the job: the built-in task set, or the program that is submitted.
+
+    With `ray` the built-in one does, and the tasks form a Ray cluster of their own (`hrm.config.ray_jobs`).
+    """
 
     TASKS = "tasks"
     MASTER = "master"
+    RAY = "ray"
 
 
 class GangShape(Strict):
@@ -94,7 +101,8 @@ class JobShape(GroupShape):
     queue: str | None = Field(default=None, description="Queue it goes to.")
     priority: int | None = Field(default=None, description="Higher runs first within a fifo queue.")
     kind: Annotated[JobKind, Field(strict=False)] | None = Field(
-        default=None, description="tasks, or master: one task that asks for further containers itself."
+        default=None,
+        description="tasks; master: one task that asks for further containers itself; ray: a Python script on them.",
     )
     max_attempts: int | None = Field(default=None, description="Of a master: how often it is started.")
     keep_containers: bool | None = Field(
@@ -106,6 +114,10 @@ class JobShape(GroupShape):
     max_failures: int | None = Field(default=None, description="The job fails once more tasks than this have failed.")
     upload: str | None = Field(
         default=None, description="Directory that each container finds a copy of; relative to the file's directory."
+    )
+    python_env: str | None = Field(
+        default=None,
+        description="requirements.txt or pyproject.toml of the environment it runs in; relative to the file.",
     )
     groups: list[NamedGroupShape] | None = Field(
         default=None, description="Several kinds of tasks, each with the keys above."
@@ -155,15 +167,17 @@ def parse_job(document: Document, directory: Path) -> JobSpec:
     gang = None if shape.gang is None else _gang_spec(document, shape.gang)
     document.raise_findings()
     try:
-        return JobSpec(
+        job = JobSpec(
             groups=tuple(group for group in groups if group is not None),
             name=shape.name or "",
             queue=shape.queue,
             max_failures=shape.max_failures,
             priority=shape.priority or 0,
             master=_master(shape),
+            python_env=None if shape.python_env is None else _python_env(directory, shape.python_env),
             gang=gang,
         )
+        return ray_job(job) if shape.kind is JobKind.RAY else job
     except InvalidInput as error:
         document.add_error((), error)
         raise BadDocument(document.findings) from None
@@ -176,6 +190,14 @@ def _gang_spec(document: Document, shape: GangShape) -> GangSpec | None:
     except InvalidInput as error:
         document.add_error(("gang",), error)
     return None
+
+
+def _python_env(directory: Path, named: str) -> PythonEnv:
+    """Raises InvalidInput."""
+    try:
+        return read_python_env(directory / Path(named).expanduser())
+    except TooLarge as error:
+        raise InvalidInput(error.message, next_step=error.next_step) from None
 
 
 def _master(shape: JobShape) -> MasterSpec | None:

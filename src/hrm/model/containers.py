@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from hrm.model.devices import DeviceUsage
 from hrm.model.jobs import TerminalSize
+from hrm.model.python_envs import PythonEnv
 from hrm.model.resources import ZERO, Resources
 
 
@@ -33,6 +34,8 @@ class LaunchSpec:
     log_limit_bytes: int = 64 << 20
     #: Of what is put into its own directory before it begins; None iff nothing.
     upload: str | None = None
+    #: Its program runs in this environment, which is built in the container where the node does not have it yet.
+    python_env: PythonEnv | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

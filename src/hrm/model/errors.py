@@ -3,7 +3,8 @@
 Each error keeps its facts in fields, says the next step, and names in this one place its HTTP status and the exit
 code of the command line. "Cannot be placed now" is not an error: it is a value, see `hrm.core.reasons`.
 
-Exit codes of the tool itself: 1 failure, 2 usage or bad input, 3 no server, 4 authentication or permission.
+Exit codes of the tool itself: 1 failure, 2 usage or bad input, 3 no server, 4 authentication or permission, 75 of a
+server whose engine went away.
 """
 
 from __future__ import annotations
@@ -111,6 +112,14 @@ class NoServer(ClusterError):
 
     code = "no_server"
     exit_code = 3
+
+
+class EngineAway(ClusterError):
+    """What runs the containers has gone away; they go on. A server that ends for this is to be started again."""
+
+    code = "engine_away"
+    #: EX_TEMPFAIL of sysexits.h.
+    exit_code = 75
 
 
 class StoreError(ClusterError):

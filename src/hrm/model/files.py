@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hrm.model.errors import InvalidInput
+from hrm.model.python_envs import PythonSources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,9 @@ class FileSettings:
     upload_quota_bytes: int = 10 << 30
     #: Of uploads that each node keeps beside those that are being unpacked.
     node_cache_bytes: int = 10 << 30
+    #: Of the Python environments that each user's jobs have on a node.
+    python_cache_bytes: int = 10 << 30
+    python_sources: PythonSources = field(default_factory=PythonSources)
     shared_paths: tuple[SharedPath, ...] = ()
     #: How often each node looks at them, and how long one may take to answer.
     shared_check_interval_s: float = 60.0

@@ -41,23 +41,12 @@ class _Reader:
         return self._data[begin : self.at]
 
 
-def number(value: int) -> bytes:
+def _number(value: int) -> bytes:
     """As ``WritableUtils.writeVLong`` writes it; not negative."""
     if value <= 127:
         return bytes([value])
     size = (value.bit_length() + 7) // 8
     return (-112 - size).to_bytes(1, "big", signed=True) + value.to_bytes(size, "big")
-
-
-def block(data: bytes) -> bytes:
-    """A length, and the bytes."""
-    return number(len(data)) + data
-
-
-def one_token(*, identifier: bytes, password: bytes, kind: str, service: str, alias: str = "") -> bytes:
-    """A file with a single token."""
-    parts = (identifier, password, kind.encode(), service.encode())
-    return _MAGIC + bytes([_WRITABLE, 1]) + block((alias or kind).encode()) + b"".join(map(block, parts)) + b"\0"
 
 
 def merged(*files: bytes) -> bytes:
@@ -78,7 +67,7 @@ def merged(*files: bytes) -> bytes:
             alias = reader.block()
             secrets.setdefault(alias, reader.block())
     body = b"".join(
-        number(len(some)) + b"".join(alias + one for alias, one in some.items()) for some in (tokens, secrets)
+        _number(len(some)) + b"".join(alias + one for alias, one in some.items()) for some in (tokens, secrets)
     )
     return _MAGIC + bytes([_WRITABLE]) + body
 

@@ -3,6 +3,7 @@
 ```
 {"name": "train", "queue": "research", "priority": 0, "max_failures": null, "attached": false, "stdin": false,
  "terminal": {"rows": 24, "columns": 80}, "master": {"max_attempts": 2, "keep_containers": false}, "upload": null,
+ "python_env": {"files": {"requirements.txt": "numpy"}},
  "gang": {"timeout_s": 600.0, "tasks_per_node": 1},
  "groups": [{"name": "main", "command": ["python", "train.py"], "tasks": 4, "env": {"SEED": "1"},
              "resources": {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 500},
@@ -28,6 +29,7 @@ from typing import Any
 
 from hrm.model.errors import InvalidInput
 from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS, GangSpec, JobSpec, MasterSpec, TaskGroupSpec, TerminalSize
+from hrm.model.python_envs import PythonEnv
 from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
 from hrm.model.units import LARGEST
 from hrm.model.yarn import YarnApplication
@@ -43,6 +45,7 @@ _JOB_FIELDS = (
     "master",
     "gang",
     "upload",
+    "python_env",
     "groups",
 )
 _GROUP_FIELDS = (
@@ -102,6 +105,7 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
         if job.gang is None
         else {"timeout_s": job.gang.timeout_s, "tasks_per_node": job.gang.tasks_per_node},
         "upload": job.upload,
+        "python_env": None if job.python_env is None else {"files": dict(job.python_env.files)},
         "groups": [
             {
                 "name": group.name,
@@ -155,6 +159,7 @@ def job_from_dict(data: object, *, kept: bool = True) -> JobSpec:
         gang=None if gang is None else _gang(gang, "gang"),
         yarn=None if yarn is None else _yarn(yarn, "yarn"),
         upload=_optional_text(fields.get("upload"), "upload"),
+        python_env=None if (python := fields.get("python_env")) is None else _python_env(python, "python_env"),
     )
 
 
@@ -211,6 +216,11 @@ def resources_from_dict(data: object, path: str) -> Resources:
 
 def _env(data: object, path: str) -> dict[str, str]:
     return {name: _text(value, f"{path}.{name}") for name, value in _object(data, path, None).items()}
+
+
+def _python_env(data: object, path: str) -> PythonEnv:
+    fields = _object(data, path, ("files",))
+    return PythonEnv(files=_env(fields.get("files", {}), f"{path}.files"))
 
 
 def _terminal(data: object, path: str) -> TerminalSize:

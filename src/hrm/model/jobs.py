@@ -11,6 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from hrm.model.errors import InvalidInput, TooLarge
 from hrm.model.files import check_path
+from hrm.model.python_envs import PythonEnv
 from hrm.model.resources import Resources
 from hrm.model.yarn import YarnApplication
 
@@ -169,6 +170,8 @@ class JobSpec:
     yarn: YarnApplication | None = None
     #: The upload that each container finds in its own directory, by its id; None iff none.
     upload: str | None = None
+    #: The Python environment in which each task runs; None iff none of its own.
+    python_env: PythonEnv | None = None
     #: Set iff all tasks, of all groups, are one gang: they begin together, and one that fails ends the others.
     gang: GangSpec | None = None
 

@@ -126,7 +126,7 @@ class NodeManager:
         )
         #: Commands that wait until the users of a launch before them are looked up.
         self._queue: deque[tuple[Collection[str], Callable[[], None]]] = deque()
-        files = files or FileSettings()
+        self._files = files = files or FileSettings()
         self._staging = Staging(self._state_dir, contents, files)
         self._shared = SharedPaths(files, self._offers_changed)
         self._preparations = Preparations(self._never_began)
@@ -205,7 +205,8 @@ class NodeManager:
         # Else it is on its way.
 
     async def take_files(self, files: FileSettings) -> None:
-        """A server that has come since may want other shared paths."""
+        """A server that has come since may want it otherwise."""
+        self._files = files
         await self._shared.take(files)
 
     @property
@@ -329,6 +330,9 @@ class NodeManager:
         if prepared.has_context(spec):
             argv = prepared.program()
             env = prepared.variables(self._cache_dir(account)) | env
+        elif spec.python_env is not None:
+            argv, more = prepared.in_python_env(spec, self._files, self._cache_dir(account))
+            env = more | env
         terminal = spec.terminal
         nodes = [path for device_id in spec.device_ids for path in self._gpus.device_nodes(device_id)]
         self._client.launch(

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hrm.model.containers import LaunchSpec
+from hrm.model.files import FileSettings
 from hrm.model.launch_contexts import PROGRAM
-from hrm.nm import prepare
+from hrm.model.python_envs import Order, put_into
+from hrm.nm import prepare, python_env
 from hrm.nm.accounts import Account
 from hrm.nm.prepare.contract import CACHE_VARIABLE, CANNOT
 from hrm.nm.prepare.script import FROM_NODE
@@ -33,6 +35,16 @@ def program() -> list[str]:
     The container's user must be able to run it, and to read it.
     """
     return [sys.executable, "-I", os.path.dirname(os.path.abspath(prepare.__file__))]
+
+
+def in_python_env(spec: LaunchSpec, files: FileSettings, cache_dir: Path) -> tuple[list[str], dict[str, str]]:
+    """What runs instead of its program, has the environment, and becomes the program; and the variables it needs."""
+    assert spec.python_env is not None
+    environ = {CACHE_VARIABLE: str(cache_dir)}
+    order = Order(env=spec.python_env, sources=files.python_sources, cache_bytes=files.python_cache_bytes)
+    put_into(environ, order)
+    builder = os.path.dirname(os.path.abspath(python_env.__file__))
+    return [sys.executable, "-I", builder, *spec.command], environ
 
 
 def variables(cache_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:

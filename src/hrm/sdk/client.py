@@ -456,6 +456,11 @@ def _address_in(home: Home) -> str:
     try:
         address = json.loads(home.server_file.read_bytes())["address"]
     except FileNotFoundError:
+        if away := home.away():
+            raise NoServer(
+                f"the server of {home.path} waits for its engine to be back, {away[1]}",
+                next_step="it is started again by itself, and containers go on; `hrm down` ends the waiting",
+            ) from None
         raise NoServer(f"no server is up for {home.path}", next_step=up) from None
     except OSError as error:
         raise NoServer(

@@ -74,6 +74,25 @@ class RayMachine:
         if folder := self.membership.temp_dir:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def stay_down(self) -> None:
+        """KILL all of Ray's, and have it started anew only by `come_back`."""
+        pid = self.membership.pid
+        assert pid is not None
+        keeper = psutil.Process(pid)
+        keeper.suspend()
+        doomed = keeper.children(recursive=True)
+        for process in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(doomed[1:], timeout=10)
+
+    def come_back(self) -> None:
+        """After `stay_down`."""
+        self.membership.note(ready=False)
+        pid = self.membership.pid
+        assert pid is not None
+        psutil.Process(pid).resume()
+
     def cut_off(self) -> None:
         """Pull its cable."""
         _run("ip", "link", "set", self.link, "down")

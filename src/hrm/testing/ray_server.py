@@ -27,6 +27,8 @@ class RayServer:
         self.machines = machines
         self.home = machines.head.folder
         self.home.mkdir(mode=0o700)
+        #: Added to the environment of commands.
+        self.env: dict[str, str] = {}
 
     def up(self, *, engine: Mapping[str, str] | None = None, more: str = "") -> None:
         """Start it, again too. ``engine`` are keys of that section, ``more`` further sections."""
@@ -39,17 +41,21 @@ class RayServer:
 
     def hrm(self, *arguments: object, timeout_s: float = _DEADLINE_S) -> str:
         """What a command prints. Raises AssertionError where it fails."""
+        done = self.tried(*arguments, timeout_s=timeout_s)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def tried(self, *arguments: object, timeout_s: float = _DEADLINE_S) -> subprocess.CompletedProcess[str]:
+        """What becomes of a command."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("HRM_", "RAY_"))}
-        done = subprocess.run(
+        return subprocess.run(
             [_HRM, *map(str, arguments)],
-            env={**environ, "HRM_HOME": str(self.home)},
+            env={**environ, **self.env, "HRM_HOME": str(self.home)},
             capture_output=True,
             text=True,
             timeout=timeout_s,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
     def json(self, *arguments: object) -> Any:
         return json.loads(self.hrm(*arguments, "-o", "json"))

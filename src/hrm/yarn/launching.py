@@ -8,7 +8,6 @@ import urllib.parse
 from collections.abc import Mapping
 
 from hrm.model.errors import InvalidInput
-from hrm.model.hadoop_tokens import one_token
 from hrm.model.ids import AttemptId
 from hrm.model.jobs import TaskGroupSpec
 from hrm.model.launch_contexts import (
@@ -23,6 +22,7 @@ from hrm.model.resources import Resources
 from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.proto.records_pb2 import ContainerLaunchContextProto, LocalResourceProto, URLProto
 from hrm.yarn.proto.security_pb2 import TokenProto
+from hrm.yarn.tokens.credentials import Credentials
 
 _KINDS = {1: ResourceKind.ARCHIVE, 2: ResourceKind.FILE, 3: ResourceKind.PATTERN}
 _VISIBILITIES = {1: Visibility.PUBLIC, 2: Visibility.PRIVATE, 3: Visibility.APPLICATION}
@@ -36,7 +36,7 @@ def launch_context(message: ContainerLaunchContextProto) -> LaunchContext:
         commands=tuple(message.command),
         environment={variable.key: variable.value for variable in message.environment},
         local_resources={entry.key: _local_resource(entry.key, entry.value) for entry in message.localResources},
-        tokens=message.tokens,
+        tokens=_tokens(message.tokens),
     )
 
 
@@ -57,6 +57,11 @@ def master_group(
 def container_group(context: LaunchContext, more: Mapping[str, str]) -> TaskGroupSpec:
     """What runs in a container that a master has: its size is known by then. Raises InvalidInput, TooLarge."""
     return TaskGroupSpec(command=context.command, env={**context.variables(), **more})
+
+
+def _tokens(data: bytes) -> bytes:
+    """In the form that containers' programs read, whichever it came in, and without the rest of a buffer behind it."""
+    return Credentials.read(data).write() if data else b""
 
 
 def _local_resource(link: str, message: LocalResourceProto) -> LocalResource:
@@ -102,7 +107,7 @@ def master_variables(
     attempt: AttemptId, nodes: NodeAddresses, node_id: str, *, token: TokenProto, submitted_at: float, max_attempts: int
 ) -> dict[str, str]:
     """What only a master's container is told: by which token it comes in, and how it stands with its application."""
-    tokens = one_token(identifier=token.identifier, password=token.password, kind=token.kind, service=token.service)
+    tokens = Credentials({token.kind: token}).write()
     return {
         **node_variables(nodes, node_id),
         TOKENS_VARIABLE: base64.b64encode(tokens).decode(),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hrm.core.amounts import Amounts
-from hrm.core.applications import Way
+from hrm.core.applications import Ask, Way
 from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, KillContainer, PreemptContainer
 from hrm.core.events import (
     AppAdded,
@@ -206,20 +206,20 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(node_id=st.sampled_from(NODE_IDS))
     def visit(self, node_id: str) -> None:
         before, over = self.scheduler.node_view(node_id), self.over_max()
+        kept_for = self.reservation_of(node_id)
         granted = [one for one in self.tell(NodeUpdate(node_id)) if isinstance(one, Allocate)]
         if granted:
             assert before is not None
             assert before.schedulable
             assert self.over_max() == over, "an allocation brought a queue over its max share"
-        after = self.scheduler.node_view(node_id)
-        if (
-            before is not None
-            and after is not None
-            and before.reserved_for
-            and before.reserved_for is after.reserved_for
-        ):
+        # One that is stale goes, and the same application may reserve the node again, for another request.
+        if kept_for is not None and kept_for is self.reservation_of(node_id):
             views = [self.scheduler.container_view(one.container_id) for one in granted]
             assert {view.way for view in views if view} <= {Way.PREEMPTION}, "a reserved node took something else"
+
+    def reservation_of(self, node_id: str) -> Ask | None:
+        node = self.scheduler.books.nodes.get(node_id)
+        return None if node is None else node.reservation
 
     @rule()
     def visit_where_there_is_room(self) -> None:

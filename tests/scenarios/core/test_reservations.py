@@ -83,3 +83,17 @@ def test_nobody_ends_on_a_node_that_is_reserved_for_another() -> None:
     assert reserved(s) == ["n1"]
 
     assert starve(s, s.submit("starved"), count=1) == []
+
+
+def test_what_takes_the_place_of_a_withdrawn_reservation_may_reserve_the_node_for_the_same_application() -> None:
+    s, small, large = large_behind_small()
+    s.visit("n1")
+    free_one(s, small)
+    s.ask(large, 0, memory="3G")
+    s.ask(large, 1, memory="1G", priority=1)
+    s.ask(large, 1, memory="2G", priority=2)
+
+    s.visit("n1")
+
+    assert (s.running(small), s.running(large)) == (3, 1)
+    assert s.node("n1").reserved_for == large.application

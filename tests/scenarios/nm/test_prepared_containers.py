@@ -13,11 +13,13 @@ import pytest
 
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.containers import ExitRecord, LogStream
-from hrm.model.hadoop_tokens import merged, one_token
+from hrm.model.hadoop_tokens import merged
 from hrm.model.launch_contexts import LaunchContext, LocalResource, ResourceKind, Visibility
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
 from hrm.testing import EngineHarness, started
+from hrm.yarn.proto.security_pb2 import TokenProto
+from hrm.yarn.tokens.credentials import Credentials
 
 NODE = NodeSpec(node_id="node1", total=Resources(4096, 4000))
 APPLICATION = "application_1763900000000_0001"
@@ -107,7 +109,8 @@ async def test_a_container_finds_the_server_by_files_where_its_machine_has_none(
 
 
 async def test_tokens_are_in_a_file_of_the_user_alone(engine: EmbeddedEngine, state_dir: Path) -> None:
-    tokens = one_token(identifier=b"id", password=b"secret", kind="ANY", service="")
+    token = TokenProto(identifier=b"id", password=b"secret", kind="ANY", service="")
+    tokens = Credentials({"any": token}).write()
     context = LaunchContext(commands=("stat", "-c", "%a", "$HADOOP_TOKEN_FILE_LOCATION"), tokens=tokens + b"\0\0\0")
     async with started(engine) as run:
         container_id = launch(run, context)

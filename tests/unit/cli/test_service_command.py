@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hrm.cli import service
-from hrm.cli.units import MARK, SERVER, SHEPHERD, SLICE, Installation
+from hrm.cli.units import MARK, NODE, SERVER, SHEPHERD, SLICE, Installation
 
 
 class Systemd:
@@ -88,12 +88,50 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, user: str | 
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("user", ["root", None])
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed here")
+def test_systemd_finds_nothing_wrong_with_the_units_of_a_node(tmp_path: Path, user: str | None) -> None:
+    for name, text in node_installation(user).units().items():
+        (tmp_path / name).write_text(text)
+
+    scope = ["--user"] if user is None else ["--system"]
+    found = subprocess.run(
+        ["systemd-analyze", *scope, "--man=no", "verify", *map(str, tmp_path.glob("hrm*"))],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        timeout=60,
+    )
+
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def node_installation(user: str | None = "root") -> Installation:
+    return Installation(
+        python=Path(sys.executable),
+        shepherd=Path(service.__file__),
+        home=Path("/srv/hrm"),
+        user=user,
+        join=("10.0.0.1:6379", "--node-id", "box2"),
+    )
+
+
+def test_a_node_comes_back_whatever_happens_but_by_leave_or_a_wrong_token_and_its_containers_are_elsewhere() -> None:
+    units = node_installation().units()
+
+    assert SERVER not in units
+    assert "join 10.0.0.1:6379 --node-id box2 --token-file /srv/hrm/ray/token --foreground --external" in units[NODE]
+    assert "Restart=on-failure" in units[NODE] and "RestartPreventExitStatus=2 4\n" in units[NODE]
+    assert "StartLimitIntervalSec=0" in units[NODE] and "StartLimitIntervalSec=0" in installation().units()[SERVER]
+    assert "Slice" not in units[NODE] and "Slice=hrm.slice\n" in units[SHEPHERD]
+
+
 def test_the_shepherd_is_no_part_of_the_servers_unit() -> None:
     units = installation().units()
 
     assert "Slice=hrm.slice\nDelegate=yes\n" in units[SHEPHERD]
     assert "--external-shepherd" in units[SERVER]
-    assert "KillMode" not in units[SERVER] and "Slice" not in units[SERVER]
+    assert "KillMode=process\n" in units[SERVER] and "Slice" not in units[SERVER]
     assert f"Wants={SHEPHERD}\nAfter={SHEPHERD}" in units[SERVER]
     assert "PartOf" not in units[SHEPHERD] and "BindsTo" not in units[SHEPHERD]
 
@@ -195,6 +233,48 @@ def test_what_cannot_be_is_refused(hrm, systemd: Systemd, arguments: list[str], 
     assert result.code == 2
     assert word in result.err
     assert systemd.asked == []
+
+
+JOIN = ("service", "install", "--user", "--join", "10.0.0.1:6379")
+
+
+def test_a_node_is_installed_with_its_token_which_nobody_else_can_read(hrm, systemd: Systemd, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+
+    result = hrm(*JOIN, "--token-file", str(tmp_path / "token"), "--", "--node-id", "box2", "--cpus", "4")
+
+    assert result.code == 0, result.err
+    kept = Path(os.environ["HRM_HOME"]) / "ray" / "token"
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("secret", 0o600)
+    assert "secret" not in systemd[NODE]
+    assert "--node-id box2 --cpus 4" in systemd[NODE]
+    assert systemd.asked == ["--user daemon-reload", f"--user enable {NODE}"]
+    assert "start hrm-node" in result.out
+    assert hrm("service", "install", "--user").code == 2, "it has a server, or is a node"
+    systemd.answers(ActiveState="active", SubState="running", UnitFileState="enabled", MainPID="42")
+    assert [one["unit"] for one in json.loads(hrm("service", "status", "--user", "-o", "json").out)] == [NODE, SHEPHERD]
+    assert hrm("service", "uninstall", "--user").code == 0
+    assert f"--user disable --now {NODE}" in systemd.asked
+    assert not (systemd.units / NODE).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (JOIN, "a token is needed"),
+        ((*JOIN, "--token-file", "/nowhere/token"), "/nowhere/token"),
+        ((*JOIN, "--", "--no-such-option"), "No such option: --no-such-option"),
+        ((*JOIN, "--", "--token", "x"), "an option of this command"),
+        ((*JOIN, "--config", "/nowhere/hrm.yaml"), "is for a server"),
+        (("service", "install", "--user", "--token-file", "x"), "--join HOST:PORT names the cluster"),
+    ],
+)
+def test_what_cannot_be_a_node_is_refused(hrm, systemd: Systemd, arguments: tuple[str, ...], word: str) -> None:
+    result = hrm(*arguments)
+
+    assert result.code == 2
+    assert word in result.err
+    assert not (systemd.units / NODE).exists()
 
 
 # --- uninstall and status

@@ -18,6 +18,8 @@ from hrm.nm.prepare import archives
 from hrm.nm.prepare.cache import APPLICATION_AGE_S, CLEAN_INTERVAL_S, Cache
 from hrm.nm.prepare.errors import PrepareError
 from hrm.nm.prepare.script import launch_script
+from hrm.yarn.proto.security_pb2 import TokenProto
+from hrm.yarn.tokens.credentials import Credentials
 
 
 def a_zip(path: Path, **members: str) -> Path:
@@ -159,9 +161,10 @@ def test_a_copy_that_broke_off_is_made_anew(tmp_path: Path, cache_of: Callable[[
 
 
 def test_tokens_of_several_files_are_one_file_and_the_first_of_a_name_wins() -> None:
-    ours = hadoop_tokens.one_token(identifier=b"a" * 300, password=b"p", kind="YARN_AM_RM_TOKEN", service="")
-    theirs = hadoop_tokens.one_token(identifier=b"b", password=b"p", kind="YARN_AM_RM_TOKEN", service="")
-    other = hadoop_tokens.one_token(identifier=b"c", password=b"p", kind="HDFS", service="nn:8020")
+    ours, theirs, other = (
+        Credentials({kind: TokenProto(identifier=identifier, password=b"p", kind=kind, service="")}).write()
+        for kind, identifier in (("YARN_AM_RM_TOKEN", b"a" * 300), ("YARN_AM_RM_TOKEN", b"b"), ("HDFS", b"c"))
+    )
     both = hadoop_tokens.merged(ours, theirs + b"\0\0", b"", other)
     assert both.count(b"a" * 300) == 1
     assert hadoop_tokens.merged(both) == both

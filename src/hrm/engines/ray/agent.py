@@ -22,7 +22,7 @@ import structlog
 
 import hrm
 from hrm.engines.ray.host import reaper, shed_inheritance
-from hrm.engines.ray.member_options import MemberOptions
+from hrm.engines.ray.member_options import USUAL_NAMESPACE, MemberOptions
 from hrm.engines.ray.messages import PROTOCOL, Parcel, Report, Verdict, pack, unpack
 from hrm.engines.ray.relay import Relay
 from hrm.engines.ray.streams import OpenStreams
@@ -172,6 +172,8 @@ class Agent:
             isolation=settings.isolation,
             files=settings.files,
             contents=self._wanted,
+            # That of a further namespace is nobody's but ours.
+            may_start_shepherd=not (options.external_shepherd and settings.namespace == USUAL_NAMESPACE),
         )
         try:
             await manager.start(self)

@@ -61,15 +61,20 @@ class Machine:
 
     async def raylet_listens(self) -> bool | None:
         """Whether it listens; None where that cannot be told."""
-        try:
-            async with asyncio.timeout(1.0):
-                _, writer = await asyncio.open_connection(self.address, self.raylet_port)
-        except ConnectionRefusedError:
-            return False
-        except (OSError, TimeoutError):
-            return None
-        writer.close()
-        return True
+        return await listens(self.address, self.raylet_port)
+
+
+async def listens(host: str, port: int) -> bool | None:
+    """Whether somebody takes connections there; None where that cannot be told."""
+    try:
+        async with asyncio.timeout(1.0):
+            _, writer = await asyncio.open_connection(host, port)
+    except ConnectionRefusedError:
+        return False
+    except (OSError, TimeoutError):
+        return None
+    writer.close()
+    return True
 
 
 class ActorRemote:

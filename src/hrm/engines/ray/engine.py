@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import structlog
 
 from hrm.engines.base import EngineListener
 from hrm.engines.ray.agent import AgentSettings
-from hrm.engines.ray.cluster import Machine, RayCluster
+from hrm.engines.ray.cluster import Machine, RayCluster, listens
 from hrm.engines.ray.link import LEASE_MARGIN_S, Link, Outdated
 from hrm.engines.ray.node import RemoteNode
 from hrm.engines.ray.remote_stream import RemoteStream
@@ -29,6 +29,8 @@ from hrm.model.streams import ByteStream, ContentSource
 _log = structlog.get_logger(__name__)
 #: How often Ray is asked who is there.
 LOOK_S = 1.0
+#: So many looks in a row at a head that refuses connections, two in `LOOK_S`, say that it has ended.
+HEAD_LOOKS = 3
 #: How long until an agent is started anew that was of another version.
 OUTDATED_S = 15.0
 
@@ -54,7 +56,9 @@ class RayEngine:
         isolation: IsolationSettings | None = None,
         files: FileSettings | None = None,
         contents: ContentSource | None = None,
+        on_away: Callable[[str], None] | None = None,
     ) -> None:
+        """``on_away`` is told, once, that Ray's head has ended: with it ends each process that has joined it, soon."""
         self._settings = settings
         self._address = address
         self._node_address = node_address
@@ -66,6 +70,7 @@ class RayEngine:
         self._isolation = isolation or IsolationSettings()
         self._files = files or FileSettings()
         self._contents = contents
+        self._on_away = on_away
         self._cluster = RayCluster(settings.namespace)
         self._listener: EngineListener | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -80,6 +85,10 @@ class RayEngine:
         await self._cluster.connect(self._address, node_address=self._node_address)
         self._listener = listener
         self._looking = asyncio.create_task(self._look())
+        if self._on_away is not None:
+            watching = asyncio.create_task(self._watch_head(self._on_away))
+            self._tasks.add(watching)
+            watching.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         self._listener = None
@@ -94,6 +103,15 @@ class RayEngine:
             _, left = await asyncio.wait(tasks, timeout=1.0)
             tasks = [*left]
         await self._cluster.close()
+
+    async def _watch_head(self, on_away: Callable[[str], None]) -> None:
+        """Silence is none of its business: there Ray itself goes on trying for a minute."""
+        host, _, port = self._address.rpartition(":")
+        refused = 0
+        while refused < HEAD_LOOKS:
+            await asyncio.sleep(LOOK_S / 2)
+            refused = refused + 1 if await listens(host.strip("[]"), int(port)) is False else 0
+        on_away(f"Ray's head at {self._address} has ended")
 
     # Who is there
 

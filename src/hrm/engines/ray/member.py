@@ -22,8 +22,9 @@ from typing import IO
 
 from hrm.engines.ray.member_options import MemberOptions
 from hrm.engines.ray.membership import Membership
-from hrm.engines.ray.token import check_token, require_ray
+from hrm.engines.ray.token import SERVERS_KEEPALIVE, check_token, require_ray
 from hrm.model.errors import ClusterError, Conflict, HrmError, InvalidInput
+from hrm.nm.shepherd.notify import tell_service_manager
 
 _STARTED = "Ray runtime started"
 _OTHER_VERSION = "Version mismatch"
@@ -37,6 +38,7 @@ _PR_SET_PDEATHSIG = 1
 _OBJECT_STORE_BYTES = 80_000_000
 _ERROR_LINES = 8
 _ENVIRONMENT = {
+    **SERVERS_KEEPALIVE,
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Whoever leaves has seen to its containers; no driver of Ray's is waited for.
@@ -116,6 +118,7 @@ class Member:
                     self._membership.note(node_address=line.rpartition(_LOCAL_ADDRESS)[2].strip())
                 if _STARTED in line:
                     self._membership.note(ready=True)
+                    tell_service_manager("READY=1")
                     if ready_fd >= 0:
                         os.write(ready_fd, b"\n")
                         os.close(ready_fd)
@@ -151,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--memory-mib", type=int, default=0, help="memory that it lends")
     parser.add_argument("--gpu-devices", help="GPUs that it lends, by index or UUID, with commas [default: all]")
     parser.add_argument("--virtual-gpus", type=int, default=0, help="so many that do no arithmetic, instead")
+    parser.add_argument("--external-shepherd", action="store_true", help="wait for a shepherd that others start")
     parser.add_argument("--detach", action="store_true", help="return when it is in the cluster")
     parser.add_argument("--kill", action="store_true", help="with --leave: end the containers that run here")
     options = parser.parse_args(arguments)
@@ -199,6 +203,7 @@ def _join(membership: Membership, options: argparse.Namespace) -> int:
         state_dir=str(options.state_dir.absolute()) if options.state_dir else member.state_dir,
         gpu_devices=devices,
         virtual_gpus=options.virtual_gpus,
+        external_shepherd=options.external_shepherd,
     )
     gpus = options.virtual_gpus or (None if devices is None else len(devices))
     ray_arguments = [
@@ -211,6 +216,8 @@ def _join(membership: Membership, options: argparse.Namespace) -> int:
         "--disable-usage-stats",
     ]
     environment |= member.as_environment()
+    # What is told to the service manager is our word alone.
+    environment.pop("NOTIFY_SOCKET", None)
     if options.detach:
         return _in_background(membership, address, options.head, member, ray_arguments, environment)
     with (

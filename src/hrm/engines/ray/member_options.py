@@ -28,6 +28,8 @@ class MemberOptions:
     state_dir: str
     gpu_devices: tuple[int | str, ...] | None = None
     virtual_gpus: int = 0
+    #: A service manager starts the shepherd of ``state_dir``, where that outlives Ray's processes: it is waited for.
+    external_shepherd: bool = False
 
     @classmethod
     def of_environment(cls, environ: Mapping[str, str] = os.environ) -> MemberOptions:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from hrm.engines.ray.engine import RayEngine
@@ -33,6 +34,7 @@ async def ray_engine(
     isolation: IsolationSettings,
     files: FileSettings,
     contents: ContentSource,
+    on_away: Callable[[str], None],
 ) -> RayEngine:
     """An engine over the cluster that ``settings`` name, or over one of our own, whose head is this machine.
 
@@ -43,12 +45,13 @@ async def ray_engine(
         await _start_head(settings, ray_dir, head, gpu_devices, virtual_gpus)
     address = settings.address
     node_address = settings.host
-    if membership.pid is not None and (address is None or address == membership.address):
+    ours = membership.pid is not None and (address is None or address == membership.address)
+    if ours:
         # Ray reads it when it is imported, so before anything else of Ray's is done.
         os.environ.pop("RAY_AUTH_TOKEN", None)
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(membership.token_file))
         address, node_address = membership.address, membership.node_address
-    await asyncio.to_thread(require_ray)
+    await asyncio.to_thread(partial(require_ray, ours=ours))
     assert address is not None, "a head was started"
     return RayEngine(
         settings,
@@ -60,6 +63,7 @@ async def ray_engine(
         isolation=isolation,
         files=files,
         contents=contents,
+        on_away=on_away,
     )
 
 

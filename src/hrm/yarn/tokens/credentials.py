@@ -42,7 +42,7 @@ class Credentials:
                 return _read_message(reader)
             raise BadWritable(f"their version is {version}")
         except (BadWritable, DecodeError) as error:
-            raise InvalidInput(f"not Hadoop's credentials: {error}") from None
+            raise InvalidInput(f"not Hadoop's credentials: {error}", field="tokens") from None
 
     def write(self, version: int = _WRITABLES) -> bytes:
         """In version 0, which every Hadoop reads, or 1."""
