@@ -207,6 +207,7 @@ async def _serve(
         credentials=credentials,
         log_limit_bytes=config.node.log_limit_bytes,
         master_expiry_s=config.scheduler.master_timeout_s,
+        local_paths=config.files.local_paths,
         queues=Queues(scheduler, config.scheduler.placement),
     )
     listener = Listener(manager)

@@ -12,7 +12,8 @@ One that ended for another application (was preempted) begins again as often as 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from hrm.am.group_order import GroupOrder, names, never_began
 from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Counts, Launch, Task, environment_of
@@ -72,7 +73,12 @@ class TaskSetMaster:
         queue: str,
         tasks: Iterable[Task] = (),
         log_limit_bytes: int = 64 << 20,
+        places: Callable[[Sequence[str]], Sequence[str]] = lambda inputs: (),
     ) -> None:
+        """``places`` are nodes and racks where tasks with these inputs would like to run, as that is now."""
+        self._places = places
+        #: By group: what was named in its last ask.
+        self._liked: dict[int, tuple[str, ...]] = {}
         self._application_id = application_id
         self._job = job
         self._user = user
@@ -146,7 +152,7 @@ class TaskSetMaster:
 
     def next_request(self) -> AllocateRequest:
         """Asks that changed since the last one, with absolute counts, and containers to give back."""
-        asks = tuple(self._ask(position) for position in sorted(self._stale_groups))
+        asks = tuple(ask for position in sorted(self._stale_groups) for ask in self._asks(position))
         self._stale_groups.clear()
         releases, self._releases = tuple(self._releases), []
         return AllocateRequest(asks=asks, releases=releases, progress=self.progress)
@@ -224,6 +230,10 @@ class TaskSetMaster:
                 self._stop(task, f"timed out after {format_duration(timeout_s)}", actions)
         return actions
 
+    def places_changed(self) -> None:
+        """Inputs may be elsewhere now."""
+        self._stale_groups.update(one for one in self._asking() if self._job.groups[one].inputs)
+
     def pause(self) -> None:
         self._paused = True
         self._stale_groups.update(self._asking())
@@ -268,6 +278,21 @@ class TaskSetMaster:
     def _ending(self) -> bool:
         """True iff what is told to stop is so for no fault of its own."""
         return self._verdict is not None
+
+    def _asks(self, position: int) -> list[ResourceRequest]:
+        """For anywhere and, where it would like to run, for each such place (YARN's way to ask for one thing)."""
+        ask = self._ask(position)
+        inputs = self._job.groups[position].inputs
+        if not inputs:
+            return [ask]
+        liked = tuple(self._places(inputs)) if ask.count else ()
+        gone = [name for name in self._liked.get(position, ()) if name not in liked]
+        self._liked[position] = liked
+        return [
+            *(replace(ask, resource_name=name) for name in liked),
+            *(replace(ask, resource_name=name, count=0) for name in gone),
+            ask,
+        ]
 
     def _ask(self, position: int) -> ResourceRequest:
         group = self._job.groups[position]

@@ -80,6 +80,11 @@ _TASK_GROUP = _object(
         "timeout_s": _or_null({"type": "number", "exclusiveMinimum": 0}),
         "priority": {"type": "integer", "minimum": 0, "default": 0, "description": "lower is more urgent"},
         "gpu_model": _or_null(_TEXT),
+        "inputs": {
+            "type": "array",
+            "items": _TEXT,
+            "description": "paths it reads, by which it is placed",
+        },
         "shared": {"type": "array", "items": _TEXT, "description": "shared paths that its nodes must have"},
         "depends_on": {"type": "array", "items": _TEXT, "description": "groups that must have succeeded before"},
     },

@@ -69,6 +69,10 @@ SharedOption = Annotated[
     list[str] | None,
     typer.Option("--shared", metavar="PATH", help="Only on nodes where this shared path is there (again for more)."),
 ]
+InputsOption = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="PATH", help="It reads this: preferably where a node has it (again for more)."),
+]
 PythonEnvOption = Annotated[
     Path | None,
     typer.Option("--python-env", metavar="FILE", help="Run in an environment of a requirements.txt or pyproject.toml."),
@@ -167,6 +171,7 @@ class JobOptions:
     gang_timeout: GangTimeoutOption = None
     tasks_per_node: TasksPerNodeOption = None
     shared: SharedOption = None
+    inputs: InputsOption = None
     python_env: PythonEnvOption = None
 
     def job(self, command: list[str]) -> JobSpec:
@@ -217,6 +222,8 @@ class JobOptions:
             fields["workdir"] = str(self.workdir.expanduser().absolute())
         if self.shared is not None:
             fields["shared"] = tuple(self.shared)
+        if self.inputs is not None:
+            fields["inputs"] = tuple(self.inputs)
         if (model := self._gpu_model()) is not None:
             fields["gpu_model"] = model
         return fields

@@ -56,6 +56,9 @@ class FilesShape(Strict):
     shared_paths: list[SharedPathShape] | None = Field(
         default=None, description="Directories that nodes share, checked on each."
     )
+    local_paths: list[Annotated[str, reader(_shared_path)]] | None = Field(
+        default=None, description="Directories that some nodes have on disks of their own."
+    )
     shared_check_interval: Seconds | None = Field(default=None, description="How often each node checks them.")
     shared_check_timeout: Seconds | None = Field(default=None, description="One that is slower is missing.")
 
@@ -72,6 +75,7 @@ def files_settings(shape: FilesShape | None) -> FileSettings:
     names = ("index_url", "extra_index_url", "find_links", "no_index")
     sources = {name: given.pop(f"python_{name}") for name in names if f"python_{name}" in given}
     given["python_sources"] = PythonSources(**sources)
+    given["local_paths"] = tuple(given.get("local_paths", ()))
     given["shared_paths"] = tuple(SharedPath(**one) for one in given.get("shared_paths", ()))
     return FileSettings(**given)
 
@@ -112,6 +116,7 @@ def plain_files(files: FileSettings) -> dict[str, Any]:
             }
             for shared in files.shared_paths
         ],
+        "local_paths": list(files.local_paths),
         "shared_check_interval": f"{files.shared_check_interval_s:.15g}s",
         "shared_check_timeout": f"{files.shared_check_timeout_s:.15g}s",
     }

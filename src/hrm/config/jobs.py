@@ -82,6 +82,7 @@ class GroupShape(Strict):
     retries: int | None = Field(default=None, description="How often a failed task is tried again.")
     timeout: Seconds | None = Field(default=None, description="A task that runs longer is ended and has failed.")
     shared: list[str] | None = Field(default=None, description="Shared paths that must be there on its nodes.")
+    inputs: list[str] | None = Field(default=None, description="Paths it reads; it would like to run where they are.")
 
 
 class NamedGroupShape(GroupShape):
@@ -257,6 +258,7 @@ def _group(
             gpu_model=pick("gpu_model"),
             depends_on=depends_on,
             shared=tuple(pick("shared") or ()),
+            inputs=tuple(pick("inputs") or ()),
         )
     except InvalidInput as error:
         document.add_error(path, error)

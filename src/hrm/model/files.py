@@ -36,6 +36,8 @@ class FileSettings:
     python_cache_bytes: int = 10 << 30
     python_sources: PythonSources = field(default_factory=PythonSources)
     shared_paths: tuple[SharedPath, ...] = ()
+    #: Which some nodes have on disks of their own: where one is, jobs that read it would like to run.
+    local_paths: tuple[str, ...] = ()
     #: How often each node looks at them, and how long one may take to answer.
     shared_check_interval_s: float = 60.0
     shared_check_timeout_s: float = 5.0
@@ -44,6 +46,11 @@ class FileSettings:
 def offer_of(path: str) -> str:
     """What a node that has the shared path offers (`hrm.model.nodes.NodeSpec.offers`)."""
     return f"shared path {path}"
+
+
+def local_offer_of(path: str) -> str:
+    """What a node offers that has the path on a disk of its own."""
+    return f"local path {path}"
 
 
 def offers_of(paths: Iterable[str]) -> frozenset[str]:

@@ -8,7 +8,7 @@
  "groups": [{"name": "main", "command": ["python", "train.py"], "tasks": 4, "env": {"SEED": "1"},
              "resources": {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 500},
              "workdir": "/data", "retries": 0, "timeout_s": 3600.0, "priority": 0, "gpu_model": null,
-             "depends_on": [], "shared": []}]}
+             "depends_on": [], "shared": [], "inputs": []}]}
 ```
 
 Amounts are exact integers; human forms (``4G``) are read by the command line and by job files, not here. Only
@@ -61,6 +61,7 @@ _GROUP_FIELDS = (
     "gpu_model",
     "depends_on",
     "shared",
+    "inputs",
 )
 #: Names of amounts in the model's own messages, which speak of human forms, as they stand here.
 _WIRE_FIELD = {
@@ -120,6 +121,7 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
                 "gpu_model": group.gpu_model,
                 "depends_on": list(group.depends_on),
                 "shared": list(group.shared),
+                "inputs": list(group.inputs),
             }
             for group in job.groups
         ],
@@ -171,6 +173,7 @@ def _group(data: object, path: str) -> TaskGroupSpec:
     timeout_s = fields.get("timeout_s")
     depends_on = _list(fields.get("depends_on", []), f"{path}.depends_on")
     shared = _list(fields.get("shared", []), f"{path}.shared")
+    inputs = _list(fields.get("inputs", []), f"{path}.inputs")
     with _at(path):
         return TaskGroupSpec(
             command=tuple(_text(part, f"command[{position}]") for position, part in enumerate(command)),
@@ -185,6 +188,7 @@ def _group(data: object, path: str) -> TaskGroupSpec:
             gpu_model=_optional_text(fields.get("gpu_model"), "gpu_model"),
             depends_on=tuple(_text(name, f"depends_on[{number}]") for number, name in enumerate(depends_on)),
             shared=tuple(_text(one, f"shared[{number}]") for number, one in enumerate(shared)),
+            inputs=tuple(_text(one, f"inputs[{number}]") for number, one in enumerate(inputs)),
         )
 
 

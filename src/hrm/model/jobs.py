@@ -52,6 +52,8 @@ class TaskGroupSpec:
     depends_on: tuple[str, ...] = ()
     #: Shared paths that must be there on its nodes.
     shared: tuple[str, ...] = ()
+    #: Paths that it reads: it would like to run where they are on the node's own disks.
+    inputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.command or not self.command[0]:
@@ -94,6 +96,8 @@ class TaskGroupSpec:
             raise InvalidInput(f"must be from 0 to {MAX_PRIORITY}: {self.priority}", field="priority")
         for number, path in enumerate(self.shared):
             check_path(path, f"shared[{number}]")
+        for number, path in enumerate(self.inputs):
+            check_path(path, f"inputs[{number}]")
         _check_name(self.name)
 
 
@@ -198,6 +202,8 @@ class JobSpec:
             raise InvalidInput(f"cannot be negative: {self.max_failures}", field="max_failures")
         if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
             raise InvalidInput(f"must be from {-MAX_PRIORITY} to {MAX_PRIORITY}: {self.priority}", field="priority")
+        if self.gang is not None and any(group.inputs for group in self.groups):
+            raise InvalidInput("a gang is placed as a whole, wherever all of it fits", field="inputs")
         _check_name(self.name)
         if self.upload is not None and not _UPLOAD_ID.fullmatch(self.upload):
             raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Which shared paths this node has: looked at when it joins, and again and again.
+"""Which shared paths this node has, and which local ones: looked at when it joins, and again and again.
 
 Each is looked at by a process (`hrm.nm.shared_probe`) that may hang with its server, while the node goes on: what does
 not answer in time is missing, and is not asked again before it has answered.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from hrm.model.files import FileSettings, SharedPath, offer_of
+from hrm.model.files import FileSettings, SharedPath, local_offer_of, offer_of
 from hrm.nm import shared_probe
 
 _log = structlog.get_logger(__name__)
@@ -34,11 +34,14 @@ class SharedPaths:
         self._changed = changed
         self._hanging: dict[str, asyncio.Task[str]] = {}
         self.problems: Mapping[str, str] = {}
+        #: Of the paths that some nodes have on disks of their own.
+        self._local: tuple[str, ...] = ()
 
     @property
     def offers(self) -> tuple[str, ...]:
         """What may be placed here that needs it (`hrm.model.nodes.NodeSpec.offers`)."""
-        return tuple(offer_of(one.path) for one in self._settings.shared_paths if one.path not in self.problems)
+        shared = [offer_of(one.path) for one in self._settings.shared_paths if one.path not in self.problems]
+        return (*shared, *map(local_offer_of, self._local))
 
     @property
     def message(self) -> str:
@@ -53,7 +56,8 @@ class SharedPaths:
 
     async def take(self, settings: FileSettings) -> None:
         """Others may be declared by now."""
-        other = settings.shared_paths != self._settings.shared_paths
+        before = self._settings
+        other = (settings.shared_paths, settings.local_paths) != (before.shared_paths, before.local_paths)
         self._settings = settings
         if other:
             await self.look()
@@ -67,15 +71,19 @@ class SharedPaths:
 
     async def look(self) -> bool:
         """Look at all of them, for as long as may be; True iff something is not what it was."""
-        declared = self._settings.shared_paths
-        found = await asyncio.gather(*(self._problem(shared) for shared in declared))
-        problems = {shared.path: why for shared, why in zip(declared, found, strict=True) if why}
-        changed = problems != self.problems
-        self.problems = problems
+        settings = self._settings
+        shared = [self._problem("shared", one) for one in settings.shared_paths]
+        local = [self._problem("local", SharedPath(path=path)) for path in settings.local_paths]
+        found = await asyncio.gather(*shared, *local)
+        problems = {one.path: why for one, why in zip(settings.shared_paths, found, strict=False) if why}
+        of_local = zip(settings.local_paths, found[len(shared) :], strict=True)
+        here = tuple(path for path, why in of_local if not why)
+        changed = (problems, here) != (self.problems, self._local)
+        self.problems, self._local = problems, here
         return changed
 
-    async def _problem(self, shared: SharedPath) -> str:
-        probing = self._hanging.get(shared.path) or asyncio.create_task(_probe(shared))
+    async def _problem(self, kind: str, shared: SharedPath) -> str:
+        probing = self._hanging.get(shared.path) or asyncio.create_task(_probe(kind, shared))
         done, _ = await asyncio.wait({probing}, timeout=self._settings.shared_check_timeout_s)
         if not done:
             self._hanging[shared.path] = probing
@@ -91,8 +99,8 @@ class SharedPaths:
             await asyncio.wait(self._hanging.values(), timeout=2 * _DYING_S)
 
 
-async def _probe(shared: SharedPath) -> str:
-    arguments = (shared.path, shared.marker or "", shared.source or "", "yes" if shared.read_only else "no")
+async def _probe(kind: str, shared: SharedPath) -> str:
+    arguments = (kind, shared.path, shared.marker or "", shared.source or "", "yes" if shared.read_only else "no")
     try:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(_PROBE), *arguments),

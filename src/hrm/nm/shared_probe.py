@@ -1,4 +1,4 @@
-"""Looks at one shared path: ``python -I -S shared_probe.py PATH MARKER SOURCE READ_ONLY``; says "" or what is wrong.
+"""Looks at one path: ``python -I -S shared_probe.py KIND PATH MARKER SOURCE READ_ONLY``; says "" or what is wrong.
 
 A process of its own, because whoever touches a mount whose server hangs may hang with it, and cannot even be killed. It
 needs nothing but the standard library, and little of that.
@@ -60,8 +60,11 @@ def _plain(text: str) -> str:
     return text
 
 
-def main(path: str, marker: str, source: str, read_only: str) -> None:
-    """Print what is wrong."""
+def main(kind: str, path: str, marker: str, source: str, read_only: str) -> None:
+    """Print what is wrong. Of a ``local`` path nothing matters but that it is there; else it is ``shared``."""
+    if kind == "local":
+        sys.stdout.write("" if os.path.exists(path) else "is not there")
+        return
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
         mountinfo = file.read()
     sys.stdout.write(problem(path, marker, source, read_only == "yes", mountinfo))

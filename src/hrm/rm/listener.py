@@ -100,6 +100,7 @@ class Listener:
                 self._missing(turn, container)
         self._finished(turn, node_id, finished)
         self._started(turn, node_id, running)
+        manager.places_changed()
         manager.pacer.room(node_id)
 
     def _started(self, turn: Turn, node_id: str, started: Sequence[StartRecord]) -> None:
@@ -164,6 +165,7 @@ class Listener:
             for container in list(manager.containers.values()):
                 if container.row.node_id == spec.node_id and container.lost_device is None:
                     self._take_device(turn, container, lost_devices)
+        manager.places_changed()
         manager.pacer.room(spec.node_id)
 
     def _take_device(self, turn: Turn, container: LiveContainer, lost_devices: dict[str, str]) -> None:
@@ -181,6 +183,7 @@ class Listener:
         node.state, node.message = NodeState.LOST, reason
         turn.touch(node)
         manager.record(turn, "node_lost", node_id=node_id, message=reason)
+        manager.places_changed()
         manager.pacer.forget(node_id)
         manager.turns.each(turn, manager.obey_one, manager.scheduler.handle(NodeRemoved(node_id), turn.now))
 

@@ -53,6 +53,7 @@ from hrm.rm.applications import LiveApplication, LiveAttempt
 from hrm.rm.containers import Containers
 from hrm.rm.deadlines import end_overdue
 from hrm.rm.event_log import EventLog
+from hrm.rm.localities import places_of
 from hrm.rm.loop import TurnLoop
 from hrm.rm.nodes import Nodes
 from hrm.rm.pacer import TICK_S, Pacer
@@ -96,11 +97,12 @@ class ResourceManager:
         master_expiry_s: float = EXPIRY_S,
         tick_s: float = TICK_S,
         queues: Queues | None = None,
+        local_paths: Sequence[str] = (),
     ) -> None:
         """``on_broken`` is called when no further turn can be taken: see `hrm.rm.loop`.
 
         ``credentials`` gives a master in its own container the variables by which it comes in; one that is silent for
-        ``master_expiry_s`` is ended.
+        ``master_expiry_s`` is ended. ``local_paths`` are those that some nodes have on disks of their own.
         """
         self.scheduler = scheduler
         self.store = store
@@ -125,6 +127,7 @@ class ResourceManager:
         self._log_limit_bytes = log_limit_bytes
         self._master_expiry_s = master_expiry_s
         self._tick_s = tick_s
+        self._local_paths = local_paths
         #: Applications whose master has something to hear or say.
         self._stirred: dict[ApplicationId, LiveApplication] = {}
         self._ticker: asyncio.TimerHandle | None = None
@@ -268,6 +271,7 @@ class ResourceManager:
                 queue=row.queue,
                 tasks=tasks,
                 log_limit_bytes=self._log_limit_bytes,
+                places=self._places,
             )
         kind = UnmanagedMaster if job.yarn is not None and job.yarn.unmanaged else OwnMaster
         return kind(
@@ -281,6 +285,18 @@ class ResourceManager:
             log_limit_bytes=self._log_limit_bytes,
             expiry_s=self._master_expiry_s,
         )
+
+    def _places(self, inputs: Sequence[str]) -> tuple[str, ...]:
+        return places_of(self.nodes, self._local_paths, inputs)
+
+    def places_changed(self) -> None:
+        """A node joined, left, or has other paths than before: who would like to run near them asks anew."""
+        if not self._local_paths:
+            return
+        for app in self.applications.values():
+            if isinstance(app.master, TaskSetMaster) and any(group.inputs for group in app.job.groups):
+                app.master.places_changed()
+                self.stir(app)
 
     def accept(self, turn: Turn, app: LiveApplication, recovered: bool = False) -> None:
         """Put it into its queue, which may have to be made, and start its master."""

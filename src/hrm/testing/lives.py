@@ -170,6 +170,7 @@ class Life:
             credentials=lambda attempt_id, user, node_id: {"HRM_ATTEMPT_ID": str(attempt_id)},
             tick_s=TICK_S,
             master_expiry_s=self._lives.master_expiry_s,
+            local_paths=self._lives.local_paths,
             queues=Queues(self.scheduler, self._lives.placement, Groups(lambda user: self._lives.groups.get(user, ()))),
         )
         self.listener = Listener(self.manager)
@@ -302,6 +303,8 @@ class Lives:
         self.machines = FakeEngine(cluster=self.cluster)
         #: How long servers wait for a master that is silent.
         self.master_expiry_s = EXPIRY_S
+        #: That some machines may have on disks of their own.
+        self.local_paths: tuple[str, ...] = ()
         self._lives: list[Life] = []
 
     async def begin(

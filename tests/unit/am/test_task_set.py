@@ -358,3 +358,22 @@ def test_the_last_task_of_a_job_that_is_being_killed_does_not_begin_again_for_ha
     (ended,) = drive.end(container_id, 143).ended
     assert ended.state is TaskState.KILLED
     assert drive.master.verdict == (FinalStatus.KILLED, "killed by ada")
+
+
+def test_where_its_inputs_are_is_asked_for_besides_and_taken_back_when_they_go() -> None:
+    places = {"/scratch/set": ["n1", "/r1"]}
+    group = TaskGroupSpec(command=("true",), tasks=2, inputs=("/scratch/set",))
+    master = TaskSetMaster(
+        APP, JobSpec(groups=(group,)), user="ada", queue="q", places=lambda inputs: places[inputs[0]]
+    )
+
+    first = {ask.resource_name: ask.count for ask in master.next_request().asks}
+    places["/scratch/set"] = ["n2", "/r1"]
+    master.places_changed()
+    moved = {ask.resource_name: ask.count for ask in master.next_request().asks}
+    master.kill("enough")
+    over = {ask.resource_name: ask.count for ask in master.next_request().asks}
+
+    assert first == {"n1": 2, "/r1": 2, "*": 2}
+    assert moved == {"n2": 2, "/r1": 2, "n1": 0, "*": 2}
+    assert over == {"n2": 0, "/r1": 0, "*": 0}

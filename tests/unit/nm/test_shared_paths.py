@@ -148,3 +148,22 @@ async def test_who_lets_go_waits_for_no_server_that_hangs(
     await shared.close()
 
     assert shared.offers == ()
+
+
+async def test_local_paths_are_offered_where_they_are_and_missed_nowhere(data: str) -> None:
+    shared = SharedPaths(FileSettings(local_paths=(data, f"{data}/missing")), lambda: None)
+
+    await shared.look()
+
+    assert shared.offers == (f"local path {data}",)
+    assert shared.message == ""
+
+
+async def test_a_server_that_declares_others_has_them_looked_at_at_once(data: str) -> None:
+    shared = paths(SharedPath(path=f"{data}/missing"))
+    await shared.look()
+
+    await shared.take(FileSettings(shared_paths=(SharedPath(path=data, marker=".this-is-data"),), local_paths=(data,)))
+
+    assert shared.offers == (f"shared path {data}", f"local path {data}")
+    assert shared.message == ""
