@@ -41,6 +41,8 @@ _NAMES = ("train", "evaluate", "sweep", "detect", "preprocess", "distill")
 _QUEUES = ("research.vision", "research.speech", "batch", "teaching")
 _MODELS = ("RTX 2080 Ti", "A100-SXM4-40GB", "H100 80GB HBM3")
 _ROWS_AT_A_TIME = 5000
+#: As YARN's nodes.
+_BEAT_S = 1.0
 
 
 def large_cluster(nodes: int) -> list[NodeSpec]:
@@ -153,7 +155,7 @@ async def _beat(life: Life, lives: Lives, desk: Desk) -> None:
         for node_id in lives.cluster.nodes:
             life.engine.beat(node_id)
         desk.usage.note(lives.clock.now(), life.service.nodes(), life.service.queues())
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(_BEAT_S)
 
 
 def main() -> None:
