@@ -251,13 +251,15 @@ class JobOptions:
         """With the caller's environment below each group's own and ``--env`` above it, and a directory to run in."""
         below = {} if self.clean_env else caller_environment()
         above = dict(_variable(word) for word in self.env or ())
-        # What is uploaded lies in the container's own directory, where it runs if nothing else is said.
-        standing = None if self.upload is not None else _current_directory()
         groups = tuple(
-            replace(group, env={**below, **group.env, **above}, workdir=group.workdir or standing)
+            replace(group, env={**below, **group.env, **above}, workdir=group.workdir or self._standing())
             for group in job.groups
         )
         return replace(job, groups=groups)
+
+    def _standing(self) -> str | None:
+        """Where a group runs that says nothing of it. What is uploaded lies in the container's own directory."""
+        return None if self.upload is not None else _current_directory()
 
 
 def takes_job_options(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
