@@ -130,7 +130,7 @@ def test_a_directory_that_was_deleted_under_the_caller_is_told(up: Hrm, tmp_path
 
     done = subprocess.run(["sh", "-c", script, HRM], env=up.env, capture_output=True, text=True, timeout=DEADLINE_S)
 
-    assert done.stdout == "2\n/\n"
+    assert done.stdout == "2\n/\n", done.stderr
     assert done.stderr.startswith("hrm: the directory you are in is gone")
 
 
