@@ -147,6 +147,7 @@ def odd_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
+@pytest.mark.real
 async def test_a_machine_with_another_hrm_is_no_node_and_says_which_it_has(
     one: RayMachines, engine_of: EngineOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +163,7 @@ async def test_a_machine_with_another_hrm_is_no_node_and_says_which_it_has(
         await engine.close()
 
 
+@pytest.mark.real
 async def test_a_clock_that_is_five_minutes_off_is_told_and_the_machine_is_a_node(
     one: RayMachines, engine_of: EngineOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

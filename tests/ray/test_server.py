@@ -186,6 +186,9 @@ def test_a_machine_joins_and_leaves_by_the_commands_that_people_type(server: Ray
 
 def test_a_machine_that_systemd_has_joined_keeps_its_containers_while_its_unit_is_stopped(server: RayServer) -> None:
     """The units' own commands, in the order of systemd, and what it does at a stop (TERM to the main process)."""
+    # With `stop` an outage would end them.
+    server.hrm("down")
+    start(server, "keep")
     machines = server.machines
     machine = machines.make("fourth")
     where = ("--node-address", machine.address or "", "--node-id", "fourth", "--cpus", "20", "--memory", "1G")
@@ -291,4 +294,4 @@ def test_who_waits_for_ray_s_head_can_be_told_to_stop(server: RayServer) -> None
     assert home.away() is None
     assert "no server is up" in server.tried("status").stderr
     server.machines.head.come_back()
-    eventually(lambda: server.machines.head.membership.is_ready, DEADLINE_S)
+    eventually(lambda: "raylet" in {one.name() for one in server.machines.head.processes()}, DEADLINE_S)

@@ -88,7 +88,6 @@ class RayMachine:
 
     def come_back(self) -> None:
         """After `stay_down`."""
-        self.membership.note(ready=False)
         pid = self.membership.pid
         assert pid is not None
         psutil.Process(pid).resume()
