@@ -169,6 +169,8 @@ def test_every_example_is_tried() -> None:
         "drive_the_core.py",  # tests/scenarios/core/test_driver.py
         "checkpointed_task.py",  # tests/acceptance/test_preemption.py
         "four_machines.py",  # with real raylets and root: .ci/run --real
+        "all_reduce.py",  # tests/acceptance/test_gangs.py
+        "ray_job.py",  # tests/acceptance/test_ray_jobs.py
     }
 
     assert {path.name for path in EXAMPLES.glob("*.py")} == tried | tried_elsewhere
