@@ -1,0 +1,176 @@
+"""YARN's REST interface of a real server: as a client of its own package calls it, and who is let in over sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hrm.testing import eventually
+from hrm.testing.hadoop import Hadoop
+from hrm.testing.other_user import OtherUser
+from tests.acceptance.conftest import Hrm, hrm_home
+
+pytestmark = pytest.mark.yarn
+
+CONFIGURATION = """\
+node: {vcores: 4, memory: 4G}
+queues: {research: {weight: 3}, batch: {weight: 1}}
+scheduler: {default_queue: batch}
+server: {port: 0}
+yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0}
+"""
+
+
+# Named first: it forks, which must be before anything here has threads.
+@pytest.fixture(scope="module")
+def somebody_else() -> Iterator[OtherUser]:
+    with OtherUser("nobody") as other:
+        yield other
+
+
+@pytest.fixture(scope="module")
+def hrm() -> Iterator[Hrm]:
+    with hrm_home() as hrm:
+        hrm.configure(CONFIGURATION)
+        result = hrm("up", "--detach")
+        assert result.code == 0, result.err
+        yield hrm
+
+
+@pytest.fixture(scope="module")
+def web(hrm: Hrm) -> str:
+    return f"http://{hrm('status', '-o', 'json').json['yarn']['web']}"
+
+
+def ask(url: str, *, method: str = "GET", body: Any = None, token: str = "") -> tuple[int, str]:
+    """Status and text of the answer. At the top of the module, so that another user's process can do it."""
+    request = urllib.request.Request(url, method=method, data=None if body is None else json.dumps(body).encode())
+    request.add_header("Content-Type", "application/json")
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def submission(name: str, command: str = "sleep 1000") -> dict[str, Any]:
+    return {
+        "application-id": name,
+        "application-name": "by rest",
+        "application-type": "TEST",
+        "queue": "research",
+        "am-container-spec": {"commands": {"command": command}},
+        "resource": {"memory": 256, "vCores": 1},
+        "max-app-attempts": 1,
+    }
+
+
+def submitted(web: str, command: str = "sleep 1000") -> str:
+    app = json.loads(ask(f"{web}/ws/v1/cluster/apps/new-application", method="POST")[1])["application-id"]
+    status, text = ask(f"{web}/ws/v1/cluster/apps", method="POST", body=submission(app, command))
+    assert status == 202, text
+    return app
+
+
+def test_what_is_submitted_runs_in_a_container_and_is_killed(hrm: Hrm, web: str) -> None:
+    app = submitted(web, "echo hello $USER; sleep 1000")
+    eventually(lambda: "hello" in hrm("logs", app).out, 60)
+    told = json.loads(ask(f"{web}/ws/v1/cluster/apps/{app}")[1])["app"]
+    assert (told["state"], told["queue"], told["allocatedMB"]) == ("ACCEPTED", "root.research", 256)
+    assert "hello" in ask(told["amContainerLogs"])[1]
+    ask(f"{web}/ws/v1/cluster/apps/{app}/state", method="PUT", body={"state": "KILLED"})
+    eventually(lambda: hrm.state(app) == "KILLED", 60)
+
+
+def test_a_command_that_fails_fails_the_application(hrm: Hrm, web: str) -> None:
+    app = submitted(web, "exit 7")
+    eventually(lambda: hrm.state(app) == "FAILED", 60)
+    told = json.loads(ask(f"{web}/ws/v1/cluster/apps/{app}")[1])["app"]
+    assert (told["state"], told["finalStatus"]) == ("FAILED", "FAILED")
+    assert "exit code 7" in told["diagnostics"]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_another_user_of_the_machine_is_who_the_kernel_says(somebody_else: OtherUser, hrm: Hrm, web: str) -> None:
+    app = submitted(web)
+    kill = {"method": "PUT", "body": {"state": "KILLED"}}
+    url = f"{web}/ws/v1/cluster/apps/{app}/state?user.name=root"
+    status, text = somebody_else.do(ask_kill, url)
+    assert status == 403
+    assert "nobody cannot perform operation MODIFY_APP" in text
+    status, text = somebody_else.do(ask, f"{web}/ws/v1/cluster/apps/{app}")
+    assert (status, json.loads(text)["app"]["diagnostics"]) == (200, "")
+    token = (hrm.home / "token").read_text().strip()
+    assert somebody_else.do(ask_with, f"{web}/ws/v1/cluster/info", token)[0] == 403
+    assert hrm.state(app) != "KILLED"
+    assert ask(url, **kill)[0] in (200, 202)
+
+
+def ask_kill(url: str) -> tuple[int, str]:
+    return ask(url, method="PUT", body={"state": "KILLED"})
+
+
+def ask_with(url: str, token: str) -> tuple[int, str]:
+    return ask(url, token=token)
+
+
+@pytest.mark.real
+def test_the_package_yarn_api_client_gets_its_answers(hrm: Hrm, web: str) -> None:
+    from yarn_api_client import ResourceManager
+
+    manager = ResourceManager([web])
+    app = submitted(web)
+    eventually(lambda: manager.cluster_application_state(app).data["state"] == "ACCEPTED", 60)
+    assert manager.cluster_information().data["clusterInfo"]["state"] == "STARTED"
+    assert manager.cluster_metrics().data["clusterMetrics"]["totalNodes"] == 1
+    assert manager.cluster_scheduler().data["scheduler"]["schedulerInfo"]["type"] == "fairScheduler"
+    listed = manager.cluster_applications(states=["ACCEPTED"], user=None, application_types=["TEST"], limit=5).data
+    assert app in [one["id"] for one in listed["apps"]["app"]]
+    assert manager.cluster_application_statistics(states=["ACCEPTED"]).data["appStatInfo"]["statItem"][0]["count"] >= 1
+    assert manager.cluster_application(app).data["app"]["name"] == "by rest"
+    (attempt,) = manager.cluster_application_attempts(app).data["appAttempts"]["appAttempt"]
+    info = manager.cluster_application_attempt_info(app, attempt["appAttemptId"]).data
+    assert info["appAttempt"]["amContainerId"] == attempt["containerId"]
+    containers = manager.cluster_application_attempt_containers(app, attempt["appAttemptId"]).data
+    assert [one["containerId"] for one in containers["containers"]["container"]] == [attempt["containerId"]]
+    (node,) = manager.cluster_nodes(states=["RUNNING"]).data["nodes"]["node"]
+    assert manager.cluster_node(node["id"]).data["node"]["id"] == node["id"]
+    assert manager.cluster_change_application_queue(app, "batch").data == {"queue": "root.batch"}
+    assert manager.cluster_get_application_queue(app).data == {"queue": "root.batch"}
+    assert manager.cluster_change_application_priority(app, 3).data == {"priority": 3}
+    assert manager.cluster_get_application_priority(app).data == {"priority": 3}
+    new = manager.cluster_new_application().data["application-id"]
+    manager.cluster_submit_application(submission(new))
+    for one in (app, new):
+        manager.cluster_application_kill(one)
+        eventually(lambda one=one: hrm.state(one) == "KILLED", 60)
+
+
+@pytest.mark.real
+def test_sparks_pages_are_shown_by_way_of_the_server(hrm: Hrm, web: str) -> None:
+    assert hrm("yarn", "env").code == 0
+    hadoop = Hadoop(hrm.home / "hadoop-conf", env=hrm.env)
+    with hadoop.started(hadoop.example("pi.py"), 100_000, mode="cluster"):
+        url = f"{web}/ws/v1/cluster/apps?states=RUNNING&applicationTypes=SPARK"
+        eventually(lambda: json.loads(ask(url)[1])["apps"] is not None, 180)
+        (app,) = json.loads(ask(url)[1])["apps"]["app"]
+        assert app["trackingUrl"] == f"{web}/proxy/{app['id']}/"
+        status, page = ask(app["trackingUrl"])
+        assert (status, "Spark Jobs" in page) == (200, True), page[:500]
+        # The sheets and scripts that the page names come the same way.
+        assert f'href="/proxy/{app["id"]}/static/' in page
+        assert ask(f"{web}/proxy/{app['id']}/static/webui.css")[0] == 200
+        told = json.loads(ask(f"{web}/proxy/{app['id']}/api/v1/applications")[1])
+        assert [one["id"] for one in told] == [app["id"]]
+        assert ask(f"{web}/ws/v1/cluster/apps/{app['id']}/state", method="PUT", body={"state": "KILLED"})[0] < 300
+    eventually(lambda: hrm.state(app["id"]) == "KILLED", 60)
+    assert "KILLED" in ask(f"{web}/cluster/app/{app['id']}")[1]
