@@ -37,17 +37,7 @@ def main() -> None:
 
 
 def take(browser: Browser, nodes: int, folder: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "hrm.testing.large_site",
-        "--nodes",
-        str(nodes),
-        "--finished",
-        "1000",
-        "--busy",
-        "1.4",
-    ]
+    words = [sys.executable, "-m", "hrm.testing.large_site", f"--nodes={nodes}", "--finished=1000", "--busy=1.4"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin and process.stdout
         site = json.loads(process.stdout.readline())

@@ -151,7 +151,7 @@ async def _serve(life: Life, lives: Lives, directory: Path, port: int) -> None:
 async def _beat(life: Life, lives: Lives, desk: Desk) -> None:
     """Time goes on, and each node is heard of once a second."""
     while True:
-        lives.clock.advance(1.0)
+        lives.clock.advance(_BEAT_S)
         for node_id in lives.cluster.nodes:
             life.engine.beat(node_id)
         desk.usage.note(lives.clock.now(), life.service.nodes(), life.service.queues())
