@@ -30,7 +30,7 @@ async def test_batches_that_wait_go_into_one_transaction_and_end_together(tmp_pa
     disk = HeldDisk()
     store = opened(tmp_path, disk)
     first = store.commit(submission(1))
-    await asyncio.to_thread(disk.holding.wait, 10)
+    await asyncio.to_thread(disk.holding.wait, 60)
 
     waiting = [store.commit(submission(seq)) for seq in range(2, 52)]
     disk.let_go()
@@ -47,7 +47,7 @@ async def test_the_later_of_two_waiting_rows_with_one_key_wins(tmp_path: Path) -
     disk = HeldDisk()
     store = opened(tmp_path, disk)
     held = store.commit(submission(1))
-    await asyncio.to_thread(disk.holding.wait, 10)
+    await asyncio.to_thread(disk.holding.wait, 60)
 
     for state in (ApplicationState.ACCEPTED, ApplicationState.RUNNING, ApplicationState.FINISHED):
         last = store.commit([application(1, state=state)])
