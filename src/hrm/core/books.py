@@ -47,6 +47,8 @@ class Books:
         self.gathering: Gang | None = None
         #: Counts what may have left more room than before: a gang that did not fit need not be tried again until then.
         self.room_grew = 0
+        #: Nodes that may be odd (`Node.is_odd`): those that were resized, or where something ran already.
+        self.odd_nodes: set[Node] = set()
         self._shapes: dict[ShapeKey, Shape] = {}
 
     # ---- lookups
@@ -207,6 +209,7 @@ class Books:
         if app.attempt is not None and key[:2] == (app.attempt.number, self.epoch):
             app.next_container = max(app.next_container, key[2] + 1)
         container.node.occupy(container)
+        self.odd_nodes.add(container.node)
         self.index.update(container.node)
         if self.watch_asks is not None:
             self.watch_asks(shape, None, 1)
@@ -360,6 +363,7 @@ class Books:
         self.cluster.total.subtract(node.total)
         self.nodes_of_rack[node.rack] -= 1
         node.set_spec(spec)
+        self.odd_nodes.add(node)
         self.room_grew += 1
         self.nodes_of_rack[node.rack] += 1
         self.cluster.total.add(node.total)

@@ -26,7 +26,6 @@ class Gang:
     __slots__ = (
         "app",
         "asks",
-        "fitting",
         "gang_id",
         "gathers_since",
         "layout",
@@ -49,8 +48,6 @@ class Gang:
         self.reason = Reason.NOT_YET_SCHEDULED
         #: What `Books.room_grew` was when it was tried in vain: until that changes it fits no better.
         self.tried_at = -1
-        #: How many of it fitted then.
-        self.fitting = 0
         #: Since when nodes are kept for it (epoch seconds); None iff none are.
         self.gathers_since: float | None = None
         #: Until when it keeps none, because it has done so for too long.

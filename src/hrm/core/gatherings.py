@@ -55,6 +55,9 @@ class Gatherings:
         """Try all of it on what is free now, on node ``first`` before others; sets its ``layout`` if that is so."""
         if gang.tried_at == self._books.room_grew:
             return False
+        if self._is_too_full(gang):
+            gang.tried_at = self._books.room_grew
+            return False
         layout = Layout(gang.tasks_per_node)
         # Where shapes differ the order of nodes may decide: an explanation must find what a visit finds.
         one_shape = len(gang.asks) == 1
@@ -65,12 +68,18 @@ class Gatherings:
             first = first if one_shape else None
             fill(layout, gang.wanted, lambda shape: gang.nodes_with_room(self._books.index, shape, first))
             layout.undo()
-        gang.fitting = len(layout.members)
-        if gang.fitting == gang.size:
+        if len(layout.members) == gang.size:
             gang.layout = layout.members
             return True
         gang.tried_at = self._books.room_grew
         return False
+
+    def _is_too_full(self, gang: Gang) -> bool:
+        """True if less is free of something in the whole cluster than it needs: then no layout need be tried."""
+        books = self._books
+        # There it is not so that what is free is what is not used.
+        books.odd_nodes = {node for node in books.odd_nodes if node.is_odd and books.nodes.get(node.node_id) is node}
+        return not books.odd_nodes and not gang.amounts().fits_in(books.cluster.total.less(books.tree.root.usage))
 
     def _fill_by_strategy(self, layout: Layout, gang: Gang, candidates: Candidates) -> None:
         index, without = self._books.index, set(gang.app.blacklist)

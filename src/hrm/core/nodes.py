@@ -205,6 +205,11 @@ class Node:
     def _is_short(self) -> bool:
         return any(amount < 0 for _, amount in self.free.items()) or any(free < 0 for free in self.device_free)
 
+    @property
+    def is_odd(self) -> bool:
+        """True iff more is used here than there is, as facts have it: it is too full, or a device in use is gone."""
+        return self.overcommitted or any(one not in self.positions for c in self.containers for one in c.device_ids)
+
     def sum_devices(self) -> None:
         """After ``device_free`` changed."""
         if self.device_free:

@@ -164,9 +164,11 @@ class Visits:
         """One decision: nodes that were kept for it are free again, and all its members are granted."""
         application_id, asks = gang.app.application_id, list(gang.asks)
         commands: list[Command] = [NodeUnreserved(node.node_id, application_id) for node in self._books.let_go(gang)]
-        nodes = list(dict.fromkeys(member.node for member in gang.layout))
+        nodes: dict[Node, int] = {}
+        for member in gang.layout:
+            nodes.setdefault(member.node, len(nodes))
         # Neighbours have neighbouring numbers.
-        members = sorted(gang.layout, key=lambda member: (member.wanted, nodes.index(member.node)))
+        members = sorted(gang.layout, key=lambda member: (member.wanted, nodes[member.node]))
         commands += [self._grant(asks[wanted], node, now, way, at) for wanted, _, node, at in members]
         for node in nodes:
             self._books.index.update(node)

@@ -6,11 +6,12 @@ import pytest
 
 from hrm.core.events import (
     BlacklistChanged,
+    NodeResourceUpdate,
 )
 from hrm.model.errors import InvalidInput
 from hrm.model.requests import GangRequest
 from hrm.model.scheduling import SchedulerOptions, Strategy
-from hrm.testing.builders import amounts, request
+from hrm.testing.builders import amounts, node, request
 from tests.scenarios.core.gang_situations import GATHER_S, cluster, end_one_on, full_of_small_ones
 
 # ---- at once or not at all
@@ -190,6 +191,33 @@ def test_a_smaller_gang_is_tried_at_once() -> None:
     s.ask_gang(app, 4)
 
     assert len(s.settle()) == 4
+
+
+def test_a_node_that_holds_more_than_it_has_takes_nothing_from_what_is_free_elsewhere() -> None:
+    s = cluster(0)
+    s.add_node("n0", cpus=4, memory="4G")
+    s.add_node("n1", cpus=2, memory="2G")
+    first, app = s.submit("b"), s.submit("a")
+    s.ask(first, 4)
+    s.visit("n0")
+    s.handle(NodeResourceUpdate(node("n0", cpus=1, memory="1G")))
+    s.ask_gang(app, 2)
+
+    assert [one.node_id for one in s.visit("n1")] == ["n1", "n1"]
+
+
+def test_a_device_that_is_gone_while_it_is_used_takes_nothing_from_those_that_are_free() -> None:
+    s = cluster(0)
+    s.add_node("n0", gpus=2)
+    s.add_node("n1", gpus=2)
+    first, app = s.submit("b"), s.submit("a")
+    s.ask(first, 1, gpus=1)
+    s.visit("n0")
+    whole = node("n0", gpus=2)
+    s.handle(NodeResourceUpdate(whole.with_devices(whole.devices[1:])))
+    s.ask_gang(app, 3, gpus=1)
+
+    assert len(s.visit("n1")) == 3
 
 
 def test_members_name_no_places() -> None:

@@ -84,6 +84,18 @@ def test_only_the_oldest_gathers_so_that_two_can_never_hold_each_other() -> None
     assert (s.running(first), s.running(second)) == (4, 0)
 
 
+def test_a_second_gathers_nothing_though_there_are_nodes_for_it() -> None:
+    s, _, first = full_of_small_ones(4)
+    second = s.submit("b")
+    s.ask_gang(first, 4)
+    s.ask_gang(second, 4)
+
+    s.update_gangs()
+    s.update_gangs()
+
+    assert [view.reserved_for for view in s.nodes()] == [first.application, first.application, None, None]
+
+
 def test_after_its_time_it_lets_go_and_the_next_gathers() -> None:
     s, _, first = full_of_small_ones(2)
     second = s.submit("b")
