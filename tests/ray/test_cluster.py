@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -188,6 +189,20 @@ async def test_a_clock_that_is_five_minutes_off_is_told_and_the_machine_is_a_nod
 def test_leave_says_where_there_is_nothing_to_leave(tmp_path: Path) -> None:
     done = hrm(tmp_path, "leave")
     assert (done.returncode, done.stderr.splitlines()[0]) == (2, "hrm: this machine is in no cluster")
+
+
+def test_the_head_of_a_server_that_is_up_does_not_leave_before_it(tmp_path: Path) -> None:
+    """It would be started anew."""
+    home = Home(tmp_path)
+    home.create()
+    Membership(home.ray_dir).note(head=True)
+    home.server_file.write_text(f'{{"pid": {os.getpid()}}}')
+    refused = hrm(tmp_path, "leave")
+    home.server_file.unlink()
+    gone_on = hrm(tmp_path, "leave")
+
+    assert (refused.returncode, "`hrm down` ends the server first" in refused.stderr) == (2, True), refused.stderr
+    assert "this machine is in no cluster" in gone_on.stderr
 
 
 def test_without_ray_the_error_says_what_to_install(tmp_path: Path) -> None:

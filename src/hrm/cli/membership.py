@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from hrm.config.values import MAX_VIRTUAL_GPUS
-from hrm.model.errors import InvalidInput
+from hrm.model.errors import Conflict, InvalidInput
 from hrm.model.units import parse_memory_mib
 
 _PROGRAM = "hrm.engines.ray.member"
@@ -103,16 +104,28 @@ def leave(
 ) -> None:
     """Take this machine out of the cluster.
 
-    Refused while containers run here, unless --kill. On the head it ends the cluster.
+    Refused while containers run here, unless --kill. On the head it ends the cluster; `hrm down` comes first there.
 
     \b
     Examples:
       hrm nodes drain box2 && hrm leave           (the first on the server's machine)
       hrm leave --kill
     """
-    from hrm.cli.connect import home_directory
+    from hrm.cli.connect import home_directory, is_alive
 
-    _run(home_directory().ray_dir, "--leave", *(["--kill"] if kill else []))
+    home = home_directory()
+    if _is_head(home.ray_dir) and ((home.server_pid and is_alive(home.server_pid)) or home.away()):
+        raise Conflict(
+            "this is the head, and its server would start another one", next_step="`hrm down` ends the server first"
+        )
+    _run(home.ray_dir, "--leave", *(["--kill"] if kill else []))
+
+
+def _is_head(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / "member.json").read_text()).get("head"))
+    except (OSError, ValueError):
+        return False
 
 
 def token_of(token: str | None, token_file: Path | None) -> str:
