@@ -148,6 +148,7 @@ BY_CODE: dict[str, type[HrmError]] = {
         Forbidden,
         ClusterError,
         NoServer,
+        EngineAway,
         StoreError,
         InvariantBroken,
         HrmError,
