@@ -10,7 +10,7 @@ from hrm.api.tokens import Identity
 from hrm.model.errors import Conflict, InvalidInput
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.reports import ReloadReport
-from hrm.testing.facade import FakeFacade
+from hrm.testing.facade import NODE_ID, FakeFacade
 from hrm.web.desk import Desk
 from hrm.web.language import language
 from hrm.web.page import ROOT, Page, Visit
@@ -114,7 +114,7 @@ async def test_what_brings_an_open_page_up_to_date_is_what_it_showed(
         identity=Identity(user="ada", admin=True),
         language=language("en"),
         path=page.path,
-        params={"application_id": app, "name": "default"},
+        params={"application_id": app, "name": "default", "node_id": NODE_ID},
         query={},
     )
     found = await page.gather(Desk(facade=facade, weights=weights), visit)

@@ -92,7 +92,7 @@ def alarms(server: ServerReport, nodes: list[NodeReport]) -> list[Alarm]:
     if server.drained_by:
         found.append(Alarm("alarm.server_drained", {"user": server.drained_by}, serious=False))
     for node in nodes:
-        link = f"{ROOT}/nodes#{node.node_id}"
+        link = f"{ROOT}/nodes/{node.node_id}"
         if node.state is NodeState.LOST:
             found.append(Alarm("alarm.node_lost", {"node": node.node_id}, link))
         for device in node.devices:
