@@ -16,7 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hrm.core import events as ev
-from hrm.core.commands import Allocate, Command, ContainerEnded, KillContainer, PreemptContainer
+from hrm.core.commands import (
+    Allocate,
+    Command,
+    ContainerEnded,
+    KillContainer,
+    NodeReserved,
+    NodeUnreserved,
+    PreemptContainer,
+)
 from hrm.core.explain.finding import ExpectedEnd, nobody_knows
 from hrm.core.scheduler import Scheduler
 from hrm.core.strategies import BUILT_IN, Strategies
@@ -134,6 +142,15 @@ class Driver:
     def update_shares(self) -> None:
         """Work fair shares out anew."""
         self.handle(ev.UpdateShares())
+
+    def update_gangs(self) -> list[NodeReserved | NodeUnreserved]:
+        """Look which gang may gather nodes, and whether the one that does has done so for too long.
+
+        Works shares out first. Requests with a `GangRequest` are granted at a visit, together or not at all.
+        """
+        self.update_shares()
+        commands = self.handle(ev.UpdateGangs())
+        return [one for one in commands if isinstance(one, NodeReserved | NodeUnreserved)]
 
     def preempt(self) -> list[PreemptContainer | KillContainer]:
         """Look who is starved; who is warned for them, and who is to be killed as that warning has run out.

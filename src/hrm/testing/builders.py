@@ -13,9 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hrm.core.commands import Allocate, AppActivated, Command, KillContainer, PreemptContainer
+from hrm.core.commands import (
+    Allocate,
+    AppActivated,
+    Command,
+    KillContainer,
+    NodeReserved,
+    NodeUnreserved,
+    PreemptContainer,
+)
 from hrm.core.driver import Driver
-from hrm.core.events import Event, UpdateGangs
+from hrm.core.events import Event
 from hrm.core.invariants import check_invariants
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.model.ids import ApplicationId, AttemptId
@@ -146,12 +154,6 @@ class Scenario(Driver):
         """For so many containers at once."""
         self.ask(app, count, gang=GangRequest(tasks_per_node=tasks_per_node), **what)
 
-    def update_gangs(self, after_s: float = 0.0) -> list[Command]:
-        """After so much more time: shares are worked out, and it is looked which gang may gather."""
-        self.advance(after_s)
-        self.update_shares()
-        return self.handle(UpdateGangs())
-
     def ask(self, app: AttemptId, count: int = 1, **what: object) -> None:
         self.request(app, request(count, **what))  # type: ignore[arg-type]
 
@@ -172,6 +174,11 @@ class Scenario(Driver):
         commands = super().reload(root)
         self.root = root
         return commands
+
+    def update_gangs(self, after_s: float = 0.0) -> list[NodeReserved | NodeUnreserved]:
+        """After so much more time: shares are worked out, and it is looked which gang may gather."""
+        self.advance(after_s)
+        return super().update_gangs()
 
     def preempt(self, after_s: float = 0.0) -> list[PreemptContainer | KillContainer]:
         """After so much more time: shares are worked out, and it is looked who is starved."""
