@@ -264,6 +264,17 @@ async def test_queue_priority_and_lifetime_are_changed(rest: Rest) -> None:
     assert (await rest.told(f"apps/{app}/timeouts/LIFETIME")) == told
 
 
+async def test_a_container_is_signalled(rest: Rest) -> None:
+    app = await rest.door.submit()
+    (container,) = rest.door.life.containers(app)
+    path = f"containers/{container}/signal"
+    assert (await rest(f"{path}/LAUGH", method="POST")).status_code == 400
+    assert (await rest(f"{path}/FORCEFUL_SHUTDOWN", method="POST", user="bob")).status_code == 403
+    assert (await rest(f"{path}/FORCEFUL_SHUTDOWN", method="POST")).status_code == 200
+    await rest.door.life.settle()
+    assert container not in rest.door.life.containers(app)
+
+
 # --- who is let in
 
 
