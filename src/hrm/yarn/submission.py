@@ -6,7 +6,6 @@ import re
 
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.jobs import MAX_NAME_CHARS, JobSpec, MasterSpec, TaskGroupSpec
-from hrm.model.queues import DEFAULT_QUEUE
 from hrm.model.resources import Resources
 from hrm.model.yarn import MAX_TYPE_CHARS, YarnApplication
 from hrm.yarn.amounts import requested
@@ -36,7 +35,7 @@ def job_of(context: records.ApplicationSubmissionContextProto, *, config: YarnCo
     _refuse_label(context.node_label_expression)
     return JobSpec(
         name=_CONTROLS.sub(" ", context.application_name)[:MAX_NAME_CHARS],
-        queue=queue_of(context.queue),
+        queue=context.queue.strip() or None,
         priority=max(0, context.priority.priority),
         groups=(_group(context, config, maximum),),
         master=_master(context, config),
@@ -50,11 +49,6 @@ def job_of(context: records.ApplicationSubmissionContextProto, *, config: YarnCo
             modify_acl=_acl(context.am_container_spec, records.APPACCESS_MODIFY_APP),
         ),
     )
-
-
-def queue_of(named: str) -> str | None:
-    """None iff the client named no queue: Hadoop's clients then say ``default`` (as YARN's placement rule reads it)."""
-    return None if named.strip() in ("", DEFAULT_QUEUE) else named.strip()
 
 
 def lifetime_s(timeout_s: int) -> float:

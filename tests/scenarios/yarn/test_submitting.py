@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from hrm.model.placement import PlacementPolicy
 from hrm.model.yarn import YarnApplication
 from hrm.testing.lives import Lives
 from hrm.yarn.errors import (
@@ -65,10 +68,12 @@ async def test_all_that_a_submission_says_is_kept(door: Door) -> None:
     )
 
 
-@pytest.mark.parametrize("queue", ["", "default"])
-async def test_default_is_how_clients_name_no_queue(door: Door, queue: str) -> None:
-    app = await door.submit(queue=queue)
-    assert (await door.report(app)).queue == "root.default"
+@pytest.mark.parametrize(("queue", "place"), [("", "research"), ("default", "research"), ("root.default", "default")])
+async def test_default_is_how_clients_name_no_queue(tmp_path: Path, queue: str, place: str) -> None:
+    async with Lives(tmp_path, placement=PlacementPolicy(default_queue="research")) as lives:
+        door = Door(await lives.begin())
+        app = await door.submit(queue=queue)
+        assert (await door.report(app)).queue == f"root.{place}"
 
 
 async def test_a_request_is_raised_to_the_minimum_and_to_a_multiple_of_the_increment(door: Door) -> None:
