@@ -30,6 +30,7 @@ from hrm.api.native import create_app
 from hrm.api.settings import ApiSettings
 from hrm.api.streams import StreamGate
 from hrm.api.tokens import TokenAuthority
+from hrm.api.tracing import traced
 from hrm.config import HrmConfig, load_config, sockets
 from hrm.config.documents import BadDocument, Document
 from hrm.config.extensions import own_placement_strategy
@@ -393,6 +394,7 @@ def _api_settings(config: HrmConfig) -> ApiSettings:
         check_socket_owner=server.check_socket_owner,
         max_body_bytes=server.max_body_bytes,
         requests_per_s=server.requests_per_s,
+        otlp_endpoint=server.otlp_endpoint,
     )
 
 
@@ -435,19 +437,20 @@ async def _http(
     door: Door, gate: StreamGate, settings: ApiSettings, listening: list[socket.socket]
 ) -> AsyncIterator[_Uvicorn]:
     """API and page, open while the block runs on all the sockets that are ``listening``."""
-    server = _Uvicorn(uvicorn.Config(door, log_config=None, lifespan="off", **settings.uvicorn_options()))
-    serving = asyncio.create_task(server.serve(sockets=listening))
-    while not server.started and not serving.done():  # noqa: ASYNC110 (uvicorn offers a flag, no event)
-        await asyncio.sleep(0.002)
-    if serving.done():
-        serving.result()
-        raise ClusterError("the door closed while it opened", next_step="see the log")
-    try:
-        yield server
-    finally:
-        gate.end_all()
-        server.should_exit = True
-        await serving
+    async with traced(door, settings.otlp_endpoint) as app:
+        server = _Uvicorn(uvicorn.Config(app, log_config=None, lifespan="off", **settings.uvicorn_options()))
+        serving = asyncio.create_task(server.serve(sockets=listening))
+        while not server.started and not serving.done():  # noqa: ASYNC110 (uvicorn offers a flag, no event)
+            await asyncio.sleep(0.002)
+        if serving.done():
+            serving.result()
+            raise ClusterError("the door closed while it opened", next_step="see the log")
+        try:
+            yield server
+        finally:
+            gate.end_all()
+            server.should_exit = True
+            await serving
 
 
 async def _until_told(

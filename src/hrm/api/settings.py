@@ -39,6 +39,8 @@ class ApiSettings:
     max_streams_per_user: int = 200
     #: How often a silent event stream sends a comment, so that both sides notice a dead connection.
     heartbeat_interval_s: float = 15.0
+    #: Of an OpenTelemetry collector; None iff none is sent traces.
+    otlp_endpoint: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_body_bytes", "requests_per_s", "burst", "max_streams", "max_streams_per_user"):

@@ -62,6 +62,7 @@ def plain_config(config: HrmConfig) -> dict[str, Any]:
             "max_body": f"{server.max_body_bytes >> 20}M",
             "requests_per_s": server.requests_per_s,
             "idle_exit": f"{server.idle_exit_s:g}s",
+            **({} if server.otlp_endpoint is None else {"otlp_endpoint": server.otlp_endpoint}),
         },
         "retention": {
             "applications_age": f"{kept.applications_age_s:.15g}s",

@@ -204,6 +204,9 @@ class ServerShape(Strict):
     idle_exit: Seconds | None = Field(
         default=None, description="A server that `hrm run` started leaves when idle this long."
     )
+    otlp_endpoint: str | None = Field(
+        default=None, pattern=r"^https?://[^\s/]+", description="OpenTelemetry collector that is sent traces."
+    )
 
 
 class RetentionShape(Strict):

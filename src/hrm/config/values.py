@@ -65,6 +65,8 @@ class ServerConfig:
     requests_per_s: float = 500.0
     #: After how many idle seconds a server that `hrm run` started leaves.
     idle_exit_s: float = 60.0
+    #: Of an OpenTelemetry collector that is sent traces of requests; None iff none is.
+    otlp_endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

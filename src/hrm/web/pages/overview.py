@@ -49,6 +49,7 @@ class Alarm:
 async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     server, nodes = desk.facade.server(), desk.nodes()
     active = await desk.facade.applications(states=ACTIVE, limit=1000)
+    events = desk.facade.measures().events
     waiting = [app for app in active if app.tasks_pending and app.state is not ApplicationState.RUNNING]
     waiting.sort(key=lambda app: app.submitted_at)
     return {
@@ -57,6 +58,10 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
         "alarms": alarms(server, nodes),
         "waiting": seen_by(visit.identity, waiting[:WAITING]),
         "more_waiting": max(0, len(waiting) - WAITING),
+        "over": {
+            "finished": events.get("application_finished", 0),
+            "failed": events.get("application_failed", 0) + events.get("application_killed", 0),
+        },
         "lines": _lines(desk, visit),
         "points": _POINTS,
         "now": desk.clock(),
