@@ -131,6 +131,20 @@ async def test_a_file_that_changed_since_it_was_submitted_is_refused_and_the_end
     assert "changed on src filesystem - expected: 1970-01-01T00:00:01.000Z" in record.detail
 
 
+async def test_files_of_the_view_that_the_server_gives_to_clients_are_this_machines(
+    engine: EmbeddedEngine, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("here\n")
+    resources = {"f": local(path, url=f"viewfs://hrm{path}"), "g": local(path, url=f"viewfs://other{path}")}
+    async with started(engine) as run:
+        ours = launch(run, LaunchContext(commands=("cat f",), local_resources={"f": resources["f"]}))
+        other = launch(run, LaunchContext(commands=("cat g",), local_resources={"g": resources["g"]}))
+        await ended(run, ours)
+        assert await run.log(ours) == "here\n"
+        assert "viewfs file system without fsspec" in (await ended(run, other)).detail
+
+
 async def test_a_file_that_vanished_is_named(engine: EmbeddedEngine, tmp_path: Path) -> None:
     context = LaunchContext(
         commands=("true",),

@@ -34,7 +34,12 @@ def client_files(facts: Mapping[str, str], *, classpath: str = "") -> dict[str, 
         # These files are among what applications find.
         **({"yarn.application.classpath": f"$HADOOP_CONF_DIR,{classpath}"} if classpath else {}),
     }
-    core = {"fs.defaultFS": "file:///", "hadoop.security.authentication": "simple"}
+    core = {
+        "fs.defaultFS": "file:///",
+        # The same under a name that has a host, for programs that take file:/// for no file system at all (Skein).
+        "fs.viewfs.mounttable.hrm.linkFallback": "file:///",
+        "hadoop.security.authentication": "simple",
+    }
     # Without it clients drop GPUs from what they ask for, with a warning.
     types = {"yarn.resource-types": "yarn.io/gpu"}
     return {

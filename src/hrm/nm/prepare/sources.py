@@ -16,6 +16,8 @@ from hrm.model.launch_contexts import LocalResource
 from hrm.nm.prepare.errors import PrepareError
 
 MAX_DOWNLOAD_BYTES = 64 << 30
+#: The view of this machine's files that `hrm.config.yarn.client_files` gives to programs that cannot do with file:///.
+LOCAL_VIEW = "hrm"
 _HTTP_TIMEOUT_S = 60.0
 _COPY_BYTES = 1 << 20
 
@@ -24,7 +26,7 @@ def fetch(resource: LocalResource, target: Path) -> None:
     """Copy it to ``target``. Raises PrepareError if it is not there, cannot be read, or is another version."""
     parts = urllib.parse.urlsplit(resource.url)
     try:
-        if parts.scheme == "file":
+        if parts.scheme == "file" or (parts.scheme, parts.netloc) == ("viewfs", LOCAL_VIEW):
             _from_file(resource, urllib.parse.unquote(parts.path), target)
         elif parts.scheme in ("http", "https"):
             _from_web(resource, target)
