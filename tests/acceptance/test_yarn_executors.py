@@ -92,7 +92,7 @@ def hrm() -> Iterator[Hrm]:
         hrm.configure(
             "node: {vcores: 6, memory: 8G, virtual_gpus: 2}\n"
             "queues: {research: {weight: 1, fair_share_preemption_timeout: 2s}, batch: {weight: 1}}\n"
-            "scheduler: {default_queue: batch, wait_before_kill: 3s}\n"
+            "scheduler: {default_queue: batch, wait_before_kill: 3s, master_timeout: 10m}\n"
             "server: {port: 0}\n"
             f"yarn: {{enabled: true, {ports}}}\n"
         )

@@ -34,7 +34,7 @@ def server() -> Iterator[RayServer]:
         ports = ", ".join(f"{name}_port: {free_port()}" for name in ("client", "master", "web", "node"))
         server.up(
             engine={"head_runs_containers": "false"},
-            more="scheduler: {placement_strategy: spread}\n"
+            more="scheduler: {placement_strategy: spread, master_timeout: 10m}\n"
             f"yarn: {{enabled: true, host: {server.machines.head.address}, {ports}, users: [root], "
             f"hosts: [{server.machines.head.address}]}}\n",
         )
