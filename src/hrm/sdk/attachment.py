@@ -18,7 +18,7 @@ from hrm.model.error_codec import error_from_dict
 from hrm.model.errors import ClusterError, NoServer
 from hrm.model.reports import ApplicationReport
 from hrm.sdk.transport import Transport
-from hrm.sdk.websocket import open_websocket
+from hrm.sdk.websocket import LONGEST_WAIT_S, open_websocket
 
 _PIECE_BYTES = 64 * 1024
 
@@ -145,9 +145,11 @@ class Attachment:
                 self._changed.wait_for(lambda: self._window or self._over, timeout=0.05)
 
     def _receive(self) -> None:
-        """Take in one frame. Only with `_receiving` held."""
+        """Take in one frame, if one comes soon. Only with `_receiving` held."""
         try:
-            frame = self._websocket.recv()
+            frame = self._websocket.recv(LONGEST_WAIT_S)
+        except TimeoutError:
+            return
         except self._closed_error:
             if self._over:
                 return

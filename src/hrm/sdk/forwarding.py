@@ -16,7 +16,7 @@ from hrm.config.tcp_owner import GONE, socket_owner
 from hrm.model.error_codec import error_from_dict
 from hrm.model.errors import ClusterError, Conflict, Forbidden, HrmError, NoServer
 from hrm.sdk.transport import Transport
-from hrm.sdk.websocket import open_websocket
+from hrm.sdk.websocket import LONGEST_WAIT_S, open_websocket
 
 LOOPBACK = "127.0.0.1"
 #: Connections at once through one forwarded port; who comes then waits.
@@ -48,7 +48,11 @@ class Tunnel:
         """
         while True:
             try:
-                frame = self._websocket.recv(timeout_s)
+                frame = self._websocket.recv(LONGEST_WAIT_S if timeout_s is None else timeout_s)
+            except TimeoutError:
+                if timeout_s is None:
+                    continue
+                raise
             except self._closed_error as error:
                 raise NoServer(f"the connection to {self._address} was lost: {error}") from None
             if isinstance(frame, bytes):

@@ -19,6 +19,10 @@ _MAX_FRAME_BYTES = 16 << 20
 _FAREWELL_S = 0.5
 
 
+#: No wait is longer: Python sees a signal between two instructions, and one that comes just before a wait at its end.
+LONGEST_WAIT_S = 0.25
+
+
 def open_websocket(stack: ExitStack, transport: Transport, path: str) -> tuple[ClientConnection, type[Exception]]:
     """The connection, which ``stack`` closes, and what it raises from then on.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -311,6 +313,35 @@ def test_a_server_that_ends_lets_its_attached_clients_go(client: Client, server:
     with pytest.raises(NoServer, match="was lost"):
         list(attachment)
     assert server.facade.apps[application_id].attachments == 0
+
+
+def test_a_signal_that_comes_just_before_a_client_waits_does_not_wait_for_the_next_output(
+    client: Client, server: RunningServer
+) -> None:
+    application_id = client.submit(CAT).application_id
+    seen, in_time = threading.Event(), []
+
+    def play() -> None:
+        # As such a signal is: noted, and no wait is interrupted.
+        _thread.interrupt_main(signal.SIGUSR1)
+        in_time.append(seen.wait(60))
+        client.kill(application_id)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.set())
+    try:
+        with client.attach(application_id) as attachment:
+            server.do(lambda facade: facade.begin(application_id))
+            server.do(lambda facade: facade.write(application_id, b"out"))
+            items = iter(attachment)
+            next(items)
+            player = threading.Timer(0.1, play)
+            player.start()
+            list(items)
+            player.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert in_time == [True]
 
 
 def test_a_client_that_lets_go_stops_iterating(client: Client) -> None:
