@@ -121,7 +121,7 @@ def test_a_job_waits_for_the_shared_path_that_it_needs_and_explain_says_where_it
 
     assert free.code == 0
     assert unknown.code == 2 and f"/elsewhere is in no shared path; declared are {data}" in unknown.err
-    assert f"shared path {data} is missing on node3" in explained.out
+    assert f"shared path {data} is missing on node3" in " ".join(explained.out.split())
     assert (node["offers"], node["message"][: len(f"shared path {data} has no")]) == ([], f"shared path {data} has no")
     assert waited.code == 0
     assert hrm("nodes", "-o", "json").json[0]["offers"] == [f"shared path {data}"]
