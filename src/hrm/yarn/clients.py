@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+
+from google.protobuf.message import Message
 
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.errors import InvalidInput
@@ -52,6 +55,17 @@ def application_client_service(clients: Clients, *, secrets: TokenSecrets, addre
     return Service(APPLICATION_CLIENT, handlers=handlers, changes=_CHANGES)
 
 
+#: What YARN has and this server has not: empty, as YARN where nothing of it is set up.
+_NOT_SET_UP: dict[str, type[Message]] = {
+    "getNodeToLabels": service.GetNodesToLabelsResponseProto,
+    "getLabelsToNodes": service.GetLabelsToNodesResponseProto,
+    "getClusterNodeLabels": service.GetClusterNodeLabelsResponseProto,
+    "getClusterNodeAttributes": service.GetClusterNodeAttributesResponseProto,
+    "getAttributesToNodes": service.GetAttributesToNodesResponseProto,
+    "getNodesToAttributes": service.GetNodesToAttributesResponseProto,
+}
+
+
 class Clients:
     """Translates and checks rights; decides nothing. A method that is left out is answered as not supported."""
 
@@ -94,18 +108,16 @@ class Clients:
                 "getClusterNodes": "cluster_nodes",
                 "getQueueInfo": "queue",
                 "getQueueUserAcls": "queue_acls",
-                "getNodeToLabels": "no_labels_of_nodes",
-                "getLabelsToNodes": "no_nodes_of_labels",
-                "getClusterNodeLabels": "no_labels",
-                "getClusterNodeAttributes": "no_attributes",
-                "getAttributesToNodes": "no_nodes_of_attributes",
-                "getNodesToAttributes": "no_attributes_of_nodes",
                 "getResourceTypeInfo": "types",
                 "getResourceProfiles": "no_profiles",
                 "getResourceProfile": "no_profiles",
             }.items()
         }
-        self.handlers: dict[str, Handler] = {**own, **self.runs.handlers}
+        self.handlers: dict[str, Handler] = {
+            **own,
+            **{name: partial(_nothing, response) for name, response in _NOT_SET_UP.items()},
+            **self.runs.handlers,
+        }
 
     # --- applications
 
@@ -273,39 +285,11 @@ class Clients:
         others = sorted({name for report in self._facade.nodes() for name in report.total} - set(BUILT_IN))
         return service.GetAllResourceTypeInfoResponseProto(resource_type_info=resource_types(others))
 
-    # --- what YARN has and this server has not: empty, as YARN where nothing of it is set up
-
-    def no_labels_of_nodes(
-        self, request: service.GetNodesToLabelsRequestProto, caller: Caller
-    ) -> service.GetNodesToLabelsResponseProto:
-        return service.GetNodesToLabelsResponseProto()
-
-    def no_nodes_of_labels(
-        self, request: service.GetLabelsToNodesRequestProto, caller: Caller
-    ) -> service.GetLabelsToNodesResponseProto:
-        return service.GetLabelsToNodesResponseProto()
-
-    def no_labels(
-        self, request: service.GetClusterNodeLabelsRequestProto, caller: Caller
-    ) -> service.GetClusterNodeLabelsResponseProto:
-        return service.GetClusterNodeLabelsResponseProto()
-
-    def no_attributes(
-        self, request: service.GetClusterNodeAttributesRequestProto, caller: Caller
-    ) -> service.GetClusterNodeAttributesResponseProto:
-        return service.GetClusterNodeAttributesResponseProto()
-
-    def no_nodes_of_attributes(
-        self, request: service.GetAttributesToNodesRequestProto, caller: Caller
-    ) -> service.GetAttributesToNodesResponseProto:
-        return service.GetAttributesToNodesResponseProto()
-
-    def no_attributes_of_nodes(
-        self, request: service.GetNodesToAttributesRequestProto, caller: Caller
-    ) -> service.GetNodesToAttributesResponseProto:
-        return service.GetNodesToAttributesResponseProto()
-
     def no_profiles(
         self, request: service.GetAllResourceProfilesRequestProto, caller: Caller
     ) -> service.GetAllResourceProfilesResponseProto:
         raise FeatureNotEnabled("Resource profiles are not enabled")
+
+
+def _nothing(response: type[Message], request: Message, caller: Caller) -> Message:
+    return response()

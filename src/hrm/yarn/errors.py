@@ -85,12 +85,6 @@ class ApplicationMasterNotRegistered(YarnError):
     java_class = f"{_YARN}ApplicationMasterNotRegisteredException"
 
 
-class NodeNotYetReady(YarnError):
-    """A node that has not yet heard of the ResourceManager: clients try again."""
-
-    java_class = f"{_YARN}NMNotYetReadyException"
-
-
 class InvalidAuxService(YarnError):
     """A container names a service that the node does not run."""
 
@@ -103,22 +97,10 @@ class FeatureNotEnabled(YarnError):
     java_class = f"{_YARN}YARNFeatureNotEnabledException"
 
 
-class ResourceProfilesNotEnabled(YarnError):
-    """There are no resource profiles here."""
-
-    java_class = f"{_YARN}ResourceProfilesNotEnabledException"
-
-
 class AccessDenied(YarnError):
     """The caller is known, and not allowed to do this."""
 
     java_class = "org.apache.hadoop.security.AccessControlException"
-
-
-class NotAuthorized(YarnError):
-    """The caller may not come in at all, or not in another's name."""
-
-    java_class = "org.apache.hadoop.security.authorize.AuthorizationException"
 
 
 class InvalidToken(YarnError):
@@ -147,12 +129,6 @@ class IllegalArgument(YarnError):
     """A value that cannot be."""
 
     java_class = "java.lang.IllegalArgumentException"
-
-
-class FileTrouble(YarnError):
-    """Reading or writing failed (Java's IOException)."""
-
-    java_class = "java.io.IOException"
 
 
 def from_hrm(error: HrmError) -> YarnError:

@@ -1,4 +1,4 @@
-"""Where YARN's clients and masters find each node: an address for each id of HRM's, and back."""
+"""Where YARN's clients and masters find each node: an address for each id of HRM's."""
 
 from __future__ import annotations
 
@@ -27,14 +27,10 @@ class NodeAddresses:
         #: By name: texts of what programs on nodes read to find the server.
         self.client_files: Mapping[str, str] = {}
         self._of: dict[str, NodeAddress] = {}
-        self._at: dict[tuple[str, int], str] = {}
 
     def add(self, node_id: str, host: str, port: int) -> NodeAddress:
         """Where the node's door is from now on."""
-        if old := self._of.get(node_id):
-            self._at.pop((old.host, old.port), None)
         address = self._of[node_id] = NodeAddress(host, port, self.http_address)
-        self._at[host, port] = node_id
         return address
 
     def of(self, node_id: str) -> NodeAddress:
@@ -43,6 +39,3 @@ class NodeAddresses:
         if self._open_door is None:
             return NodeAddress(node_id, 0, self.http_address)
         return self.add(node_id, *self._open_door(node_id))
-
-    def node_at(self, host: str, port: int) -> str | None:
-        return self._at.get((host, port))
