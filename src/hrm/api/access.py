@@ -33,8 +33,7 @@ async def _identity(connection: HTTPConnection) -> Identity:
 
 async def _admin(connection: HTTPConnection) -> Identity:
     identity = await _identity(connection)
-    if not identity.admin:
-        raise Forbidden(f"{identity.user} is no admin of this server", next_step="ask its operator")
+    check_admin(identity)
     return identity
 
 
@@ -67,6 +66,12 @@ Caller = Annotated[Identity, Depends(_identity)]
 Admin = Annotated[Identity, Depends(_admin)]
 ApplicationPath = Annotated[str, Depends(_application_id)]
 MasterPath = Annotated[str, Depends(_attempt_id)]
+
+
+def check_admin(identity: Identity) -> None:
+    """Raises Forbidden for everybody else."""
+    if not identity.admin:
+        raise Forbidden(f"{identity.user} is no admin of this server", next_step="ask its operator")
 
 
 async def check_owner(facade: Facade, identity: Identity, application_id: str) -> ApplicationReport:

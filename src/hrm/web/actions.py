@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from hrm.api.access import check_changer
+from hrm.api.access import check_admin, check_changer
 from hrm.api.tokens import Identity
 from hrm.api.wire import MAX_MESSAGE_CHARS
 from hrm.model.errors import InvalidInput
@@ -13,7 +13,7 @@ from hrm.web.desk import Desk
 from hrm.web.page import ROOT
 from hrm.web.pages.submit import submit
 from hrm.web.pages.weight import PATH as WEIGHT_PATH
-from hrm.web.pages.weight import check_admin, save
+from hrm.web.pages.weight import save
 
 #: What a form does: (desk, who, the variable parts of its path, its fields) to the path to go on with.
 Action = Callable[[Desk, Identity, Mapping[str, str], Mapping[str, str]], Awaitable[str]]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hrm.api.access import check_admin
 from hrm.api.tokens import Identity
-from hrm.model.errors import Forbidden, HrmError, InvalidInput, NotFound
+from hrm.model.errors import HrmError, InvalidInput, NotFound
 from hrm.web.desk import Desk
 from hrm.web.page import ROOT, Page, Visit
 
@@ -42,12 +43,6 @@ def number(fields: Mapping[str, str]) -> float:
         return float(fields.get("weight", ""))
     except ValueError:
         raise InvalidInput("not a number", field="weight", next_step="write for example 2.5") from None
-
-
-def check_admin(who: Identity) -> None:
-    """Raises Forbidden for everybody else."""
-    if not who.admin:
-        raise Forbidden(f"{who.user} is no admin of this server", next_step="ask its operator")
 
 
 WEIGHT = Page(path=PATH, template="weight.html", gather=gather, section="queues", period_s=0, query=("weight",))
