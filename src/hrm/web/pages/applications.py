@@ -10,14 +10,14 @@ from hrm.api.access import seen_by
 from hrm.model.errors import InvalidInput
 from hrm.model.reports import ApplicationOrder
 from hrm.model.states import ApplicationState
-from hrm.web.desk import Desk
+from hrm.web.desk import ACTIVE, Desk
 from hrm.web.page import ROOT, Page, Visit
 
 PATH = f"{ROOT}/applications"
 PAGE_ROWS = 50
 #: What the filter on states offers.
 GROUPS: dict[str, tuple[ApplicationState, ...]] = {
-    "active": (ApplicationState.SUBMITTED, ApplicationState.ACCEPTED, ApplicationState.RUNNING),
+    "active": ACTIVE,
     "waiting": (ApplicationState.SUBMITTED, ApplicationState.ACCEPTED),
     "running": (ApplicationState.RUNNING,),
     "ended": (ApplicationState.FINISHED, ApplicationState.FAILED, ApplicationState.KILLED),

@@ -7,12 +7,13 @@ from typing import Any
 
 from hrm.api.access import seen_by
 from hrm.model.devices import DeviceState
-from hrm.model.reports import NodeReport, ServerReport
+from hrm.model.reports import ApplicationOrder, NodeReport, ServerReport
 from hrm.model.resources import GPUS, MEMORY, VCORES
-from hrm.model.states import ApplicationState, NodeState
+from hrm.model.states import NodeState
 from hrm.web.charts import Line
-from hrm.web.desk import ACTIVE, Desk
+from hrm.web.desk import Desk
 from hrm.web.page import ROOT, Page, Visit
+from hrm.web.pages.applications import GROUPS
 from hrm.web.samples import PERIOD_S, SPAN_S, summed
 
 #: Applications that wait, as many as are listed.
@@ -48,10 +49,9 @@ class Alarm:
 
 async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     server, nodes = desk.facade.server(), desk.nodes()
-    active = await desk.facade.applications(states=ACTIVE, limit=1000)
     events = desk.facade.measures().events
-    waiting = [app for app in active if app.tasks_pending and app.state is not ApplicationState.RUNNING]
-    waiting.sort(key=lambda app: app.submitted_at)
+    oldest = await desk.facade.applications(states=GROUPS["waiting"], order=ApplicationOrder.OLDEST, limit=1000)
+    waiting = [app for app in oldest if app.tasks_pending]
     return {
         "server": server,
         "gauges": gauges(nodes),

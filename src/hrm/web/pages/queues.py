@@ -55,11 +55,13 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
 
 async def gather_one(desk: Desk, visit: Visit) -> dict[str, Any]:
     name = visit.params["name"]
-    found = next((one for one in standings(desk.queues(), _total(desk)) if one.queue.name == name), None)
+    total = _total(desk)
+    found = next((one for one in standings(desk.queues(), total) if one.queue.name == name), None)
     if found is None:
         raise NotFound(f"no queue {name!r}", next_step=f"{ROOT}/queues lists them")
-    active = [app for app in await desk.facade.applications(states=ACTIVE, limit=10_000) if _below(app.queue, name)]
-    total = _total(desk)
+    leaf = name if found.queue.type == "leaf" else None
+    rows = await desk.facade.applications(states=ACTIVE, queue=leaf, limit=10_000)
+    active = [app for app in rows if _below(app.queue, name)]
     values: list[float | None] = []
     for sample in desk.usage:
         used = summed([amounts for queue, amounts in sample.queues.items() if _below(queue, name)])
