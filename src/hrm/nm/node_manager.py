@@ -377,8 +377,15 @@ class NodeManager:
         self._tell(container_id, {"op": "signal", "id": container_id, "signum": signum})
 
     def freeze(self, container_ids: Sequence[str], *, frozen: bool) -> None:
-        for container_id in container_ids:
-            self._tell(container_id, {"op": "freeze", "ids": [container_id], "frozen": frozen})
+        self._in_turn(lambda: self._freeze(container_ids, frozen))
+
+    def _freeze(self, container_ids: Sequence[str], frozen: bool) -> None:
+        def send(*ids: str) -> None:
+            self._client.send({"op": "freeze", "ids": list(ids), "frozen": frozen})
+
+        begun = [one for one in container_ids if not self._preparations.later(one, partial(send, one))]
+        if begun:
+            send(*begun)
 
     def warn(self, container_id: str, notice: PreemptionNotice) -> None:
         self._tell(container_id, {"op": "warn", "id": container_id, "notice": asdict(notice)})
