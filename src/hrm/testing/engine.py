@@ -143,12 +143,12 @@ class EngineHarness:
 
 
 @contextlib.asynccontextmanager
-async def started(engine: Engine, *, patience_s: float = 60.0) -> AsyncIterator[EngineHarness]:
+async def started(engine: Engine) -> AsyncIterator[EngineHarness]:
     """The engine, started and with a node; closed in the end."""
     listener = RecordingListener()
     await engine.start(listener)
     try:
-        await eventually_async(lambda: listener.nodes, patience_s, describe="a node registers")
+        await eventually_async(lambda: listener.nodes, describe="a node registers")
         yield EngineHarness(engine, listener)
     finally:
         await engine.close()

@@ -33,6 +33,7 @@ LOOK_S = 1.0
 HEAD_LOOKS = 3
 #: How long until an agent is started anew that was of another version.
 OUTDATED_S = 15.0
+DOES_NOT_ANSWER = "it is in the cluster and does not answer"
 
 
 class RayEngine:
@@ -149,6 +150,12 @@ class RayEngine:
         part = kept.machine.part(self._settings.slab)
         while True:
             try:
+                if await part.raylet_listens() is None:
+                    # Not asked for room: Ray makes one placement group at a time, and would wait for this machine for
+                    # minutes before it made another's.
+                    self._tell_refused(kept, DOES_NOT_ANSWER)
+                    await asyncio.sleep(LOOK_S)
+                    continue
                 if not await self._cluster.reserve(part, which_gpus=self._settings.slab < 1):
                     self._tell_refused(kept, await _why_not_reserved(part))
                     continue
@@ -304,7 +311,7 @@ async def _why_not_reserved(part: Machine) -> str:
     """In words; "" where the machine is gone, and Ray has not noticed."""
     listens = await part.raylet_listens()
     if listens is None:
-        return "it is in the cluster and does not answer"
+        return DOES_NOT_ANSWER
     wanted = f"{part.cpus:g} CPUs, {part.gpus} GPUs"
     return f"other work of Ray's holds what HRM wants of it ({wanted})" if listens else ""
 
