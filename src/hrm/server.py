@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +60,7 @@ from hrm.rm.retention import Retention
 from hrm.rm.service import Service
 from hrm.rm.store import Store, open_store
 from hrm.rm.uploads import Uploads
+from hrm.serving import served
 from hrm.web.desk import Desk
 from hrm.web.door import Door, create_site
 from hrm.web.weights import Weights
@@ -96,14 +97,6 @@ class Options:
     yarn: bool = False
     #: A service manager starts the shepherd, in a place where it outlives this server: it is waited for.
     external_shepherd: bool = False
-
-
-class _Uvicorn(uvicorn.Server):
-    """Leaves signals to `serve`, which has more than a socket to close."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def serve(options: Options) -> None:
@@ -282,7 +275,7 @@ async def _serve(
         site = create_site(desk, tokens=tokens, settings=_api_settings(config), accounts=accounts, gate=gate)
         door = Door(app, site)
         async with (
-            _http(door, gate, _api_settings(config), [listening, _listen_for_users(home)]) as http,
+            _http(door, gate, _api_settings(config), [listening, _listen_for_users(home)]),
             yarn.open(service, accounts.check_submitter, tokens.verify) if yarn else contextlib.nullcontext(),
         ):
             _write_server_file(home, address, options, yarn.addresses if yarn else {})
@@ -295,7 +288,7 @@ async def _serve(
             beside = (retention.run(), desk.usage.keep(service.nodes, service.queues))
             keeping = [asyncio.create_task(work) for work in beside]
             try:
-                await _until_told(stopping, http, service, manager, listener, config, ephemeral=options.ephemeral)
+                await _until_told(stopping, service, manager, listener, config, ephemeral=options.ephemeral)
             finally:
                 tell_service_manager("STOPPING=1")
                 for task in keeping:
@@ -435,27 +428,19 @@ def _host_in_url(host: str) -> str:
 @contextlib.asynccontextmanager
 async def _http(
     door: Door, gate: StreamGate, settings: ApiSettings, listening: list[socket.socket]
-) -> AsyncIterator[_Uvicorn]:
+) -> AsyncIterator[None]:
     """API and page, open while the block runs on all the sockets that are ``listening``."""
     async with traced(door, settings.otlp_endpoint) as app:
-        server = _Uvicorn(uvicorn.Config(app, log_config=None, lifespan="off", **settings.uvicorn_options()))
-        serving = asyncio.create_task(server.serve(sockets=listening))
-        while not server.started and not serving.done():  # noqa: ASYNC110 (uvicorn offers a flag, no event)
-            await asyncio.sleep(0.002)
-        if serving.done():
-            serving.result()
-            raise ClusterError("the door closed while it opened", next_step="see the log")
-        try:
-            yield server
-        finally:
-            gate.end_all()
-            server.should_exit = True
-            await serving
+        config = uvicorn.Config(app, log_config=None, lifespan="off", **settings.uvicorn_options())
+        async with served(config, listening, name="the door"):
+            try:
+                yield
+            finally:
+                gate.end_all()
 
 
 async def _until_told(
     stopping: asyncio.Event,
-    http: _Uvicorn,
     service: Service,
     manager: ResourceManager,
     listener: Listener,

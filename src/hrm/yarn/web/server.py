@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import uvicorn
 
-from hrm.model.errors import ClusterError
+from hrm.serving import served
 from hrm.yarn.web.site import Site
 
 MAX_CONNECTIONS = 1000
-
-
-class _Uvicorn(uvicorn.Server):
-    """Leaves signals to the process, which has more than a socket to close."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @contextlib.asynccontextmanager
@@ -40,16 +31,8 @@ async def serving(site: Site, listening: socket.socket) -> AsyncIterator[None]:
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=2,
     )
-    server = _Uvicorn(config)
-    running = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started and not running.done():  # noqa: ASYNC110 (uvicorn offers a flag, no event)
-        await asyncio.sleep(0.002)
-    if running.done():
-        running.result()
-        raise ClusterError("YARN's REST door closed while it opened", next_step="see the log")
     try:
-        yield
+        async with served(config, [listening], name="YARN's REST door"):
+            yield
     finally:
-        server.should_exit = True
-        await running
         site.close()
