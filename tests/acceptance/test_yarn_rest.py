@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import urllib.error
@@ -18,6 +19,7 @@ from tests.acceptance.conftest import Hrm, hrm_home
 
 pytestmark = pytest.mark.yarn
 
+HEADER = "Hadoop-YARN-RM-Delegation-Token"
 CONFIGURATION = """\
 node: {vcores: 4, memory: 4G}
 queues: {research: {weight: 3}, batch: {weight: 1}}
@@ -71,6 +73,13 @@ def submission(name: str, command: str = "sleep 1000") -> dict[str, Any]:
         "resource": {"memory": 256, "vCores": 1},
         "max-app-attempts": 1,
     }
+
+
+def submitted_with(web: str, *, memory: int) -> str:
+    app = json.loads(ask(f"{web}/ws/v1/cluster/apps/new-application", method="POST")[1])["application-id"]
+    body = {**submission(app), "resource": {"memory": memory, "vCores": 1}}
+    assert ask(f"{web}/ws/v1/cluster/apps", method="POST", body=body)[0] == 202
+    return app
 
 
 def submitted(web: str, command: str = "sleep 1000") -> str:
@@ -153,6 +162,40 @@ def test_the_package_yarn_api_client_gets_its_answers(hrm: Hrm, web: str) -> Non
     for one in (app, new):
         manager.cluster_application_kill(one)
         eventually(lambda one=one: hrm.state(one) == "KILLED", 60)
+
+
+@pytest.mark.real
+def test_the_package_asks_nodes_for_tokens_and_for_why_it_waits(hrm: Hrm, web: str) -> None:
+    from yarn_api_client import NodeManager, ResourceManager
+
+    manager, node = ResourceManager([web]), NodeManager(web)
+    app = submitted(web, "echo begun; sleep 1000")
+    eventually(lambda: "begun" in hrm("logs", app).out, 60)
+    assert node.node_information().data["nodeInfo"]["nodeHealthy"] is True
+    assert app in [one["id"] for one in node.node_applications(state="RUNNING").data["apps"]["app"]]
+    (container,) = node.node_application(app).data["app"]["containerids"]
+    assert container in [one["id"] for one in node.node_containers().data["containers"]["container"]]
+    assert node.node_container(container).data["container"]["state"] == "RUNNING"
+    assert node.auxiliary_services().data["services"]["service"] == []
+    waits = submitted_with(web, memory=4000)
+    eventually(lambda: "allocations" in manager.application_activities(waits).data["appActivities"], 60)
+    told = manager.application_activities(waits, group_by="diagnostic").data["appActivities"]
+    assert "asks for 4G" in told["diagnostic"]
+    root = manager.scheduler_activities().data["activities"]["allocations"][0]["root"]
+    assert (root["name"], root["children"][0]["children"][0]["name"]) == ("root", waits)
+    me = getpass.getuser()
+    token = manager.cluster_new_delegation_token(me).data
+    assert token["owner"] == me
+    # Its own calls that renew and cancel cannot be made: it gives `requests` its headers twice.
+    tokens, named = f"{web}/ws/v1/cluster/delegation-token", {HEADER: token["token"]}
+    renewed = manager.session.post(f"{tokens}/expiration", headers=named).json()
+    assert renewed["expiration-time"] >= token["expiration-time"]
+    assert [manager.session.delete(tokens, headers=named).status_code for _ in range(2)] == [200, 401]
+    assert "expiryTime" in manager.cluster_application_timeout(app, "LIFETIME").data["timeout"]
+    manager.cluster_container_signal(container, "FORCEFUL_SHUTDOWN")
+    manager.cluster_application_kill(waits)
+    for one in (app, waits):
+        eventually(lambda one=one: hrm.state(one) in ("FAILED", "KILLED"), 60)
 
 
 @pytest.mark.real

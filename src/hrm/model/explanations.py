@@ -54,6 +54,8 @@ class RequestReason:
     places: list[str]
     reason: str
     message: str
+    #: The master's own number of the request.
+    allocation_request_id: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 from hrm.yarn.calls import Caller
 from hrm.yarn.errors import AccessDenied
 from hrm.yarn.proto import security_pb2 as security
+from hrm.yarn.proto.security_pb2 import TokenProto
 from hrm.yarn.tokens.secrets import TokenSecrets
 
 
@@ -21,6 +22,10 @@ class ClientTokens:
             "renewDelegationToken": self.renew,
             "cancelDelegationToken": self.cancel,
         }
+
+    def caller(self, token: TokenProto) -> Caller:
+        """Who acts by it. Raises InvalidToken."""
+        return self._secrets.delegated(token)
 
     async def get(
         self, request: security.GetDelegationTokenRequestProto, caller: Caller

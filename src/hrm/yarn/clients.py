@@ -49,9 +49,8 @@ _CHANGES = frozenset(
 )
 
 
-def application_client_service(clients: Clients, *, secrets: TokenSecrets, address: str) -> Service:
-    """``address`` is the clients' door as ``host:port``."""
-    handlers = {**clients.handlers, **ClientTokens(secrets, service=address).handlers}
+def application_client_service(clients: Clients, tokens: ClientTokens) -> Service:
+    handlers = {**clients.handlers, **tokens.handlers}
     return Service(APPLICATION_CLIENT, handlers=handlers, changes=_CHANGES)
 
 

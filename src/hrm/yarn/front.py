@@ -17,6 +17,7 @@ from hrm.config.yarn_values import YarnConfig
 from hrm.model.ids import AttemptId
 from hrm.rm.facade import Facade
 from hrm.yarn.application_messages import Links
+from hrm.yarn.client_tokens import ClientTokens
 from hrm.yarn.clients import Clients, application_client_service
 from hrm.yarn.cluster_view import ClusterView
 from hrm.yarn.door import Door, bind
@@ -112,13 +113,15 @@ class FrontDoor:
             links=links,
             check_submitter=check_submitter,
         )
-        clients = application_client_service(desk, secrets=self.secrets, address=self.addresses["clients"])
+        tokens = ClientTokens(self.secrets, service=self.addresses["clients"])
+        clients = application_client_service(desk, tokens)
         site = Site(
             facade,
             desk,
             links=links,
             nodes=self.nodes,
             verify=verify,
+            tokens=tokens,
             accounts=self._accounts,
             hosts=(self.host, self._config.host, socket.gethostname()),
             source=None if self._config.host in _ANY_ADDRESS else self._config.host,

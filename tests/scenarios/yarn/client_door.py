@@ -14,6 +14,7 @@ from hrm.testing.lives import Life
 from hrm.testing.played_masters import Master
 from hrm.yarn.application_messages import Links
 from hrm.yarn.calls import Caller
+from hrm.yarn.client_tokens import ClientTokens
 from hrm.yarn.clients import Clients, application_client_service
 from hrm.yarn.errors import YarnError, from_hrm
 from hrm.yarn.ids import application_message
@@ -45,7 +46,8 @@ class Door:
             check_submitter=self._check_submitter,
             clock=clock,
         )
-        self.service = application_client_service(self.clients, secrets=self.secrets, address="rm:8032")
+        self.tokens = ClientTokens(self.secrets, service="rm:8032")
+        self.service = application_client_service(self.clients, self.tokens)
 
     async def _check_submitter(self, user: str) -> None:
         return None

@@ -58,6 +58,7 @@ class Rest:
             links=door.links,
             nodes=door.nodes,
             verify=verify,
+            tokens=door.tokens,
             accounts=People(),
             hosts=("rm",),
             source="127.0.0.1",

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from hrm.testing.lives import tasks
 from hrm.yarn.proto import records_pb2 as records
 from tests.scenarios.yarn.client_door import Door
 from tests.scenarios.yarn.rest_door import Rest
@@ -163,13 +162,6 @@ async def test_runs_and_containers_are_told(rest: Rest) -> None:
     one = await rest.told(f"apps/{app}/appattempts/1/containers/{line['containerId']}")
     assert one["container"] == container
     assert (await rest(f"apps/{app}/appattempts/7")).status_code == 404
-
-
-async def test_why_one_waits_is_a_sentence(rest: Rest) -> None:
-    await rest.door.life.submit(tasks(cpus=4))
-    app = await rest.door.submit()
-    activities = (await rest.told(f"scheduler/app-activities/{app}"))["appActivities"]
-    assert activities["diagnostic"] == (await rest.door.life.service.explain(app)).message != ""
 
 
 # --- submitting and changing
@@ -340,3 +332,53 @@ async def test_what_is_not_there_is_said(rest: Rest) -> None:
     for path in ("nothing", "apps/application_1_0001", "apps/seventeen", "/else/where"):
         response = await rest(path)
         assert (response.status_code, response.json()["RemoteException"]["exception"]) == (404, "NotFoundException")
+
+
+# --- what YARN has as options
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("get-node-labels", {"nodeLabelsInfo": None}),
+        ("nodes/127.0.0.1:8041/get-labels", {"nodeLabelsInfo": None}),
+        ("get-node-to-labels", {"nodeToLabelsInfo": {"nodeToLabels": {"entry": []}}}),
+        ("label-mappings", {"labelsToNodesInfo": {"labelsToNodes": {"entry": []}}}),
+    ],
+)
+async def test_there_are_no_node_labels(rest: Rest, path: str, told: dict[str, Any]) -> None:
+    assert await rest.told(path) == told
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "scheduler-conf"),
+        ("PUT", "scheduler-conf"),
+        ("POST", "nodes/127.0.0.1:8041/resource"),
+        ("POST", "reservation/new-reservation"),
+        ("GET", "reservation/list"),
+    ],
+)
+async def test_what_nobody_switched_on_is_refused_as_such(rest: Rest, method: str, path: str) -> None:
+    response = await rest(path, method=method, json={})
+    assert response.status_code == 400
+    assert response.json()["RemoteException"]["exception"] == "YARNFeatureNotEnabledException"
+
+
+async def test_a_list_leaves_out_what_it_is_told_to(rest: Rest) -> None:
+    await rest.door.submit()
+    (app,) = (await rest.told("apps?deSelects=timeouts,resourceInfo"))["apps"]["app"]
+    assert not {"timeouts", "resourceSecondsMap"} & app.keys()
+    assert (await rest("apps?deSelects=everything")).status_code == 400
+
+
+async def test_who_asks_and_what_they_may_do_in_a_queue_is_told(rest: Rest) -> None:
+    assert (await rest.told("userinfo"))["clusterUserInfo"]["requestedUser"] == "ada"
+    path = "queues/root.research/access?queue-acl-type="
+    assert (await rest.told(f"{path}SUBMIT_APPLICATIONS"))["queueAccess"]["allowed"] is True
+    refused = (await rest.told(f"{path}ADMINISTER_QUEUE"))["queueAccess"]
+    assert refused["allowed"] is False
+    assert "ada" in refused["diagnostics"]
+    assert (await rest(f"{path}ADMINISTER_QUEUE&user=bob")).status_code == 403
+    assert (await rest.told(f"{path}ADMINISTER_QUEUE", user="root"))["queueAccess"]["allowed"] is True

@@ -129,6 +129,7 @@ def _request(ask: Ask, finding: Finding) -> RequestReason:
         places=[name for name in ask.places if name != ANY],
         reason=str(finding.reason),
         message=finding.message,
+        allocation_request_id=ask.allocation_request_id,
     )
 
 

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from hrm.config.home import Home
 from hrm.model.errors import ClusterError
 from hrm.model.ids import AttemptId
-from hrm.yarn.calls import TokenKind, VerifiedToken
+from hrm.yarn.calls import Caller, TokenKind, VerifiedToken
 from hrm.yarn.errors import AccessDenied, InvalidToken, YarnError
 from hrm.yarn.ids import attempt_id, attempt_message, node_address
 from hrm.yarn.proto.identifiers_pb2 import (
@@ -249,6 +249,12 @@ class TokenSecrets:
             good = {**self._state.delegations}
             del good[identifier.sequenceNumber]
             await self._become(replace(self._state, delegations=good))
+
+    def delegated(self, token: TokenProto) -> Caller:
+        """Who acts by a token of which all is known, its password too. Raises InvalidToken."""
+        self._delegation(token)
+        expected = self.delegation_verifier()(token.identifier)
+        return Caller(user=expected.user, real_user=expected.real_user, token=expected.token)
 
     def delegation_verifier(self) -> TokenVerifier:
         """For the clients' port."""

@@ -1,4 +1,4 @@
-"""Who asks over HTTP: by a token of the server's, or by the socket, where the kernel says whose it is. A name that the
+"""Who asks over HTTP: by a token, or by the socket, where the kernel says whose it is. A name that the
 caller claims (``?user.name=``) proves nothing and is not looked at.
 
 YARN's port 8088 has been open to the world on many clusters, and anybody could run programs by it. Here nobody comes in
@@ -10,19 +10,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Protocol
 
 from starlette.requests import Request
 
 from hrm.config.tcp_owner import GONE, Address, socket_owner
 from hrm.yarn.calls import Caller
+from hrm.yarn.client_tokens import ClientTokens
 from hrm.yarn.errors import AccessDenied
 from hrm.yarn.rpc.simple import Accounts
+from hrm.yarn.tokens.texts import read_token
 from hrm.yarn.web.formats import NoIdentity
 
 _BEARER = "bearer "
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _READS = ("GET", "HEAD")
+#: In which header a delegation token stands that says who asks (DelegationTokenAuthenticator).
+_DELEGATION = "x-hadoop-delegation-token"
 
 
 class Identity(Protocol):
@@ -43,12 +48,14 @@ class Callers:
         self,
         *,
         verify: Callable[[str], Identity],
+        tokens: ClientTokens,
         accounts: Accounts,
         hosts: Collection[str],
         owner_of: Callable[[Address, Address], int | None] = socket_owner,
     ) -> None:
         """``verify`` raises Unauthenticated; ``hosts`` are names of this server besides the loopback's."""
         self._verify = verify
+        self._tokens = tokens
         self._accounts = accounts
         self._hosts = frozenset(name.lower() for name in (*_LOOPBACK, *hosts))
         self._owner_of = owner_of
@@ -60,6 +67,9 @@ class Callers:
         authorization = request.headers.get("authorization", "")
         if authorization.lower().startswith(_BEARER):
             return await self._by_token(request, authorization[len(_BEARER) :].strip())
+        delegated = request.headers.get(_DELEGATION) or request.query_params.get("delegation")
+        if delegated:
+            return replace(self._tokens.caller(read_token(delegated)), address=_address(request))
         if changes and (request.headers.get("origin") or request.headers.get("sec-fetch-site")):
             raise AccessDenied("what a browser sends changes nothing without a token (Authorization: Bearer TOKEN)")
         owner = await self._owner(request)
@@ -69,6 +79,13 @@ class Callers:
             )
         account = await self._accounts.identity(owner)
         return Caller(user=account.user, admin=account.admin, address=_address(request))
+
+    async def in_person(self, request: Request) -> Caller:
+        """Who asks, proven by the kernel: what makes tokens is not done by tokens. Raises AccessDenied, and as `of`."""
+        caller = await self.of(request)
+        if request.headers.get("authorization") or caller.token is not None:
+            raise AccessDenied("delegation tokens are given out and renewed to who comes in without one")
+        return caller
 
     async def _by_token(self, request: Request, token: str) -> Caller:
         identity = self._verify(token)

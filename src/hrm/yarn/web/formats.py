@@ -18,11 +18,15 @@ from hrm.yarn.errors import (
     ApplicationNotFound,
     ContainerNotFound,
     IllegalArgument,
+    InvalidToken,
     Retriable,
+    Unsupported,
     YarnError,
 )
 
 MAX_BODY_BYTES = 8 << 20
+#: Of which release this interface is.
+HADOOP_VERSION = "3.3 (HRM)"
 _WEB = "org.apache.hadoop.yarn.webapp."
 #: Nothing that is told here is a page: no script of a master's page may read it in a window or frame of its own.
 SEALED = {
@@ -127,6 +131,10 @@ def _status(error: Exception) -> tuple[int, str]:
             return 502, error.java_class
         case IllegalArgument():
             return 400, BadRequest.java_class
+        case InvalidToken():
+            return 401, error.java_class
+        case Unsupported():
+            return 405, error.java_class
         case YarnError():
             return 400, error.java_class
         case NotFound():

@@ -1,4 +1,4 @@
-"""What containers printed, where YARN's links point: ``/node/containerlogs/…`` and ``/ws/v1/node/…``.
+"""What containers printed, where YARN's links point: ``/node/containerlogs/…`` and those of ``/ws/v1/node/…``.
 
 One server answers for all nodes: a container's id says where it is.
 """
@@ -7,25 +7,19 @@ from __future__ import annotations
 
 import html
 from collections.abc import AsyncIterator
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-import hrm
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ContainerId
 from hrm.model.reports import TaskAttemptReport
 from hrm.rm.facade import Facade
-from hrm.yarn.amounts import yarn_counts
-from hrm.yarn.application_messages import Links
 from hrm.yarn.applications import Application, Applications
 from hrm.yarn.errors import ContainerNotFound
-from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.rights import Rights
-from hrm.yarn.web import told
 from hrm.yarn.web.callers import Callers
 from hrm.yarn.web.formats import SEALED, BadRequest, NoSuchPage, answer
 
@@ -44,24 +38,15 @@ class OutputPages:
         applications: Applications,
         rights: Rights,
         callers: Callers,
-        *,
-        links: Links,
-        nodes: NodeAddresses,
     ) -> None:
         self._facade = facade
         self._applications = applications
         self._rights = rights
         self._callers = callers
-        self._links = links
-        self._nodes = nodes
         self.routes = [
             Route("/node/containerlogs/{container}/{user}", self.page),
             Route("/node/containerlogs/{container}/{user}/{file}", self.page),
             Route("/node/containerlogs/{container}/{user}/{file}/", self.page),
-            Route("/ws/v1/node", self.info),
-            Route("/ws/v1/node/info", self.info),
-            Route("/ws/v1/node/containers", self.containers),
-            Route("/ws/v1/node/containers/{container}", self.container),
             Route("/ws/v1/node/containers/{container}/logs", self.files),
             Route("/ws/v1/node/containers/{container}/logs/{file}", self.raw),
             Route("/ws/v1/node/containerlogs/{container}/{file}", self.raw),
@@ -69,7 +54,7 @@ class OutputPages:
 
     async def page(self, request: Request) -> Response:
         """A page for people: the end of each file, or of one."""
-        application, report = await self._found(request)
+        application, report = await self.found(request)
         wanted = request.path_params.get("file")
         if wanted is not None and wanted not in _FILES:
             raise NoSuchPage(f"there are stdout and stderr, not {wanted[:40]!r}")
@@ -85,7 +70,7 @@ class OutputPages:
 
     async def raw(self, request: Request) -> Response:
         """The file as it is, from ``offset`` on."""
-        application, report = await self._found(request)
+        application, report = await self.found(request)
         file = request.path_params["file"]
         if file not in _FILES:
             raise NoSuchPage(f"there are stdout and stderr, not {file[:40]!r}")
@@ -97,71 +82,12 @@ class OutputPages:
         )
 
     async def files(self, request: Request) -> Response:
-        _, report = await self._found(request)
+        _, report = await self.found(request)
         infos = [{"fileName": file, "fileSize": "-1", "lastModifiedTime": ""} for file in _FILES]
         value = {"containerId": report.container_id, "logAggregationType": "LOCAL", "containerLogInfo": infos}
         return answer(request, "containerLogsInfo", value)
 
-    async def info(self, request: Request) -> Response:
-        """The node, or of several that one whose name ``?node=`` says."""
-        await self._callers.of(request)
-        reports = self._facade.nodes()
-        name = request.query_params.get("node")
-        for report in reports:
-            if name in (None, report.node_id):
-                total = yarn_counts(report.total)
-                value: dict[str, Any] = {
-                    "id": told.node(report, self._nodes)["id"],
-                    "nodeHostName": report.node_id,
-                    "nodeHealthy": report.state.value in ("RUNNING", "DRAINING"),
-                    "healthReport": report.message,
-                    "lastNodeUpdateTime": int((report.last_heartbeat_at or 0) * 1000),
-                    "totalPmemAllocatedContainersMB": total["memory-mb"],
-                    "totalVCoresAllocatedContainers": total["vcores"],
-                    "nodeManagerVersion": hrm.__version__,
-                    "nodeManagerBuildVersion": f"HRM {hrm.__version__}",
-                }
-                return answer(request, "nodeInfo", value)
-        raise NoSuchPage("no such node")
-
-    async def containers(self, request: Request) -> Response:
-        """All that are not over and that the caller may look at."""
-        caller = await self._callers.of(request)
-        found = []
-        for live in self._facade.containers():
-            application = await self._applications.find(live.application_id)
-            if await self._rights.may_look(caller, application):
-                user = application.report.user
-                found.append(
-                    {
-                        "id": live.container_id,
-                        "state": live.state,
-                        "user": user,
-                        "totalMemoryNeededMB": yarn_counts(live.resources, up=True)["memory-mb"],
-                        "totalVCoresNeeded": yarn_counts(live.resources, up=True)["vcores"],
-                        "containerLogsLink": self._links.log(live.container_id, user),
-                        "nodeId": live.node_id,
-                    }
-                )
-        return answer(request, "containers", {"container": found} if found else None)
-
-    async def container(self, request: Request) -> Response:
-        application, report = await self._found(request)
-        counts = yarn_counts(report.resources, up=True)
-        value = {
-            "id": report.container_id,
-            "state": "DONE" if report.ended_at is not None else "RUNNING",
-            "exitCode": -1000 if report.exit_code is None else report.exit_code,
-            "diagnostics": report.message,
-            "user": application.report.user,
-            "totalMemoryNeededMB": counts["memory-mb"],
-            "totalVCoresNeeded": counts["vcores"],
-            "containerLogsLink": self._links.log(report.container_id, application.report.user),
-            "nodeId": report.node_id,
-        }
-        return answer(request, "container", value)
-
-    async def _found(self, request: Request) -> tuple[Application, TaskAttemptReport]:
+    async def found(self, request: Request) -> tuple[Application, TaskAttemptReport]:
         """The container, if the caller may look. Raises ApplicationNotFound, ContainerNotFound and AccessDenied."""
         caller = await self._callers.of(request)
         name = request.path_params["container"]

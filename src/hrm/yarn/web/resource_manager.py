@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,12 +16,12 @@ from hrm.model.errors import InvalidInput
 from hrm.model.ids import AttemptId, ContainerId
 from hrm.model.reports import AttemptReport
 from hrm.rm.facade import Facade
-from hrm.yarn.application_messages import Links, format_time, is_of_attempt
-from hrm.yarn.applications import STATES, Application
+from hrm.yarn.application_messages import Links, is_of_attempt
+from hrm.yarn.applications import STATES, Application, full_queue
 from hrm.yarn.calls import Caller
 from hrm.yarn.clients import Clients
 from hrm.yarn.cluster_messages import NODE_STATES, cluster_total
-from hrm.yarn.errors import ApplicationAttemptNotFound, ContainerNotFound
+from hrm.yarn.errors import AccessDenied, ApplicationAttemptNotFound, ContainerNotFound
 from hrm.yarn.filters import NEVER_MS, Filters, lowered, queue_names
 from hrm.yarn.ids import container_message
 from hrm.yarn.nodes import NodeAddresses
@@ -29,14 +30,22 @@ from hrm.yarn.proto import service_pb2 as service
 from hrm.yarn.web import told
 from hrm.yarn.web.bodies import application_id, number, part, submission, text
 from hrm.yarn.web.callers import Callers
-from hrm.yarn.web.formats import BadRequest, NoSuchPage, answer, body_of, plain_answer
+from hrm.yarn.web.formats import HADOOP_VERSION, BadRequest, NoSuchPage, answer, body_of, plain_answer
+from hrm.yarn.web.queries import choice, whole, words
 from hrm.yarn.web.scheduler import scheduler
 
 _BASE = "/ws/v1/cluster"
 _FINAL_STATUSES = ("UNDEFINED", "SUCCEEDED", "FAILED", "KILLED", "ENDED")
 #: A list says no more at once; older ones are asked for by ``startedTimeEnd``.
 MAX_LISTED = 10_000
-_HADOOP = "3.3 (HRM)"
+#: Names by which clients leave something out of a list (DeSelectFields), in small letters, and what that is.
+_DESELECTS = {
+    "resourcerequests": (),
+    "timeouts": ("timeouts",),
+    "appnodelabelexpression": (),
+    "amnodelabelexpression": ("amNodeLabelExpression",),
+    "resourceinfo": ("resourceSecondsMap",),
+}
 
 
 class ResourceManagerPages:
@@ -64,9 +73,9 @@ class ResourceManagerPages:
         self.routes = [
             Route(_BASE, self.info),
             Route(f"{_BASE}/info", self.info),
+            Route(f"{_BASE}/userinfo", self.user),
             Route(f"{_BASE}/metrics", self.metrics),
             Route(f"{_BASE}/scheduler", self.scheduler),
-            Route(f"{_BASE}/scheduler/app-activities/{{app}}", self.activities),
             Route(f"{_BASE}/apps/new-application", self.new_application, methods=["POST"]),
             Route(f"{_BASE}/apps", self.apps),
             Route(f"{_BASE}/apps", self.submit, methods=["POST"]),
@@ -88,6 +97,7 @@ class ResourceManagerPages:
             Route(f"{_BASE}/containers/{{container}}/signal/{{command}}", self.signal, methods=["POST"]),
             Route(f"{_BASE}/nodes", self.nodes),
             Route(f"{_BASE}/nodes/{{node}}", self.node),
+            Route(f"{_BASE}/queues/{{queue}}/access", self.access),
         ]
 
     # --- the cluster
@@ -107,11 +117,16 @@ class ResourceManagerPages:
                 "rmStateStoreName": "HRM",
                 "resourceManagerVersion": hrm.__version__,
                 "resourceManagerBuildVersion": f"HRM {hrm.__version__}",
-                "hadoopVersion": _HADOOP,
-                "hadoopBuildVersion": _HADOOP,
+                "hadoopVersion": HADOOP_VERSION,
+                "hadoopBuildVersion": HADOOP_VERSION,
                 "haZooKeeperConnectionState": "ResourceManager HA is not enabled.",
             },
         )
+
+    async def user(self, request: Request) -> Response:
+        caller = await self._callers.of(request)
+        value = {"rmLoginUser": getpass.getuser(), "requestedUser": caller.user, "subClusterId": ""}
+        return answer(request, "clusterUserInfo", value)
 
     async def metrics(self, request: Request) -> Response:
         await self._callers.of(request)
@@ -128,7 +143,7 @@ class ResourceManagerPages:
 
     async def nodes(self, request: Request) -> Response:
         await self._callers.of(request)
-        wanted = {state.upper() for state in _words(request, "states")}
+        wanted = {state.upper() for state in words(request, "states")}
         reports = [report for report in self._facade.nodes() if not wanted or NODE_STATES[report.state] in wanted]
         return answer(request, "nodes", {"node": [told.node(report, self._nodes) for report in reports]})
 
@@ -141,16 +156,36 @@ class ResourceManagerPages:
                 return answer(request, "node", value)
         raise NoSuchPage(f"nodeId, {name[:80]}, is not found")
 
+    async def access(self, request: Request) -> Response:
+        """Whether a user may submit to a queue, or is an admin of it; of others only admins are told."""
+        caller = await self._callers.of(request)
+        user = request.query_params.get("user") or caller.user
+        if user != caller.user and not caller.admin:
+            raise AccessDenied(f"{caller.user} is no admin, and may not ask what {user[:80]} may do")
+        wanted = choice(request, "queue-acl-type", ("SUBMIT_APPLICATIONS", "ADMINISTER_QUEUE"))
+        if wanted is None:
+            raise BadRequest("queue-acl-type: is missing")
+        admin = caller.admin and user == caller.user
+        (name,) = queue_names([request.path_params["queue"]])
+        for report in await self._facade.queue_access(user=user, admin=admin):
+            if full_queue(report.name) == name:
+                submits = wanted == "SUBMIT_APPLICATIONS" and report.may_submit
+                allowed = submits or report.administers
+                says = "" if allowed else f"User={user} doesn't have access to queue={name} with acl-type={wanted}"
+                return answer(request, "queueAccess", {"allowed": allowed, "user": user, "diagnostics": says})
+        raise BadRequest(f"no queue {name[:80]}")
+
     # --- lists
 
     async def apps(self, request: Request) -> Response:
         caller = await self._callers.of(request)
-        filters = _filters(request)
+        filters, left_out = _filters(request), _left_out(request)
         cluster, now = cluster_total(self._facade.nodes()), self._clock()
         found: list[dict[str, Any]] = []
         async for one in self._listed(filters):
             may_look = await self._rights.may_look(caller, one)
-            found.append(self._told(one, cluster, now, may_look))
+            value = self._told(one, cluster, now, may_look)
+            found.append({key: part for key, part in value.items() if key not in left_out})
         # YARN has null where there is none.
         return answer(request, "apps", {"app": found} if found else None)
 
@@ -167,7 +202,7 @@ class ResourceManagerPages:
 
     async def statistics(self, request: Request) -> Response:
         await self._callers.of(request)
-        states, types = _states(request, "states"), _words(request, "applicationTypes")
+        states, types = _states(request, "states"), words(request, "applicationTypes")
         found = [one async for one in self._listed(Filters(states=states))]
         return answer(request, "appStatInfo", {"statItem": told.statistics(found, states, types)})
 
@@ -185,23 +220,6 @@ class ResourceManagerPages:
         """Raises ApplicationNotFound."""
         caller = await self._callers.of(request)
         return caller, await self._applications.find(request.path_params["app"])
-
-    async def activities(self, request: Request) -> Response:
-        """Why it waits, in one sentence: what YARN has a tree of visits for."""
-        await self._callers.of(request)
-        one = await self._applications.find(request.path_params["app"])
-        now = self._clock()
-        explanation = await self._facade.explain(one.report.application_id)
-        return answer(
-            request,
-            "appActivities",
-            {
-                "applicationId": one.report.application_id,
-                "diagnostic": explanation.reason if one.is_over else explanation.message,
-                "timestamp": int(now * 1000),
-                "dateTime": format_time(now),
-            },
-        )
 
     async def new_application(self, request: Request) -> Response:
         caller = await self._callers.of(request)
@@ -360,21 +378,29 @@ class ResourceManagerPages:
         return Response(status_code=200)
 
 
+def _left_out(request: Request) -> frozenset[str]:
+    """What a list need not tell of each (``deSelects``). Raises BadRequest."""
+    wanted = {word.lower() for word in words(request, "deSelects")}
+    if unknown := wanted - _DESELECTS.keys():
+        raise BadRequest(f"Invalid deSelects string {sorted(unknown)[0][:40]}: it should be one of {list(_DESELECTS)}")
+    return frozenset(key for word in wanted for key in _DESELECTS[word])
+
+
 def _filters(request: Request) -> Filters:
     """Raises BadRequest."""
-    statuses = frozenset(word.upper() for word in _words(request, "finalStatus"))
+    statuses = frozenset(word.upper() for word in words(request, "finalStatus"))
     if unknown := statuses - set(_FINAL_STATUSES):
         raise BadRequest(f"no such final status: {sorted(unknown)[0][:40]}")
-    limit = _whole(request, "limit")
+    limit = whole(request, "limit")
     if limit is not None and limit <= 0:
         raise BadRequest("limit value must be greater then 0")
     name = request.query_params.get("name")
     return Filters(
         states=(*_states(request, "states"), *_states(request, "state")),
-        types=lowered(_words(request, "applicationTypes")),
+        types=lowered(words(request, "applicationTypes")),
         users=frozenset(filter(None, [request.query_params.get("user", "")])),
-        queues=queue_names(_words(request, "queue")),
-        tags=lowered(_words(request, "applicationTags")),
+        queues=queue_names(words(request, "queue")),
+        tags=lowered(words(request, "applicationTags")),
         final_statuses=statuses,
         name=name,
         limit=limit,
@@ -384,29 +410,15 @@ def _filters(request: Request) -> Filters:
 
 
 def _states(request: Request, key: str) -> tuple[str, ...]:
-    states = tuple(dict.fromkeys(word.upper() for word in _words(request, key)))
+    states = tuple(dict.fromkeys(word.upper() for word in words(request, key)))
     for state in states:
         if state not in STATES:
             raise BadRequest(f"Invalid application-state {state[:40]} specified. It should be one of {list(STATES)}")
     return states
 
 
-def _words(request: Request, key: str) -> list[str]:
-    """Given once with commas, or again and again."""
-    return [word.strip() for text in request.query_params.getlist(key) for word in text.split(",") if word.strip()]
-
-
-def _whole(request: Request, key: str) -> int | None:
-    value = request.query_params.get(key)
-    if value is None or value == "":
-        return None
-    if not value.lstrip("-").isdecimal() or len(value) > 20:
-        raise BadRequest(f"{key}: not a whole number: {value[:40]!r}")
-    return int(value)
-
-
 def _span(request: Request, key: str) -> tuple[int, int]:
-    begin, end = _whole(request, f"{key}Begin"), _whole(request, f"{key}End")
+    begin, end = whole(request, f"{key}Begin"), whole(request, f"{key}End")
     span = (begin if begin is not None else 0, end if end is not None else NEVER_MS)
     if span[0] < 0 or span[0] > span[1]:
         raise BadRequest(f"{key}Begin must lie between 0 and {key}End")

@@ -22,16 +22,21 @@ from hrm.rm.facade import Facade
 from hrm.yarn.amounts import yarn_counts
 from hrm.yarn.application_messages import Links
 from hrm.yarn.applications import full_queue
+from hrm.yarn.client_tokens import ClientTokens
 from hrm.yarn.clients import Clients
 from hrm.yarn.errors import YarnError
 from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.rpc.simple import Accounts
 from hrm.yarn.web import told
+from hrm.yarn.web.activities import ActivityPages
 from hrm.yarn.web.callers import Callers, Identity
 from hrm.yarn.web.formats import SEALED, NoSuchPage, error_answer
+from hrm.yarn.web.node import NodePages
+from hrm.yarn.web.options import OptionPages
 from hrm.yarn.web.outputs import OutputPages
 from hrm.yarn.web.proxy import ProxyPages
 from hrm.yarn.web.resource_manager import ResourceManagerPages
+from hrm.yarn.web.tokens import TokenPages
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +52,7 @@ class Site:
         links: Links,
         nodes: NodeAddresses,
         verify: Callable[[str], Identity],
+        tokens: ClientTokens,
         accounts: Accounts,
         hosts: Collection[str],
         source: str | None,
@@ -58,11 +64,15 @@ class Site:
         self._clients = clients
         self._links = links
         self._nodes = nodes
-        self._callers = callers = Callers(verify=verify, accounts=accounts, hosts=hosts, owner_of=owner_of)
+        self._callers = callers = Callers(
+            verify=verify, tokens=tokens, accounts=accounts, hosts=hosts, owner_of=owner_of
+        )
         known, rights = clients.known, clients.rights
         self._proxy = ProxyPages(known, rights, callers, links=links, source=source)
         pages = ResourceManagerPages(facade, clients, callers, links=links, nodes=nodes, clock=clock)
-        outputs = OutputPages(facade, known, rights, callers, links=links, nodes=nodes)
+        outputs = OutputPages(facade, known, rights, callers)
+        node = NodePages(facade, clients, callers, outputs, links=links, nodes=nodes)
+        activities = ActivityPages(facade, clients, callers, nodes=nodes, clock=clock)
         self.app = Starlette(
             routes=[
                 Route("/", self.home),
@@ -70,6 +80,10 @@ class Site:
                 Route("/cluster/app/{app}", self.page),
                 Route("/jmx", self.jmx),
                 *pages.routes,
+                *activities.routes,
+                *OptionPages(callers).routes,
+                *TokenPages(tokens, callers).routes,
+                *node.routes,
                 *outputs.routes,
                 *self._proxy.routes,
             ],

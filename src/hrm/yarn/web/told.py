@@ -9,7 +9,7 @@ from typing import Any
 from hrm.model.ids import AttemptId
 from hrm.model.reports import AttemptReport, ContainerReport, NodeReport, TaskAttemptReport
 from hrm.model.resources import MEMORY, VCORES
-from hrm.model.states import NodeState
+from hrm.model.states import ContainerState, NodeState
 from hrm.yarn.amounts import yarn_counts
 from hrm.yarn.application_messages import (
     Links,
@@ -172,6 +172,42 @@ def _container(
         "nodeId": f"{place.host}:{place.port}",
         "priority": "0",
         "logUrl": links.log(container_id, user),
+    }
+
+
+def node_container(report: ContainerReport, user: str, *, links: Links, nodes: NodeAddresses) -> dict[str, Any]:
+    """ContainerInfo of a NodeManager, of one that is not over."""
+    return {
+        **_node_container(report.container_id, report.node_id, report.resources, user, links=links, nodes=nodes),
+        "state": "SCHEDULED" if report.state == ContainerState.ALLOCATED else "RUNNING",
+        "exitCode": -1000,
+        "diagnostics": "",
+    }
+
+
+def ended_node_container(report: TaskAttemptReport, *, links: Links, nodes: NodeAddresses) -> dict[str, Any]:
+    """ContainerInfo of a NodeManager, of one that is over."""
+    return {
+        **_node_container(report.container_id, report.node_id, report.resources, report.user, links=links, nodes=nodes),
+        "state": "DONE",
+        "exitCode": status_of(report),
+        "diagnostics": report.message,
+    }
+
+
+def _node_container(
+    container_id: str, node_id: str, resources: Mapping[str, int], user: str, *, links: Links, nodes: NodeAddresses
+) -> dict[str, Any]:
+    place, asked = nodes.of(node_id), yarn_counts(resources, up=True)
+    return {
+        "id": container_id,
+        "user": user,
+        "totalMemoryNeededMB": asked[_MEMORY],
+        "totalVCoresNeeded": asked[_VCORES],
+        "executionType": "GUARANTEED",
+        "containerLogsLink": links.log(container_id, user),
+        "nodeId": f"{place.host}:{place.port}",
+        "containerLogFiles": ["stdout", "stderr"],
     }
 
 
