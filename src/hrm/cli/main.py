@@ -45,6 +45,7 @@ COMMANDS = (
     Entry("events", "See", "Follow the event log.", "hrm.cli.logs:events"),
     Entry("up", "Server", "Start the server.", "hrm.cli.server:up"),
     Entry("down", "Server", "Stop the server; containers go on.", "hrm.cli.server:down"),
+    Entry("doctor", "Server", "Find what is wrong with this node, and what cures it.", "hrm.cli.doctor:doctor"),
     Entry("join", "Server", "Make this machine a node of another's server.", "hrm.cli.membership:join"),
     Entry("leave", "Server", "Take this machine out of the cluster.", "hrm.cli.membership:leave"),
     Entry("clean", "Server", "Clear away what is over.", "hrm.cli.clean:clean"),

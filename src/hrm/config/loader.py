@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from hrm.config.doctor_keys import expected_of
 from hrm.config.documents import Document
 from hrm.config.file_keys import files_settings
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
@@ -64,6 +65,7 @@ def parse_config(document: Document) -> HrmConfig:
         retention=_retention(shape.retention or RetentionShape()),
         yarn=yarn_config(shape.yarn),
         files=files_settings(shape.files),
+        doctor=expected_of(shape.doctor),
     )
 
 

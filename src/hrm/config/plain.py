@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from hrm.config.doctor_keys import plain_doctor
 from hrm.config.file_keys import plain_files
 from hrm.config.shares import show_share
 from hrm.config.values import HrmConfig
@@ -77,6 +78,7 @@ def plain_config(config: HrmConfig) -> dict[str, Any]:
         },
         "yarn": plain_yarn(config.yarn),
         "files": plain_files(config.files),
+        "doctor": plain_doctor(config.doctor),
     }
 
 

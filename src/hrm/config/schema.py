@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from hrm.config.doctor_keys import DoctorShape
 from hrm.config.fields import (
     Access,
     Age,
@@ -236,3 +237,6 @@ class ConfigShape(Strict):
     retention: RetentionShape | None = Field(default=None, description="How long what is over is kept.")
     yarn: YarnShape | None = Field(default=None, description="YARN's front door.")
     files: FilesShape | None = Field(default=None, description="What jobs bring along, and where it is.")
+    doctor: DoctorShape | None = Field(  # type: ignore[valid-type]
+        default=None, description="What nodes are to be like, as far as no check can know it by itself."
+    )

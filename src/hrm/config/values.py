@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hrm.config.yarn_values import YarnConfig
+from hrm.doctor.expected import Expected
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.engine import EngineSettings
 from hrm.model.files import FileSettings
@@ -82,3 +83,5 @@ class HrmConfig:
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     yarn: YarnConfig = field(default_factory=YarnConfig)
     files: FileSettings = field(default_factory=FileSettings)
+    #: What nodes are to be like.
+    doctor: Expected = field(default_factory=Expected)

@@ -1,0 +1,8 @@
+"""Checks of Docker."""
+
+from __future__ import annotations
+
+from hrm.doctor.checks import Check, Fact
+
+CHECKS: tuple[Check, ...] = ()
+FACTS: tuple[Fact, ...] = ()

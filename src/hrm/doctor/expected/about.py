@@ -1,0 +1,13 @@
+"""Fields of what is expected, with what they are for."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+ABOUT = "about"
+
+
+def about(text: str, default: Any) -> Any:
+    """A field of a dataclass of expectations; ``text`` says in ``hrm.yaml``'s documentation what it is for."""
+    return field(default=default, metadata={ABOUT: text})

@@ -1,0 +1,9 @@
+"""Checks of GPUs and their driver."""
+
+from __future__ import annotations
+
+from hrm.doctor.checks import Check, Fact
+from hrm.doctor.gpu import driver
+
+CHECKS: tuple[Check, ...] = (driver.driver_and_library_agree,)
+FACTS: tuple[Fact, ...] = (driver.loaded_driver,)

@@ -1,0 +1,8 @@
+"""Checks of the disk array, iSCSI, NFS and mounts."""
+
+from __future__ import annotations
+
+from hrm.doctor.checks import Check, Fact
+
+CHECKS: tuple[Check, ...] = ()
+FACTS: tuple[Fact, ...] = ()
