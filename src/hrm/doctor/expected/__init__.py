@@ -15,6 +15,7 @@ from hrm.doctor.expected.java import JavaExpected
 from hrm.doctor.expected.kubernetes import KubernetesExpected
 from hrm.doctor.expected.machine import MachineExpected
 from hrm.doctor.expected.mesos import MesosExpected
+from hrm.doctor.expected.rounds import Rounds
 from hrm.doctor.expected.storage import StorageExpected
 
 
@@ -22,6 +23,7 @@ from hrm.doctor.expected.storage import StorageExpected
 class Expected:
     """See the module."""
 
+    rounds: Rounds = field(default_factory=Rounds)
     gpu: GpuExpected = field(default_factory=GpuExpected)
     cuda: CudaExpected = field(default_factory=CudaExpected)
     docker: DockerExpected = field(default_factory=DockerExpected)
