@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from hrm.doctor.processes import command_line, runs
 from hrm.doctor.system import System
 from hrm.model.findings import Finding, Process, Risk, Step
 
@@ -68,7 +69,7 @@ class LocalHands:
         # Held before it is looked at: whoever gets the pid afterwards is not meant by it.
         held = os.pidfd_open(process.pid)
         try:
-            found = command_line_of(self._system, process.pid)
+            found = command_line(self._system, process.pid)
             if found != process.command_line:
                 return f"pid {process.pid} is now {found!r}, no longer {process.command_line!r}"
             for number in (signal.SIGTERM, signal.SIGKILL):
@@ -76,7 +77,7 @@ class LocalHands:
                     signal.pidfd_send_signal(held, number)
                 until_s = time.monotonic() + GRACE_S
                 while time.monotonic() < until_s:
-                    if not _is_there(self._system, process.pid):
+                    if not runs(self._system, process.pid):
                         return ""
                     time.sleep(_LOOK_S)
             return f"pid {process.pid} does not end (it may wait in the kernel)"
@@ -92,11 +93,6 @@ class LocalHands:
             os.fsync(file.fileno())
         os.chmod(beside, mode)
         os.replace(beside, path)
-
-
-def command_line_of(system: System, pid: int) -> str:
-    """As in `Process.command_line`; "" where there is no such process, or a kernel thread."""
-    return " ".join((system.read(f"/proc/{pid}/cmdline") or "").rstrip("\0").split("\0"))
 
 
 def cure(
@@ -138,9 +134,3 @@ def _do(step: Step, hands: Hands) -> StepDone:
         return StepDone(step, Result.DONE, said)
     already = any(words.lower() in said.lower() for words in step.done_if)
     return StepDone(step, Result.ALREADY if already else Result.FAILED, said or f"it ended with {status}")
-
-
-def _is_there(system: System, pid: int) -> bool:
-    """Whether it runs; a zombie does not."""
-    about = system.read(f"/proc/{pid}/stat")
-    return about is not None and about.rpartition(")")[2].split()[:1] != ["Z"]
