@@ -11,6 +11,7 @@ from hrm.doctor.checks import Check
 from hrm.doctor.expected import Expected
 from hrm.doctor.recorded import RECORD, RecordedSystem
 from hrm.doctor.runner import examine
+from hrm.doctor.units import show_command
 from hrm.model.findings import DoctorReport, Finding
 
 
@@ -56,6 +57,32 @@ class Machine:
             {"argv": list(argv), "stdout": stdout, "stderr": stderr, "status": status, "hangs": hangs}
         )
         return self
+
+    def service(
+        self, name: str, active: str = "active", *, sub: str = "", enabled: bool = True, **said: str
+    ) -> Machine:
+        """A service of systemd's: its file, the link by which it starts with the machine, and what systemd says of it.
+
+        ``said``: more of its properties (``Result="exit-code"``, ``NeedDaemonReload="yes"``).
+        """
+        self.directory("/run/systemd/system").file(f"/lib/systemd/system/{name}.service", "[Service]\n")
+        if enabled:
+            wants = f"/etc/systemd/system/multi-user.target.wants/{name}.service"
+            self.link(wants, f"/lib/systemd/system/{name}.service")
+        usual = {"active": "running", "inactive": "dead"}.get(active, active)
+        properties = {
+            "LoadState": "loaded",
+            "ActiveState": active,
+            "SubState": sub or usual,
+            "UnitFileState": "enabled" if enabled else "disabled",
+            "Result": "success",
+            "ExecMainStatus": "0",
+            "NRestarts": "0",
+            "NeedDaemonReload": "no",
+            **said,
+        }
+        stdout = "".join(f"{key}={value}\n" for key, value in properties.items())
+        return self.command(*show_command(name), stdout=stdout)
 
     def port(self, to: str, answer: str = "open") -> Machine:
         """What connecting to ``host:port`` gives; all others refuse."""
