@@ -103,7 +103,7 @@ class RecordedSystem:
                 return f"{place}/{program}"
         return f"/usr/bin/{program}" if any(argv[0] == program for argv in self._outputs) else None
 
-    def run(self, *argv: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Output:
+    def run(self, *argv: str, timeout_s: float = COMMAND_TIMEOUT_S, tail: bool = False) -> Output:
         if not self._recorded:
             raise CannotSee(f"what {argv[0]} says: only files are looked at beneath another root")
         self.ran.append(argv)

@@ -131,8 +131,11 @@ class System(Protocol):
     def which(self, program: str) -> str | None:
         """Where a program lies that can be run; None where there is none."""
 
-    def run(self, *argv: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Output:
-        """Run a program to its end, without a shell, in the C locale; `Output.timed_out` where it takes longer."""
+    def run(self, *argv: str, timeout_s: float = COMMAND_TIMEOUT_S, tail: bool = False) -> Output:
+        """Run a program to its end, without a shell, in the C locale; `Output.timed_out` where it takes longer.
+
+        Of what it prints `MAX_TEXT_BYTES` are kept, from the beginning, or with ``tail`` from the end.
+        """
 
     def connect(self, host: str, port: int, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Reached:
         """Whether something listens there."""
@@ -187,7 +190,7 @@ class LocalSystem:
         # Tools for root lie where other users' PATH does not lead.
         return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
 
-    def run(self, *argv: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Output:
+    def run(self, *argv: str, timeout_s: float = COMMAND_TIMEOUT_S, tail: bool = False) -> Output:
         program = self.which(argv[0])
         if program is None:
             return Output(argv, 127, stderr=f"{argv[0]}: not found")
@@ -212,7 +215,8 @@ class LocalSystem:
                 child.communicate(timeout=0.2)
             return Output(argv, 124, timed_out=True)
         status = child.returncode if child.returncode >= 0 else 128 - child.returncode
-        return Output(argv, status, _text(out), _text(err))
+        kept = slice(-MAX_TEXT_BYTES, None) if tail else slice(MAX_TEXT_BYTES)
+        return Output(argv, status, _text(out[kept]), _text(err))
 
     def connect(self, host: str, port: int, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Reached:
         try:

@@ -84,6 +84,10 @@ class Machine:
         stdout = "".join(f"{key}={value}\n" for key, value in properties.items())
         return self.command(*show_command(name), stdout=stdout)
 
+    def kernel_log(self, *lines: str) -> Machine:
+        """What dmesg prints; without it there is no log of the kernel's."""
+        return self.command("dmesg", stdout="".join(f"{line}\n" for line in lines))
+
     def port(self, to: str, answer: str = "open") -> Machine:
         """What connecting to ``host:port`` gives; all others refuse."""
         self._tables["connect"].append({"to": to, "answer": answer})
