@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, ip_address, ip_interface
 
@@ -180,6 +180,20 @@ def differs_by_one_part(one: str, other: str) -> bool:
     if not isinstance(as_ip(one), IPv4Address) or not isinstance(as_ip(other), IPv4Address):
         return False
     return sum(mine != theirs for mine, theirs in zip(one.split("."), other.split("."), strict=True)) == 1
+
+
+def mistyped(address: str, known: Iterable[str], own: Iterable[OwnAddress]) -> str | None:
+    """The known address that was probably meant by ``address``; None where that is known itself, or plausible.
+
+    Machines of one network differ in their last part by right. So only an address outside of all networks of this
+    machine is suspected, and the part that differs is not the last one: 192.19.0.205 for 172.19.0.205.
+    """
+    names = list(known)
+    ip = as_ip(address)
+    if ip is None or address in names or any(ip in one.at.network for one in own):
+        return None
+    alike = (name for name in names if differs_by_one_part(address, name))
+    return next((name for name in alike if name.rpartition(".")[2] == address.rpartition(".")[2]), None)
 
 
 def read_value(system: System, path: str) -> str:

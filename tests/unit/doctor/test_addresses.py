@@ -151,3 +151,15 @@ def test_this_machine_has_its_loopback_and_a_name() -> None:
     assert "127.0.0.1" in addresses.own_ips(system)
     assert addresses.hostname(system)
     assert "lo" in [interface.name for interface in addresses.interfaces(system)]
+
+
+def test_an_address_is_taken_for_a_typing_error_only_outside_of_the_machines_networks(machine: Machine) -> None:
+    own = addresses.own_addresses(ip_address_of(machine, ("eth0", "172.19.0.206/24")).system())
+    known = ["172.19.0.205", "172.19.0.200", "192.168.70.11"]
+
+    assert addresses.mistyped("192.19.0.205", known, own) == "172.19.0.205"
+    assert addresses.mistyped("192.168.20.11", known, own) == "192.168.70.11"
+    assert addresses.mistyped("172.19.0.209", known, own) is None
+    assert addresses.mistyped("172.19.0.205", known, own) is None
+    assert addresses.mistyped("192.168.70.12", known, own) is None
+    assert addresses.mistyped("8.8.8.8", known, own) is None
