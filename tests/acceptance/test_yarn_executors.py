@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from hrm.testing import eventually
 from hrm.testing.hadoop import Hadoop
+from hrm.testing.pyspark import VERSIONS
 from tests.acceptance.conftest import Hrm, hrm_home
 
 pytestmark = [pytest.mark.real, pytest.mark.yarn]
@@ -40,29 +42,33 @@ print("the sum is", sc.parallelize(range(10), 10).map(work).sum())
 """
 SAYS_ITS_GPUS = f"""{SPARK}
 def work(_):
-    return os.environ["HRM_GPUS"], os.environ["CUDA_VISIBLE_DEVICES"]
+    return [[os.environ["HRM_GPUS"], os.environ["CUDA_VISIBLE_DEVICES"]]]
 
-print("gpus", json.dumps([work(0), *sc.parallelize([0], 1).map(work).collect()]))
+# Both tasks run at once, and so on both executors.
+print("gpus", json.dumps([*work(0), *sc.parallelize([0, 1], 2).barrier().mapPartitions(work).collect()]))
 """
 GROWS_AND_SHRINKS = f"""{SPARK}
+import threading
+
 def executors():
     return sc._jsc.sc().getExecutorMemoryStatus().size() - 1
 
-def work(number):
-    time.sleep(1)
+def work(number, mark=sys.argv[1]):
+    while not os.path.exists(mark):
+        time.sleep(0.1)
     return number
 
 def wait_for(count):
-    for _ in range(600):
+    for _ in range(1800):
         if executors() == count:
             return count
         time.sleep(0.1)
 
 # A job that goes on in the background keeps tasks waiting until there are as many as may be.
-import threading
-job = threading.Thread(target=lambda: print("the sum is", sc.parallelize(range(60), 60).map(work).sum(), flush=True))
+job = threading.Thread(target=lambda: print("the sum is", sc.parallelize(range(8), 8).map(work).sum(), flush=True))
 job.start()
 print("up to", wait_for(3), flush=True)
+Path(sys.argv[1]).touch()
 job.join()
 print("down to", wait_for(0), flush=True)
 print("again", sc.parallelize(range(4), 4).map(work).sum(), flush=True)
@@ -100,11 +106,11 @@ def hrm() -> Iterator[Hrm]:
         yield hrm
 
 
-@pytest.fixture
-def hadoop(hrm: Hrm) -> Hadoop:
+@pytest.fixture(params=VERSIONS)
+def hadoop(hrm: Hrm, request: pytest.FixtureRequest) -> Hadoop:
     result = hrm("yarn", "env")
     assert result.code == 0, result.err
-    return Hadoop(hrm.home / "hadoop-conf", env=hrm.env)
+    return Hadoop(hrm.home / "hadoop-conf", env=hrm.env, version=request.param)
 
 
 def program(folder: Path, text: str) -> Path:
@@ -122,14 +128,15 @@ def test_an_executor_that_is_lost_is_replaced_and_the_job_ends_well(hrm: Hrm, ha
     ended = hadoop.spark_submit(program(tmp_path, LOSES_ONE), tmp_path / "mark", mode="client")
     assert "the sum is 45" in ended.text, ended.text
     assert "Exit status: 137" in ended.text
-    assert sorted(str(row["exit_code"]) for row in executors(hrm))[0] == "137"
+    assert 137 in {row["exit_code"] for row in executors(hrm)}
 
 
-def test_an_executor_with_a_gpu_sees_that_one_and_its_master_none(hrm: Hrm, hadoop: Hadoop, tmp_path: Path) -> None:
+def test_executors_with_a_gpu_each_see_that_one_and_their_master_none(hrm: Hrm, hadoop: Hadoop, tmp_path: Path) -> None:
     find = tmp_path / "find-gpus"
     find.write_text('#!/bin/sh\necho "{\\"name\\": \\"gpu\\", \\"addresses\\": [\\"${HRM_GPUS%%:*}\\"]}"\n')
     find.chmod(0o755)
     gpu = {
+        "spark.executor.instances": 2,
         "spark.executor.resource.gpu.amount": 1,
         "spark.executor.resource.gpu.discoveryScript": find,
         "spark.task.resource.gpu.amount": 1,
@@ -138,11 +145,12 @@ def test_an_executor_with_a_gpu_sees_that_one_and_its_master_none(hrm: Hrm, hado
     assert ended.code == 0, ended.text
     (app,) = {row["application_id"] for row in executors(hrm)}
     (said,) = [line for line in hrm("logs", app).out.splitlines() if line.startswith("gpus")]
-    master, (granted, visible) = json.loads(said.removeprefix("gpus"))
+    master, *workers = json.loads(said.removeprefix("gpus"))
     assert master == ["", ""]
-    assert granted.endswith(":1")
-    assert "," not in granted
-    assert visible in ("0", "1")
+    # One whole device each, and not the same.
+    assert sorted(visible for _, visible in workers) == ["0", "1"]
+    assert len({granted for granted, _ in workers}) == 2
+    assert all(re.fullmatch(r"[^,]+:1", granted) for granted, _ in workers), workers
 
 
 def test_executors_become_more_and_fewer_with_what_there_is_to_do(hadoop: Hadoop, tmp_path: Path) -> None:
@@ -155,8 +163,8 @@ def test_executors_become_more_and_fewer_with_what_there_is_to_do(hadoop: Hadoop
         "spark.dynamicAllocation.executorIdleTimeout": "2s",
         "spark.executor.instances": 0,
     }
-    ended = hadoop.spark_submit(program(tmp_path, GROWS_AND_SHRINKS), mode="client", conf=dynamic)
-    for said in ("up to 3", "the sum is 1770", "down to 0", "again 6"):
+    ended = hadoop.spark_submit(program(tmp_path, GROWS_AND_SHRINKS), tmp_path / "mark", mode="client", conf=dynamic)
+    for said in ("up to 3", "the sum is 28", "down to 0", "again 6"):
         assert said in ended.text, ended.text
 
 

