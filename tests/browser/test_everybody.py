@@ -82,6 +82,15 @@ def test_a_chinese_browser_reads_chinese(visit: Visit) -> None:
     expect(page.get_by_role("link", name="队列")).to_be_visible()
 
 
+def test_a_chinese_browser_reads_in_chinese_why_something_waits(visit: Visit, busy: str) -> None:
+    page = visit(locale="zh-CN")
+    waiting = page.get_by_role("row").filter(has_text="patient")
+    expect(waiting).to_contain_text("当前空闲 GPU 不足")
+    waiting.get_by_role("link").click()
+    expect(page.locator("#reason")).to_contain_text("能容纳它的节点只有")
+    expect(page.get_by_text("未知：需要结束的任务没有时间限制")).to_be_visible()
+
+
 def test_a_lost_connection_is_told_and_heals(visit: Visit, site: Site) -> None:
     page = visit("/ui/nodes")
     status = page.locator("#connection")

@@ -20,6 +20,7 @@ from hrm.api.tokens import Identity
 from hrm.model.errors import Forbidden, InvalidInput, NotFound
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId, AttemptId
+from hrm.model.phrases import phrase
 from hrm.model.reports import ApplicationReport, EventReport, TaskAttemptReport, TaskReport
 from hrm.rm.facade import Facade
 
@@ -101,10 +102,13 @@ def seen_by(identity: Identity, reports: Iterable[Owned]) -> list[Owned]:
     """The reports, those of other users without their messages."""
     if identity.admin:
         return list(reports)
-    return [
-        report if identity.user == report.user or not report.message else replace(report, message="")
-        for report in reports
-    ]
+    return [report if identity.user == report.user else _without_message(report) for report in reports]
+
+
+def _without_message(report: Owned) -> Owned:
+    if isinstance(report, ApplicationReport):
+        return replace(report, message="", said=None)
+    return replace(report, message="") if report.message else report
 
 
 def tasks_seen_by(identity: Identity, owner: str, tasks: Iterable[TaskReport]) -> list[TaskReport]:
@@ -124,7 +128,8 @@ def explanation_seen_by(identity: Identity, owner: str, explanation: Explanation
         return replace(explanation, changes=changes)
     if ended.first_failure is not None:
         ended = replace(ended, first_failure=replace(ended.first_failure, message=""))
-    return replace(explanation, message=explanation.reason, changes=changes, ended=ended)
+    said = phrase(f"ended.{explanation.reason}")
+    return replace(explanation, message=explanation.reason, said=said, changes=changes, ended=ended)
 
 
 async def events_seen_by(

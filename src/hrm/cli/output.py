@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
+from unicodedata import east_asian_width
 
 import typer
 
@@ -19,6 +20,10 @@ from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.units import LARGEST, format_duration, format_milli, short_memory
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: What is not torn apart where a line is broken: spaces, a word, one character of Chinese; and what begins no line.
+_WIDE = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
+_PIECES = re.compile(rf"\s+|[{_WIDE}]|[^\s{_WIDE}]+")
+_NEVER_FIRST = frozenset("，；：。、）")
 _GAP = "  "
 _MIN_WIDTH = 4
 _STYLES = {"RUNNING": "green", "FAILED": "red", "LOST": "red", "UNHEALTHY": "red", "KILLED": "yellow"}
@@ -84,6 +89,27 @@ def clean(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def cell_width(text: str) -> int:
+    """Cells of a terminal that it takes: a character of Chinese takes two."""
+    return sum(2 if east_asian_width(one) in "WF" else 1 for one in text)
+
+
+def wrapped(text: str, width: int, indent: str = "") -> str:
+    """In lines of at most ``width`` cells, broken at spaces and around characters of Chinese."""
+    lines, line, used, pending = [], "", 0, ""
+    for piece in _PIECES.findall(text):
+        if piece.isspace() and line.strip():
+            pending = piece
+            continue
+        size = cell_width(pending + piece)
+        if line.strip() and used + size > width and piece not in _NEVER_FIRST:
+            lines.append(line)
+            line, pending, size = indent, "", cell_width(piece)
+            used = cell_width(indent)
+        line, used, pending = line + pending + piece, used + size, ""
+    return "\n".join([*lines, line])
+
+
 def show_amounts(amounts: Mapping[str, int] | None, *, virtual: bool = False) -> str:
     """``2 cpu 4G 1 gpu``; "-" for nothing, for none and for no limit. ``virtual``: its GPUs are."""
     if amounts is None:
@@ -125,12 +151,13 @@ def show_span(started_at: float | None, ended_at: float | None) -> str:
 
 
 def _show_plain(cells: list[list[str]], columns: Sequence[Column]) -> None:
-    widths = [max([len(column.title), *(len(row[i]) for row in cells)]) for i, column in enumerate(columns)]
-    for row in [[column.title for column in columns], *cells]:
-        padded = [
-            text.rjust(width) if column.right else text.ljust(width)
-            for text, width, column in zip(row, widths, columns, strict=True)
-        ]
+    titles = [column.title for column in columns]
+    widths = [max(cell_width(row[i]) for row in [titles, *cells]) for i in range(len(columns))]
+    for row in [titles, *cells]:
+        padded = []
+        for text, width, column in zip(row, widths, columns, strict=True):
+            space = " " * (width - cell_width(text))
+            padded.append(space + text if column.right else text + space)
         print(_GAP.join(padded).rstrip())
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from hrm.core.applications import App, Ask, Container
 from hrm.core.ordering import CONTENT, NEEDY, Key
 from hrm.core.queues import Queue
+from hrm.model.phrases import Phrase, phrase
 from hrm.model.queues import Order, Policy
 
 #: Grants whose contest is kept.
@@ -62,7 +63,7 @@ def contests_of(ask: Ask) -> list[Key]:
     return found
 
 
-def say_contests(keys: Sequence[Key]) -> Iterator[str]:
+def say_contests(keys: Sequence[Key]) -> Iterator[Phrase]:
     """From the root down, one sentence for each pair of keys.
 
     ``queue a came before queue b in root (drf): dominant share over weight 0.1 against 0.25``.
@@ -75,50 +76,54 @@ def say_contests(keys: Sequence[Key]) -> Iterator[str]:
             yield _say(parent, taken[:-1], other[:-1], leaf=isinstance(child, App))
 
 
-def _say(parent: Queue, taken: Key, other: Key, *, leaf: bool) -> str:
+def _say(parent: Queue, taken: Key, other: Key, *, leaf: bool) -> Phrase:
     spec = parent.spec
     first, second = _name(taken, leaf=leaf), _name(other, leaf=leaf)
     if not len(taken) == len(other) == _LENGTHS[spec.policy]:
-        return f"{first} came before {second} in {parent.path}, by its policy as it was then"
+        return phrase("contest.as_then", first=first, second=second, parent=parent.path)
+    policy = str(spec.policy)
     if other < taken:
-        return f"{second} comes first in {parent.path} ({spec.policy}), but could use nothing of what was free"
+        return phrase("contest.passed_over", second=second, parent=parent.path, policy=policy)
     why = _why(spec.policy, spec.order, taken, other)
-    return f"{first} came before {second} in {parent.path} ({spec.policy}): {why}"
+    return phrase("contest", first=first, second=second, parent=parent.path, policy=policy, why=why)
 
 
-def _name(key: Key, *, leaf: bool) -> str:
-    return f"application {key[-1][1]}" if leaf else f"queue {key[-1]}"
+def _name(key: Key, *, leaf: bool) -> Phrase:
+    return phrase("application", app=key[-1][1]) if leaf else phrase("queue", queue=str(key[-1]))
 
 
-def _why(policy: Policy, order: Order, taken: Key, other: Key) -> str:
+def _why(policy: Policy, order: Order, taken: Key, other: Key) -> Phrase:
     """What of the two keys is the first to differ."""
     if policy is Policy.FIFO:
         if taken[0] != other[0]:
-            return f"priority {-taken[0]:g} against {-other[0]:g}"
+            return phrase("contest.priority", ours=-taken[0], theirs=-other[0])
         return _older(taken, other)
     if taken[0] != other[0]:
-        words = {NEEDY: "below its min share", CONTENT: "has its min share"}
-        return f"{words.get(taken[0], 'asks for nothing')}, the other {words.get(other[0], 'asks for nothing')}"
+        return phrase("contest.need", ours=_need(taken), theirs=_need(other))
     numbers = range(1, len(taken) - 2)
     differs = next((at for at in numbers if taken[at] != other[at]), None)
     if differs is None:
         return _older(taken, other)
     ours, theirs = taken[differs], other[differs]
     if isinstance(ours, tuple):
-        return "less of the other resources"
+        return phrase("contest.other_resources")
     if taken[0] == NEEDY:
-        return f"used over min share {ours:.3g} against {theirs:.3g}"
+        return phrase("contest.min_share", ours=ours, theirs=theirs)
     if order is Order.DEFICIT:
-        what = "GiB of memory" if policy is Policy.FAIR else "of the cluster"
-        scale = 1024 if policy is Policy.FAIR else 1
-        return f"lacks {-ours / scale:.3g} {what} of its fair share, the other {-theirs / scale:.3g}"
+        what, scale = ("memory", 1024) if policy is Policy.FAIR else ("cluster", 1)
+        return phrase(f"contest.deficit_{what}", ours=-ours / scale, theirs=-theirs / scale)
     if policy is Policy.FAIR:
-        return f"memory over weight {ours / 1024:.3g} against {theirs / 1024:.3g} GiB"
+        return phrase("contest.memory", ours=ours / 1024, theirs=theirs / 1024)
     rank = ("dominant", "second", "third")[min(differs, 3) - 1]
-    return f"{rank} share over weight {ours:.3g} against {theirs:.3g}"
+    return phrase(f"contest.{rank}_share", ours=ours, theirs=theirs)
 
 
-def _older(taken: Key, other: Key) -> str:
+def _need(key: Key) -> Phrase:
+    words = {NEEDY: "contest.is_needy", CONTENT: "contest.is_content"}
+    return phrase(words.get(key[0], "contest.asks_nothing"))
+
+
+def _older(taken: Key, other: Key) -> Phrase:
     if taken[-2] != other[-2]:
-        return f"equal, and older by {other[-2] - taken[-2]:.3g} s"
-    return "equal, and first by name"
+        return phrase("contest.older", seconds=other[-2] - taken[-2])
+    return phrase("contest.by_name")

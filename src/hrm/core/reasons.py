@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from hrm.model.phrases import Phrase, say
+
 
 class Reason(IntEnum):
     """Codes by severity: what passes by itself first, what needs somebody to act last.
@@ -75,34 +77,12 @@ class Reason(IntEnum):
     @property
     def sentence(self) -> str:
         """In words, without numbers, for lists; an explanation has the numbers."""
-        return _SENTENCES[self]
+        return say(self.said)
+
+    @property
+    def said(self) -> Phrase:
+        """The same for every language."""
+        return _SAID[self]
 
 
-_SENTENCES = {
-    Reason.NOTHING_PENDING: "nothing is waiting",
-    Reason.NOT_YET_SCHEDULED: "no node has been visited for it yet",
-    Reason.BEHIND_OTHERS: "there is room, but others come first",
-    Reason.WAITS_FOR_LOCALITY: "there is room, but it still waits for a place that it would like more",
-    Reason.RESERVED_FOR_OTHERS: "there is room, but on nodes that are reserved for others",
-    Reason.INSUFFICIENT_MEMORY: "too little memory is free now",
-    Reason.INSUFFICIENT_VCORES: "too few vcores are free now",
-    Reason.INSUFFICIENT_GPUS: "too few GPUs are free now",
-    Reason.INSUFFICIENT_OTHER: "too little of another resource is free now",
-    Reason.GPU_FRAGMENTED: "enough GPU is free, but in pieces on several devices",
-    Reason.WAITS_FOR_PREEMPTION: "containers of others are about to end for it",
-    Reason.NOTHING_TO_PREEMPT: "it is below its share, and no container of others may end for it",
-    Reason.KEPT_FOR_OTHERS: "enough would be free, but it is kept for whom it was freed for",
-    Reason.INSUFFICIENT_FOR_GANG: "fewer of its containers fit now than it needs at once",
-    Reason.QUEUE_MAX_SHARE: "its queue has reached its max share",
-    Reason.QUEUE_MAX_RUNNING_APPS: "its queue runs as many applications as it may",
-    Reason.USER_MAX_RUNNING_APPS: "its user runs as many applications as allowed",
-    Reason.QUEUE_AM_SHARE: "masters use as much of its queue as they may",
-    Reason.WRONG_PLACE: "it insists on a place where there is no room",
-    Reason.NODES_NOT_SCHEDULABLE: "the nodes that could hold it take nothing new",
-    Reason.BLACKLISTED: "it has blacklisted the nodes that could hold it",
-    Reason.PLACE_NOT_FOUND: "the node or rack it insists on is not in the cluster",
-    Reason.NO_SUCH_GPU_MODEL: "no GPU of the model asked for is in the cluster",
-    Reason.NOT_OFFERED: "what it needs is missing on the nodes",
-    Reason.NEVER_FITS: "no node is large enough",
-    Reason.NO_NODES: "there are no nodes",
-}
+_SAID = {reason: Phrase(f"reason.{reason}") for reason in Reason}

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from hrm.model.devices import DeviceUsage
 from hrm.model.jobs import TerminalSize
+from hrm.model.phrases import Phrase
 from hrm.model.python_envs import PythonEnv
 from hrm.model.resources import ZERO, Resources
 
@@ -62,6 +63,8 @@ class Preemption:
     spared_at: float | None = None
     #: True iff its time was over, and it was told to end.
     killed: bool = False
+    #: ``reason`` for other languages; None iff an older server gave it.
+    said: Phrase | None = None
 
     @property
     def stands(self) -> bool:

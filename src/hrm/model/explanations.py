@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hrm.model.phrases import Phrase
+
 Amounts = dict[str, int]
 
 
@@ -25,6 +27,8 @@ class Condition:
     #: Nodes of which it is true, and those of which all up to here is true.
     passing: int
     remaining: int
+    #: ``text`` for other languages, here and below; None iff an older server said it.
+    said: Phrase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,7 @@ class RequestReason:
     message: str
     #: The master's own number of the request.
     allocation_request_id: int = 0
+    said: Phrase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +135,7 @@ class Forecast:
     basis: list[EndBasis]
     #: In words, also that it is not known and why.
     text: str
+    said: Phrase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +151,7 @@ class Change:
     #: What one container would ask for instead, and the queue; None iff the same.
     asked: Amounts | None = None
     queue: str | None = None
+    said: Phrase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +171,7 @@ class Decision:
     #: For whom it is to end, and when it is killed at the latest.
     ends_for: str | None = None
     kill_at: float | None = None
+    said: Phrase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +183,7 @@ class Preempted:
     node_id: str
     text: str
     beneficiary: str | None
+    said: Phrase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,3 +261,5 @@ class Explanation:
     #: Since it was submitted, or as far as that is kept.
     history: list[ReasonSpan] = field(default_factory=list)
     ended: Ended | None = None
+    #: The sentence of ``message``.
+    said: Phrase | None = None

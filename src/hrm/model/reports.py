@@ -12,6 +12,7 @@ from typing import Any
 from hrm.model.devices import DeviceProcess, DeviceState
 from hrm.model.isolation import Guard
 from hrm.model.masters import FinalStatus
+from hrm.model.phrases import Phrase
 from hrm.model.states import ApplicationState, AttemptState, NodeState, TaskState
 
 Amounts = dict[str, int]
@@ -92,6 +93,8 @@ class ApplicationReport:
     suspended_at: float | None = None
     #: When it is ended unless it has ended by then (a lifetime that a client of YARN gave it); None iff never.
     deadline_at: float | None = None
+    #: ``message`` for other languages; None for what an engine, a master or a user said.
+    said: Phrase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,10 @@ from hrm.model.evidence import GroupFact
 from hrm.model.explanations import Change, Ended, Explanation, Failure, Preempted
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec
+from hrm.model.phrases import Phrase, parts, phrase, say
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, TaskState
-from hrm.model.units import format_duration, format_memory, format_milli
+from hrm.model.units import format_memory, format_milli
 from hrm.rm import reason_log
 from hrm.rm.applications import LiveApplication
 from hrm.rm.manager import ResourceManager
@@ -58,14 +59,15 @@ class Explaining:
             return _on_its_way(app)
         found = await self._as_allowed(app, found)
         nothing_asked = found.reason == str(Reason.NOTHING_PENDING)
-        message, held_back = found.message, say_held_back(app)
-        if held_back:
-            message = held_back if nothing_asked else f"{message}; {held_back}"
+        said, held_back = found.said, say_held_back(app)
+        if held_back is not None:
+            said = held_back if nothing_asked or said is None else parts([said, held_back])
         groups = [GroupFact(name=name, waits_for=missing) for name, missing in app.master.held_back[:MAX_GROUPS]]
         return replace(
             found,
             state=str(app.row.state),
-            message=message,
+            message=found.message if said is None else say(said),
+            said=said,
             evidence=[*found.evidence, *(fact.as_dict() for fact in groups)],
             changes=[_with_line(change, app) for change in found.changes],
             history=reason_log.spans(rows[reason_log.KIND], ended_at=None),
@@ -77,11 +79,14 @@ class Explaining:
         queues = {change.queue for change in found.changes if change.queue is not None}
         refused = {one for one in queues if not await self._manager.queues.may_submit(one, app.row.user)}
         changes = [change for change in found.changes if change.queue not in refused]
-        message = found.message
-        for dropped in found.changes:
-            if dropped not in changes:
-                message = message.removesuffix(f"; {dropped.text}")
-        return replace(found, message=message, changes=changes, remedies=[change.text for change in changes])
+        dropped = [change.said for change in found.changes if change not in changes]
+        if not dropped or found.said is None:
+            return found
+        sentences = found.said.values["parts"]
+        assert isinstance(sentences, list), "the scheduler says its sentences one by one"
+        said = Phrase(found.said.code, {"parts": [one for one in sentences if one not in dropped]})
+        remedies = [change.text for change in changes]
+        return replace(found, message=say(said), said=said, changes=changes, remedies=remedies)
 
     async def ended(self, application_id: ApplicationId, row: ApplicationRow) -> Explanation:
         """How it ended, of one that is over."""
@@ -93,13 +98,16 @@ class Explaining:
         logs = f"hrm logs {row.seq}"
         if failure is not None and row.tasks_total > 1:
             logs += f" --task {failure.task_index}"
-        changes = [Change(kind="logs", text="what it printed", starts_now=False, command=logs)] if attempts else []
+        printed = phrase("change.logs")
+        output = Change(kind="logs", text=say(printed), said=printed, starts_now=False, command=logs)
+        said = _say_end(row, failure)
         return Explanation(
             application_id=str(application_id),
             reason=row.state.value.lower(),
-            message=_say_end(row, failure),
+            message=say(said),
+            said=said,
             evidence=[],
-            changes=changes,
+            changes=[output] if attempts else [],
             at=self._manager.clock(),
             state=str(row.state),
             history=reason_log.spans(rows[reason_log.KIND], ended_at=row.ended_at),
@@ -126,30 +134,30 @@ class Explaining:
 
 def _on_its_way(app: LiveApplication) -> Explanation:
     """The scheduler does not know it: it enters its queue in the next turn, or has left it and this is not on disk."""
+    said = phrase("on_its_way")
     return Explanation(
         application_id=str(app.id),
         reason=str(Reason.NOT_YET_SCHEDULED),
-        message="it is on its way into its queue, or out of it: ask again",
+        message=say(said),
+        said=said,
         evidence=[],
         state=str(app.told.state),
     )
 
 
-def say_suspended(app: LiveApplication) -> str:
-    """ "" where it is not."""
-    if app.row.suspended_at is None:
-        return ""
-    return f"it is suspended: `hrm resume {app.row.seq}` lets it go on"
+def say_suspended(app: LiveApplication) -> Phrase | None:
+    """None where it is not."""
+    return None if app.row.suspended_at is None else phrase("suspended", app=app.row.seq)
 
 
-def say_held_back(app: LiveApplication) -> str:
-    """``report waits for train``; "" where nothing does."""
+def say_held_back(app: LiveApplication) -> Phrase | None:
+    """``report waits for train``; None where nothing does."""
     held_back = app.master.held_back
     if app.row.suspended_at is not None or not held_back:
         return say_suspended(app)
     group, missing = held_back[0]
-    more = f" (and {len(held_back) - 1} more groups wait)" if len(held_back) > 1 else ""
-    return f"{group} waits for {names(missing)}{more}"
+    more = phrase("group.more", count=len(held_back) - 1) if len(held_back) > 1 else ""
+    return phrase("group.waits", group=group, groups=names(missing), more=more)
 
 
 # ---- what was taken from it
@@ -169,11 +177,14 @@ def _preempted(rows: dict[str, list[EventRow]]) -> list[Preempted]:
         before = last.get(row.container_id)
         beneficiary = detail.get("beneficiary")
         words = str(detail.get("message", ""))
+        why = Phrase.from_dict(detail["said"]) if detail.get("said") else words
+        said = phrase("preempted.killed" if row.kind == KILLED else "preempted.told", why=why)
         last[row.container_id] = Preempted(
             at=row.at,
             container_id=row.container_id,
             node_id=row.node_id or "",
-            text=f"killed: {words}" if row.kind == KILLED else f"told to end: {words}",
+            text=say(said),
+            said=said,
             beneficiary=str(beneficiary) if beneficiary else (before.beneficiary if before else None),
         )
     return list(last.values())[-MAX_PREEMPTED:]
@@ -204,18 +215,19 @@ def _exit_codes(attempts: list[ContainerRow]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
 
 
-def _say_end(row: ApplicationRow, failure: Failure | None) -> str:
+def _say_end(row: ApplicationRow, failure: Failure | None) -> Phrase:
     """``failed after 12s: 3 of 10 tasks failed; task 4 …``."""
     since = row.submitted_at if row.started_at is None else row.started_at
-    after = "" if row.ended_at is None else f" after {format_duration(max(row.ended_at - since, 0.0))}"
-    never = "" if row.started_at is not None else " without having run"
+    after = "" if row.ended_at is None else phrase("end.after", seconds=max(row.ended_at - since, 0.0))
     if row.state is ApplicationState.FINISHED:
-        return f"finished{after}: {row.tasks_succeeded} of {row.tasks_total} tasks succeeded"
-    why = row.message
-    if failure is not None and failure.message and failure.message not in why:
-        why = f"{why}; first task {failure.task_index}: {failure.message}" if why else failure.message
-    verb = "failed" if row.state is ApplicationState.FAILED else "was killed"
-    return f"{verb}{after}{never}" + (f": {why}" if why else "")
+        return phrase("end.finished", after=after, succeeded=row.tasks_succeeded, total=row.tasks_total)
+    never = "" if row.started_at is not None else phrase("end.never_ran")
+    why: Phrase | str = row.message
+    if failure is not None and failure.message and failure.message not in row.message:
+        first = phrase("end.first_failure", task=failure.task_index, message=failure.message)
+        why = phrase("end.why_first", why=why, first=first) if why else failure.message
+    code = "end.failed" if row.state is ApplicationState.FAILED else "end.killed"
+    return phrase(code, after=after, never=never, why=phrase("end.why", why=why) if why else "")
 
 
 # ---- the line that would submit it otherwise

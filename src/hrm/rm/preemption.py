@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hrm.core.commands import KillContainer, PreemptContainer, Starvation
-from hrm.core.wording import say_amount
+from hrm.core.wording import say_amount, say_figure
 from hrm.model.containers import Preemption
+from hrm.model.phrases import Phrase, phrase, say
 from hrm.model.resources import GPUS, Resources
 from hrm.model.states import ContainerState
-from hrm.model.units import format_duration
 from hrm.rm.applications import LiveContainer
 from hrm.rm.containers import Containers
 from hrm.rm.kernel import Kernel
@@ -38,11 +38,13 @@ class Preemptions:
             return
         beneficiary = self._kernel.applications.get(command.beneficiary)
         queue = beneficiary.row.queue if beneficiary else ""
+        said = reason(command, container.row.resources, queue)
         preemption = Preemption(
             warned_at=turn.now,
             kill_at=command.kill_at,
-            reason=reason(command, container.row.resources, queue),
+            reason=say(said),
             beneficiary=str(command.beneficiary),
+            said=said,
         )
         self._warned[container.row.container_id] = container
         self._change(turn, container, preemption)
@@ -52,6 +54,7 @@ class Preemptions:
             "container_warned",
             container,
             message=preemption.reason,
+            said=said.as_dict(),
             kill_at=command.kill_at,
             beneficiary=preemption.beneficiary,
             beneficiary_queue=queue,
@@ -74,7 +77,8 @@ class Preemptions:
             why = preemption.reason
             if container.row.state is not ContainerState.STOPPING:
                 self._change(turn, container, replace(preemption, killed=True))
-                self._record(turn, "container_killed", container, message=why)
+                said = None if preemption.said is None else preemption.said.as_dict()
+                self._record(turn, "container_killed", container, message=why, said=said)
         self._containers.kill(turn, container, why)
 
     def look(self, turn: Turn) -> None:
@@ -134,15 +138,14 @@ class Preemptions:
         )
 
 
-def reason(command: PreemptContainer, held: Resources, queue: str) -> str:
+def reason(command: PreemptContainer, held: Resources, queue: str) -> Phrase:
     """``preempted for application_1_0002 of queue research, which had 1 of its fair share of 4 GPUs for 30s``.
 
     Of the resources that the container holds, it is the one that the other lacked most of its share of.
     """
-    who = f"preempted for {command.beneficiary} of queue {queue}, which had"
-    how_long = format_duration(command.starved_s)
+    who, seconds = str(command.beneficiary), command.starved_s
     if command.starvation is Starvation.MIN_SHARE:
-        return f"{who} less than its minimum share for {how_long}"
+        return phrase("preempted.min_share", app=who, queue=queue, seconds=seconds)
     share, used = command.beneficiary_fair_share, command.beneficiary_used
     lacking = {
         name: (used.get(name) / amount, name != GPUS, at)
@@ -150,9 +153,13 @@ def reason(command: PreemptContainer, held: Resources, queue: str) -> str:
         if amount and held.get(name)
     }
     if not lacking:
-        return f"{who} less than its fair share for {how_long}"
+        return phrase("preempted.fair_share", app=who, queue=queue, seconds=seconds)
     name = min(lacking, key=lambda one: lacking[one])
-    had = say_amount(name, used.get(name))
-    if name != "memory_mib":
-        had = had.split()[0]
-    return f"{who} {had} of its fair share of {say_amount(name, share.get(name))} for {how_long}"
+    return phrase(
+        "preempted.had",
+        app=who,
+        queue=queue,
+        used=say_figure(name, used.get(name)),
+        share=say_amount(name, share.get(name)),
+        seconds=seconds,
+    )

@@ -12,6 +12,7 @@ from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.jobs import TaskGroupSpec
 from hrm.model.masters import FinalStatus
 from hrm.model.nodes import DEFAULT_RACK
+from hrm.model.phrases import Phrase, phrase, say
 from hrm.model.reports import (
     ApplicationReport,
     AttemptReport,
@@ -39,6 +40,9 @@ def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationR
     reason = view.reason if view is not None and waiting else None
     if app.row.suspended_at is not None:
         reason = None
+    said = reason.said if reason else say_suspended(app) or say_held_back(app)
+    if said is None and not app.told.message:
+        said = _to_end(app)
     return _application(
         app.with_counts(),
         app.id,
@@ -47,19 +51,18 @@ def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationR
         progress=app.master.progress,
         used=(view.used if view is not None else ZERO).as_dict(),
         reason="suspended" if app.row.suspended_at is not None else str(reason) if reason else "",
-        message=reason.sentence
-        if reason
-        else say_suspended(app) or say_held_back(app) or app.told.message or _to_end(app),
+        message=app.told.message if said is None else say(said),
+        said=said,
         nodes=sorted({container.row.node_id for container in app.containers.values()}),
     )
 
 
-def _to_end(app: LiveApplication) -> str:
-    """``2 of its containers are to end: preempted for …``; "" where none is."""
+def _to_end(app: LiveApplication) -> Phrase | None:
+    """``2 of its containers are to end: preempted for …``; None where none is."""
     warned = [one.row.preemption for one in app.containers.values() if one.row.preemption and one.row.preemption.stands]
     if not warned:
-        return ""
-    return f"{len(warned)} of its containers {'is' if len(warned) == 1 else 'are'} to end: {warned[0].reason}"
+        return None
+    return phrase("preempted.some", count=len(warned), why=warned[0].said or warned[0].reason)
 
 
 def ended_application(row: ApplicationRow, application_id: ApplicationId) -> ApplicationReport:
@@ -92,6 +95,7 @@ def _application(
     reason: str,
     message: str,
     nodes: list[str],
+    said: Phrase | None = None,
 ) -> ApplicationReport:
     return ApplicationReport(
         application_id=str(application_id),
@@ -113,6 +117,7 @@ def _application(
         used=used,
         reason=reason,
         message=message,
+        said=said,
         exit_code=row.exit_code,
         nodes=nodes,
         suspended_at=None if row.state.final else row.suspended_at,

@@ -1,5 +1,7 @@
 """The words of the page, in English and Chinese: one catalogue of each, by key.
 
+What the ResourceManager says (`hrm.model.phrases`) has its own catalogues, which are used here and by commands.
+
 Catalogues are TOML files of the same keys in tables; a key is ``table.name``. A text may have ``{names}`` that are
 filled in. A test holds the catalogues, and the keys that templates use, together.
 """
@@ -12,9 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-DEFAULT = "en"
-#: Codes of catalogues, and what each language calls itself.
-LANGUAGES = {"en": "English", "zh": "中文"}
+from hrm.model.explanations import Explanation
+from hrm.model.phrases import ENGLISH, LANGUAGES, Phrase, say, say_as_told, sentences
+from hrm.model.reports import ApplicationReport
+from hrm.web.moments import moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,25 @@ class Language:
     def __call__(self, key: str, **values: object) -> str:
         """The text under ``key`` with ``values`` filled in. Raises KeyError for a key that no catalogue has."""
         return self.texts[key].format(**values)
+
+    def told(self, said: Phrase | None, text: str) -> str:
+        """What the ResourceManager says, with its English ``text``."""
+        return say_as_told(said, text, self.code, moment=moment)
+
+    def say(self, said: Phrase) -> str:
+        """What is said here by a sentence of `hrm.model.catalogues`."""
+        return say(said, self.code, moment=moment)
+
+    def why(self, one: ApplicationReport | Explanation) -> str:
+        """Why it waits or how it ended; of others' applications the reason alone, without its message."""
+        if one.message:
+            return self.told(one.said, one.message)
+        code = f"reason.{one.reason}"
+        return self.say(Phrase(code)) if code in sentences(self.code) else ""
+
+    def reason(self, reason: str, text: str) -> str:
+        """A reason's code in words; ``text`` where this program does not know it."""
+        return self.told(Phrase(f"reason.{reason}"), text)
 
     def has(self, key: str) -> bool:
         return key in self.texts
@@ -64,4 +86,4 @@ def preferred(accept_language: str, chosen: str | None = None) -> Language:
     for weight, code in sorted(ranked, key=lambda each: -each[0]):
         if weight > 0 and code in LANGUAGES:
             return language(code)
-    return language(DEFAULT)
+    return language(ENGLISH)

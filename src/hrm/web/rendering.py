@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -15,6 +14,7 @@ from hrm.model.reports import Amounts
 from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.units import LARGEST, format_duration, format_milli, short_memory
 from hrm.web import charts
+from hrm.web.moments import iso, moment
 from hrm.web.page import ROOT, Page, Visit
 
 #: Of a page's template: what is drawn anew while it is open.
@@ -46,10 +46,10 @@ def environment() -> Environment:
         amount=amount,
         amounts=amounts,
         duration=_duration,
-        iso=_iso,
+        iso=iso,
         memory=short_memory,
         milli=format_milli,
-        moment=_moment,
+        moment=moment,
         short=short_id,
     )
     # Not imported by each page: what is drawn anew is a block alone, without what stands above it.
@@ -84,14 +84,6 @@ def _duration(seconds: float | None) -> str:
     return "–" if seconds is None else format_duration(max(0.0, seconds))
 
 
-def _moment(at: float | None) -> str:
-    return "–" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-
-
 def amount(value: int, name: str) -> str:
     """One resource in the words of people: ``1.5``, ``4G``."""
     return short_memory(value) if name == MEMORY else format_milli(value) if name.endswith("_milli") else str(value)
@@ -102,7 +94,6 @@ def amounts(given: Amounts | None) -> str:
     if given is None:
         return "–"
     units = {VCORES: " CPU", MEMORY: "", GPUS: " GPU"}
-    parts = [
-        f"{amount(value, name)}{units.get(name, f' {name}')}" for name, value in given.items() if 0 < value < LARGEST
-    ]
+    order = sorted(given, key=lambda name: (*units, name).index(name))
+    parts = [f"{amount(given[name], name)}{units.get(name, f' {name}')}" for name in order if 0 < given[name] < LARGEST]
     return " · ".join(parts) or "–"

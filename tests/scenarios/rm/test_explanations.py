@@ -9,6 +9,7 @@ import pytest
 from hrm.model.access import EVERYBODY, NOBODY, AccessList
 from hrm.model.containers import ContainerUsage, NodeUsage
 from hrm.model.explanations import EndBasis, Explanation
+from hrm.model.phrases import CHINESE, say, say_as_told
 from hrm.model.resources import Resources
 from hrm.rm import reason_log
 from hrm.rm.reason_log import PAUSE_S
@@ -97,6 +98,40 @@ async def test_without_any_evidence_nothing_is_foretold(lives: Lives) -> None:
     assert explanation.forecast is not None
     assert (explanation.forecast.at, explanation.forecast.text[:9]) == (None, "not known")
     assert not any(change.kind == "time" for change in explanation.changes)
+
+
+# --- in other languages
+
+
+async def test_all_that_is_told_in_english_is_told_in_chinese_too(lives: Lives) -> None:
+    life = await lives.begin()
+    first = await life.submit(tasks(cpus=4, timeout_s=600))
+    await life.settle()
+    waiting = await life.submit(tasks(cpus=4))
+    await life.pass_time(60)
+
+    explanation, report = await why(life, waiting), await life.service.application(waiting)
+    told = [(report.said, report.message), (explanation.said, explanation.message)]
+    told += [(one.said, one.text) for one in (*explanation.changes, *explanation.conditions, explanation.forecast)]
+    told += [(one.said, one.text) for one in (await why(life, first)).running]
+
+    assert all(
+        said is not None and (say(said), say_as_told(said, text, CHINESE) != text) == (text, True)
+        for said, text in told
+    )
+    assert say_as_told(report.said, report.message, CHINESE) == "当前空闲 vcore 不足"
+
+
+async def test_an_end_is_told_in_chinese_with_the_words_of_who_told_it(lives: Lives) -> None:
+    life = await lives.begin()
+    app = await life.submit(tasks())
+    await life.settle()
+    await life.service.kill(app, by="ada", message="not needed")
+    await life.finish(life.containers(app)[0])
+
+    ended = await why(life, app)
+
+    assert say_as_told(ended.said, ended.message, CHINESE).startswith("被终止")
 
 
 # --- what would change it

@@ -41,15 +41,16 @@ TOLD: list[tuple[Fact, str]] = [
     (PlacesFact(asked=["n1", "/r2"]), "places that it names: n1, /r2"),
     (
         LargestNodeFact(node_id="n1", total=ONE, asked=TWO, too_much=["vcores_milli", "gpus_milli"]),
-        "n1, the node nearest to it, has 1 cpu 1G: too little cpu and gpu",
+        "n1, the node nearest to it, has 1 vcore, 1G: too little CPU and GPU",
     ),
     (
         QueueMaxShareFact(queue="a", used=ONE, max_share=TWO, asked=TWO, over=["memory_mib"]),
-        "queue a uses 1 cpu 1G and may use 2 cpu 2G 0.5 gpu; with 2 cpu 2G 0.5 gpu more that would be too much memory",
+        "queue a uses 1 vcore, 1G and may use 2 vcores, 2G, 0.5 GPUs; with 2 vcores, 2G, 0.5 GPUs more"
+        " that would be too much memory",
     ),
     (
         QueueAmShareFact(queue="a", used=ONE, limit=TWO, asked=ONE),
-        "masters in queue a use 1 cpu 1G and may use 2 cpu 2G 0.5 gpu; this one asks for 1 cpu 1G",
+        "masters in queue a use 1 vcore, 1G and may use 2 vcores, 2G, 0.5 GPUs; this one asks for 1 vcore, 1G",
     ),
     (
         QueueMaxRunningAppsFact(queue="a", running=1, limit=1, ahead=0, running_applications=[APP]),
@@ -61,7 +62,7 @@ TOLD: list[tuple[Fact, str]] = [
     ),
     (
         BestNodeFact(node_id="n1", free=TWO, short_of="gpus_milli", device_free_milli=[0, 500]),
-        "n1 comes nearest: it has 2 cpu 2G 0.5 gpu free (by GPU: 0, 0.5), too little gpu",
+        "n1 comes nearest: it has 2 vcores, 2G, 0.5 GPUs free (by GPU: 0, 0.5), too little GPU",
     ),
     (
         BestNodeFact(node_id="n1", free={"vcores_milli": 0}, short_of="licences", device_free_milli=[]),
@@ -72,11 +73,11 @@ TOLD: list[tuple[Fact, str]] = [
             node_id="n1", kept=ONE, victims=["container_e01_1700000000000_0007_01_000004"], kill_at=1709294438.0
         ),
         "container 4 (of application 7) on n1 is to end for it, by 03-01 12:00 at the latest;"
-        " on n1 1 cpu 1G is kept for it",
+        " on n1 1 vcore, 1G is kept for it",
     ),
-    (PreemptionFact(node_id="n1", kept=ONE, victims=[], kill_at=None), "on n1 1 cpu 1G is kept for it"),
-    (KeptFact(node_id="n1", application=APP, kept=ONE), "on n1 1 cpu 1G is kept for application 7"),
-    (ShareFact(used={}, fair_share=TWO), "it has nothing of its fair share of 2 cpu 2G 0.5 gpu"),
+    (PreemptionFact(node_id="n1", kept=ONE, victims=[], kill_at=None), "on n1 1 vcore, 1G is kept for it"),
+    (KeptFact(node_id="n1", application=APP, kept=ONE), "on n1 1 vcore, 1G is kept for application 7"),
+    (ShareFact(used={}, fair_share=TWO), "it has nothing of its fair share of 2 vcores, 2G, 0.5 GPUs"),
     (
         LocalityFact(asked=["n1", "/r1"], level="rack", missed=1),
         "it would like n1, /r1; for now its nodes and racks will do, and it has let 1 opportunity pass",
@@ -87,7 +88,7 @@ TOLD: list[tuple[Fact, str]] = [
     ),
     (
         ReservationFact(node_id="n1", application=APP, waits_for=ONE),
-        "n1 is reserved for application 7, which waits for 1 cpu 1G",
+        "n1 is reserved for application 7, which waits for 1 vcore, 1G",
     ),
     (WarningFact(message="that does not count", places=["n1"]), "warning: that does not count (n1)"),
     (

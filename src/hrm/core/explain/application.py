@@ -26,9 +26,10 @@ from hrm.core.explain.places import (
 from hrm.core.explain.room import gpu_use, no_room
 from hrm.core.explain.standing import ahead_of, has_room, say_standing, standing
 from hrm.core.reasons import Reason
-from hrm.core.wording import say_count, say_shape
+from hrm.core.wording import say_shape
 from hrm.model.evidence import ApplicationFact
 from hrm.model.explanations import Change, Explanation, Forecast, RequestReason
+from hrm.model.phrases import parts, phrase, say
 from hrm.model.requests import ANY
 
 #: Different asks of one application that are looked at, at least and at most; fewer where there are many nodes.
@@ -55,8 +56,8 @@ def explain(look: Look, app: App, *, nodes: int = 0) -> Explanation:
         return _explain_waiting_to_run(look, app)
     if not app.asks:
         held = len(app.containers)
-        words = f"nothing waits: it holds {say_count(held, 'container')}" if held else "it asks for no container now"
-        return _explanation(look, app, Finding(Reason.NOTHING_PENDING, words), [], None)
+        said = phrase("nothing.holds", count=held) if held else phrase("nothing.asks")
+        return _explanation(look, app, Finding(Reason.NOTHING_PENDING, said), [], None)
     asks = _different(app)
     most = max(MIN_ASKS, min(MAX_ASKS, MAX_VERDICTS // max(len(look.books.nodes), 1)))
     found = [(ask, *_find(look, ask)) for ask in asks[:most]]
@@ -96,18 +97,21 @@ def _explanation(
         queue=app.queue.path,
     )
     stands = standing(app)
-    message = finding.message
-    if finding.reason in _SHARES_MATTER and (words := say_standing(app.queue, stands)):
-        message += f"; {words}"
-    if forecast is not None and forecast.at is not None:
-        message += f"; {forecast.text}"
-    if (now := next((change for change in finding.changes if change.starts_now), None)) is not None:
-        message += f"; {now.text}"
+    sentences = [finding.said]
+    if finding.reason in _SHARES_MATTER and (words := say_standing(stands)) is not None:
+        sentences.append(words)
+    if forecast is not None and forecast.at is not None and forecast.said is not None:
+        sentences.append(forecast.said)
+    now = next((change.said for change in finding.changes if change.starts_now), None)
+    if now is not None:
+        sentences.append(now)
+    said = parts(sentences)
     waits = finding.reason is not Reason.NOTHING_PENDING
     return Explanation(
         application_id=str(app.application_id),
         reason=str(finding.reason),
-        message=message,
+        message=say(said),
+        said=said,
         evidence=[fact.as_dict() for fact in (*finding.facts, used)],
         remedies=[change.text for change in finding.changes],
         changes=list(finding.changes),
@@ -130,6 +134,7 @@ def _request(ask: Ask, finding: Finding) -> RequestReason:
         reason=str(finding.reason),
         message=finding.message,
         allocation_request_id=ask.allocation_request_id,
+        said=finding.said,
     )
 
 
@@ -144,9 +149,8 @@ def _different(app: App) -> list[Ask]:
 def _find(look: Look, ask: Ask) -> tuple[Finding, Funnel | None]:
     """The dominant reason of one ask, and its funnel where there are nodes."""
     if not look.books.nodes:
-        words = f"waits for {say_shape(ask.shape)}; there are no nodes"
-        joins: list[Change] = [has_to("open_node", "a node has to join")]
-        return Finding(Reason.NO_NODES, words, changes=joins), None
+        joins: list[Change] = [has_to("open_node", phrase("change.node_joins"))]
+        return Finding(Reason.NO_NODES, phrase("nodes.none", asked=say_shape(ask.shape)), changes=joins), None
     funnel = Funnel(ask, list(look.books.nodes.values()), look.options)
     finding = never(funnel) or at_max_share(ask) or at_am_share(ask) or gang_waits(look, funnel) or _now(look, funnel)
     finding = with_missing(funnel, finding)

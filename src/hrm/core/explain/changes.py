@@ -21,6 +21,7 @@ from hrm.core.tree import check_move
 from hrm.core.wording import say_amount, say_in
 from hrm.model.errors import InvalidInput
 from hrm.model.explanations import Change, Forecast
+from hrm.model.phrases import Phrase, phrase, say
 from hrm.model.requests import ANY
 from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.units import format_memory, format_milli
@@ -64,7 +65,7 @@ def changes_for(look: Look, funnel: Funnel, finding: Finding, forecast: Forecast
     now = [*_start_now(look, funnel, finding.reason)]
     later = list(finding.changes)
     if forecast.in_s is not None:
-        later.append(has_to("time", f"wait: there may be room {say_in(forecast.in_s)}"))
+        later.append(has_to("time", phrase("change.wait", when=say_in(forecast.in_s))))
     return now + later
 
 
@@ -82,10 +83,10 @@ def _start_now(look: Look, funnel: Funnel, reason: Reason) -> Iterator[Change]:
             yield from _less(look, ask, name, most_at_once(name, shape, funnel.open_kinds))
     insists = not ask.goes_beyond or ask.closed_racks()
     if insists and would_start(look, Variant(ask, shape, queue, anywhere=True)) is not None:
-        yield _instead("other_place", "elsewhere, if the place were only a wish (relax_locality)")
+        yield _instead("other_place", phrase("now.elsewhere"))
     any_model = Variant(ask, Shape.make(resources, None, shape.needs), queue)
     if model is not None and would_start(look, any_model) is not None:
-        yield _instead("any_model", "with GPUs of any model", f"--gpus {_option(GPUS, shape.gpus)}")
+        yield _instead("any_model", phrase("now.any_model"), f"--gpus {_option(GPUS, shape.gpus)}")
     if reason is Reason.QUEUE_MAX_SHARE:
         yield from _below_max_share(look, ask)
     if reason in _OF_THE_QUEUE:
@@ -101,7 +102,9 @@ def _less(look: Look, ask: Ask, name: str, most: int) -> Iterator[Change]:
     if would_start(look, Variant(ask, Shape.make(smaller, shape.gpu_model, shape.needs), ask.app.queue)) is not None:
         kind, option = _LESS[name]
         option = f"{option} {_option(name, most)}"
-        yield replace(_instead(kind, f"with {say_amount(name, most)} per task", option), asked=smaller.as_dict())
+        yield replace(
+            _instead(kind, phrase("now.less", amount=say_amount(name, most)), option), asked=smaller.as_dict()
+        )
 
 
 def _below_max_share(look: Look, ask: Ask) -> Iterator[Change]:
@@ -127,7 +130,7 @@ def _other_queues(look: Look, ask: Ask) -> Iterator[Change]:
         if would_start(look, Variant(ask, ask.shape, leaf)) is not None:
             found += 1
             move = f"hrm move {app.application_id.seq} --queue {leaf.path}"
-            yield replace(_instead("other_queue", f"in queue {leaf.path}", move), queue=leaf.path)
+            yield replace(_instead("other_queue", phrase("now.queue", queue=leaf.path), move), queue=leaf.path)
 
 
 def _would_take(leaf: Queue, ask: Ask) -> bool:
@@ -147,9 +150,9 @@ def _would_take(leaf: Queue, ask: Ask) -> bool:
     return all(one.max_share is None or one.usage.stays_within(moved, one.max_share) for one in entered)
 
 
-def _instead(kind: str, how: str, option: str = "") -> Change:
+def _instead(kind: str, said: Phrase, option: str = "") -> Change:
     """``command`` is at first the option that makes the difference: whoever knows the job makes a line of it."""
-    return Change(kind=kind, text=f"would start now {how}", starts_now=True, command=option)
+    return Change(kind=kind, text=say(said), said=said, starts_now=True, command=option)
 
 
 def _option(name: str, amount: int) -> str:

@@ -10,6 +10,7 @@ from hrm.core.reasons import Reason
 from hrm.model.evidence import Fact
 from hrm.model.explanations import Change, EndBasis
 from hrm.model.ids import ContainerId
+from hrm.model.phrases import Phrase, parts, say
 from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.scheduling import SchedulerOptions
 
@@ -51,11 +52,20 @@ class Finding:
     """Why one ask waits."""
 
     reason: Reason
-    message: str
+    said: Phrase
     facts: list[Fact] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
 
+    @property
+    def message(self) -> str:
+        """What is said, in English."""
+        return say(self.said)
 
-def has_to(kind: str, text: str, command: str = "") -> Change:
+    def going_on(self, *said: Phrase) -> Phrase:
+        """What is said, and more after it."""
+        return parts([self.said, *said])
+
+
+def has_to(kind: str, said: Phrase, command: str = "") -> Change:
     """A change that somebody else, or time, has to bring: nobody has tried whether it is enough."""
-    return Change(kind=kind, text=text, starts_now=False, command=command)
+    return Change(kind=kind, text=say(said), said=said, starts_now=False, command=command)

@@ -18,40 +18,37 @@ from hrm.core.nodes import Node, pick_devices
 from hrm.core.reasons import Reason
 from hrm.core.wording import say_apps, say_in
 from hrm.model.explanations import EndBasis, Forecast
+from hrm.model.phrases import Item, Phrase, phrase, say
 
 #: Containers that are looked at in search of room: enough for hundreds of nodes, and over in a few milliseconds.
 MAX_LOOKED_AT = 2000
 
-_BASIS = {
-    EndBasis.TIME_LIMIT: "by its time limit at the latest",
-    EndBasis.PROGRESS: "by its progress",
-    EndBasis.EARLIER_TASKS: "by how long tasks like it took",
-    EndBasis.KILL: "killed by then at the latest",
-}
-NOT_KNOWN = "not known: nothing that would have to end has a time limit, tells its progress, or has run before"
-#: What only somebody's action, not an end, would change.
-_NOT_BY_TIME = {
-    Reason.NO_NODES: "not until a node joins",
-    Reason.NEVER_FITS: "never, as it is asked for",
-    Reason.NO_SUCH_GPU_MODEL: "never, unless such a GPU joins",
-    Reason.NOT_OFFERED: "not until a node has what it needs",
-    Reason.PLACE_NOT_FOUND: "never, unless the place joins",
-    Reason.WRONG_PLACE: "not while it insists on the place",
-    Reason.NODES_NOT_SCHEDULABLE: "not until a node takes new containers again",
-    Reason.BLACKLISTED: "not while the nodes are blacklisted",
-    Reason.NOT_YET_SCHEDULED: "at the next visit of a node, within a second or so",
-    Reason.BEHIND_OTHERS: "there is room; when it is its turn is not known",
-    Reason.WAITS_FOR_LOCALITY: "when it has waited long enough, if the room stays",
-    Reason.INSUFFICIENT_FOR_GANG: "not known: all of the gang has to fit at once",
-    Reason.RESERVED_FOR_OTHERS: "not known: when the reservation ends, nobody can tell",
-    Reason.KEPT_FOR_OTHERS: "not known: the room is promised to others",
-}
+NOT_KNOWN = phrase("forecast.not_known")
+#: What only somebody's action, not an end, would change; each has its sentence.
+_NOT_BY_TIME = frozenset(
+    {
+        Reason.NO_NODES,
+        Reason.NEVER_FITS,
+        Reason.NO_SUCH_GPU_MODEL,
+        Reason.NOT_OFFERED,
+        Reason.PLACE_NOT_FOUND,
+        Reason.WRONG_PLACE,
+        Reason.NODES_NOT_SCHEDULABLE,
+        Reason.BLACKLISTED,
+        Reason.NOT_YET_SCHEDULED,
+        Reason.BEHIND_OTHERS,
+        Reason.WAITS_FOR_LOCALITY,
+        Reason.INSUFFICIENT_FOR_GANG,
+        Reason.RESERVED_FOR_OTHERS,
+        Reason.KEPT_FOR_OTHERS,
+    }
+)
 
 
 def forecast_ask(look: Look, reason: Reason, funnel: Funnel) -> Forecast:
     """When there is room for the ask, or its queue may use more."""
     if reason in _NOT_BY_TIME:
-        return _said(_NOT_BY_TIME[reason])
+        return _said(phrase(f"forecast.{reason}"))
     ask = funnel.ask
     if look.now is None:
         return _said(NOT_KNOWN)
@@ -70,27 +67,34 @@ def forecast_run(look: Look, app: App) -> Forecast:
     return _first_to_end(look, running_beside(app), len(waiting_before(app)) + 1)
 
 
-def _said(text: str) -> Forecast:
-    return Forecast(at=None, in_s=None, node_id=None, waits_for=[], basis=[], text=text)
+def _said(said: Phrase) -> Forecast:
+    return Forecast(at=None, in_s=None, node_id=None, waits_for=[], basis=[], text=say(said), said=said)
 
 
 def _foretold(
-    look: Look, at: float, apps: Iterable[App], basis: Iterable[EndBasis], *, node: Node | None, what: str
+    look: Look, at: float, apps: Iterable[App], basis: Iterable[EndBasis], *, node: Node | None, what: Phrase
 ) -> Forecast:
     assert look.now is not None
     waits_for = list(dict.fromkeys(apps))
     bases = sorted(set(basis))
     in_s = max(at - look.now, 0.0)
-    how = " and ".join(_BASIS[one] for one in bases)
-    end = "something of " if node is not None else ""
-    verb = "ends" if end or len(waits_for) == 1 else "end"
+    how: list[Item] = [phrase(f"forecast.by_{one}") for one in bases]
+    said = phrase(
+        "forecast.when_all_ends" if node is None else "forecast.when_something_ends",
+        what=what,
+        when=say_in(in_s),
+        apps=say_apps(waits_for),
+        count=len(waits_for),
+        how=how,
+    )
     return Forecast(
         at=at,
         in_s=in_s,
         node_id=None if node is None else node.node_id,
         waits_for=[str(app.application_id) for app in waits_for],
         basis=bases,
-        text=f"{what} {say_in(in_s)}, when {end}{say_apps(waits_for)} {verb} ({how})",
+        text=say(said),
+        said=said,
     )
 
 
@@ -111,7 +115,9 @@ def _room(look: Look, funnel: Funnel) -> Forecast:
         return _said(NOT_KNOWN)
     at, node, ends = best
     apps = [container.app for container, _ in ends]
-    return _foretold(look, at, apps, (end.basis for _, end in ends), node=node, what=f"room on {node.node_id}")
+    return _foretold(
+        look, at, apps, (end.basis for _, end in ends), node=node, what=phrase("forecast.room", node=node.node_id)
+    )
 
 
 def _known_ends(look: Look, containers: Iterable[Container], ask: Ask) -> list[tuple[Container, ExpectedEnd]]:
@@ -172,7 +178,7 @@ def _under_max_share(look: Look, ask: Ask) -> Forecast:
     if queue is None or queue.max_share is None:
         return _said(NOT_KNOWN)
     if not ask.shape.resources.fits_in(queue.max_share.frozen()):
-        return _said("never, as it is asked for")
+        return _said(phrase(f"forecast.{Reason.NEVER_FITS}"))
     usage = queue.usage.copy()
     limit = queue.max_share
 
@@ -190,7 +196,7 @@ def _under_max_share(look: Look, ask: Ask) -> Forecast:
         (container.app for container, _ in ended),
         (end.basis for _, end in ended),
         node=None,
-        what=f"room below the max share of {queue.path}",
+        what=phrase("forecast.below_max_share", queue=queue.path),
     )
 
 
@@ -217,4 +223,4 @@ def _first_to_end(look: Look, apps: Sequence[App], count: int) -> Forecast:
         for one in app.containers.values()
         if (end := look.expected_end(one.container_id)) is not None
     ]
-    return _foretold(look, ends[-1][0], (app for _, app in ends), basis, node=None, what="its turn comes")
+    return _foretold(look, ends[-1][0], (app for _, app in ends), basis, node=None, what=phrase("forecast.turn"))

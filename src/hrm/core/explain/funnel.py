@@ -14,9 +14,10 @@ from hrm.core.applications import Ask, Shape
 from hrm.core.locality import Level
 from hrm.core.nodes import WHOLE, Node, pick_devices
 from hrm.core.reasons import Reason
-from hrm.core.wording import MAX_NAMES, say_amount, say_model, say_names, say_shape
+from hrm.core.wording import MAX_NAMES, say_amount, say_names, say_shape
 from hrm.model.evidence import NodesFact
 from hrm.model.explanations import Condition, NodeVerdict
+from hrm.model.phrases import Item, Phrase, phrase, say
 from hrm.model.requests import ANY
 from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.scheduling import SchedulerOptions
@@ -42,7 +43,7 @@ class Test(NamedTuple):
 
     reason: Reason
     code: str
-    text: str
+    said: Phrase
     passes: Callable[[Node], bool]
 
 
@@ -98,12 +99,12 @@ class Funnel:
     def conditions(self) -> list[Condition]:
         """Each with the number of nodes that meet it, and those that meet all up to it."""
         left = len(self.nodes)
-        steps = [Condition(number=1, code="cluster", text="is in the cluster", passing=left, remaining=left)]
+        steps = [_step(1, "cluster", phrase("condition.cluster"), left, left)]
         for number, test in enumerate(self.tests, 2):
             # Reasons are told apart by at most one test of each.
             left -= len(self.found(test.reason))
             passing = sum(len(nodes) for first, nodes in self.alike.items() if test.passes(first))
-            steps.append(Condition(number=number, code=test.code, text=test.text, passing=passing, remaining=left))
+            steps.append(_step(number, test.code, test.said, passing, left))
         return steps
 
     def table(self, most: int) -> list[NodeVerdict]:
@@ -152,6 +153,10 @@ def _alike(ask: Ask, nodes: Sequence[Node]) -> dict[Node, list[Node]]:
     return {some[0]: some for some in kinds.values()}
 
 
+def _step(number: int, code: str, said: Phrase, passing: int, remaining: int) -> Condition:
+    return Condition(number=number, code=code, text=say(said), said=said, passing=passing, remaining=remaining)
+
+
 def _code(reason: Reason | None) -> str:
     return "fits" if reason is None else str(reason)
 
@@ -173,26 +178,35 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
             Test(
                 Reason.NO_SUCH_GPU_MODEL,
                 "model",
-                f"has a GPU{say_model(model)}",
+                phrase("condition.model", model=model),
                 lambda node: bool(node.positions_of_model(model)),
             )
         )
     if needs := shape.needs:
-        words = f"has {' and '.join(sorted(needs))}"
-        tests.append(Test(Reason.NOT_OFFERED, "needs", words, lambda node: needs <= node.offers))
+        said = phrase("condition.needs", needs=[*sorted(needs)])
+        tests.append(Test(Reason.NOT_OFFERED, "needs", said, lambda node: needs <= node.offers))
     tests.append(
-        Test(Reason.NEVER_FITS, "size", f"is large enough for {say_shape(shape)}", lambda node: node.could_hold(shape))
+        Test(
+            Reason.NEVER_FITS,
+            "size",
+            phrase("condition.size", asked=say_shape(shape)),
+            lambda node: node.could_hold(shape),
+        )
     )
     strict, closed = ask.strict_places(), ask.closed_racks()
     if strict or closed:
-        words = say_names(strict) if strict else f"a place that relax_locality allows (not {say_names(closed)})"
-        tests.append(Test(Reason.WRONG_PLACE, "place", f"is in {words}", ask.accepts))
+        said = (
+            phrase("condition.place", places=say_names(strict))
+            if strict
+            else phrase("condition.not_place", places=say_names(closed))
+        )
+        tests.append(Test(Reason.WRONG_PLACE, "place", said, ask.accepts))
     if blacklist := app.blacklist:
         tests.append(
             Test(
                 Reason.BLACKLISTED,
                 "blacklist",
-                "is not blacklisted by the application",
+                phrase("condition.blacklist"),
                 lambda node: node.node_id not in blacklist,
             )
         )
@@ -200,7 +214,7 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
         Test(
             Reason.NODES_NOT_SCHEDULABLE,
             "open",
-            "takes new containers (it is healthy, and not drained)",
+            phrase("condition.open"),
             lambda node: node.schedulable,
         )
     )
@@ -209,7 +223,7 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
         Test(
             Reason.KEPT_FOR_OTHERS,
             "kept",
-            "keeps none of that for others",
+            phrase("condition.kept"),
             lambda node: not node.holds or node.fits(shape),
         )
     )
@@ -219,7 +233,7 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
             Test(
                 Reason.WAITS_FOR_LOCALITY,
                 "locality",
-                "is where it waits for" if allowed is Level.NODE else "is in a rack where it waits for",
+                phrase("condition.at_node" if allowed is Level.NODE else "condition.in_rack"),
                 lambda node: ask.level_at(node) <= allowed,
             )
         )
@@ -227,7 +241,7 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
         Test(
             Reason.RESERVED_FOR_OTHERS,
             "reservation",
-            "is not reserved for others",
+            phrase("condition.reservation"),
             lambda node: node.reservation is None or node.reservation.app is app,
         )
     )
@@ -239,31 +253,31 @@ def _tests_of_room(shape: Shape) -> list[Test]:
     tests: list[Test] = []
     gpus, memory, vcores = shape.gpus, shape.memory, shape.vcores
     if gpus:
-        words = f"has {say_amount(GPUS, gpus)}{say_model(shape.gpu_model)} free"
-        tests.append(Test(Reason.INSUFFICIENT_GPUS, "gpus", words, lambda node: _gpus_left(node, shape) >= gpus))
+        said = phrase("condition.free", amount=say_amount(GPUS, gpus, shape.gpu_model))
+        tests.append(Test(Reason.INSUFFICIENT_GPUS, "gpus", said, lambda node: _gpus_left(node, shape) >= gpus))
     if memory:
-        words = f"has {say_amount(MEMORY, memory)} of memory free"
-        tests.append(Test(Reason.INSUFFICIENT_MEMORY, "memory", words, lambda node: left_on(node).memory >= memory))
+        said = phrase("condition.free_memory", amount=say_amount(MEMORY, memory))
+        tests.append(Test(Reason.INSUFFICIENT_MEMORY, "memory", said, lambda node: left_on(node).memory >= memory))
     if vcores:
-        words = f"has {say_amount(VCORES, vcores)} free"
-        tests.append(Test(Reason.INSUFFICIENT_VCORES, "vcores", words, lambda node: left_on(node).vcores >= vcores))
+        said = phrase("condition.free", amount=say_amount(VCORES, vcores))
+        tests.append(Test(Reason.INSUFFICIENT_VCORES, "vcores", said, lambda node: left_on(node).vcores >= vcores))
     if others := shape.others:
-        words = f"has {', '.join(f'{amount} {name}' for name, amount in others.items())} free"
+        amounts: list[Item] = [say_amount(name, amount) for name, amount in others.items()]
         tests.append(
             Test(
                 Reason.INSUFFICIENT_OTHER,
                 "others",
-                words,
+                phrase("condition.free", amount=phrase("resources", amounts=amounts)),
                 lambda node: all(left_on(node).other(name) >= amount for name, amount in others.items()),
             )
         )
     if gpus:
-        words = "has that much free on one device" if gpus <= WHOLE else "has whole devices free for it"
+        said = phrase("condition.one_device" if gpus <= WHOLE else "condition.whole_devices")
         tests.append(
             Test(
                 Reason.GPU_FRAGMENTED,
                 "devices",
-                words,
+                said,
                 lambda node: bool(pick_devices(gpus, devices_left_on(node), node.allowed_positions(shape))),
             )
         )

@@ -12,7 +12,7 @@ from hrm.core.gangs import Gang, Layout, fill, fill_emptied
 from hrm.core.reasons import Reason
 from hrm.core.wording import say_app, say_gang, say_names
 from hrm.model.evidence import Fact, GangFact
-from hrm.model.units import format_duration
+from hrm.model.phrases import Phrase, phrase
 
 
 def gang_waits(look: Look, funnel: Funnel) -> Finding | None:
@@ -30,10 +30,14 @@ def gang_waits(look: Look, funnel: Funnel) -> Finding | None:
         return replace(found, facts=[fact, *found.facts])
     return Finding(
         Reason.INSUFFICIENT_FOR_GANG,
-        f"waits for {say_gang(gang)}: {fact.fitting or 'none'} {'fits' if fact.fitting == 1 else 'fit'} now"
-        f"{_say_gathering(look, gang)}",
+        phrase(
+            "gang.waits",
+            gang=say_gang(gang),
+            fits=phrase("gang.fits", count=fact.fitting) if fact.fitting else phrase("gang.none_fits"),
+            gathering=_say_gathering(look, gang),
+        ),
         [fact, *_held_by(funnel)],
-        [has_to("end_something", f"room for {fact.size - fact.fitting} more of its containers has to get free")],
+        [has_to("end_something", phrase("change.room_for_gang", count=fact.size - fact.fitting))],
     )
 
 
@@ -63,20 +67,22 @@ def _fact(look: Look, gang: Gang) -> GangFact:
 def _too_large(gang: Gang, fact: GangFact) -> Finding:
     return Finding(
         Reason.NEVER_FITS,
-        f"asks for {say_gang(gang)}; all nodes together would hold {fact.fitting_when_empty} if nothing else ran there",
+        phrase("gang.too_large", gang=say_gang(gang), count=fact.fitting_when_empty),
         [fact],
-        [has_to("less", "ask for fewer containers at once, or for less for each")],
+        [has_to("less", phrase("change.smaller_gang"))],
     )
 
 
-def _say_gathering(look: Look, gang: Gang) -> str:
+def _say_gathering(look: Look, gang: Gang) -> Phrase | str:
+    """What follows "so many fit now"."""
     if gang.gathers_since is not None:
-        since = "" if look.now is None else f" for {format_duration(max(look.now - gang.gathers_since, 0.0))}"
-        return f"; it has been gathering nodes{since}: {say_names(gang.gathered)}"
+        nodes = say_names(gang.gathered)
+        if look.now is None:
+            return phrase("gang.gathers", nodes=nodes)
+        return phrase("gang.gathers_for", seconds=max(look.now - gang.gathers_since, 0.0), nodes=nodes)
     other = look.books.gathering
     if other is not None:
-        return f"; {say_app(other.app)} gathers nodes before it"
+        return phrase("gang.other_gathers", app=say_app(other.app))
     if look.now is not None and look.now < gang.rests_until:
-        rest = format_duration(gang.rests_until - look.now)
-        return f"; it has gathered nodes for too long, let them go, and may do so again after {rest}"
+        return phrase("gang.rests", seconds=gang.rests_until - look.now)
     return ""

@@ -7,9 +7,11 @@ from hrm.core.explain.finding import Finding, has_to
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
 from hrm.core.visit import is_over_am_share
-from hrm.core.wording import MAX_NAMES, say_amount, say_count, say_of, say_resources
+from hrm.core.wording import MAX_NAMES, say_amount, say_of, say_resources
 from hrm.model.errors import InvariantBroken
 from hrm.model.evidence import QueueAmShareFact, QueueMaxRunningAppsFact, QueueMaxShareFact, UserMaxRunningAppsFact
+from hrm.model.explanations import Change
+from hrm.model.phrases import phrase
 
 
 def at_max_share(ask: Ask) -> Finding | None:
@@ -23,19 +25,20 @@ def at_max_share(ask: Ask) -> Finding | None:
     alone = asked.exceeding(limit)
     over = alone or (used + asked).exceeding(limit)
     name = over[0]
-    message = (
-        f"asks for {say_amount(name, asked.get(name))}{' at once' if ask.gang else ''}, more than the max share of"
-        f" queue {queue.path}"
-        f" ({say_amount(name, limit.get(name))})"
-        if alone
-        else f"queue {queue.path} uses {say_of(name, used.get(name), limit.get(name))} of its max share;"
-        f" {say_amount(name, asked.get(name))} more would pass it"
-    )
-    ends = [] if alone else [has_to("end_something", f"something in queue {queue.path} has to end")]
+    wanted = say_amount(name, asked.get(name))
+    if alone:
+        most = say_amount(name, limit.get(name))
+        said = phrase(
+            "max_share.alone", asked=wanted, at_once=int(ask.gang is not None), queue=queue.path, max_share=most
+        )
+    else:
+        of = say_of(name, used.get(name), limit.get(name))
+        said = phrase("max_share.full", queue=queue.path, used=of, asked=wanted)
+    ends = [] if alone else [has_to("end_something", phrase("change.end_in_queue", queue=queue.path))]
     larger = say_resources((used + asked).largest(limit))
     return Finding(
         Reason.QUEUE_MAX_SHARE,
-        message,
+        said,
         [
             QueueMaxShareFact(
                 queue=queue.path,
@@ -45,7 +48,7 @@ def at_max_share(ask: Ask) -> Finding | None:
                 over=list(over),
             )
         ],
-        [*ends, has_to("raise_limit", f"raise max_share of {queue.path} to at least {larger}")],
+        [*ends, has_to("raise_limit", phrase("change.raise_max_share", queue=queue.path, amount=larger))],
     )
 
 
@@ -59,12 +62,17 @@ def at_am_share(ask: Ask) -> Finding | None:
     name = (used + asked).exceeding(limit)[0]
     return Finding(
         Reason.QUEUE_AM_SHARE,
-        f"masters in queue {queue.path} use {say_amount(name, used.get(name))} and may use"
-        f" {say_amount(name, limit.get(name))}; this one asks for {say_amount(name, asked.get(name))}",
+        phrase(
+            "am_share",
+            queue=queue.path,
+            used=say_amount(name, used.get(name)),
+            limit=say_amount(name, limit.get(name)),
+            asked=say_amount(name, asked.get(name)),
+        ),
         [QueueAmShareFact(queue=queue.path, used=used.as_dict(), limit=limit.as_dict(), asked=asked.as_dict())],
         [
-            has_to("end_something", f"an application in queue {queue.path} has to end"),
-            has_to("raise_limit", f"raise max_am_share of {queue.path}"),
+            has_to("end_something", phrase("change.end_application_in_queue", queue=queue.path)),
+            _raise("max_am_share", queue),
         ],
     )
 
@@ -104,14 +112,13 @@ def not_runnable(app: App) -> Finding:
     queue = limiting_queue(app)
     running, older = running_beside(app), waiting_before(app)
     names = [str(one.application_id) for one in running[:MAX_NAMES]]
-    waits = f"{len(older) or 'none'} {'wait' if len(older) > 1 else 'waits'} before this one"
-    ends = has_to("end_something", f"{len(older) + 1} of them {'has' if not older else 'have'} to end")
+    waits = phrase("apps.wait_before", count=len(older)) if older else phrase("apps.none_waits_before")
+    ends = has_to("end_something", phrase("change.end_of_them", count=len(older) + 1))
     if by_user(app):
         limit = queue.max_running_apps_of(app.user)
         return Finding(
             Reason.USER_MAX_RUNNING_APPS,
-            f"{app.user} runs {say_count(len(running), 'application')} in queue {queue.path} and may run {limit};"
-            f" {waits}",
+            phrase("apps.of_user", user=app.user, count=len(running), queue=queue.path, limit=limit, waits=waits),
             [
                 UserMaxRunningAppsFact(
                     user=app.user,
@@ -122,12 +129,12 @@ def not_runnable(app: App) -> Finding:
                     running_applications=names,
                 )
             ],
-            [ends, has_to("raise_limit", f"raise max_running_apps_per_user of {queue.path}")],
+            [ends, _raise("max_running_apps_per_user", queue)],
         )
     limit = queue.spec.max_running_apps
     return Finding(
         Reason.QUEUE_MAX_RUNNING_APPS,
-        f"queue {queue.path} runs {say_count(len(running), 'application')} and may run {limit}; {waits}",
+        phrase("apps.of_queue", queue=queue.path, count=len(running), limit=limit, waits=waits),
         [
             QueueMaxRunningAppsFact(
                 queue=queue.path,
@@ -137,5 +144,9 @@ def not_runnable(app: App) -> Finding:
                 running_applications=names,
             )
         ],
-        [ends, has_to("raise_limit", f"raise max_running_apps of {queue.path}")],
+        [ends, _raise("max_running_apps", queue)],
     )
+
+
+def _raise(key: str, queue: Queue) -> Change:
+    return has_to("raise_limit", phrase("change.raise_limit", key=key, queue=queue.path))

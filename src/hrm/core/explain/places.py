@@ -13,7 +13,7 @@ from hrm.core.explain.room import too_large
 from hrm.core.locality import Level
 from hrm.core.nodes import Node
 from hrm.core.reasons import Reason
-from hrm.core.wording import MAX_NAMES, say_app, say_apps, say_asked, say_count, say_names, say_nodes_are, say_shape
+from hrm.core.wording import MAX_NAMES, say_app, say_apps, say_asked, say_names, say_nodes_are, say_resources, say_shape
 from hrm.model.evidence import (
     Fact,
     GpuModelsFact,
@@ -26,6 +26,7 @@ from hrm.model.evidence import (
     ShareFact,
     WarningFact,
 )
+from hrm.model.phrases import Item, Phrase, parts, phrase, say
 from hrm.model.requests import ANY
 
 
@@ -35,25 +36,20 @@ def never(funnel: Funnel) -> Finding | None:
     shape, strict = ask.shape, ask.strict_places()
     if shape.gpus and shape.gpu_model is not None and len(funnel.found(Reason.NO_SUCH_GPU_MODEL)) == len(nodes):
         models = Counter(device.model for node in nodes for device in node.devices)
-        there = ", ".join(f"{count} {model}" for model, count in sorted(models.items())) or "no GPUs at all"
+        some: list[Item] = [phrase("model.count", count=count, model=model) for model, count in sorted(models.items())]
+        there = phrase("model.list", models=some) if some else phrase("model.none")
         return Finding(
             Reason.NO_SUCH_GPU_MODEL,
-            f"waits for {say_shape(shape)}; the cluster has {there}",
+            phrase("model.not_there", asked=say_shape(shape), there=there),
             [GpuModelsFact(asked=shape.gpu_model, models=dict(sorted(models.items())))],
-            [has_to("any_model", "ask for one of the models there are, or for any", "hrm nodes gpus")],
+            [has_to("any_model", phrase("change.other_model"), "hrm nodes gpus")],
         )
     if strict and not any(node.node_id in strict or node.rack in strict for node in nodes):
         return Finding(
             Reason.PLACE_NOT_FOUND,
-            f"must run on {say_names(strict)}, which {'is' if len(strict) == 1 else 'are'} not in the cluster",
+            phrase("place.not_there", places=say_names(strict), count=len(strict)),
             [PlacesFact(asked=list(strict))],
-            [
-                has_to(
-                    "other_place",
-                    "name a node or rack of the cluster, or let the place be only a wish (relax_locality)",
-                    "hrm nodes",
-                )
-            ],
+            [has_to("other_place", phrase("change.place"), "hrm nodes")],
         )
     where = nodes if ask.plain else [node for node in nodes if ask.accepts(node)]
     if not where:
@@ -62,23 +58,23 @@ def never(funnel: Funnel) -> Finding | None:
     if not offering:
         return Finding(
             Reason.NOT_OFFERED,
-            f"waits for {say_shape(shape)}; {missing_on(funnel)}",
+            parts([phrase("waits_for", asked=say_shape(shape)), *missing_on(funnel)]),
             _lacking(funnel),
-            [has_to("need", "it has to be there on a node: `hrm nodes` says what is wrong", "hrm nodes")],
+            [has_to("need", phrase("change.need"), "hrm nodes")],
         )
     if not any(node.could_hold(shape) for node in offering):
         return too_large(shape, offering)
     return None
 
 
-def missing_on(funnel: Funnel) -> str:
-    """``shared path /data is missing on node3``; "" iff nothing that it needs is missing anywhere."""
+def missing_on(funnel: Funnel) -> list[Phrase]:
+    """``shared path /data is missing on node3``; none iff nothing that it needs is missing anywhere."""
     lacking = funnel.found(Reason.NOT_OFFERED)
-    return "; ".join(
-        f"{need} is missing on {say_names(nodes)}"
+    return [
+        phrase("missing", need=need, nodes=say_names(nodes))
         for need in sorted(funnel.ask.shape.needs)
         if (nodes := [node for node in lacking if need not in node.offers])
-    )
+    ]
 
 
 def _lacking(funnel: Funnel) -> list[Fact]:
@@ -94,19 +90,18 @@ def with_missing(funnel: Funnel, finding: Finding) -> Finding:
     """The finding, and on which other nodes something is missing that the ask needs."""
     if finding.reason in (Reason.NOT_OFFERED, Reason.NO_NODES) or not (missing := missing_on(funnel)):
         return finding
-    return replace(finding, message=f"{finding.message}; {missing}", facts=[*finding.facts, *_lacking(funnel)])
+    return replace(finding, said=finding.going_on(*missing), facts=[*finding.facts, *_lacking(funnel)])
 
 
 def _closed_to_all(ask: Ask) -> Finding:
     """Relaxation is off for racks, and no node is left: it names none of them that is there."""
     racks = ask.closed_racks()
-    beyond = "no other rack is in the cluster" if ask.goes_beyond else "it is off for '*', too"
+    beyond = phrase("place.no_other_rack") if ask.goes_beyond else phrase("place.off_for_any")
     return Finding(
         Reason.WRONG_PLACE,
-        f"may run nowhere: relax_locality is off for {say_names(racks)}, of which it names no node that is in the"
-        f" cluster, and {beyond}",
+        phrase("place.nowhere", racks=say_names(racks), beyond=beyond),
         [PlacesFact(asked=[name for name in ask.places if name != ANY])],
-        [has_to("other_place", "switch relax_locality on for the rack, or name nodes of the cluster", "hrm nodes")],
+        [has_to("other_place", phrase("change.relax_rack"), "hrm nodes")],
     )
 
 
@@ -115,22 +110,18 @@ def closed(funnel: Funnel) -> Finding:
     words = say_shape(funnel.ask.shape)
     draining, refused = funnel.found(Reason.NODES_NOT_SCHEDULABLE), funnel.found(Reason.BLACKLISTED)
     if draining:
+        one = len(draining) == 1
+        back = phrase("change.node_back", node=draining[0].node_id) if one else phrase("change.a_node_back")
         return Finding(
             Reason.NODES_NOT_SCHEDULABLE,
-            f"waits for {words}; of the nodes that could hold it {say_nodes_are(draining)} unhealthy or draining",
-            changes=[
-                has_to(
-                    "open_node",
-                    "bring one of them back" if len(draining) > 1 else f"bring {draining[0].node_id} back",
-                    f"hrm nodes undrain {draining[0].node_id}",
-                )
-            ],
+            phrase("nodes.closed", asked=words, nodes_are=say_nodes_are(draining)),
+            changes=[has_to("open_node", back, f"hrm nodes undrain {draining[0].node_id}")],
         )
     assert refused, "of the places where it may lie one would hold it: see `never`"
     return Finding(
         Reason.BLACKLISTED,
-        f"waits for {words}; the application has blacklisted every node that could hold it ({say_names(refused)})",
-        changes=[has_to("blacklist", "take a node off the application's blacklist")],
+        phrase("nodes.blacklisted", asked=words, nodes=say_names(refused)),
+        changes=[has_to("blacklist", phrase("change.blacklist"))],
     )
 
 
@@ -140,8 +131,7 @@ def waits_for_preemption(ask: Ask, holds: Sequence[Hold]) -> Finding:
     nodes = list(dict.fromkeys(hold.node for hold in holds))
     return Finding(
         Reason.WAITS_FOR_PREEMPTION,
-        f"waits for {say_shape(ask.shape)}: {say_count(len(victims), 'container')} of others on {say_names(nodes)}"
-        f" {'has' if len(victims) == 1 else 'have'} been told to end for it",
+        phrase("preemption.told", asked=say_shape(ask.shape), count=len(victims), nodes=say_names(nodes)),
         [
             PreemptionFact(
                 node_id=hold.node.node_id,
@@ -160,8 +150,7 @@ def kept_for_others(ask: Ask, nodes: Sequence[Node]) -> Finding:
     whom = list(dict.fromkeys(hold.ask.app for hold in holds))
     return Finding(
         Reason.KEPT_FOR_OTHERS,
-        f"enough for {say_shape(ask.shape)} would be free on {say_names(nodes)}, but it is kept for {say_apps(whom)},"
-        " for whom it was freed",
+        phrase("preemption.kept", asked=say_shape(ask.shape), nodes=say_names(nodes), apps=say_apps(whom)),
         [
             KeptFact(
                 node_id=hold.node.node_id,
@@ -178,9 +167,7 @@ def nothing_to_preempt(ask: Ask, short: Finding) -> Finding:
     used, share = ask.app.usage.frozen(), ask.app.fair_share
     return Finding(
         Reason.NOTHING_TO_PREEMPT,
-        f"{short.message}; it has been below its share ({used} of {share}) for too long, but no container of others"
-        " may end for it: all are in queues that are not preemptable, too young, or needed by who has no more than"
-        " its own share",
+        short.going_on(phrase("preemption.nobody", used=say_resources(used), share=say_resources(share))),
         [*short.facts, ShareFact(used=used.as_dict(), fair_share=share.as_dict())],
         short.changes,
     )
@@ -191,21 +178,20 @@ def waits_for_locality(look: Look, ask: Ask, nodes: Sequence[Node]) -> Finding:
     liked = [name for name in ask.places if name != ANY]
     level = allowed_level(ask, look.options)
     missed = 0 if ask.delay is None else ask.delay.missed
-    only = "its nodes" if level is Level.NODE else "its nodes and racks"
+    only = phrase("locality.nodes") if level is Level.NODE else phrase("locality.racks")
     options, first = look.options, level is Level.NODE
     if options.continuous_scheduling:
         limit_s = options.node_locality_delay_s if first else options.rack_locality_delay_s
-        patience = f"for up to {limit_s:g} s"
+        patience = phrase("locality.seconds", seconds=limit_s)
     else:
         threshold = options.node_locality_threshold if first else options.rack_locality_threshold
         most = len(look.books.nodes) * min(threshold, 1.0)
-        patience = f"until it has let more than {most:g} opportunities pass (so far {missed})"
+        patience = phrase("locality.opportunities", most=most, missed=missed)
     return Finding(
         Reason.WAITS_FOR_LOCALITY,
-        f"would like to run on {say_names(liked)}; there is room on {say_names(nodes)},"
-        f" but for now it waits for {only}, {patience}",
+        phrase("locality", liked=say_names(liked), nodes=say_names(nodes), only=only, patience=patience),
         [LocalityFact(asked=liked, level=level.name.lower(), missed=missed)],
-        [has_to("time", "it takes another place when it has waited long enough")],
+        [has_to("time", phrase("change.locality"))],
     )
 
 
@@ -215,8 +201,14 @@ def reserved(ask: Ask, nodes: Sequence[Node]) -> Finding:
     node, first = held[0]
     return Finding(
         Reason.RESERVED_FOR_OTHERS,
-        f"there is room for {say_shape(ask.shape)} on {say_names(nodes)}, but {node.node_id} is reserved for"
-        f" {say_app(first.app)}, which is below its share and waits for {say_asked(first)}",
+        phrase(
+            "reserved",
+            asked=say_shape(ask.shape),
+            nodes=say_names(nodes),
+            node=node.node_id,
+            app=say_app(first.app),
+            for_what=say_asked(first),
+        ),
         [
             ReservationFact(
                 node_id=node.node_id,
@@ -225,7 +217,7 @@ def reserved(ask: Ask, nodes: Sequence[Node]) -> Finding:
             )
             for node, one in held[:MAX_NAMES]
         ],
-        [has_to("time", "the reservation has to be fulfilled or dropped")],
+        [has_to("time", phrase("change.reservation"))],
     )
 
 
@@ -234,5 +226,4 @@ def warnings(look: Look, ask: Ask) -> list[WarningFact]:
     if ANY not in ask.places:
         return []
     strict = [name for name, place in ask.places.items() if name in look.books.nodes and not place.relax]
-    words = "relax locality off is not supported on a request for a node: switch it off for its rack and for '*'"
-    return [WarningFact(message=words, places=strict)] if strict else []
+    return [WarningFact(message=say(phrase("warning.relax_locality")), places=strict)] if strict else []

@@ -10,10 +10,11 @@ from hrm.core.explain.finding import SHORT_OF, Finding, has_to
 from hrm.core.explain.funnel import Funnel
 from hrm.core.nodes import WHOLE, Node, size
 from hrm.core.reasons import Reason
-from hrm.core.wording import LABELS, MAX_NAMES, say_count, say_number, say_of, say_resources, say_shape
+from hrm.core.wording import MAX_NAMES, say_number, say_of, say_resources, say_shape
 from hrm.model.evidence import BestNodeFact, Fact, HolderFact, LargestNodeFact, RoomFact
 from hrm.model.explanations import GpuUse
-from hrm.model.resources import GPUS, MEMORY, Resources
+from hrm.model.phrases import Phrase, phrase
+from hrm.model.resources import GPUS, MEMORY, VCORES, Resources
 
 
 def no_room(funnel: Funnel) -> Finding:
@@ -37,9 +38,14 @@ def no_room(funnel: Funnel) -> Finding:
         ),
         *_holders(ask.app, name, shape, nodes, funnel.nodes),
     ]
-    message = f"waits for {say_shape(shape)}: {_in_use(room, nodes)}; {_what_is_left(room, reason, best, pieces)}"
-    where = "on the node" if len(nodes) == 1 else "on one of these nodes"
-    return Finding(reason, message, facts, [has_to("end_something", f"a container {where} has to end")])
+    said = phrase(
+        "room.short",
+        asked=say_shape(shape),
+        in_use=_in_use(room, nodes),
+        left=_what_is_left(room, reason, best, pieces),
+    )
+    ends = phrase("change.end_on_node") if len(nodes) == 1 else phrase("change.end_on_a_node")
+    return Finding(reason, said, facts, [has_to("end_something", ends)])
 
 
 _SHORT = frozenset((*SHORT_OF, Reason.INSUFFICIENT_OTHER))
@@ -50,45 +56,45 @@ def is_short(funnel: Funnel) -> bool:
     return not _SHORT.isdisjoint(funnel.by_reason)
 
 
-def _in_use(room: RoomFact, nodes: Sequence[Node]) -> str:
-    name = room.resource
-    where = f"on {nodes[0].node_id}, the only node" if len(nodes) == 1 else f"on the {len(nodes)} nodes"
-    verb = "is" if _is_one(name, room.used) else "are"
-    used = say_of(name, room.used, room.total, such="such " if room.gpu_model else "")
-    return f"{used} {verb} in use {where} that could hold it"
+def _in_use(room: RoomFact, nodes: Sequence[Node]) -> Phrase:
+    name, count = room.resource, len(nodes)
+    where = phrase("room.only_node", node=nodes[0].node_id) if count == 1 else phrase("room.nodes", count=count)
+    used = say_of(name, room.used, room.total, such=bool(room.gpu_model))
+    return phrase("room.in_use", used=used, one=_is_one(name, room.used), where=where)
 
 
-def _what_is_left(room: RoomFact, reason: Reason, best: Node, pieces: Sequence[int]) -> str:
+def _what_is_left(room: RoomFact, reason: Reason, best: Node, pieces: Sequence[int]) -> Phrase:
     """Where the free rest lies, and why it is not enough."""
     name, free, asked, nodes = room.resource, room.free, room.asked, room.nodes_with_some
     if not free:
-        return "none is free"
+        return phrase("room.none_free")
     if reason is Reason.GPU_FRAGMENTED:
-        on_devices = say_count(sum(piece > 0 for piece in pieces), "device")
         at_once = (
-            f"at most {say_number(name, max(pieces))} on one"
+            phrase("room.largest", amount=say_number(name, max(pieces)))
             if asked <= WHOLE
-            else f"{say_number(name, pieces.count(WHOLE) * WHOLE)} of it in whole devices"
+            else phrase("room.whole_devices", amount=say_number(name, pieces.count(WHOLE) * WHOLE))
         )
-        found = f"{best.node_id} has {say_number(name, sum(pieces))} on {on_devices}"
-        return f"enough is free, but in pieces: {found}, {at_once}"
-    largest = say_number(name, room.largest_piece)
+        return phrase(
+            "room.in_pieces",
+            node=best.node_id,
+            free=say_number(name, sum(pieces)),
+            devices=sum(piece > 0 for piece in pieces),
+            at_once=at_once,
+        )
+    largest = phrase("room.at_most", amount=say_number(name, room.largest_piece))
+    said, one = say_number(name, free), _is_one(name, free)
     if free < asked:
-        return f"{_are_free(name, free)}" + (f", at most {largest} on one" if nodes > 1 else "")
+        return phrase("room.free", free=said, one=one, largest=largest if nodes > 1 else "")
     if nodes > 1:
-        verb = "is" if _is_one(name, free) else "are"
-        most = "" if room.largest_piece * nodes == free else f", at most {largest} on one"
-        needs = f"it needs {say_number(name, asked)} on one"
-        return f"the {say_number(name, free)} free {verb} on {nodes} nodes{most}, and {needs}"
-    return f"{_are_free(name, free)} on {best.node_id}, which lacks something else"
+        even = room.largest_piece * nodes == free
+        asks = say_number(name, asked)
+        return phrase("room.spread", free=said, one=one, nodes=nodes, largest="" if even else largest, asked=asks)
+    return phrase("room.elsewhere_short", free=said, one=one, node=best.node_id)
 
 
-def _is_one(name: str, amount: int) -> bool:
-    return name == MEMORY or amount == (1 if name not in LABELS else WHOLE)
-
-
-def _are_free(name: str, amount: int) -> str:
-    return f"{say_number(name, amount)} {'is' if _is_one(name, amount) else 'are'} free"
+def _is_one(name: str, amount: int) -> int:
+    """1 where the amount is spoken of as of one thing."""
+    return int(name == MEMORY or amount == (WHOLE if name in (VCORES, GPUS) else 1))
 
 
 def _room(name: str, shape: Shape, kinds: Sequence[tuple[Node, int]]) -> RoomFact:
@@ -219,7 +225,7 @@ def too_large(shape: Shape, nodes: Sequence[Node]) -> Finding:
     most = shape.resources.smallest(there)
     return Finding(
         Reason.NEVER_FITS,
-        f"asks for {say_shape(shape)}; the largest node, {nearest.node_id}, has {has}",
+        phrase("room.never", asked=say_shape(shape), node=nearest.node_id, has=has),
         [
             LargestNodeFact(
                 node_id=nearest.node_id,
@@ -228,7 +234,7 @@ def too_large(shape: Shape, nodes: Sequence[Node]) -> Finding:
                 too_much=list(shape.resources.exceeding(there)),
             )
         ],
-        [has_to("less", f"ask for at most {say_resources(most, model)}")],
+        [has_to("less", phrase("change.less", amount=say_resources(most, model)))],
     )
 
 

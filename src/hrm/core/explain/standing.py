@@ -12,9 +12,10 @@ from hrm.core.explain.limits import waiting_before
 from hrm.core.nodes import Node
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
-from hrm.core.wording import MAX_NAMES, say_app, say_asked, say_count, say_names, say_of
+from hrm.core.wording import MAX_NAMES, say_app, say_asked, say_names, say_of
 from hrm.model.evidence import ApplicationAheadFact, QueueAheadFact
 from hrm.model.explanations import Ahead, QueueStanding
+from hrm.model.phrases import Phrase, phrase
 from hrm.model.resources import ZERO, Resources
 
 #: Containers of one application that are asked for their ends.
@@ -57,16 +58,13 @@ def _position(app: App) -> tuple[int, int]:
     return (members.index(app) + 1 if app in members else 0), len(members)
 
 
-def say_standing(queue: Queue, stands: QueueStanding) -> str:
-    """``queue research has its fair share (6 of 6 GPUs)``; "" while no shares were worked out."""
+def say_standing(stands: QueueStanding) -> Phrase | None:
+    """``queue research has its fair share (6 of 6 GPUs)``; None while no shares were worked out."""
     if not stands.fair_share:
-        return ""
+        return None
+    than = "equal" if stands.used == stands.fair_share else "less" if stands.used < stands.fair_share else "more"
     of = say_of(stands.resource, stands.used, stands.fair_share)
-    if stands.used == stands.fair_share:
-        return f"queue {stands.queue} has its fair share ({of})"
-    if stands.used < stands.fair_share:
-        return f"queue {stands.queue} has less than its fair share ({of})"
-    return f"queue {stands.queue} has more than its fair share ({of})"
+    return phrase(f"standing.{than}", queue=stands.queue, used=of)
 
 
 # ---- who comes first
@@ -149,18 +147,18 @@ def has_room(ask: Ask, fitting: Sequence[Node]) -> Finding:
     if not ahead:
         return Finding(
             Reason.NOT_YET_SCHEDULED,
-            f"there is room for {asked} on {where}; the next visit of one of them places it",
+            phrase("has_room.next_visit", asked=asked, nodes=where),
         )
     parent, first = ahead[0]
-    level = "queue" if isinstance(first, Queue) else "application"
-    name = f"queue {first.path}" if isinstance(first, Queue) else f"{say_app(first)} of {first.user}"
-    policy = parent.spec.policy
+    if isinstance(first, Queue):
+        level, head = "queues", phrase("queue", queue=first.path)
+    else:
+        level, head = "applications", phrase("application_of", app=say_app(first), user=first.user)
     return Finding(
         Reason.BEHIND_OTHERS,
-        f"there is room for {asked} on {where}, but {say_count(len(ahead), level)} of {parent.path}"
-        f" {'comes' if len(ahead) == 1 else 'come'} first, {name} at the head",
+        phrase(f"has_room.{level}_first", asked=asked, nodes=where, count=len(ahead), parent=parent.path, first=head),
         [_fact(parent, other) for parent, other in ahead[:MAX_NAMES]],
-        [has_to("time", f"those ahead have to get their share ({policy} order of {parent.path})")],
+        [has_to("time", phrase("change.ahead", policy=str(parent.spec.policy), parent=parent.path))],
     )
 
 

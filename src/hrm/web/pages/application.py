@@ -9,6 +9,7 @@ from typing import Any
 from hrm.api.access import check_owner, explanation_seen_by, owns, seen_by, tasks_seen_by
 from hrm.model.containers import LogStream
 from hrm.model.errors import InvalidInput
+from hrm.model.fact_phrases import SHOWN_OTHERWISE, phrase_of
 from hrm.model.ids import ApplicationId
 from hrm.model.reports import TaskAttemptReport
 from hrm.web.desk import Desk
@@ -33,11 +34,15 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     report = await desk.facade.application(application_id)
     who, now = visit.identity, desk.clock()
     explanation = explanation_seen_by(who, report.user, await desk.facade.explain(application_id))
+    behind = [fact for fact in explanation.evidence if fact.get("kind") not in SHOWN_OTHERWISE]
+    facts = [said for fact in behind if (said := phrase_of(fact)) is not None]
     tasks = tasks_seen_by(who, report.user, await desk.facade.tasks(application_id, limit=_TASKS))
     attempts = await desk.facade.history(application_id, limit=_ATTEMPTS)
     return {
         "app": seen_by(who, [report])[0],
         "why": explanation,
+        "facts": facts,
+        "holders": [fact for fact in explanation.evidence if fact.get("kind") == "holder"],
         "tasks": tasks,
         "more_tasks": max(0, report.tasks_total - len(tasks)),
         "spans": spans(seen_by(who, attempts), report.submitted_at, report.ended_at or now),
