@@ -51,7 +51,9 @@ from hrm.nm.gpus.allow_list import NoSuchGpu
 from hrm.nm.gpus.discovery import choose_probe, discover
 from hrm.nm.shepherd import faults
 from hrm.nm.shepherd.notify import tell_service_manager
+from hrm.rm.draining import Drains
 from hrm.rm.event_log import EventLog
+from hrm.rm.health import Health
 from hrm.rm.listener import PATIENCE_S, Listener
 from hrm.rm.manager import ResourceManager
 from hrm.rm.queues import Queues
@@ -204,7 +206,8 @@ async def _serve(
         local_paths=config.files.local_paths,
         queues=Queues(scheduler, config.scheduler.placement),
     )
-    listener = Listener(manager)
+    health = Health(manager, Drains(manager, on_empty=stopping.set), config.doctor.rounds)
+    listener = Listener(manager, health)
     uploads.in_use = lambda: {
         (app.row.user, app.job.upload) for app in manager.applications.values() if app.job.upload is not None
     }
@@ -216,6 +219,7 @@ async def _serve(
         next_application_seq=loaded.next_application_seq,
         ephemeral=options.ephemeral,
         on_shutdown=stopping.set,
+        health=health,
         retention=retention,
         uploads=uploads,
         yarn=lambda: yarn.facts if yarn is not None else {},
@@ -347,6 +351,7 @@ async def _ray_engine(
         isolation=config.node.isolation,
         files=config.files,
         contents=uploads,
+        expected=config.doctor,
         on_away=on_away,
     )
 
@@ -376,6 +381,7 @@ async def _engine(
         may_start_shepherd=may_start_shepherd,
         files=config.files,
         contents=uploads,
+        expected=config.doctor,
     )
 
 

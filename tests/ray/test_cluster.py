@@ -17,8 +17,9 @@ from hrm.config.home import Home
 from hrm.engines.ray.membership import Membership
 from hrm.model.errors import ClusterError
 from hrm.testing import eventually_async
-from hrm.testing.engine import EngineHarness, RecordingListener
+from hrm.testing.engine import EngineHarness
 from hrm.testing.ray_machines import RayMachines
+from hrm.testing.recording import RecordingListener
 from tests.ray.conftest import EngineOf
 
 pytestmark = pytest.mark.ray

@@ -22,6 +22,7 @@ from hrm.model.containers import (
     StartRecord,
 )
 from hrm.model.execution import ExecSpec
+from hrm.model.findings import DoctorReport
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
 from hrm.model.streams import ByteStream
@@ -43,6 +44,9 @@ class EngineListener(Protocol):
 
         ``lost_devices`` do not answer any more: each with a sentence for those whose work was on it.
         """
+
+    def node_examined(self, node_id: str, report: DoctorReport) -> None:
+        """A round of the doctor's quick checks on a registered node; every round, whatever it found."""
 
     def node_lost(self, node_id: str, reason: str) -> None:
         """The node does not answer any more."""
@@ -115,6 +119,12 @@ class Engine(Protocol):
 
         Only of containers whose end is acknowledged, and not of the applications in ``spare``. Ends after about
         ``budget_s``, then with ``more`` to do. Raises ClusterError.
+        """
+
+    async def examine(self, node_id: str, only: Sequence[str]) -> DoctorReport:
+        """Run the doctor's checks on the node, all or those of the areas and names in ``only``, quick or not.
+
+        Raises ClusterError where that cannot be done, InvalidInput for a name that there is not, NotFound.
         """
 
     async def read_log(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hrm.doctor.expected import Expected
 from hrm.engines.base import EngineListener
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
@@ -21,12 +22,14 @@ from hrm.model.containers import (
 from hrm.model.errors import NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
+from hrm.model.findings import DoctorReport
 from hrm.model.isolation import IsolationSettings
 from hrm.model.nodes import NodeSpec
 from hrm.model.streams import ByteStream, ContentSource
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
-from hrm.nm.node_manager import GPU_INTERVAL_S, NodeManager
+from hrm.nm.gpus.watch import GPU_INTERVAL_S
+from hrm.nm.node_manager import NodeManager
 
 
 class EmbeddedEngine:
@@ -34,7 +37,8 @@ class EmbeddedEngine:
 
     ``node`` says what it lends besides ``gpus``, whose devices are added. ``probe`` tells how they do; it is asked
     every ``gpu_interval_s``. ``keep`` bounds what stays of ended containers where nobody asks to `clean`.
-    ``contents`` is where those of uploads come from. ``may_start_shepherd`` is False where a service manager does.
+    ``contents`` is where those of uploads come from, ``expected`` what the doctor expects of the machine.
+    ``may_start_shepherd`` is False where a service manager does.
     """
 
     name = "embedded"
@@ -53,6 +57,7 @@ class EmbeddedEngine:
         may_start_shepherd: bool = True,
         files: FileSettings | None = None,
         contents: ContentSource | None = None,
+        expected: Expected | None = None,
     ) -> None:
         self._node = node
         self._gpus = gpus or NodeGpus()
@@ -68,6 +73,7 @@ class EmbeddedEngine:
             may_start_shepherd=may_start_shepherd,
             files=files,
             contents=contents,
+            expected=expected,
         )
 
     async def start(self, listener: EngineListener) -> None:
@@ -104,6 +110,9 @@ class EmbeddedEngine:
         self, node_id: str, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float
     ) -> Freed:
         return await self._on(node_id).clean(policy, spare=spare, dry_run=dry_run, budget_s=budget_s)
+
+    async def examine(self, node_id: str, only: Sequence[str]) -> DoctorReport:
+        return await self._on(node_id).examine(only)
 
     async def read_log(
         self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int
@@ -162,6 +171,9 @@ class _Translator:
 
     def offers_changed(self, offers: tuple[str, ...], message: str) -> None:
         self._listener.node_changed(self._now(), self._message, {})
+
+    def examined(self, report: DoctorReport) -> None:
+        self._listener.node_examined(self._node.node_id, report)
 
     def _now(self) -> NodeSpec:
         spec = self._node.with_devices(self._node.devices + self._gpus.devices)

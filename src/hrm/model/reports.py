@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from hrm.model.devices import DeviceProcess, DeviceState
+from hrm.model.findings import Finding
 from hrm.model.isolation import Guard
 from hrm.model.masters import FinalStatus
 from hrm.model.phrases import Phrase
@@ -257,6 +258,9 @@ class NodeReport:
     drain_reason: str = ""
     #: What it has besides that jobs may need: ``shared path /data``.
     offers: list[str] = field(default_factory=list)
+    #: What the doctor's last round found on it, the worst first, and when that was; None before the first.
+    findings: list[Finding] = field(default_factory=list)
+    examined_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from hrm.doctor.expected import Expected
 from hrm.files.archive import Reader
 from hrm.files.reading import PieceStream
 from hrm.model.cleaning import CleanPolicy, Freed
@@ -33,15 +34,17 @@ from hrm.model.containers import (
 from hrm.model.errors import ClusterError, InvalidInput, NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
+from hrm.model.findings import DoctorReport
 from hrm.model.isolation import Isolation, IsolationSettings
 from hrm.model.streams import ContentSource
 from hrm.nm import entries, guests, prepared
 from hrm.nm.accounts import ROOT, Account, Accounts
 from hrm.nm.cleaner import Cleaner, application_of
+from hrm.nm.doctor_rounds import Rounds
 from hrm.nm.environment import base_environment, container_environment
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
-from hrm.nm.gpus.tenants import identify
+from hrm.nm.gpus.watch import GPU_INTERVAL_S, watch
 from hrm.nm.guests import Guest
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, read_log
@@ -56,8 +59,6 @@ from hrm.nm.usage import Running, UsageSampler
 
 _log = structlog.get_logger(__name__)
 _RECONNECT_S = 1.0
-#: How often GPUs are looked at: a look costs a process that lives for a tenth of a second.
-GPU_INTERVAL_S = 15.0
 #: After so long without being asked the node clears up by itself.
 SILENCE_S = 6 * 3600.0
 #: How long one clearing up may take.
@@ -81,6 +82,9 @@ class NodeListener(Protocol):
 
     def gpus_changed(self, gpus: NodeGpus) -> None:
         """What is lent of them, what is lost or what is wrong is not what it was."""
+
+    def examined(self, report: DoctorReport) -> None:
+        """The doctor has made a round."""
 
     def offers_changed(self, offers: tuple[str, ...], message: str) -> None:
         """What it has besides, or what is wrong with that, is not what it was."""
@@ -107,6 +111,7 @@ class NodeManager:
         may_start_shepherd: bool = True,
         files: FileSettings | None = None,
         contents: ContentSource | None = None,
+        expected: Expected | None = None,
     ) -> None:
         self._node_id = node_id
         self._state_dir = state_dir.absolute()
@@ -133,6 +138,7 @@ class NodeManager:
         self._inputs = Inputs(self._state_dir)
         self._usage = UsageSampler(self._state_dir, has_quota=settings.disk_quota_mib is not None)
         self._cleaner = Cleaner(self._state_dir)
+        self._rounds = Rounds(node_id, expected, self._examined)
         self._ports = Lender()
         self._keep = keep
         self._cleaned_at = 0.0
@@ -165,9 +171,18 @@ class NodeManager:
         self._listener = listener
         await self._register()
         self._spawn(self._shared.watch())
+        self._spawn(self._rounds.run())
         self._spawn(self._heartbeats())
         if self._probe is not None:
-            self._spawn(self._watch_gpus(self._probe))
+            self._spawn(
+                watch(
+                    self._gpus,
+                    self._probe,
+                    self._gpu_interval_s,
+                    containers=lambda: {running.container_id: running.pid for running in self._running.values()},
+                    tell=self._gpus_changed,
+                )
+            )
         if self._keep is not None:
             self._spawn(self._bound_itself(self._keep))
 
@@ -204,10 +219,19 @@ class NodeManager:
             await self._register()
         # Else it is on its way.
 
-    async def take_files(self, files: FileSettings) -> None:
+    async def take_settings(self, files: FileSettings, expected: Expected) -> None:
         """A server that has come since may want it otherwise."""
         self._files = files
+        self._rounds.take(expected)
         await self._shared.take(files)
+
+    async def examine(self, only: Sequence[str]) -> DoctorReport:
+        """All of the doctor's checks, or ``only`` some. Raises ClusterError, InvalidInput."""
+        return await self._rounds.examiner.full(only)
+
+    def _examined(self, report: DoctorReport) -> None:
+        if self._listener:
+            self._listener.examined(report)
 
     @property
     def offers(self) -> tuple[tuple[str, ...], str]:
@@ -563,17 +587,6 @@ class NodeManager:
             if running and (why := self._rules.breach(usage, running.limits)):
                 self._client.send({"op": "fail", "id": usage.container_id, "why": why})
 
-    async def _watch_gpus(self, probe: GpuProbe) -> None:
-        # There was a look at the start; the first one here is early, because only now the containers are known.
-        wait_s = min(1.0, self._gpu_interval_s)
-        while True:
-            await asyncio.sleep(wait_s)
-            wait_s = self._gpu_interval_s
-            reading = await probe.read()
-            pids = [process.pid for gpu in reading.gpus for process in gpu.processes]
-            containers = {running.container_id: running.pid for running in self._running.values()}
-            tenants = await asyncio.to_thread(identify, pids, containers) if pids else {}
-            if self._gpus.take(reading, tenants):
-                _log.warning("GPUs changed", lent=len(self._gpus.devices), message=self._gpus.message)
-                if self._listener:
-                    self._listener.gpus_changed(self._gpus)
+    def _gpus_changed(self) -> None:
+        if self._listener:
+            self._listener.gpus_changed(self._gpus)

@@ -134,6 +134,15 @@ class Containers(Mapping[str, LiveContainer]):
         else:
             self.stop(turn, container, reason, grace_s=0.0)
 
+    def lose_devices(self, turn: Turn, node_id: str, lost: Mapping[str, str]) -> None:
+        """Work on these devices cannot go on, and might never notice: each with the reason, for whose work it was."""
+        for container in list(self._live.values()):
+            if container.row.node_id == node_id and container.lost_device is None:
+                why = next((lost[one] for one in container.row.device_ids if one in lost), None)
+                if why is not None:
+                    container.lost_device = why
+                    self.stop(turn, container, why)
+
     # --- ending
 
     def off_the_books(self, turn: Turn, ended: ContainerEnded) -> None:

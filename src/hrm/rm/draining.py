@@ -29,6 +29,8 @@ class Drains:
     def __init__(self, manager: ResourceManager, *, on_empty: Callable[[], None]) -> None:
         self._manager = manager
         self._on_empty = on_empty
+        #: Told of each node that somebody uses again.
+        self.on_undrained: Callable[[str], None] = lambda node_id: None
         manager.on_idle = self._look
 
     async def drain_node(self, node_id: str, *, by: str, reason: str) -> None:
@@ -48,19 +50,29 @@ class Drains:
         await self._manager.turns.ask(self._undrain_server, _Wish(by))
 
     def _drain_node(self, turn: Turn, node_id: str, wish: _Wish) -> None:
-        node = self._node(node_id)
-        self._manager.nodes.drain(node_id, Drain(at=turn.now, by=wish.by, reason=wish.reason))
-        turn.touch(node)
-        self._manager.record(turn, "node_drained", node_id=node_id, by=wish.by, reason=wish.reason)
-        self._tell(turn, node)
+        self.begin(turn, self._node(node_id), Drain(at=turn.now, by=wish.by, reason=wish.reason))
 
     def _undrain_node(self, turn: Turn, node_id: str, wish: _Wish) -> None:
         node = self._node(node_id)
+        self.on_undrained(node_id)
         if node.drain is not None:
-            self._manager.nodes.drain(node_id, None)
-            turn.touch(node)
-            self._manager.record(turn, "node_undrained", node_id=node_id, by=wish.by)
-            self._tell(turn, node)
+            self.end(turn, node, by=wish.by)
+
+    def begin(self, turn: Turn, node: LiveNode, drain: Drain) -> None:
+        """As `drain_node`, in a turn."""
+        node_id = node.spec.node_id
+        self._manager.nodes.drain(node_id, drain)
+        turn.touch(node)
+        self._manager.record(turn, "node_drained", node_id=node_id, by=drain.by, reason=drain.reason)
+        self._tell(turn, node)
+
+    def end(self, turn: Turn, node: LiveNode, *, by: str) -> None:
+        """As `undrain_node`, in a turn, of a node that is drained."""
+        node_id = node.spec.node_id
+        self._manager.nodes.drain(node_id, None)
+        turn.touch(node)
+        self._manager.record(turn, "node_undrained", node_id=node_id, by=by)
+        self._tell(turn, node)
 
     def _drain_server(self, turn: Turn, wish: _Wish) -> None:
         nodes = self._manager.nodes

@@ -19,11 +19,13 @@ from hrm.core.events import (
     NodeSchedulable,
 )
 from hrm.model.containers import ContainerUsage, ExitRecord, NodeUsage, StartRecord
+from hrm.model.findings import DoctorReport
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
 from hrm.model.states import ContainerState, NodeState
 from hrm.rm import suspension
 from hrm.rm.applications import LiveContainer
+from hrm.rm.health import Health
 from hrm.rm.manager import ResourceManager
 from hrm.rm.nodes import LiveNode
 from hrm.rm.turn import Turn
@@ -41,8 +43,9 @@ class Listener:
     node has spoken yet: neither the scheduler knows them nor is it known what became of them.
     """
 
-    def __init__(self, manager: ResourceManager) -> None:
+    def __init__(self, manager: ResourceManager, health: Health) -> None:
         self._manager = manager
+        self._health = health
         self.recovering: dict[str, LiveContainer] = {}
 
     # --- the engine's calls
@@ -54,6 +57,9 @@ class Listener:
 
     def node_changed(self, node: NodeSpec, message: str, lost_devices: Mapping[str, str]) -> None:
         self._manager.post(self._changed, node, message, dict(lost_devices))
+
+    def node_examined(self, node_id: str, report: DoctorReport) -> None:
+        self._manager.post(self._health.examined, node_id, report)
 
     def node_lost(self, node_id: str, reason: str) -> None:
         self._manager.post(self._lost, node_id, reason)
@@ -83,8 +89,12 @@ class Listener:
         manager = self._manager
         node_id = spec.node_id
         back = manager.nodes.is_up(node_id)
-        node = LiveNode(spec=spec, state=NodeState.RUNNING, isolation=isolation, last_heartbeat_at=turn.now)
+        whole, spec = spec, self._health.lent(spec)
+        node = LiveNode(
+            spec=spec, whole=whole, state=NodeState.RUNNING, isolation=isolation, last_heartbeat_at=turn.now
+        )
         manager.nodes.put(node)
+        self._health.greet(node)
         turn.touch(node)
         manager.tell(turn, NodeResourceUpdate(spec) if back else NodeAdded(spec))
         manager.tell(turn, NodeSchedulable(node_id, manager.nodes.is_schedulable(node_id)))
@@ -157,23 +167,14 @@ class Listener:
         node = manager.nodes.get(spec.node_id)
         if node is None or node.state is NodeState.LOST:
             return
-        node.spec, node.message = spec, message
+        node.spec, node.whole, node.message = self._health.lent(spec), spec, message
         turn.touch(node)
         manager.record(turn, "node_changed", node_id=spec.node_id, gpus=len(spec.devices), message=message)
-        manager.tell(turn, NodeResourceUpdate(spec))
+        manager.tell(turn, NodeResourceUpdate(node.spec))
         if lost_devices:
-            for container in list(manager.containers.values()):
-                if container.row.node_id == spec.node_id and container.lost_device is None:
-                    self._take_device(turn, container, lost_devices)
+            manager.containers.lose_devices(turn, spec.node_id, lost_devices)
         manager.places_changed()
         manager.pacer.room(spec.node_id)
-
-    def _take_device(self, turn: Turn, container: LiveContainer, lost_devices: dict[str, str]) -> None:
-        """Work on a device that does not answer cannot go on, and might never notice."""
-        why = next((lost_devices[one] for one in container.row.device_ids if one in lost_devices), None)
-        if why is not None:
-            container.lost_device = why
-            self._manager.containers.stop(turn, container, why)
 
     def _lost(self, turn: Turn, node_id: str, reason: str) -> None:
         manager = self._manager

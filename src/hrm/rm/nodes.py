@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from hrm.model.containers import NodeUsage
+from hrm.model.findings import Finding
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
@@ -27,7 +28,9 @@ class Drain:
 class LiveNode:
     """A node that registered, lost ones too until they are forgotten."""
 
+    #: What it lends now, and what it would lend with the GPUs that are ``out``.
     spec: NodeSpec
+    whole: NodeSpec
     #: How the machine itself does; see ``shown_state``.
     state: NodeState
     isolation: Isolation
@@ -36,6 +39,10 @@ class LiveNode:
     message: str = ""
     #: Kept by `Nodes`.
     drain: Drain | None = None
+    #: Kept by `hrm.rm.health`: what the doctor's last round found, and when; GPUs that are out, each with the reason.
+    findings: tuple[Finding, ...] = ()
+    examined_at: float | None = None
+    out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shown_state(self) -> NodeState:
@@ -85,9 +92,9 @@ class Nodes:
         well = node is not None and node.state is NodeState.RUNNING
         return well and node_id not in self._drains and self.closed_by is None
 
-    def may_fit_a_lost_one(self, resources: Resources) -> bool:
-        """True iff a node that is lost, and may come back, was large enough."""
-        return any(node.state is NodeState.LOST and resources.fits_in(node.spec.total) for node in self)
+    def may_fit_when_back(self, resources: Resources) -> bool:
+        """True iff a node that is lost, or one with GPUs that are out, was large enough, and may be again."""
+        return any((node.out or node.state is NodeState.LOST) and resources.fits_in(node.whole.total) for node in self)
 
     def put(self, node: LiveNode) -> None:
         node.drain = self._drains.get(node.spec.node_id)

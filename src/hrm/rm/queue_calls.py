@@ -56,7 +56,7 @@ class QueueCalls:
                     field="resources",
                     next_step="ask for less per task, or use another queue",
                 )
-            if not len(nodes) or scheduler.fits_some_node(request) or nodes.may_fit_a_lost_one(group.resources):
+            if not len(nodes) or scheduler.fits_some_node(request) or nodes.may_fit_when_back(group.resources):
                 continue
             largest = max(
                 (node.spec for node in nodes),
@@ -87,7 +87,7 @@ class QueueCalls:
                     next_step="ask for fewer tasks, or for less per task",
                 )
         nodes = manager.nodes
-        if not len(nodes) or any(nodes.may_fit_a_lost_one(group.resources) for group in job.groups):
+        if not len(nodes) or any(nodes.may_fit_when_back(group.resources) for group in job.groups):
             return
         requests = [
             ResourceRequest(resources=group.resources, count=group.tasks, gpu_model=group.gpu_model)

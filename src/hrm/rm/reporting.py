@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hrm.am.group_order import never_began
 from hrm.core.scheduler import Scheduler
 from hrm.model.containers import ContainerUsage
-from hrm.model.devices import DeviceUsage
+from hrm.model.devices import DeviceState, DeviceUsage
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.jobs import TaskGroupSpec
 from hrm.model.masters import FinalStatus
@@ -295,6 +296,8 @@ def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
         drained_by=live.drain.by if live.drain else "",
         drain_reason=live.drain.reason if live.drain else "",
         offers=list(live.spec.offers),
+        findings=list(live.findings),
+        examined_at=live.examined_at,
     )
 
 
@@ -318,12 +321,20 @@ def refused_node(name: str, reason: str) -> NodeReport:
 
 
 def _devices(live: LiveNode, free_milli: Mapping[str, int]) -> list[DeviceReport]:
-    """What it lends as it was last seen, then what it does not lend now; each group by index."""
+    """What it lends, or would if it were well, as it was last seen; then what it does not lend; each group by index."""
     seen = {usage.device.device_id: usage for usage in (live.usage.devices if live.usage else ())}
-    lent = {device.device_id for device in live.spec.devices}
-    usages = [seen.pop(device.device_id, DeviceUsage(device=device)) for device in live.spec.devices]
-    usages += [usage for device_id, usage in seen.items() if device_id not in lent]
+    usages = [seen.pop(device.device_id, DeviceUsage(device=device)) for device in live.whole.devices]
+    usages += seen.values()
+    usages = [_unless_out(usage, live.out) for usage in usages]
     return [_device(usage, free_milli.get(usage.device.device_id, 0)) for usage in usages]
+
+
+def _unless_out(usage: DeviceUsage, out: Mapping[str, str]) -> DeviceUsage:
+    """What the node lends and the doctor took out is sick."""
+    why = out.get(usage.device.device_id)
+    if why is None or usage.state is not DeviceState.LENT:
+        return usage
+    return replace(usage, state=DeviceState.SICK, message=why)
 
 
 def _device(usage: DeviceUsage, free_milli: int) -> DeviceReport:

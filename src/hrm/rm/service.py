@@ -46,9 +46,9 @@ from hrm.model.states import ApplicationState
 from hrm.model.streams import ByteStream
 from hrm.rm import deadlines, reporting, suspension
 from hrm.rm.applications import LiveApplication, LiveContainer
-from hrm.rm.draining import Drains
 from hrm.rm.explaining import Explaining
 from hrm.rm.file_calls import FileCalls
+from hrm.rm.health import Health
 from hrm.rm.interaction import Interaction
 from hrm.rm.manager import ResourceManager
 from hrm.rm.masters import MasterCalls
@@ -83,6 +83,7 @@ class Service:
         next_application_seq: int,
         ephemeral: bool,
         on_shutdown: Callable[[], None],
+        health: Health,
         retention: Retention | None = None,
         yarn: Callable[[], Mapping[str, str]] = dict,
         uploads: Uploads | None = None,
@@ -95,7 +96,8 @@ class Service:
         self._queues = QueueCalls(manager)
         self._submissions = Submissions(manager, self._queues, self.files, next_seq=next_application_seq)
         self._explaining = Explaining(manager)
-        self._drains = Drains(manager, on_empty=on_shutdown)
+        self._health = health
+        self._drains = health.drains
         self._retention = retention or Retention(manager, RetentionPolicy())
         self._home = home
         self._address = address

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hrm.testing.clock import ManualClock
 from hrm.testing.conditions import eventually, eventually_async
-from hrm.testing.engine import ENGINE_CHECKS, EngineHarness, RecordingListener, check_engine, started
+from hrm.testing.engine import ENGINE_CHECKS, EngineHarness, check_engine, started
 from hrm.testing.fake_cluster import FakeCluster
 from hrm.testing.fake_engine import FakeEngine
+from hrm.testing.recording import RecordingListener
 from hrm.testing.shepherds import kill_herd, kill_shepherd, shepherd_pid
 
 __all__ = [

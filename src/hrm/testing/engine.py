@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,72 +25,22 @@ from hrm.engines.base import Engine
 from hrm.files.archive import extract
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
-    ContainerUsage,
     ExitReason,
     ExitRecord,
     LaunchSpec,
     LogStream,
-    NodeUsage,
     PreemptionNotice,
-    StartRecord,
 )
 from hrm.model.errors import Conflict, HrmError, InvalidInput, NotFound
 from hrm.model.execution import ExecSpec, FrameDecoder, FrameKind, exit_code_of, frame, signal_frame
 from hrm.model.ids import ContainerId
-from hrm.model.isolation import Isolation
-from hrm.model.nodes import NodeSpec
 from hrm.model.streams import ByteStream
 from hrm.testing.conditions import eventually_async
+from hrm.testing.recording import RecordingListener
 
 EngineMaker = Callable[[str], Engine]
 EngineCheck = Callable[[EngineMaker], Awaitable[None]]
 _serial = itertools.count(1)
-
-
-class RecordingListener:
-    """Remembers what an engine tells."""
-
-    def __init__(self) -> None:
-        self.nodes: dict[str, NodeSpec] = {}
-        self.isolation: dict[str, Isolation] = {}
-        #: The lists given with the latest registration.
-        self.registered_running: list[StartRecord] = []
-        self.registered_finished: list[ExitRecord] = []
-        #: (node, message, lost devices) of each `node_changed`.
-        self.changes: list[tuple[NodeSpec, str, Mapping[str, str]]] = []
-        self.lost: list[tuple[str, str]] = []
-        #: Machines that cannot be nodes, and why; "" once they can.
-        self.refused: dict[str, str] = {}
-        self.heartbeats: list[tuple[NodeUsage, Sequence[ContainerUsage]]] = []
-        self.starts: list[StartRecord] = []
-        self.ends: list[ExitRecord] = []
-
-    def node_registered(
-        self, node: NodeSpec, running: Sequence[StartRecord], finished: Sequence[ExitRecord], isolation: Isolation
-    ) -> None:
-        self.nodes[node.node_id] = node
-        self.isolation[node.node_id] = isolation
-        self.registered_running = list(running)
-        self.registered_finished = list(finished)
-
-    def node_changed(self, node: NodeSpec, message: str, lost_devices: Mapping[str, str]) -> None:
-        self.nodes[node.node_id] = node
-        self.changes.append((node, message, lost_devices))
-
-    def node_lost(self, node_id: str, reason: str) -> None:
-        self.lost.append((node_id, reason))
-
-    def node_refused(self, name: str, reason: str) -> None:
-        self.refused[name] = reason
-
-    def heartbeat(self, node_id: str, usage: NodeUsage, containers: Sequence[ContainerUsage]) -> None:
-        self.heartbeats.append((usage, containers))
-
-    def containers_started(self, node_id: str, started: Sequence[StartRecord]) -> None:
-        self.starts += started
-
-    def containers_finished(self, node_id: str, finished: Sequence[ExitRecord]) -> None:
-        self.ends += finished
 
 
 class EngineHarness:
@@ -159,6 +109,13 @@ async def check_node_registers_and_beats(maker: EngineMaker) -> None:
         assert run.heard.nodes[run.node_id].total.vcores_milli > 0
         assert run.heard.isolation[run.node_id].guards, "it must say in words what is enforced"
         await eventually_async(lambda: run.heard.heartbeats, describe="a heartbeat comes")
+
+
+async def check_the_doctor_examines_a_node(maker: EngineMaker) -> None:
+    async with started(maker("examined")) as run:
+        report = await run.engine.examine(run.node_id, ["gpu"])
+        assert report.node == run.node_id
+        await _raises_not_found(run.engine.examine("no-such-node", []))
 
 
 async def check_exit_codes(maker: EngineMaker) -> None:
@@ -561,6 +518,7 @@ async def _raises(kind: type[HrmError], call: Awaitable[object]) -> None:
 
 ENGINE_CHECKS: tuple[EngineCheck, ...] = (
     check_node_registers_and_beats,
+    check_the_doctor_examines_a_node,
     check_exit_codes,
     check_a_start_is_told_before_its_end,
     check_logs,

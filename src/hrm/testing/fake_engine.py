@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from hrm.engines.base import EngineListener
 from hrm.files.reading import PieceStream
@@ -24,6 +25,7 @@ from hrm.model.containers import (
 )
 from hrm.model.errors import ClusterError, Conflict, NotFound
 from hrm.model.execution import ExecSpec
+from hrm.model.findings import DoctorReport, Finding
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
 from hrm.testing.clock import ManualClock
@@ -58,6 +60,8 @@ class FakeEngine:
         self.cleanings: list[tuple[CleanPolicy, frozenset[str], bool]] = []
         #: Why no port is to be had, the next times that somebody wants one.
         self.port_troubles: list[str] = []
+        #: What the doctor found last, by node.
+        self.findings: dict[str, DoctorReport] = {}
         self._ports = itertools.count(20_000)
         self._heartbeat_interval_s = heartbeat_interval_s
         self._listener: EngineListener | None = None
@@ -156,6 +160,10 @@ class FakeEngine:
     def resize_terminal(self, node_id: str, container_id: str, rows: int, columns: int) -> None:
         self.cluster.node(node_id)
 
+    async def examine(self, node_id: str, only: Sequence[str]) -> DoctorReport:
+        self.cluster.node(node_id)
+        return replace(self.findings.get(node_id, DoctorReport(node=node_id)), node=node_id)
+
     async def read_files(self, node_id: str, container_id: str, path: str) -> PieceStream:
         return read_made(self.cluster.container(node_id, container_id).files, path)
 
@@ -245,6 +253,11 @@ class FakeEngine:
         """The machine is now as ``spec`` says."""
         self.cluster.node(spec.node_id).spec = spec
         self._tell(lambda listener: listener.node_changed(spec, message, lost_devices or {}))
+
+    def examine_node(self, node_id: str, *findings: Finding) -> None:
+        """The doctor makes a round of this node and finds these."""
+        report = self.findings[node_id] = DoctorReport(node=node_id, findings=findings)
+        self._tell(lambda listener: listener.node_examined(node_id, report))
 
     def return_node(self, node_id: str) -> None:
         """It is back, with all that ran and ended meanwhile."""

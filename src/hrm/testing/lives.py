@@ -19,6 +19,7 @@ from typing import Any
 from hrm.am.own_master import EXPIRY_S
 from hrm.core.scheduler import Scheduler
 from hrm.core.strategies import BUILT_IN, Strategies
+from hrm.doctor.expected.rounds import Rounds
 from hrm.model.containers import LaunchSpec, PreemptionNotice
 from hrm.model.errors import StoreError
 from hrm.model.jobs import JobSpec, TaskGroupSpec
@@ -27,8 +28,10 @@ from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import DEFAULT_QUEUE, QueueSpec
 from hrm.model.reports import ApplicationReport
 from hrm.model.resources import Resources
+from hrm.rm.draining import Drains
 from hrm.rm.event_log import EventLog
 from hrm.rm.groups import Groups
+from hrm.rm.health import Health
 from hrm.rm.listener import Listener
 from hrm.rm.manager import ResourceManager
 from hrm.rm.queues import Queues
@@ -173,7 +176,8 @@ class Life:
             local_paths=self._lives.local_paths,
             queues=Queues(self.scheduler, self._lives.placement, Groups(lambda user: self._lives.groups.get(user, ()))),
         )
-        self.listener = Listener(self.manager)
+        health = Health(self.manager, Drains(self.manager, on_empty=self._on_shutdown), self._lives.rounds)
+        self.listener = Listener(self.manager, health)
         self.service = Service(
             self.manager,
             home="/nowhere",
@@ -181,6 +185,7 @@ class Life:
             next_application_seq=loaded.next_application_seq,
             ephemeral=False,
             on_shutdown=self._on_shutdown,
+            health=health,
         )
         restore(self.manager, self.listener, loaded)
         self.manager.open()
@@ -303,6 +308,8 @@ class Lives:
         self.machines = FakeEngine(cluster=self.cluster)
         #: How long servers wait for a master that is silent.
         self.master_expiry_s = EXPIRY_S
+        #: How servers go by what the doctor finds.
+        self.rounds = Rounds()
         #: That some machines may have on disks of their own.
         self.local_paths: tuple[str, ...] = ()
         self._lives: list[Life] = []

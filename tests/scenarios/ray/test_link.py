@@ -26,7 +26,7 @@ from hrm.model.files import FileSettings, SharedPath
 from hrm.model.isolation import IsolationMode, IsolationSettings
 from hrm.nm.shepherd.lease import LAPSED, now
 from hrm.testing import eventually_async, kill_herd
-from hrm.testing.engine import RecordingListener
+from hrm.testing.recording import RecordingListener
 
 SETTINGS = AgentSettings(
     namespace="hrm",

@@ -21,6 +21,7 @@ from typing import Any
 import structlog
 
 import hrm
+from hrm.doctor.expected import Expected
 from hrm.engines.ray.host import reaper, shed_inheritance
 from hrm.engines.ray.member_options import USUAL_NAMESPACE, MemberOptions
 from hrm.engines.ray.messages import PROTOCOL, Parcel, Report, Verdict, pack, unpack
@@ -32,6 +33,7 @@ from hrm.model.containers import ContainerUsage, ExitRecord, LogChunk, LogStream
 from hrm.model.errors import ClusterError, HrmError
 from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
+from hrm.model.findings import DoctorReport
 from hrm.model.isolation import IsolationSettings
 from hrm.nm.gpus.discovery import choose_probe, discover
 from hrm.nm.gpus.node_gpus import NodeGpus
@@ -57,6 +59,7 @@ class AgentSettings:
     keep: CleanPolicy | None
     isolation: IsolationSettings
     files: FileSettings = field(default_factory=FileSettings)
+    expected: Expected = field(default_factory=Expected)
     #: GPUs that the server took of Ray here, by index; None iff all.
     gpus: tuple[int, ...] | None = None
     #: How many of them, where they are virtual.
@@ -137,7 +140,7 @@ class Agent:
         if self._manager is None:
             await self._start(settings)
         else:
-            await self._manager.take_files(settings.files)
+            await self._manager.take_settings(settings.files, settings.expected)
             await self._manager.register_anew()
         assert self._manager is not None
         # An earlier server may have wanted it otherwise: for ever, or for longer than this one waits.
@@ -172,6 +175,7 @@ class Agent:
             isolation=settings.isolation,
             files=settings.files,
             contents=self._wanted,
+            expected=settings.expected,
             # That of a further namespace is nobody's but ours.
             may_start_shepherd=not (options.external_shepherd and settings.namespace == USUAL_NAMESPACE),
         )
@@ -221,6 +225,9 @@ class Agent:
         for name, arguments, keywords in unpack(commands):
             getattr(manager, name)(*arguments, **keywords)
         return Verdict.DONE
+
+    async def examine(self, only: Sequence[str]) -> DoctorReport:
+        return await self._ready().examine(only)
 
     async def read_log(self, container_id: str, stream: LogStream, offset: int, max_bytes: int) -> LogChunk:
         return await self._ready().read_log(container_id, stream, offset=offset, max_bytes=max_bytes)
@@ -310,6 +317,9 @@ class Agent:
 
     def gpus_changed(self, gpus: NodeGpus) -> None:
         self._tell("gpus_changed", gpus.devices, gpus.message, dict(gpus.lost))
+
+    def examined(self, report: DoctorReport) -> None:
+        self._tell("examined", report)
 
     def offers_changed(self, offers: tuple[str, ...], message: str) -> None:
         self._tell("offers_changed", offers, message)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import structlog
 
+from hrm.doctor.expected import Expected
 from hrm.engines.base import EngineListener
 from hrm.engines.ray.agent import AgentSettings
 from hrm.engines.ray.cluster import Machine, RayCluster, listens
@@ -23,6 +24,7 @@ from hrm.model.engine import EngineSettings, OnPartition
 from hrm.model.errors import NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
+from hrm.model.findings import DoctorReport
 from hrm.model.isolation import IsolationSettings
 from hrm.model.streams import ByteStream, ContentSource
 
@@ -57,6 +59,7 @@ class RayEngine:
         isolation: IsolationSettings | None = None,
         files: FileSettings | None = None,
         contents: ContentSource | None = None,
+        expected: Expected | None = None,
         on_away: Callable[[str], None] | None = None,
     ) -> None:
         """``on_away`` is told, once, that Ray's head has ended: with it ends each process that has joined it, soon."""
@@ -71,6 +74,7 @@ class RayEngine:
         self._isolation = isolation or IsolationSettings()
         self._files = files or FileSettings()
         self._contents = contents
+        self._expected = expected or Expected()
         self._on_away = on_away
         self._cluster = RayCluster(settings.namespace)
         self._listener: EngineListener | None = None
@@ -200,6 +204,7 @@ class RayEngine:
             keep=self._keep,
             isolation=self._isolation,
             files=self._files,
+            expected=self._expected,
             gpus=self._cluster.gpus_of(part.ray_node_id) if settings.slab < 1 else None,
             virtual_gpus=part.gpus,
         )
@@ -258,6 +263,10 @@ class RayEngine:
     ) -> Freed:
         freed: Freed = await self._on(node_id).ask("clean", policy, tuple(spare), dry_run, budget_s)
         return freed
+
+    async def examine(self, node_id: str, only: Sequence[str]) -> DoctorReport:
+        report: DoctorReport = await self._on(node_id).ask("examine", tuple(only))
+        return report
 
     async def read_log(
         self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int

@@ -10,6 +10,7 @@ from hrm.engines.base import EngineListener
 from hrm.engines.ray.cluster import Machine
 from hrm.engines.ray.messages import Report, unpack
 from hrm.model.containers import ContainerUsage, ExitRecord, NodeUsage, StartRecord
+from hrm.model.findings import DoctorReport
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import DeviceSpec, NodeSpec
 from hrm.model.resources import Resources
@@ -123,6 +124,9 @@ class RemoteNode:
     def _offers_changed(self, offers: tuple[str, ...], message: str) -> None:
         self._offers, self._offers_message = offers, message
         self._heard().node_changed(self._spec, self._whole_message, {})
+
+    def _examined(self, report: DoctorReport) -> None:
+        self._heard().node_examined(self.node_id, report)
 
     def _heard(self) -> EngineListener:
         listener = self._listener()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from hrm.doctor.expected import Expected
 from hrm.engines.ray.engine import RayEngine
 from hrm.engines.ray.membership import Membership
 from hrm.engines.ray.token import require_ray
@@ -34,6 +35,7 @@ async def ray_engine(
     isolation: IsolationSettings,
     files: FileSettings,
     contents: ContentSource,
+    expected: Expected,
     on_away: Callable[[str], None],
 ) -> RayEngine:
     """An engine over the cluster that ``settings`` name, or over one of our own, whose head is this machine.
@@ -63,6 +65,7 @@ async def ray_engine(
         isolation=isolation,
         files=files,
         contents=contents,
+        expected=expected,
         on_away=on_away,
     )
 
