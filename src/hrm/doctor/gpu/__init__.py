@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hrm.doctor.checks import Check, Fact
-from hrm.doctor.gpu import driver
+from hrm.doctor.gpu import driver, xid
 
-CHECKS: tuple[Check, ...] = (driver.driver_and_library_agree,)
+CHECKS: tuple[Check, ...] = (driver.driver_and_library_agree, xid.xids)
 FACTS: tuple[Fact, ...] = (driver.loaded_driver,)
