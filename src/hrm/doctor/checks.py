@@ -52,18 +52,20 @@ def check(name: str, *faults: Fault, quick: bool = False, timeout_s: float = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that nodes of a cluster have alike, and are compared by."""
+    """One thing that nodes of a cluster are compared by."""
 
     #: ``gpu.driver``.
     name: str
     #: None where the machine has no such thing.
     tell: Callable[[System], str | None]
+    #: True iff no two nodes may have the same (an address, an initiator's name); else all are to have it alike.
+    unique: bool = False
 
 
-def fact(name: str) -> Callable[[Callable[[System], str | None]], Fact]:
+def fact(name: str, *, unique: bool = False) -> Callable[[Callable[[System], str | None]], Fact]:
     """Make a `Fact` of a function."""
 
     def make(tell: Callable[[System], str | None]) -> Fact:
-        return Fact(name, tell)
+        return Fact(name, tell, unique)
 
     return make

@@ -32,8 +32,10 @@ class Mount:
     kind: str
     #: What is mounted there: ``/dev/sdb``, ``master:/data``, ``tmpfs``.
     source: str = ""
-    #: Those of this mount, and those of the filesystem (``ro``, ``errors=remount-ro``, ``addr=10.0.0.1``).
+    #: Of this mount: ``rw``, ``noatime``.
     options: tuple[str, ...] = ()
+    #: Of the filesystem, wherever it is mounted: ``rw``, ``errors=remount-ro``, ``addr=10.0.0.1``.
+    fs_options: tuple[str, ...] = ()
     #: Major and minor number of the device: ``8:16``.
     device: str = ""
     #: Which directory of the filesystem it shows; other than ``/`` of bind mounts.
@@ -54,11 +56,12 @@ class Mount:
     @property
     def read_only(self) -> bool:
         """True iff nothing can be written: of the mount, or of the filesystem as a whole."""
-        return "ro" in self.options
+        return "ro" in (*self.options, *self.fs_options)
 
     def option(self, name: str) -> str | None:
         """What stands after ``name=``; None where it is not there."""
-        return next((option.partition("=")[2] for option in self.options if option.startswith(f"{name}=")), None)
+        both = (*self.fs_options, *self.options)
+        return next((option.partition("=")[2] for option in both if option.startswith(f"{name}=")), None)
 
 
 def parse_mounts(mountinfo: str) -> list[Mount]:
@@ -76,7 +79,8 @@ def parse_mounts(mountinfo: str) -> list[Mount]:
                 point=unescaped(fields[4]),
                 kind=rest[0],
                 source=unescaped(rest[1]),
-                options=tuple(dict.fromkeys(f"{fields[5]},{rest[2]}".strip(",").split(","))),
+                options=tuple(fields[5].split(",")),
+                fs_options=tuple(rest[2].split(",")) if rest[2] else (),
                 device=fields[2],
                 root=unescaped(fields[3]),
                 line=line,

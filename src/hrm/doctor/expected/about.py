@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import MISSING, field
 from typing import Any
 
 ABOUT = "about"
 
 
-def about(text: str, default: Any) -> Any:
-    """A field of a dataclass of expectations; ``text`` says in ``hrm.yaml``'s documentation what it is for."""
+def about(text: str, default: Any = MISSING) -> Any:
+    """A field of a dataclass of expectations; ``text`` says in ``hrm.yaml``'s documentation what it is for.
+
+    One without a default must be given.
+    """
     return field(default=default, metadata={ABOUT: text})

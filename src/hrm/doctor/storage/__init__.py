@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from hrm.doctor.checks import Check, Fact
+from hrm.doctor.storage import initiator, sessions, targets
 
-CHECKS: tuple[Check, ...] = ()
-FACTS: tuple[Fact, ...] = ()
+CHECKS: tuple[Check, ...] = (
+    initiator.initiator_is_the_recorded_one,
+    sessions.sessions_are_there,
+    sessions.sessions_bring_disks,
+    targets.targets_without_a_session,
+)
+FACTS: tuple[Fact, ...] = (initiator.initiator_name,)
