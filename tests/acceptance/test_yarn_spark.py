@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hrm.testing import eventually
-from hrm.testing.hadoop import Hadoop
+from hrm.testing.hadoop import DEADLINE_S, Hadoop
 from hrm.testing.pyspark import VERSIONS
 from tests.acceptance.conftest import Hrm, hrm_home
 
@@ -111,7 +111,7 @@ def test_hadoops_own_commands_list_move_and_kill(hrm: Hrm, hadoop: Hadoop) -> No
         hadoop.example("pi.py"), 100_000, mode="cluster", conf={"spark.yarn.submit.waitAppCompletion": "false"}
     )
     app = application_in(ended.text)
-    eventually(lambda: "RUNNING" in hadoop.cli("ApplicationCLI", "application", "-list").text, 120)
+    eventually(lambda: "RUNNING" in hadoop.cli("ApplicationCLI", "application", "-list").text, DEADLINE_S)
     listed = hadoop.cli("ApplicationCLI", "application", "-list", "-appTypes", "SPARK").text
     assert app in listed
     assert "root.batch" in listed
@@ -130,7 +130,7 @@ def test_hadoops_own_commands_list_move_and_kill(hrm: Hrm, hadoop: Hadoop) -> No
     assert "State : RUNNING" in hadoop.cli("QueueCLI", "-status", "research").text
 
     hadoop.cli("ApplicationCLI", "application", "-kill", app)
-    eventually(lambda: hrm.state(app) == "KILLED", 60)
+    eventually(lambda: hrm.state(app) == "KILLED", DEADLINE_S)
     assert "Final-State : KILLED" in hadoop.cli("ApplicationCLI", "application", "-status", app).text
 
 

@@ -1,0 +1,107 @@
+"""What tests have Spark do, and what they tell it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+SPARK = """\
+import json, os, sys, time
+from pathlib import Path
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+sc = spark.sparkContext
+"""
+#: The first task ends the JVM that it runs in.
+LOSES_ONE = f"""{SPARK}
+def work(number, mark=sys.argv[1]):
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return number
+    parent = int(Path(f"/proc/{{os.getppid()}}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(parent, 9)
+    time.sleep(60)
+
+print("the sum is", sc.parallelize(range(10), 10).map(work).sum())
+"""
+#: What its driver and each executor see, on which node.
+SAYS_ITS_GPUS = f"""{SPARK}
+def work(_):
+    return [[os.environ.get("HRM_NODE_ID"), os.environ.get("HRM_GPUS"), os.environ.get("CUDA_VISIBLE_DEVICES")]]
+
+# All tasks run at once, and so one on each executor.
+count = int(sc.getConf().get("spark.executor.instances"))
+print("gpus", json.dumps([*work(0), *sc.parallelize(range(count), count).barrier().mapPartitions(work).collect()]))
+"""
+GROWS_AND_SHRINKS = f"""{SPARK}
+import threading
+
+def executors():
+    return sc._jsc.sc().getExecutorMemoryStatus().size() - 1
+
+def work(number, mark=sys.argv[1]):
+    while not os.path.exists(mark):
+        time.sleep(0.1)
+    return number
+
+def wait_for(count):
+    for _ in range(1800):
+        if executors() == count:
+            return count
+        time.sleep(0.1)
+
+# A job that goes on in the background keeps tasks waiting until there are as many as may be.
+job = threading.Thread(target=lambda: print("the sum is", sc.parallelize(range(8), 8).map(work).sum(), flush=True))
+job.start()
+print("up to", wait_for(3), flush=True)
+Path(sys.argv[1]).touch()
+job.join()
+print("down to", wait_for(0), flush=True)
+print("again", sc.parallelize(range(4), 4).map(work).sum(), flush=True)
+"""
+#: It goes on until somebody makes the file.
+GOES_ON = f"""{SPARK}
+def work(number, mark=sys.argv[1]):
+    while not os.path.exists(mark):
+        time.sleep(0.2)
+    return number
+
+print("the sum is", sc.parallelize(range(6), 6).map(work).sum())
+"""
+#: With it executors are asked for as tasks wait, and let go when none do.
+DYNAMIC = {
+    "spark.dynamicAllocation.enabled": "true",
+    "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+    "spark.dynamicAllocation.minExecutors": 0,
+    "spark.dynamicAllocation.initialExecutors": 0,
+    "spark.dynamicAllocation.maxExecutors": 3,
+    "spark.dynamicAllocation.executorIdleTimeout": "2s",
+    "spark.executor.instances": 0,
+}
+
+
+def program(folder: Path, text: str) -> Path:
+    path = folder / "program.py"
+    path.write_text(text)
+    return path
+
+
+def a_gpu_each(folder: Path, executors: int) -> dict[str, object]:
+    """What asks for so many executors with a GPU, by a script that tells Spark which."""
+    find = folder / "find-gpus"
+    find.write_text('#!/bin/sh\necho "{\\"name\\": \\"gpu\\", \\"addresses\\": [\\"${HRM_GPUS%%:*}\\"]}"\n')
+    find.chmod(0o755)
+    return {
+        "spark.executor.instances": executors,
+        "spark.executor.resource.gpu.amount": 1,
+        "spark.executor.resource.gpu.discoveryScript": find,
+        "spark.task.resource.gpu.amount": 1,
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
