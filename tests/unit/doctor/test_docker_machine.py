@@ -1,0 +1,131 @@
+"""What Docker needs of the machine: room on its disk, and kubelet's cgroup driver."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hrm.doctor.docker import cgroups, disk
+from hrm.doctor.kubelet import CONFIG, FLAGS
+from hrm.model.findings import Severity
+from hrm.testing.machines import Machine
+from tests.unit.doctor.docker_machines import INFO, with_docker
+
+DF = ("df", "--portability", "--block-size=1M", "/var/lib/docker")
+SYSTEM_DF = ("docker", "system", "df", "--format", "{{json .}}")
+USAGE = (
+    '{"Active":"4","Reclaimable":"182.4GB (76%)","Size":"239.1GB","TotalCount":"61","Type":"Images"}\n'
+    '{"Active":"2","Reclaimable":"3.1GB (99%)","Size":"3.1GB","TotalCount":"17","Type":"Containers"}\n'
+    '{"Active":"1","Reclaimable":"512GB (90%)","Size":"600GB","TotalCount":"9","Type":"Local Volumes"}\n'
+    '{"Active":"0","Reclaimable":"0B","Size":"0B","TotalCount":"0","Type":"Build Cache"}\n'
+)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return with_docker(Machine(tmp_path))
+
+
+def df(used: int) -> str:
+    return (
+        "Filesystem     1048576-blocks   Used Available Capacity Mounted on\n"
+        f"/dev/sda2              457448 {4574 * used} {4574 * (100 - used)}      {used}% /\n"
+    )
+
+
+@pytest.mark.parametrize(("used", "severity"), [(91, Severity.WARNING), (99, Severity.ERROR)])
+def test_a_disk_that_is_nearly_full_is_found_with_what_can_be_freed(
+    machine: Machine, used: int, severity: Severity
+) -> None:
+    machine.command(*DF, stdout=df(used)).command(*SYSTEM_DF, stdout=USAGE)
+
+    (found,) = machine.findings(disk.disk_has_room)
+
+    assert (found.code, found.severity) == ("HRM-DOCKER-040", severity)
+    assert found.title.en == (
+        f"The disk with Docker's data (/var/lib/docker) is {used}% full; "
+        "Images 182.4GB (76%), Containers 3.1GB (99%) can be freed"
+    )
+    assert not any("volume" in step.command for step in found.cure)
+    assert all("prune --force" in step.command for step in found.cure)
+
+
+def test_a_disk_with_room_is_well(machine: Machine) -> None:
+    machine.command(*DF, stdout=df(55))
+
+    assert machine.findings(disk.disk_has_room) == []
+
+
+def test_a_disk_that_does_not_answer_is_said_to_be_unseen(machine: Machine) -> None:
+    machine.command(*DF, hangs=True)
+
+    assert machine.report([disk.disk_has_room]).checks_run[0].unseen == ("df /var/lib/docker: no answer in time",)
+
+
+def test_what_docker_uses_may_take_too_long_to_count(machine: Machine) -> None:
+    machine.command(*DF, stdout=df(95)).command(*SYSTEM_DF, hangs=True)
+
+    report = machine.report([disk.disk_has_room])
+
+    assert [found.code for found in report.findings] == ["HRM-DOCKER-040"]
+    assert report.checks_run[0].unseen == ("docker system df: no answer in time",)
+
+
+def test_while_the_daemon_is_down_the_disk_is_known_by_its_configuration(tmp_path: Path) -> None:
+    machine = Machine(tmp_path).file("/usr/bin/dockerd", mode=0o755)
+    machine.file("/etc/docker/daemon.json", '{"data-root": "/data/docker"}')
+    machine.command(*DF[:-1], "/data/docker", stdout=df(100))
+    machine.command(*INFO, stderr="Cannot connect to the Docker daemon at unix:///var/run/docker.sock.\n", status=1)
+
+    (found,) = machine.findings(disk.disk_has_room)
+
+    assert "/data/docker" in found.title.en
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (CONFIG, "apiVersion: kubelet.config.k8s.io/v1beta1\ncgroupDriver: systemd\nclusterDomain: cluster.local\n"),
+        (FLAGS, 'KUBELET_KUBEADM_ARGS="--cgroup-driver=systemd --network-plugin=cni"\n'),
+    ],
+)
+def test_a_cgroup_driver_other_than_kubelets_is_found_and_only_that_is_changed(
+    tmp_path: Path, path: str, content: str
+) -> None:
+    machine = with_docker(Machine(tmp_path), CgroupDriver="cgroupfs").file("/usr/bin/kubelet", mode=0o755)
+    machine.file(path, content).file(
+        "/etc/docker/daemon.json",
+        '{"data-root": "/data", "exec-opts": ["native.cgroupdriver=cgroupfs", "isolation=x"]}',
+    )
+
+    (found,) = machine.findings(cgroups.cgroup_drivers_agree)
+
+    assert found.title.en == "Docker's cgroup driver is cgroupfs, kubelet's is systemd"
+    assert found.evidence[1].source == path
+    written = found.cure[0].writes
+    assert written is not None
+    assert json.loads(written.content) == {
+        "data-root": "/data",
+        "exec-opts": ["isolation=x", "native.cgroupdriver=systemd"],
+    }
+    assert [step.command for step in found.cure[1:]] == ["systemctl restart docker", "systemctl restart kubelet"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "cgroupDriver: systemd\n",
+        "cgroupDriver: cgroupfs\ncontainerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n",
+        "clusterDomain: cluster.local\n",
+    ],
+)
+def test_a_kubelet_that_has_the_same_driver_or_another_runtime_is_well(machine: Machine, config: str) -> None:
+    machine.file("/usr/bin/kubelet", mode=0o755).file(CONFIG, config)
+
+    assert machine.findings(cgroups.cgroup_drivers_agree) == []
+
+
+def test_a_machine_without_kubelet_is_well(machine: Machine) -> None:
+    assert machine.findings(cgroups.cgroup_drivers_agree) == []
