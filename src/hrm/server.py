@@ -289,7 +289,7 @@ async def _serve(
             gc.freeze()
             # A look at every object holds the loop for 50 ms and more with 10,000 containers. Cycles die young here.
             gc.set_threshold(2_000, 10, 5_000)
-            beside = (retention.run(), desk.usage.keep(service.nodes, service.queues))
+            beside = (retention.run(), desk.usage.keep(service.nodes, service.queues, service.history))
             keeping = [asyncio.create_task(work) for work in beside]
             try:
                 await _until_told(stopping, service, manager, listener, config, ephemeral=options.ephemeral)

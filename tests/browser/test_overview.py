@@ -62,3 +62,13 @@ def test_the_token_of_a_link_does_not_stay_in_the_address(visit: Visit) -> None:
     assert "token" not in page.url
     page.go_back()
     assert "token" not in page.url
+
+
+def test_what_queues_used_is_a_picture_and_a_table_over_an_hour_or_a_day(visit: Visit) -> None:
+    page = visit("/ui/queues")
+    expect(page.get_by_role("img", name="Dominant shares of all queues")).to_be_visible()
+    page.get_by_role("link", name="24 hours").click()
+    expect(page.get_by_role("link", name="24 hours")).to_have_attribute("aria-current", "true")
+    page.get_by_text("As a table").click()
+    expect(page.get_by_role("row").filter(has_text="from ").get_by_role("columnheader")).to_have_count(8)
+    expect(page.locator("[data-key=use-research]")).to_contain_text("%")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hrm.cli.output import clean, show_amounts, show_span, show_used
 from hrm.model.devices import DeviceState
+from hrm.model.dominance import dominant_share
 from hrm.model.ids import short_id
 from hrm.model.reports import ApplicationReport, NodeReport, QueueReport, ServerReport
 from hrm.model.resources import GPUS, MEMORY, VCORES
@@ -102,8 +103,7 @@ def queue_rows(seen: Look) -> list[Row]:
     total = {name: sum(node.total.get(name, 0) for node in seen.nodes) for name in (VCORES, MEMORY, GPUS)}
     rows = []
     for queue in seen.queues:
-        name = max(total, key=lambda name: queue.used.get(name, 0) / total[name] if total[name] else 0.0)
-        part = queue.used.get(name, 0) / total[name] if total[name] else 0.0
+        part = dominant_share(queue.used, total)
         depth = 0 if queue.parent is None else queue.name.count(".") + 1
         cells = (
             "  " * depth + queue.name.rpartition(".")[2],

@@ -34,6 +34,7 @@ from hrm.testing.builders import node, queue, queues
 from hrm.testing.lives import Life, Lives, tasks
 from hrm.web.desk import Desk
 from hrm.web.door import Door, create_site
+from hrm.web.samples import PERIOD_S, Sample, Span, summed
 from hrm.web.weights import Weights
 
 _USERS = ("ada", "bob", "chen", "dora", "emil", "fatima", "grace", "hiro")
@@ -105,6 +106,23 @@ async def keep_busy(life: Life, part: float, *, seed: int = 1) -> None:
     await life.settle()
 
 
+def made_up_day(desk: Desk, *, seed: int = 1) -> None:
+    """Fill the rings of the pictures with a day that might have been, in which each queue's use wanders."""
+    chance, now = random.Random(seed), desk.clock()
+    total = summed(report.total for report in desk.facade.nodes())
+    used = {queue.name: queue.used for queue in desk.facade.queues() if queue.type == "leaf"}
+    day: list[Sample] = []
+    for number in range(1, round(Span.DAY.seconds / PERIOD_S)):
+        for name, amounts in used.items():
+            for one, whole in total.items():
+                most = 2 * whole // len(used)
+                left = amounts.get(one, 0) + chance.gauss(0, 0.003 * whole)
+                used[name] = {**used[name], one: round(min(most, max(0, left)))}
+        day.append(Sample(at=now - number * PERIOD_S, used=summed(used.values()), total=total, queues=dict(used)))
+    for sample in reversed(day):
+        desk.usage.add(sample)
+
+
 async def serve(*, nodes: int, finished: int, busy: float, port: int) -> None:
     """Until standard input ends."""
     with tempfile.TemporaryDirectory(prefix="hrm-large-") as directory:
@@ -132,6 +150,7 @@ async def _serve(life: Life, lives: Lives, directory: Path, port: int) -> None:
         life.service, tokens=tokens, settings=settings, reload=reload, configuration=dict, accounts=accounts
     )
     desk = Desk(facade=life.service, accounts=accounts, weights=Weights(None, directory, reload), clock=lives.clock.now)
+    made_up_day(desk)
     gate = api.state.streams
     site = create_site(desk, tokens=tokens, settings=settings, accounts=accounts, gate=gate)
     listening = socket.create_server(("127.0.0.1", port))
@@ -150,11 +169,14 @@ async def _serve(life: Life, lives: Lives, directory: Path, port: int) -> None:
 
 async def _beat(life: Life, lives: Lives, desk: Desk) -> None:
     """Time goes on, and each node is heard of once a second."""
+    noted_at = 0.0
     while True:
         lives.clock.advance(_BEAT_S)
         for node_id in lives.cluster.nodes:
             life.engine.beat(node_id)
-        desk.usage.note(lives.clock.now(), life.service.nodes(), life.service.queues())
+        if lives.clock.now() - noted_at >= PERIOD_S:
+            noted_at = lives.clock.now()
+            desk.usage.note(noted_at, life.service.nodes(), life.service.queues())
         await asyncio.sleep(_BEAT_S)
 
 

@@ -20,6 +20,42 @@ class Line:
     title: str
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One of several that lie on one another: how thick it is at each moment."""
+
+    values: Sequence[float]
+    css: str
+    title: str
+
+
+def stack(layers: Sequence[Layer], *, label: str) -> Markup:
+    """Layers over time, the first at the bottom, up to 1 or, where they are more together, to the most."""
+    count = max((len(layer.values) for layer in layers), default=0)
+    whole = scale(layers)
+    below, drawn = [0.0] * count, []
+    for layer in layers:
+        above = [low + value for low, value in zip(below, layer.values, strict=True)]
+        if above != below:
+            edge = [*enumerate(above), *reversed([*enumerate(below)])]
+            points = " ".join(
+                f"{_WIDTH * at / max(1, count - 1):.0f},{_HEIGHT * (1 - v / whole):.1f}" for at, v in edge
+            )
+            drawn.append(
+                Markup('<polygon class="layer {}" points="{}"><title>{}</title></polygon>').format(
+                    layer.css, points, layer.title
+                )
+            )
+        below = above
+    return _picture(Markup("").join(drawn) + _grid(1 / whole), label)
+
+
+def scale(layers: Sequence[Layer]) -> float:
+    """What the upper edge of a stack stands for: 1, or more."""
+    sums = (float(sum(values)) for values in zip(*(layer.values for layer in layers), strict=True))
+    return max(1.0, max(sums, default=1.0))
+
+
 def curves(lines: Sequence[Line], *, label: str, points: int) -> Markup:
     """Curves over the last ``points`` moments, the latest at the right edge."""
     drawn = [
@@ -28,13 +64,23 @@ def curves(lines: Sequence[Line], *, label: str, points: int) -> Markup:
         )
         for line in lines
     ]
-    grid = Markup("").join(
-        Markup('<line class="grid" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(f"{_WIDTH:g}", f"{_HEIGHT * part:g}")
+    return _picture(_grid(1.0) + Markup("").join(drawn), label)
+
+
+def _grid(whole: float) -> Markup:
+    """Lines at quarters of 1, which stands ``whole`` high."""
+    return Markup("").join(
+        Markup('<line class="grid" x1="0" x2="{0}" y1="{1:.1f}" y2="{1:.1f}"/>').format(
+            f"{_WIDTH:g}", _HEIGHT * (1 - whole * part)
+        )
         for part in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
+
+
+def _picture(drawn: Markup, label: str) -> Markup:
     return Markup(
-        '<svg class="curves" viewBox="0 -2 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}{}</svg>'
-    ).format(f"{_WIDTH:g}", f"{_HEIGHT + 4:g}", label, grid, Markup("").join(drawn))
+        '<svg class="curves" viewBox="0 -2 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    ).format(f"{_WIDTH:g}", f"{_HEIGHT + 4:g}", label, drawn)
 
 
 def _points(values: Sequence[float | None], points: int) -> str:

@@ -13,3 +13,8 @@ def moment(at: float | None) -> str:
 def iso(at: float) -> str:
     """As machines read it."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def hour(at: float) -> str:
+    """``14:05``."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M")

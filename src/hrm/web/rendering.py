@@ -14,7 +14,7 @@ from hrm.model.reports import Amounts
 from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.units import LARGEST, format_duration, format_milli, short_memory
 from hrm.web import charts
-from hrm.web.moments import iso, moment
+from hrm.web.moments import hour, iso, moment
 from hrm.web.page import ROOT, Page, Visit
 
 #: Of a page's template: what is drawn anew while it is open.
@@ -46,6 +46,7 @@ def environment() -> Environment:
         amount=amount,
         amounts=amounts,
         duration=_duration,
+        hour=hour,
         iso=iso,
         memory=short_memory,
         milli=format_milli,
@@ -85,8 +86,10 @@ def _duration(seconds: float | None) -> str:
 
 
 def amount(value: int, name: str) -> str:
-    """One resource in the words of people: ``1.5``, ``4G``."""
-    return short_memory(value) if name == MEMORY else format_milli(value) if name.endswith("_milli") else str(value)
+    """One resource in the words of people: ``1.5``, ``113.8``, ``4G``; three figures are enough for a look."""
+    if name == MEMORY:
+        return short_memory(value)
+    return format_milli(round(value, -2 if value >= 10_000 else -1)) if name.endswith("_milli") else str(value)
 
 
 def amounts(given: Amounts | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hrm.web.desk import Desk
-from hrm.web.owners import held_by_device
+from hrm.web.owners import held_by_device, unused
 from hrm.web.page import ROOT, Page, Visit
 
 #: With more nodes a cell is but a coloured bar, whose title says the rest.
@@ -18,6 +18,7 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     return {
         "nodes": nodes,
         "held": held,
+        "unused": unused((device for node in nodes for device in node.devices), held, desk.clock()),
         "dense": len(nodes) >= DENSE_FROM,
         "devices": sum(len(node.devices) for node in nodes),
         "taken": sum(bool(held.get(device.device_id)) for node in nodes for device in node.devices),

@@ -6,7 +6,7 @@ from typing import Any
 
 from hrm.model.errors import NotFound
 from hrm.web.desk import Desk
-from hrm.web.owners import held_by_device
+from hrm.web.owners import held_by_device, unused
 from hrm.web.page import ROOT, Page, Visit
 
 
@@ -16,13 +16,16 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     if node is None:
         raise NotFound(f"no node {name!r}", next_step=f"{ROOT}/nodes lists them")
     users = await desk.users()
+    now = desk.clock()
     containers = [one for one in desk.containers() if one.node_id == name]
+    held = held_by_device(containers, users)
     return {
         "node": node,
         "containers": sorted(containers, key=lambda one: one.container_id),
         "users": users,
-        "held": held_by_device(containers, users),
-        "now": desk.clock(),
+        "held": held,
+        "unused": unused(node.devices, held, now),
+        "now": now,
     }
 
 

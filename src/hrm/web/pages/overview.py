@@ -14,11 +14,11 @@ from hrm.web.charts import Line
 from hrm.web.desk import Desk
 from hrm.web.page import ROOT, Page, Visit
 from hrm.web.pages.applications import GROUPS
-from hrm.web.samples import PERIOD_S, SPAN_S, summed
+from hrm.web.samples import Span, summed
 
 #: Applications that wait, as many as are listed.
 WAITING = 10
-_POINTS = int(SPAN_S / PERIOD_S)
+_POINTS = round(Span.HOUR.seconds / Span.HOUR.period_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,8 @@ def alarms(server: ServerReport, nodes: list[NodeReport]) -> list[Alarm]:
 def _lines(desk: Desk, visit: Visit) -> list[Line]:
     def part(name: str) -> list[float | None]:
         return [
-            sample.used.get(name, 0) / sample.total[name] if sample.total.get(name) else None for sample in desk.usage
+            sample.used.get(name, 0) / sample.total[name] if sample.total.get(name) else None
+            for sample in desk.usage.over(Span.HOUR)
         ]
 
     named = ((VCORES, "cpu"), (MEMORY, "memory"), (GPUS, "gpu"))

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from hrm.api.access import seen_by
-from hrm.model.errors import NotFound
+from hrm.model.dominance import dominant_resource, part_of
+from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.reports import Amounts, QueueReport
-from hrm.model.resources import GPUS, MEMORY, VCORES
-from hrm.web.charts import Line
+from hrm.web.charts import Line, scale
 from hrm.web.desk import ACTIVE, Desk
 from hrm.web.page import ROOT, Page, Visit
-from hrm.web.samples import PERIOD_S, ROOT_QUEUE, SPAN_S, summed
+from hrm.web.queue_use import COLUMNS, queue_use
+from hrm.web.samples import ROOT_QUEUE, Span, summed
 
 _LISTED = 100
 
@@ -28,7 +29,7 @@ class Standing:
 
     def part(self, amounts: Amounts | None) -> float | None:
         """Of the whole cluster, 0 to 1; None for no limit."""
-        return None if amounts is None else min(1.0, amounts.get(self.resource, 0) / self.whole) if self.whole else 0.0
+        return None if amounts is None else min(1.0, part_of(amounts, {self.resource: self.whole}, self.resource))
 
 
 def standings(queues: list[QueueReport], total: Amounts) -> list[Standing]:
@@ -42,15 +43,33 @@ def depth(queue: QueueReport) -> int:
 
 def dominant(queue: QueueReport, total: Amounts) -> str:
     """The resource of which it uses the largest part of the cluster; while it uses nothing, of which it wants most."""
-
-    def part(amounts: Amounts, name: str) -> float:
-        return amounts.get(name, 0) / total[name] if total.get(name) else 0.0
-
-    return max((VCORES, MEMORY, GPUS), key=lambda name: (part(queue.used, name), part(queue.demand, name)))
+    return dominant_resource(total, queue.used, queue.demand)
 
 
 async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
-    return {"standings": standings(desk.queues(), _total(desk))}
+    span = span_of(visit)
+    queues, now = desk.queues(), desk.clock()
+    leaves = [queue.name for queue in queues if queue.type == "leaf"]
+    uses = queue_use(desk.usage.over(span), leaves, span, now)
+    others = visit.language("queues.others")
+    layers = [use.layer(use.name or others) for use in uses]
+    return {
+        "standings": standings(queues, _total(desk)),
+        "uses": uses,
+        "layers": layers,
+        "top": scale(layers),
+        "span": span,
+        "spans": tuple(Span),
+        "starts": [now - span.seconds * part / COLUMNS for part in range(COLUMNS, 0, -1)],
+    }
+
+
+def span_of(visit: Visit) -> Span:
+    """Which the query names. Raises InvalidInput."""
+    try:
+        return Span(visit.query.get("over", Span.HOUR))
+    except ValueError:
+        raise InvalidInput(f"not one of {', '.join(Span)}", field="over") from None
 
 
 async def gather_one(desk: Desk, visit: Visit) -> dict[str, Any]:
@@ -63,7 +82,9 @@ async def gather_one(desk: Desk, visit: Visit) -> dict[str, Any]:
     rows = await desk.facade.applications(states=ACTIVE, queue=leaf, limit=10_000)
     active = [app for app in rows if _below(app.queue, name)]
     values: list[float | None] = []
-    for sample in desk.usage:
+    span = span_of(visit)
+    samples = desk.usage.over(span)
+    for sample in samples:
         used = summed([amounts for queue, amounts in sample.queues.items() if _below(queue, name)])
         values.append(used.get(found.resource, 0) / total[found.resource] if total.get(found.resource) else None)
     return {
@@ -71,7 +92,9 @@ async def gather_one(desk: Desk, visit: Visit) -> dict[str, Any]:
         "applications": seen_by(visit.identity, active[:_LISTED]),
         "more": max(0, len(active) - _LISTED),
         "lines": [Line(values, "cpu", visit.language("queues.used"))],
-        "points": int(SPAN_S / PERIOD_S),
+        "points": round(span.seconds / span.period_s),
+        "span": span,
+        "spans": tuple(Span),
         "now": desk.clock(),
     }
 
@@ -84,5 +107,7 @@ def _total(desk: Desk) -> Amounts:
     return summed([node.total for node in desk.nodes()])
 
 
-QUEUES = Page(path=f"{ROOT}/queues", template="queues.html", gather=gather, section="queues")
-QUEUE = Page(path=f"{ROOT}/queues/{{name}}", template="queue.html", gather=gather_one, section="queues")
+QUEUES = Page(path=f"{ROOT}/queues", template="queues.html", gather=gather, section="queues", query=("over",))
+QUEUE = Page(
+    path=f"{ROOT}/queues/{{name}}", template="queue.html", gather=gather_one, section="queues", query=("over",)
+)
