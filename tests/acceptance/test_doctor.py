@@ -50,3 +50,23 @@ def test_a_code_is_explained_without_looking_at_anything(hrm: Hrm) -> None:
 
     assert result.code == 0
     assert result.out.startswith("HRM-GPU-001 (critical, found by gpu.driver-version)\n")
+
+
+def test_all_nodes_of_a_server_are_looked_at_and_compared(hrm: Hrm) -> None:
+    hrm("up", "--detach")
+
+    told = hrm("doctor", "--all", "--only", "gpu", "-o", "json").json
+
+    (node,) = hrm("nodes", "-o", "json").json
+    assert [report["node"] for report in told["nodes"]] == [node["node_id"]]
+    assert (told["healthy"], told["compared"]) == (True, [])
+    assert {run["name"].partition(".")[0] for run in told["nodes"][0]["checks_run"]} == {"gpu"}
+
+
+def test_a_node_that_there_is_not_is_named(hrm: Hrm) -> None:
+    hrm("up", "--detach")
+
+    result = hrm("doctor", "--node", "elsewhere")
+
+    assert result.code != 0
+    assert "elsewhere" in result.err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from enum import Enum
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from hrm.api.tokens import TokenAuthority
 from hrm.api.wire import MAX_MESSAGE_CHARS, json_list_response, json_response, read_object, text_in
 from hrm.model.cleaning import Cleanable
 from hrm.model.errors import InvalidInput
+from hrm.model.findings import DoctorReport
 from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.model.reports import (
     CleanReport,
@@ -36,6 +37,7 @@ from hrm.model.units import LARGEST
 from hrm.rm.facade import Facade
 
 ApplicationQuery = Annotated[str | None, Query(description="only of this application")]
+OnlyQuery = Annotated[Sequence[str], Query(description="only checks of these areas or names", max_length=50)]
 NodePath = Annotated[str, Path(description="as `GET /nodes` names it")]
 _TAGS: list[str | Enum] = ["cluster"]
 _ACCEPTED = 202
@@ -111,6 +113,16 @@ def add_cluster_routes(
         body = await read_object(request, ("reason",))
         reason = text_in(body, "reason", MAX_MESSAGE_CHARS) or ""
         return json_response(await facade.drain_node(parse_node_id(node_id), by=caller.user, reason=reason))
+
+    @app.post(
+        f"{PREFIX}/nodes/{{node_id}}/examine",
+        tags=_TAGS,
+        summary="Run the doctor's checks on it",
+        responses=returns(DoctorReport),
+    )
+    async def examine_node(caller: Admin, node_id: NodePath, only: OnlyQuery = ()) -> Response:
+        """Takes up to half a minute. What the last round of quick checks found is in `GET /nodes`."""
+        return json_response(await facade.examine_node(parse_node_id(node_id), only))
 
     @app.post(f"{PREFIX}/nodes/{{node_id}}/undrain", tags=_TAGS, summary="Use it again", responses=returns(NodeReport))
     async def undrain_node(caller: Admin, node_id: NodePath) -> Response:

@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from hrm.model.devices import DeviceState
+from hrm.model.findings import Severity
 from hrm.model.reports import Amounts, MeasuresReport, NodeReport, QueueReport, ServerReport
 from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.states import NodeState
@@ -114,7 +115,19 @@ def _of_nodes(nodes: list[NodeReport]) -> Iterator[Metric]:
         containers.add_metric([node.node_id], node.containers)
         if node.last_heartbeat_at is not None:
             heartbeat.add_metric([node.node_id], node.last_heartbeat_at)
-    yield from (state, total, used, containers, heartbeat)
+    yield from (state, total, used, containers, heartbeat, _findings(nodes))
+
+
+def _findings(nodes: list[NodeReport]) -> Metric:
+    family = GaugeMetricFamily(
+        "hrm_node_findings", "What the doctor's last round found on the node.", labels=["node", "severity"]
+    )
+    for node in nodes:
+        if node.examined_at is not None:
+            for severity in Severity:
+                count = sum(finding.severity is severity for finding in node.findings)
+                family.add_metric([node.node_id, severity], count)
+    return family
 
 
 def _of_devices(nodes: list[NodeReport]) -> Iterator[Metric]:

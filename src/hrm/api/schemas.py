@@ -8,7 +8,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from hrm.model import explanations, masters, reports
+from hrm.model import explanations, findings, masters, reports
 from hrm.model.cleaning import Cleanable
 from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS
 
@@ -35,6 +35,7 @@ _REPORTS = (
     reports.CleanReport,
     reports.WorkReport,
     reports.UploadReport,
+    findings.DoctorReport,
 )
 
 

@@ -6,13 +6,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hrm.cli.doctor_output import plain_cluster, plain_report, step_in_words, tell, tell_comparison
 from hrm.cli.output import Output, OutputOption, clean, note, show
 from hrm.model.errors import InvalidInput, NotFound
-from hrm.model.findings import DoctorReport, Finding, Risk, Severity, Step
+from hrm.model.findings import DoctorReport, Finding, Risk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from hrm.doctor.system import System
     from hrm.model.findings import CheckRun
 
-_STYLES = {Severity.CRITICAL: "bold red", Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+#: Nodes that are asked at once.
+_AT_ONCE = 16
 LOG = "doctor.log"
 
 
@@ -47,12 +49,16 @@ def doctor(
     lang: Annotated[
         str | None, typer.Option("--lang", metavar="LANG", help="en or zh [default: the terminal's language].")
     ] = None,
+    node: Annotated[
+        list[str] | None, typer.Option("--node", "-n", metavar="NODE", help="Look at this node of the server's.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Look at all nodes, and compare them.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Find what is wrong with this node, and what cures it.
 
     Nothing is changed without --fix. Without root it says what it could not see. Ends with 0 where nothing above info
-    was found, with 1 otherwise.
+    was found, with 1 otherwise. --node and --all ask the server, and are for its admins.
 
     \b
     Examples:
@@ -61,6 +67,7 @@ def doctor(
       hrm doctor --explain HRM-GPU-001      what a code means
       sudo hrm doctor --fix                 show the cures, ask, do them
       hrm doctor -o json                    for programs
+      hrm doctor --all --only gpu           of all nodes, and who is the odd one out
     """
     from hrm.doctor import registry
 
@@ -76,43 +83,61 @@ def doctor(
         return
     if fix and root is not None:
         raise InvalidInput("--fix and --root exclude each other", next_step="cure the machine itself, on it")
+    if node or all_:
+        if fix or root is not None or quick:
+            raise InvalidInput(
+                "--node and --all go with none of --fix, --root and --quick",
+                next_step="run `hrm doctor --fix` on that machine",
+            )
+        _examine_nodes(node or [], only, language, output)
+        return
     system, expected = _system(root), _expected()
     report = _examine(system, expected, checks, facts=not quick)
     if output is not Output.TABLE:
         show(plain_report(report, language), output)
     else:
-        _tell(report, language)
+        tell(report, language)
     if fix and report.findings:
         report = _fix(report, system, expected, checks, language, yes=yes, disruptive=disruptive)
     if not report.healthy:
         raise typer.Exit(1)
 
 
-def plain_report(report: DoctorReport, language: str) -> dict[str, Any]:
-    """As `-o json` shows it."""
-    return {
-        "node": report.node,
-        "healthy": report.healthy,
-        "checks_run": list(report.checks_run),
-        "findings": [_plain(finding, language) for finding in report.findings],
-        "facts": dict(report.facts),
-    }
+def _examine_nodes(names: Sequence[str], only: str, language: str, output: Output) -> None:
+    """Nodes of the server side by side; without ``names`` all that are up."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from hrm.cli.connect import client
+    from hrm.doctor.compare import compare
+    from hrm.doctor.registry import all_facts
+    from hrm.model.states import NodeState
+
+    areas = [word for word in only.split(",") if word]
+    with client() as server:
+        nodes = list(names) or [
+            report.node_id for report in server.nodes() if report.state not in (NodeState.LOST, NodeState.UNHEALTHY)
+        ]
+    reports: list[DoctorReport] = []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for report in pool.map(lambda node: _ask(node, areas), nodes):
+            reports.append(report)
+            if output is Output.TABLE:
+                tell(report, language)
+    compared = compare(reports, all_facts()) if len(reports) > 1 else []
+    if output is not Output.TABLE:
+        show(plain_cluster(reports, compared, language), output)
+    elif len(reports) > 1:
+        tell_comparison(compared, len(reports), language)
+    if compared or not all(report.healthy for report in reports):
+        raise typer.Exit(1)
 
 
-def _plain(finding: Finding, language: str) -> dict[str, Any]:
-    return {
-        "code": finding.code,
-        "check": finding.check,
-        "severity": str(finding.severity),
-        "gpu": finding.gpu,
-        "title": finding.title.of(language),
-        "why": finding.why.of(language),
-        "evidence": list(finding.evidence),
-        "cure": [
-            {"about": step.about.of(language), "command": step.command or None, "risk": str(step.risk)}
-            for step in finding.cure
-        ],
-    }
+def _ask(node: str, areas: Sequence[str]) -> DoctorReport:
+    """A connection of its own: one answers one question at a time."""
+    from hrm.cli.connect import client
+
+    with client() as server:
+        return server.examine_node(node, areas)
 
 
 def _system(root: Path | None) -> System:
@@ -149,46 +174,6 @@ def _examine(system: System, expected: Expected, checks: Sequence[Check], *, fac
     finally:
         if done and sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _tell(report: DoctorReport, language: str) -> None:
-    unseen = [f"{run.name}: {what}" for run in report.checks_run for what in run.unseen]
-    for finding in report.findings:
-        _tell_finding(finding, language)
-    for line in unseen:
-        print(clean(f"could not see   {line}"))
-    counts = f"{len(report.checks_run)} checks on {report.node}"
-    if not report.findings:
-        print(clean(f"{counts}: nothing is wrong" + (" with what could be seen" if unseen else "")))
-        return
-    by_severity = [
-        f"{number} {severity}"
-        for severity in reversed(Severity)
-        if (number := sum(finding.severity is severity for finding in report.findings))
-    ]
-    print(clean(f"{counts}: {', '.join(by_severity)}"))
-
-
-def _tell_finding(finding: Finding, language: str) -> None:
-    from rich.console import Console
-    from rich.text import Text as Styled
-
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    subject = f" [GPU {finding.gpu}]" if finding.gpu else ""
-    head = Styled(f"{finding.code} {finding.severity}", style=_STYLES[finding.severity])
-    console.print(head + Styled(clean(f"{subject}  {finding.title.of(language)}"), style="bold"))
-    console.print(Styled(clean(f"  {finding.why.of(language)}")))
-    for evidence in finding.evidence:
-        console.print(Styled(clean(f"  | {evidence}"), style="dim"))
-    for number, step in enumerate(finding.cure, 1):
-        console.print(Styled(clean(f"  {number}. {_words(step, language)}")))
-    console.print()
-
-
-def _words(step: Step, language: str) -> str:
-    risk = "" if step.risk is Risk.SAFE else f" [{step.risk}]"
-    about = step.about.of(language)
-    return f"{about}{risk}" if step.by_hand else f"{step.command}{risk}   # {about}"
 
 
 def _explain(checks: Sequence[Check], code: str, language: str, output: Output) -> None:
@@ -256,7 +241,7 @@ def _fix(
         _log(finding, steps)
         for done in steps:
             if done.result is Result.LEFT:
-                note(clean(f"left to you: {_words(done.step, language)}"))
+                note(clean(f"left to you: {step_in_words(done.step, language)}"))
             elif done.result is Result.FAILED:
                 note(clean(f"failed: {done.step.command}: {done.said.strip()}"))
                 note("Stopped: nothing more is done.")
@@ -281,7 +266,7 @@ def _allowed(finding: Finding, language: str, *, yes: bool, disruptive: bool) ->
         return frozenset(risks)
     note(clean(f"\n{finding.code}  {finding.title.of(language)}"))
     for number, step in enumerate(finding.cure, 1):
-        note(clean(f"  {number}. {_words(step, language)}"))
+        note(clean(f"  {number}. {step_in_words(step, language)}"))
     if not sys.stdin.isatty():
         raise InvalidInput("--fix asks, and there is no terminal to ask at", next_step="add --yes")
     return frozenset(risks) if typer.confirm("Do these steps?", err=True) else frozenset()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from hrm.doctor.compare import CHECK, ODD_ONE_OUT, TWICE
 from hrm.doctor.registry import built_in_checks
 from hrm.model.findings import Text
 
@@ -35,13 +36,17 @@ def with_table(document: str) -> str:
 
 def _table(language: str) -> str:
     title, *columns = _HEADS[language]
-    found = {fault.code: (fault, check) for check in built_in_checks() for fault in check.faults}
+    found = {
+        fault.code: (fault, f"`{check.name}`{' *' if check.quick else ''}")
+        for check in built_in_checks()
+        for fault in check.faults
+    }
+    found |= {fault.code: (fault, f"`{CHECK}`") for fault in (ODD_ONE_OUT, TWICE)}
     rows = [columns, ["---"] * len(columns)]
     for code in sorted(found):
         fault, check = found[code]
-        quick = " *" if check.quick else ""
         texts = [_cell(text, language) for text in (fault.title, fault.why, fault.cure)]
-        rows.append([f"`{code}`", str(fault.severity), f"`{check.name}`{quick}", *texts])
+        rows.append([f"`{code}`", str(fault.severity), check, *texts])
     return f"### {title}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

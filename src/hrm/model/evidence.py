@@ -287,3 +287,23 @@ class GroupFact(Fact):
     kind: ClassVar[str] = "group"
     name: str
     waits_for: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainedFact(Fact):
+    """A node that takes nothing new, by whose wish and why; the doctor's, too."""
+
+    kind: ClassVar[str] = "drained"
+    node_id: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceOutFact(Fact):
+    """A GPU that the doctor took out, and why."""
+
+    kind: ClassVar[str] = "gpu_out"
+    node_id: str
+    device_id: str
+    reason: str

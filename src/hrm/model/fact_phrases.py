@@ -145,6 +145,15 @@ def _gang(fact: Facts) -> Phrase:
     return parts(said)
 
 
+def _drained(fact: Facts) -> Phrase:
+    why: Value = phrase("fact.drained_why", reason=fact["reason"]) if fact["reason"] else ""
+    return phrase("fact.drained", node=fact["node_id"], by=fact["by"], why=why)
+
+
+def _gpu_out(fact: Facts) -> Phrase:
+    return phrase("fact.gpu_out", node=fact["node_id"], device=fact["device_id"], reason=fact["reason"])
+
+
 _MAKERS: dict[str, Callable[[Facts], Phrase]] = {
     "gpu_models": _gpu_models,
     "places": _places,
@@ -162,6 +171,8 @@ _MAKERS: dict[str, Callable[[Facts], Phrase]] = {
     "reservation": _reservation,
     "warning": _warning,
     "group": _group,
+    "drained": _drained,
+    "gpu_out": _gpu_out,
     "gang": _gang,
 }
 

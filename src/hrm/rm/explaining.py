@@ -14,7 +14,7 @@ from dataclasses import replace
 from hrm.am.group_order import names
 from hrm.core.reasons import Reason
 from hrm.model.errors import NotFound
-from hrm.model.evidence import GroupFact
+from hrm.model.evidence import DeviceOutFact, DrainedFact, Fact, GroupFact
 from hrm.model.explanations import Change, Ended, Explanation, Failure, Preempted
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import DEFAULT_RESOURCES, JobSpec
@@ -33,6 +33,8 @@ MAX_GROUPS = 8
 MAX_NODES = 1000
 MAX_ATTEMPTS = 10_000
 MAX_SPANS = 1000
+#: Nodes and GPUs out of use that are told.
+MAX_OUT = 8
 #: Containers of it that others took: the latest.
 MAX_PREEMPTED = 20
 #: Events of a container that is to end for somebody.
@@ -62,17 +64,32 @@ class Explaining:
         said, held_back = found.said, say_held_back(app)
         if held_back is not None:
             said = held_back if nothing_asked or said is None else parts([said, held_back])
-        groups = [GroupFact(name=name, waits_for=missing) for name, missing in app.master.held_back[:MAX_GROUPS]]
+        facts: list[Fact] = [] if nothing_asked else self._out_of_use(app)
+        facts += [GroupFact(name=name, waits_for=missing) for name, missing in app.master.held_back[:MAX_GROUPS]]
         return replace(
             found,
             state=str(app.row.state),
             message=found.message if said is None else say(said),
             said=said,
-            evidence=[*found.evidence, *(fact.as_dict() for fact in groups)],
+            evidence=[*found.evidence, *(fact.as_dict() for fact in facts)],
             changes=[_with_line(change, app) for change in found.changes],
             history=reason_log.spans(rows[reason_log.KIND], ended_at=None),
             preempted=_preempted(rows),
         )
+
+    def _out_of_use(self, app: LiveApplication) -> list[Fact]:
+        """Nodes and GPUs that somebody, or the doctor, has taken out of use while it waits."""
+        wants_gpus = app.job.master is not None or any(group.resources.gpus_milli for group in app.job.groups)
+        facts: list[Fact] = []
+        for node in self._manager.nodes:
+            if node.drain is not None:
+                facts.append(DrainedFact(node_id=node.spec.node_id, by=node.drain.by, reason=node.drain.reason))
+            elif wants_gpus:
+                facts += (
+                    DeviceOutFact(node_id=node.spec.node_id, device_id=device_id, reason=reason)
+                    for device_id, reason in node.out.items()
+                )
+        return facts[:MAX_OUT]
 
     async def _as_allowed(self, app: LiveApplication, found: Explanation) -> Explanation:
         """Without queues that its user may not submit to: the scheduler knows nothing of that."""

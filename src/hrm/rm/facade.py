@@ -14,6 +14,7 @@ from hrm.model.cleaning import Cleanable
 from hrm.model.containers import LogChunk, LogStream
 from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
+from hrm.model.findings import DoctorReport
 from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, MasterStanding, Registration
 from hrm.model.placement import PlacementPolicy
@@ -237,6 +238,12 @@ class Facade(Protocol):
 
     async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
         """Use it again. No error if it is not drained."""
+
+    async def examine_node(self, node_id: str, only: Sequence[str]) -> DoctorReport:
+        """Run the doctor's checks on it now: all, or those of the areas and names in ``only``.
+
+        Raises NotFound, ClusterError where the node cannot, InvalidInput for a name that there is not.
+        """
 
     async def clean(
         self, kinds: Collection[Cleanable], *, older_than_s: float | None, dry_run: bool, by: str

@@ -16,6 +16,7 @@ from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
 from hrm.model.files import FileSettings
+from hrm.model.findings import DoctorReport
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.job_codec import job_from_dict
 from hrm.model.jobs import JobSpec
@@ -409,6 +410,11 @@ class Service:
     async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
         await self._drains.undrain_node(node_id, by=by)
         return self._node(node_id)
+
+    async def examine_node(self, node_id: str, only: Sequence[str]) -> DoctorReport:
+        if not self._manager.nodes.is_up(node_id):
+            raise NotFound(f"no node {node_id!r} is up", next_step="`hrm nodes` lists them")
+        return await self._manager.engine.examine(node_id, only)
 
     async def clean(
         self, kinds: Collection[Cleanable], *, older_than_s: float | None, dry_run: bool, by: str

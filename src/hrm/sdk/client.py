@@ -26,6 +26,7 @@ from hrm.model.error_codec import error_from_dict
 from hrm.model.errors import ClusterError, NoServer, Unauthenticated
 from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
+from hrm.model.findings import DoctorReport
 from hrm.model.ids import ApplicationId, parse_node_id
 from hrm.model.job_codec import job_to_dict
 from hrm.model.jobs import JobSpec
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from hrm.sdk.execution import Execution
     from hrm.sdk.forwarding import Tunnel
 
+#: How long the doctor may take on a node, and the way there.
+EXAMINE_S = 60.0
 _LONG_POLL_S = 60.0
 _ANSWER_GRACE_S = 15.0
 #: Several times what the server means to take, for disks that are slow.
@@ -366,6 +369,13 @@ class Client:
     def undrain_node(self, node_id: str) -> NodeReport:
         """Have the node used again. Admins only. Raises NotFound."""
         return decoded(self._transport.call("POST", _node_path(node_id, "undrain"), repeatable=True), NodeReport)
+
+    def examine_node(self, node_id: str, only: Sequence[str] = ()) -> DoctorReport:
+        """Run the doctor's checks there, or only those of these areas. Admins only. Raises NotFound, ClusterError."""
+        data = self._transport.call(
+            "POST", _node_path(node_id, "examine"), query={"only": list(only)}, repeatable=True, timeout_s=EXAMINE_S
+        )
+        return decoded(data, DoctorReport)
 
     def clean(
         self, kinds: Sequence[str] = tuple(Cleanable), *, older_than_s: float | None = None, dry_run: bool = False

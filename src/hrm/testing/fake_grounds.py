@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from hrm.model.cleaning import Cleanable
 from hrm.model.errors import NotFound
+from hrm.model.findings import CheckRun, DoctorReport
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
@@ -133,6 +134,10 @@ class FakeGrounds:
         self._check_node(node_id)
         self.drain = None
         return self.nodes()[0]
+
+    async def examine_node(self, node_id: str, only: Sequence[str]) -> DoctorReport:
+        self._check_node(node_id)
+        return DoctorReport(node=node_id, checks_run=tuple(CheckRun(name=f"{one}.all", time_s=0.1) for one in only))
 
     async def reload_queues(
         self, root: QueueSpec, *, options: SchedulerOptions | None = None, placement: PlacementPolicy | None = None

@@ -62,6 +62,7 @@ ADMINS_ONLY = {
     "POST /api/v1/server/undrain",
     "POST /api/v1/nodes/{node_id}/drain",
     "POST /api/v1/nodes/{node_id}/undrain",
+    "POST /api/v1/nodes/{node_id}/examine",
     "POST /api/v1/clean",
     "GET /api/v1/queues/configuration",
     "POST /api/v1/queues/reload",

@@ -48,7 +48,13 @@ def test_an_admin_clears_up(admin: Client, server: RunningServer) -> None:
 
 
 def test_others_may_not(client: Client, server: RunningServer) -> None:
-    for ask in (lambda: client.drain_node(NODE_ID), client.drain_server, client.undrain_server, client.clean):
+    for ask in (
+        lambda: client.drain_node(NODE_ID),
+        client.drain_server,
+        client.undrain_server,
+        client.clean,
+        lambda: client.examine_node(NODE_ID),
+    ):
         with pytest.raises(Forbidden):
             ask()
     facade = server.facade
@@ -91,3 +97,10 @@ async def test_a_bad_body_is_refused_and_nothing_done(
     assert answer.status_code == 422
     assert answer.json()["error"].get("field") == field
     assert (facade.drain, facade.cleanings) == (None, [])
+
+
+def test_an_admin_has_the_doctor_examine_a_node(admin: Client) -> None:
+    report = admin.examine_node(NODE_ID, ["gpu", "nfs"])
+
+    assert report.node == NODE_ID
+    assert [run.name for run in report.checks_run] == ["gpu.all", "nfs.all"]

@@ -274,3 +274,26 @@ async def test_a_fault_is_an_event_when_it_is_found_and_when_it_has_gone_and_not
         ("fault_found", "HRM-TEST-001"),
         ("fault_gone", "HRM-TEST-001"),
     ]
+
+
+async def test_who_waits_is_told_which_gpu_is_out_and_why(box: Life) -> None:
+    await rounds(box, "box", SICK_GPU)
+    app = await box.submit(gpu_task(2))
+    await box.settle()
+
+    explanation = await box.service.explain(app)
+
+    reason = "HRM-TEST-001: the fan stands still"
+    assert {"kind": "gpu_out", "node_id": "box", "device_id": "GPU-a", "reason": reason} in explanation.evidence
+
+
+async def test_who_waits_is_told_which_node_is_drained_by_whom_and_why(box: Life) -> None:
+    await rounds(box, "box", SICK)
+    app = await box.submit(tasks())
+    await box.settle()
+
+    explanation = await box.service.explain(app)
+
+    reason = "HRM-TEST-001: the fan stands still"
+    assert {"kind": "drained", "node_id": "box", "by": "doctor", "reason": reason} in explanation.evidence
+    assert explanation.reason == "nodes_not_schedulable"

@@ -8,6 +8,8 @@ from hrm.cli.facts import say_fact
 from hrm.model import evidence
 from hrm.model.evidence import (
     BestNodeFact,
+    DeviceOutFact,
+    DrainedFact,
     Fact,
     GangFact,
     GpuModelsFact,
@@ -117,6 +119,9 @@ TOLD: list[tuple[Fact, str]] = [
         "of 4 containers at once 0 fit now, and 3 would if nothing ran; application 7 gathers nodes before it",
     ),
     (GroupFact(name="b", waits_for=["a", "c"]), "group b begins when all tasks of a, c have succeeded"),
+    (DrainedFact(node_id="n1", by="ada", reason="new disk"), "n1 is drained by ada (new disk)"),
+    (DrainedFact(node_id="n1", by="ada", reason=""), "n1 is drained by ada"),
+    (DeviceOutFact(node_id="n1", device_id="GPU-a", reason="Xid 79"), "GPU GPU-a of n1 is out: Xid 79"),
 ]
 
 
