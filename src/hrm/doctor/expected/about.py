@@ -14,3 +14,8 @@ def about(text: str, default: Any = MISSING) -> Any:
     One without a default must be given.
     """
     return field(default=default, metadata={ABOUT: text})
+
+
+def about_each(text: str) -> Any:
+    """The same for a mapping, by hostname for instance; it is empty by default."""
+    return field(default_factory=dict, metadata={ABOUT: text})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hrm.doctor.expected.about import about
+from hrm.doctor.expected.about import about, about_each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,3 +13,8 @@ class GpuExpected:
     """The section `doctor.gpu` of ``hrm.yaml``."""
 
     driver: str | None = about("Version of the driver that nodes are to have, for example 418.39.", None)
+    count: int | None = about("How many GPUs a node has that has any.", None)
+    counts: Mapping[str, int] = about_each("How many GPUs single nodes have, by hostname.")
+    uuids: Mapping[str, tuple[str, ...]] = about_each(
+        "Which GPUs single nodes have, by hostname: their UUIDs as nvidia-smi -L lists them."
+    )

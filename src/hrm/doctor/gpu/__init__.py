@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hrm.doctor.checks import Check, Fact
-from hrm.doctor.gpu import driver, xid
+from hrm.doctor.gpu import devices, driver, xid
 
-CHECKS: tuple[Check, ...] = (driver.driver_and_library_agree, xid.xids)
-FACTS: tuple[Fact, ...] = (driver.loaded_driver,)
+CHECKS: tuple[Check, ...] = (driver.driver_and_library_agree, xid.xids, devices.on_bus, devices.listed, devices.counted)
+FACTS: tuple[Fact, ...] = (driver.loaded_driver, devices.devices)
