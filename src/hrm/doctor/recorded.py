@@ -8,8 +8,10 @@ run, of which commands say nothing.
 from __future__ import annotations
 
 import os
+import stat as stat_module
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ class RecordedSystem:
     - ``command``: tables with ``argv``, and ``status``, ``stdout``, ``stderr``, or ``hangs``. Of several with the same
       ``argv`` each call takes the next, and the last stays.
     - ``connect``: tables with ``to`` ("host:port") and ``answer`` (open, refused, timeout, unreachable)
+    - ``device``: tables with ``path``, ``major`` and ``minor``: files that are device nodes there (of characters)
     - ``get``: tables with ``url``, and ``status``, ``text``, or ``reached`` where there was no answer
     """
 
@@ -66,6 +69,7 @@ class RecordedSystem:
             output = _output(command)
             self._outputs.setdefault(output.argv, []).append(output)
         self._ports = {port["to"]: Reached(port["answer"]) for port in said.get("connect", ())}
+        self._devices = {node["path"]: (int(node["major"]), int(node["minor"])) for node in said.get("device", ())}
         self._pages = {page["url"]: page for page in said.get("get", ())}
 
     @property
@@ -88,7 +92,13 @@ class RecordedSystem:
 
     def stat(self, path: str) -> FileStat | None:
         place = self._place(path)
-        return None if place is None else as_file_stat(place.stat())
+        if place is None:
+            return None
+        about = as_file_stat(place.stat())
+        if numbers := self._devices.get(f"/{place.relative_to(self._root)}"):
+            mode = stat_module.S_IFCHR | stat_module.S_IMODE(about.mode)
+            return replace(about, mode=mode, major=numbers[0], minor=numbers[1])
+        return about
 
     def link(self, path: str) -> str | None:
         place = self._place(os.path.dirname(path))

@@ -21,7 +21,7 @@ class Machine:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._said: dict[str, Any] = {"now": 1_600_000_000.0, "uid": 0, "denied": []}
-        self._tables: dict[str, list[dict[str, Any]]] = {"command": [], "connect": [], "get": []}
+        self._tables: dict[str, list[dict[str, Any]]] = {"command": [], "connect": [], "device": [], "get": []}
 
     def file(self, path: str, content: str = "", *, mode: int = 0o644) -> Machine:
         """A file with its directories."""
@@ -39,6 +39,11 @@ class Machine:
         """A symbolic link, which may lead nowhere."""
         self._place(path).symlink_to(target)
         return self
+
+    def device(self, path: str, major: int, minor: int) -> Machine:
+        """A device node (of characters)."""
+        self._tables["device"].append({"path": path, "major": major, "minor": minor})
+        return self.file(path)
 
     def process(self, pid: int, command_line: str, *, holds: Sequence[str] = (), state: str = "S") -> Machine:
         """A process, and the files that it has open."""
