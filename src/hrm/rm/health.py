@@ -11,7 +11,7 @@ from hrm.model.nodes import DeviceSpec, NodeSpec
 from hrm.rm.draining import Drains
 from hrm.rm.manager import ResourceManager
 from hrm.rm.nodes import Drain, LiveNode
-from hrm.rm.patients import Decision, Patients, Place
+from hrm.rm.patients import Decision, Patients
 from hrm.rm.turn import Turn
 
 #: Who drains, as `hrm nodes` and the event log say it.
@@ -31,11 +31,6 @@ class Health:
         #: By node, GPUs that are out, each with a sentence for those who wait for it.
         self._out: dict[str, dict[str, str]] = {}
         drains.on_undrained = self._patients.overrule
-
-    @property
-    def beyond_limit(self) -> list[Place]:
-        """What is sick and stays in use, because enough is out already."""
-        return self._patients.beyond_limit
 
     def lent(self, spec: NodeSpec) -> NodeSpec:
         """What a node says that it lends, without what is out."""

@@ -92,15 +92,6 @@ class Patients:
         patient = self._patients.get(place)
         return patient is not None and patient.out
 
-    @property
-    def beyond_limit(self) -> list[Place]:
-        """What would be out if not so much were out already."""
-        return [
-            place
-            for place, patient in self._patients.items()
-            if not patient.out and patient.sick_rounds >= self._rounds.sick and self._rounds.drain
-        ]
-
     def _round(self, place: Place, found: tuple[Finding, ...], total: int, *, at_once: bool) -> Decision | None:
         patient = self._patients.setdefault(place, _Patient())
         patient.overruled &= {finding.code for finding in found}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from hrm.model.cleaning import Cleanable
 from hrm.model.errors import NotFound
-from hrm.model.findings import CheckRun, DoctorReport
+from hrm.model.findings import CheckRun, DoctorReport, Finding
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
@@ -42,6 +42,8 @@ class FakeGrounds:
         self.shutdown_requested = False
         #: Since when, by whom and why its node is drained.
         self.drain: tuple[float, str, str] | None = None
+        #: What the doctor found on its node.
+        self.findings: list[Finding] = []
         #: (kinds, seconds, dry run, who) of each `clean`.
         self.cleanings: list[tuple[tuple[Cleanable, ...], float | None, bool, str]] = []
         self.reloaded: list[QueueSpec] = []
@@ -113,6 +115,8 @@ class FakeGrounds:
                 drained_at=self.drain[0] if self.drain else None,
                 drained_by=self.drain[1] if self.drain else "",
                 drain_reason=self.drain[2] if self.drain else "",
+                findings=self.findings,
+                examined_at=1_763_900_100.0 if self.findings else None,
             )
         ]
 

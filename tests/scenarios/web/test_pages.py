@@ -8,6 +8,7 @@ import pytest
 
 from hrm.api.tokens import Identity
 from hrm.model.errors import Conflict, InvalidInput
+from hrm.model.findings import Evidence, Finding, Risk, Severity, Step, Text
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.reports import ReloadReport
 from hrm.testing.facade import NODE_ID, FakeFacade
@@ -188,3 +189,45 @@ async def test_without_a_configuration_file_there_is_none_to_change(tmp_path: Pa
 
     with pytest.raises(Conflict, match="no configuration file"):
         await Weights(None, tmp_path, reload).save("default", 2)
+
+
+STALE = Finding(
+    code="HRM-NFS-009",
+    check="nfs.mounts",
+    severity=Severity.CRITICAL,
+    title=Text("/data of master00 is <stale>", "master00 的 /data 已失效"),
+    why=Text("Whoever reads there gets an error.", "读取该目录会出错。"),
+    evidence=(Evidence("/proc/mounts", "master00:/data /data nfs4 rw 0 0", 12),),
+    cure=(
+        Step(about=Text("Let go of it.", "卸载。"), risk=Risk.DISRUPTIVE, argv=("umount", "-l", "/data")),
+        Step(about=Text("Look at the server.", "检查服务器。"), risk=Risk.SAFE),
+    ),
+)
+
+
+async def test_a_nodes_page_shows_what_the_doctor_found_and_what_cures_it(browser: Browser, facade: FakeFacade) -> None:
+    facade.findings.append(STALE)
+
+    html = (await browser("ada").get(f"{ROOT}/nodes/{NODE_ID}")).text
+
+    assert "/data of master00 is &lt;stale&gt;" in html
+    assert "/proc/mounts:12: master00:/data /data nfs4 rw 0 0" in html
+    assert "<code>umount -l /data</code>" in html
+    assert "disruptive" in html
+
+
+async def test_what_is_wrong_with_a_node_needs_attention_in_the_readers_language(
+    browser: Browser, facade: FakeFacade
+) -> None:
+    facade.findings.append(STALE)
+
+    html = (await browser("ada").get(ROOT, headers={"accept-language": "zh-CN"})).text
+
+    assert "master00 的 /data 已失效（HRM-NFS-009）" in html
+    assert f'href="{ROOT}/nodes/{NODE_ID}#findings"' in html
+
+
+async def test_a_node_that_was_not_looked_at_yet_says_so(browser: Browser, facade: FakeFacade) -> None:
+    html = (await browser("ada").get(f"{ROOT}/nodes/{NODE_ID}")).text
+
+    assert "The doctor has not looked at this node yet." in html

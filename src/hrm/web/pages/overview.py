@@ -7,6 +7,7 @@ from typing import Any
 
 from hrm.api.access import seen_by
 from hrm.model.devices import DeviceState
+from hrm.model.findings import Finding, Severity
 from hrm.model.reports import ApplicationOrder, NodeReport, ServerReport
 from hrm.model.resources import GPUS, MEMORY, VCORES
 from hrm.model.states import NodeState
@@ -55,7 +56,7 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     return {
         "server": server,
         "gauges": gauges(nodes),
-        "alarms": alarms(server, nodes),
+        "alarms": alarms(server, nodes, visit.language.code),
         "waiting": seen_by(visit.identity, waiting[:WAITING]),
         "more_waiting": max(0, len(waiting) - WAITING),
         "over": {
@@ -87,8 +88,8 @@ def gauges(nodes: list[NodeReport]) -> list[Gauge]:
     ]
 
 
-def alarms(server: ServerReport, nodes: list[NodeReport]) -> list[Alarm]:
-    """The serious ones first."""
+def alarms(server: ServerReport, nodes: list[NodeReport], language: str) -> list[Alarm]:
+    """The serious ones first; of what the doctor found all but what is only worth knowing."""
     found = []
     if server.store_trouble:
         found.append(Alarm("alarm.store", {"trouble": server.store_trouble}))
@@ -107,7 +108,17 @@ def alarms(server: ServerReport, nodes: list[NodeReport]) -> list[Alarm]:
         if node.drained_at is not None:
             values = {"node": node.node_id, "user": node.drained_by, "reason": node.drain_reason}
             found.append(Alarm("alarm.node_drained", values, link, serious=False))
+        found += [_of_finding(node, one, language) for one in node.findings if one.severity is not Severity.INFO]
     return sorted(found, key=lambda alarm: not alarm.serious)
+
+
+def _of_finding(node: NodeReport, finding: Finding, language: str) -> Alarm:
+    values = {"node": node.node_id, "title": finding.title.of(language), "code": finding.code}
+    key = "alarm.finding"
+    if finding.gpu is not None:
+        key, values["gpu"] = "alarm.finding_gpu", finding.gpu
+    serious = finding.severity is not Severity.WARNING
+    return Alarm(key, values, f"{ROOT}/nodes/{node.node_id}#findings", serious=serious)
 
 
 def _lines(desk: Desk, visit: Visit) -> list[Line]:
