@@ -18,6 +18,7 @@ from hrm.cli.output import (
     show_time,
     show_used,
 )
+from hrm.model.findings import Severity
 from hrm.model.reports import NodeReport
 from hrm.model.resources import GPUS, MEMORY, VCORES
 
@@ -104,6 +105,15 @@ def _drained(report: NodeReport) -> str:
     return f"drained by {report.drained_by} since {show_time(report.drained_at)}{why}, {running}"
 
 
+def _findings(report: NodeReport) -> str:
+    """``HRM-NFS-009 critical: /data of master00 is stale (and 2 more)``: the worst that is not only worth knowing."""
+    found = [finding for finding in report.findings if finding.severity is not Severity.INFO]
+    if not found:
+        return ""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{found[0].code} {found[0].severity}: {found[0].title.en}{more}"
+
+
 _NODE_COLUMNS = (
     Column("NODE", lambda r: r.node_id, shrinks=True),
     Column("STATE", lambda r: r.state),
@@ -111,5 +121,5 @@ _NODE_COLUMNS = (
     Column("MEMORY", lambda r: show_used(r.used, r.total, MEMORY), right=True),
     Column("GPUS", _gpus, right=True),
     Column("CONTAINERS", lambda r: str(r.containers), right=True),
-    Column("ISOLATION", lambda r: r.message or _drained(r) or r.isolation, shrinks=True),
+    Column("ISOLATION", lambda r: r.message or _drained(r) or _findings(r) or r.isolation, shrinks=True),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from hrm.model.findings import Finding, Severity, Text
 from hrm.model.states import NodeState
 from tests.unit.cli.cli_fakes import FakeClient, node_report
 
@@ -52,3 +53,14 @@ def test_down_drain_and_kill_exclude_each_other(hrm, server: FakeClient) -> None
 
     assert result.code == 2
     assert "exclude each other" in result.err
+
+
+def test_a_node_with_faults_says_the_worst_and_how_many_more(hrm, server: FakeClient) -> None:
+    text = Text("/data is stale", "/data 已失效")
+    worse, mild, known = (
+        Finding(code=f"HRM-NFS-00{number}", check="nfs.mounts", severity=severity, title=text, why=text)
+        for number, severity in ((1, Severity.CRITICAL), (2, Severity.WARNING), (3, Severity.INFO))
+    )
+    server.node_reports = [node_report(findings=[worse, mild, known])]
+
+    assert "HRM-NFS-001 critical: /data is stale (and 1 more)" in hrm("nodes").out
