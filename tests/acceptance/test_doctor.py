@@ -4,33 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from hrm.testing.machines import Machine
 from tests.acceptance.conftest import Hrm
 
-
-@pytest.fixture
-def mismatch(tmp_path: Path) -> Path:
-    """A machine whose driver packages changed while the module of before stayed loaded."""
-    root = tmp_path / "mismatch"
-    machine = Machine(root).file(
-        "/proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  418.39  Sat Feb  9 2019\n"
-    )
-    machine.link("/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1", "libnvidia-ml.so.440.100").system()
-    return root
+#: A node whose driver's packages changed while the module of before stayed loaded, as it was recorded.
+MISMATCH = Path(__file__).parents[1] / "doctor" / "machines" / "mismatch"
+UNLOAD = ["rmmod nvidia_drm", "rmmod nvidia_modeset", "rmmod nvidia_uvm", "rmmod nvidia"]
 
 
-def test_what_is_wrong_with_a_recorded_machine_is_told_with_its_cure(hrm: Hrm, mismatch: Path) -> None:
-    result = hrm("doctor", "--root", str(mismatch), "--only", "gpu")
+def test_what_is_wrong_with_a_recorded_machine_is_told_with_its_cure(hrm: Hrm) -> None:
+    result = hrm("doctor", "--root", MISMATCH, "--only", "gpu")
 
     assert result.code == 1
     assert "HRM-GPU-001 critical  The kernel has driver 418.39 loaded, but libnvidia-ml is 440.100" in result.out
+    assert (
+        "/var/log/apt/history.log: Start-Date: 2020-07-29  06:42:07, Commandline: /usr/bin/unattended-upgrade"
+        in result.out
+    )
+    assert "/usr/bin/gnome-shell holds /dev/nvidia0 /dev/nvidia1 /dev/nvidiactl" in result.out
     assert "rmmod nvidia_drm [disruptive]" in result.out
+    assert "checks on slave06: 1 critical, " in result.out
 
 
-def test_programs_get_it_as_json_and_readers_of_chinese_in_chinese(hrm: Hrm, mismatch: Path) -> None:
-    told = hrm("doctor", "--root", str(mismatch), "--lang", "zh", "-o", "json").json
+def test_the_cure_of_a_mismatch_is_exact_where_it_is_said_which_driver_is_wanted(hrm: Hrm) -> None:
+    hrm.configure(
+        """\
+        doctor:
+          gpu: {driver: "418.39", installer: /soft/cuda_10.1.105_418.39_linux.run}
+        """
+    )
+
+    told = hrm("doctor", "--root", MISMATCH, "--only", "gpu.driver-version", "-o", "json").json
+
+    containers = "libnvidia-container-tools libnvidia-container1 nvidia-container-runtime nvidia-container-toolkit"
+    assert [step["command"] for step in told["findings"][0]["cure"]] == [
+        f"apt-mark hold {containers}",
+        "apt-get purge -y libnvidia-compute-440 nvidia-utils-440",
+        f"apt-mark unhold {containers}",
+        "systemctl stop gdm",
+        *UNLOAD,
+        "sh /soft/cuda_10.1.105_418.39_linux.run --silent --driver",
+        "systemctl start gdm",
+        "systemctl reboot",
+        None,
+    ]
+
+
+def test_programs_get_it_as_json_and_readers_of_chinese_in_chinese(hrm: Hrm) -> None:
+    told = hrm("doctor", "--root", MISMATCH, "--lang", "zh", "-o", "json").json
 
     assert (told["healthy"], told["findings"][0]["code"]) == (False, "HRM-GPU-001")
     assert told["findings"][0]["title"] == "内核加载的驱动是 418.39,而 libnvidia-ml 是 440.100"

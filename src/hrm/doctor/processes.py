@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from hrm.doctor.system import CannotSee, System
 
+#: In which the kernel tells times to programs, on every machine (USER_HZ).
+_TICKS_PER_S = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -138,6 +141,16 @@ def waits_in(system: System, pid: int) -> str:
     except CannotSee:
         return ""
     return "" if place == "0" else place
+
+
+def age_s(system: System, pid: int) -> float | None:
+    """How long ago a process began; None where that cannot be told. Raises CannotSee."""
+    fields = (system.read(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    uptime = (system.read("/proc/uptime") or "").split()
+    # The 22nd field of all; two stand before the parenthesis.
+    if len(fields) < 20 or not uptime:
+        return None
+    return float(uptime[0]) - int(fields[19]) / _TICKS_PER_S
 
 
 def _mapped_files(system: System, pid: int) -> set[str]:

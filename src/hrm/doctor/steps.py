@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hrm.model.findings import Process, Risk, Step, Text
+from hrm.model.findings import FileContent, Process, Risk, Step, Text
 
 _RUN = Text("Run it.", "执行该命令。")
 
@@ -15,6 +15,16 @@ def run(*argv: str, about: Text = _RUN, risk: Risk = Risk.SAFE, done_if: tuple[s
 def by_hand(en: str, zh: str, *, risk: Risk = Risk.SAFE) -> Step:
     """Something that only a person can do."""
     return Step(about=Text(en, zh), risk=risk)
+
+
+def write(path: str, content: str, *, about: Text, risk: Risk = Risk.SAFE, mode: int = 0o644) -> Step:
+    """Write a file whole."""
+    return Step(about=about, risk=risk, writes=FileContent(path, content, mode))
+
+
+def install_package(package: str) -> Step:
+    """Install a package of the distribution's."""
+    return run("apt-get", "install", "-y", package, about=Text(f"Install {package}.", f"安装 {package}。"))
 
 
 def restart(service: str) -> Step:

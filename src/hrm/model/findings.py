@@ -57,8 +57,10 @@ class Text:
         return Text(self.en.replace("{", "<").replace("}", ">"), self.zh.replace("{", "<").replace("}", ">"))
 
     def filled(self, values: Mapping[str, object]) -> Text:
-        """With ``{names}`` replaced by ``values``. Raises KeyError for a name that has no value."""
-        return Text(self.en.format(**values), self.zh.format(**values))
+        """With ``{names}`` replaced by ``values``, each `Text` by its own language. Raises KeyError for one without."""
+        en = {name: value.en if isinstance(value, Text) else value for name, value in values.items()}
+        zh = {name: value.zh if isinstance(value, Text) else value for name, value in values.items()}
+        return Text(self.en.format(**en), self.zh.format(**zh))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,13 +45,24 @@ class Machine:
         self._tables["device"].append({"path": path, "major": major, "minor": minor})
         return self.file(path)
 
-    def process(self, pid: int, command_line: str, *, holds: Sequence[str] = (), state: str = "S") -> Machine:
-        """A process, and the files that it has open."""
+    def process(
+        self,
+        pid: int,
+        command_line: str,
+        *,
+        holds: Sequence[str] = (),
+        state: str = "S",
+        parent: int = 1,
+        began_s: float = 0.0,
+    ) -> Machine:
+        """A process, the files that it has open, and when it began (seconds after the machine)."""
         words = command_line.split()
+        name = words[0].rpartition("/")[2][:15]
         self.file(f"/proc/{pid}/cmdline", "\0".join(words) + "\0")
-        self.file(f"/proc/{pid}/comm", words[0].rpartition("/")[2][:15] + "\n")
-        self.file(f"/proc/{pid}/stat", f"{pid} ({words[0][:15]}) {state} 1 {pid} {pid} 0\n")
-        self.file(f"/proc/{pid}/status", f"Name:\t{words[0][:15]}\nState:\t{state}\nPid:\t{pid}\nUid:\t0\t0\t0\t0\n")
+        self.file(f"/proc/{pid}/comm", f"{name}\n")
+        between = "0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0"
+        self.file(f"/proc/{pid}/stat", f"{pid} ({name}) {state} {parent} {pid} {pid} {between} {began_s * 100:.0f}\n")
+        self.file(f"/proc/{pid}/status", f"Name:\t{name}\nState:\t{state}\nPid:\t{pid}\nUid:\t0\t0\t0\t0\n")
         for number, path in enumerate(holds, 3):
             self.link(f"/proc/{pid}/fd/{number}", path)
         return self

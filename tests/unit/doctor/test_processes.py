@@ -26,7 +26,7 @@ def test_a_process_is_told_with_its_state_parent_and_command_line(machine: Machi
 
     one = processes.process(machine.system(), 3198)
 
-    assert one == Running(3198, "/usr/bin/gnome-", "D", 1, SHELL)
+    assert one == Running(3198, "gnome-shell", "D", 1, SHELL)
     assert one.hangs
 
 
@@ -84,6 +84,14 @@ def test_where_a_process_waits_in_the_kernel_is_told_where_the_kernel_says_it(ma
 
     assert processes.waits_in(machine.system(), 9) == "os_acquire_rwlock_write"
     assert processes.waits_in(machine.system(), 10) == ""
+
+
+def test_how_long_ago_a_process_began_is_told_by_the_kernels_clock(machine: Machine) -> None:
+    machine.process(9, "nvidia-smi", began_s=1000.0).file("/proc/uptime", "1300.50 9000.00\n")
+    machine.file("/proc/10/stat", "10 (short) S 1\n")
+
+    assert processes.age_s(machine.system(), 9) == pytest.approx(300.5)
+    assert processes.age_s(machine.system(), 10) is None
 
 
 def test_a_real_process_is_found_by_the_file_that_it_holds_and_is_gone_when_it_has_ended(tmp_path: Path) -> None:
