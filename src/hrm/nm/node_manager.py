@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -37,11 +36,10 @@ from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import Isolation, IsolationSettings
 from hrm.model.streams import ContentSource
-from hrm.nm import entries, guests, prepared
-from hrm.nm.accounts import ROOT, Account, Accounts
+from hrm.nm import entries, guests
 from hrm.nm.cleaner import Cleaner, application_of
+from hrm.nm.container_launcher import ContainerLauncher
 from hrm.nm.doctor_rounds import Rounds
-from hrm.nm.environment import base_environment, container_environment
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.gpus.watch import GPU_INTERVAL_S, watch
@@ -49,7 +47,6 @@ from hrm.nm.guests import Guest
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, read_log
 from hrm.nm.ports import Lender, TcpStream, connect, listening_ports
-from hrm.nm.preparing import Preparations
 from hrm.nm.rules import Rules
 from hrm.nm.shared_paths import SharedPaths
 from hrm.nm.shepherd import faults, records
@@ -115,26 +112,30 @@ class NodeManager:
     ) -> None:
         self._node_id = node_id
         self._state_dir = state_dir.absolute()
-        #: As text: a path is put together for every launch.
-        self._work_dirs = str(self._state_dir / records.CONTAINERS)
         self._heartbeat_interval_s = heartbeat_interval_s
         self._gpus = gpus or NodeGpus()
         self._probe = probe
         self._gpu_interval_s = gpu_interval_s
-        self._base_environment = base_environment()
         settings = isolation or IsolationSettings()
-        #: None iff we are not root: then all containers run as we do.
-        self._accounts = Accounts() if os.geteuid() == 0 else None
-        self._rules = Rules(settings, as_users=self._accounts is not None)
+        self._rules = Rules(settings, as_users=os.geteuid() == 0)
         self._client = ShepherdClient(
             self._state_dir, isolation=settings.mode, pinning=settings.pin_cpus, may_start=may_start_shepherd
         )
-        #: Commands that wait until the users of a launch before them are looked up.
-        self._queue: deque[tuple[Collection[str], Callable[[], None]]] = deque()
-        self._files = files = files or FileSettings()
+        files = files or FileSettings()
         self._staging = Staging(self._state_dir, contents, files)
         self._shared = SharedPaths(files, self._offers_changed)
-        self._preparations = Preparations(self._never_began)
+        self._launcher = ContainerLauncher(
+            node_id,
+            self._state_dir,
+            self._client,
+            rules=self._rules,
+            gpus=self._gpus,
+            files=files,
+            staging=self._staging,
+            spawn=self._spawn,
+            is_wanted=lambda container_id: container_id in self._launched,
+            never_began=self._never_began,
+        )
         self._inputs = Inputs(self._state_dir)
         self._usage = UsageSampler(self._state_dir, has_quota=settings.disk_quota_mib is not None)
         self._cleaner = Cleaner(self._state_dir)
@@ -189,7 +190,7 @@ class NodeManager:
     async def close(self) -> None:
         """Let go of everything. The containers live on under the shepherd."""
         self._listener = None
-        self._preparations.drop_all()
+        self._launcher.preparations.drop_all()
         await self._shared.close()
         tasks = list(self._tasks)
         for task in tasks:
@@ -221,7 +222,7 @@ class NodeManager:
 
     async def take_settings(self, files: FileSettings, expected: Expected) -> None:
         """A server that has come since may want it otherwise."""
-        self._files = files
+        self._launcher.files = files
         self._rounds.take(expected)
         await self._shared.take(files)
 
@@ -251,7 +252,7 @@ class NodeManager:
         self._rules.learn(greeting["isolation"])
         self._running = {entry["id"]: entries.running(entry) for entry in greeting["running"]}
         self._ended = {entry["id"]: entry for entry in greeting["ended"]}
-        self._preparations.drop_all()
+        self._launcher.preparations.drop_all()
         forgotten = self._forgotten(greeting["hello"]["incarnation"])
         for container_id in list(self._launched):
             self._heard_of(container_id)
@@ -303,111 +304,31 @@ class NodeManager:
         faults.point("node.launch")
         for spec in specs:
             self._launched.setdefault(spec.container_id, asyncio.Event())
-        users = {spec.user for spec in specs} - {ROOT}
-        self._in_turn(lambda: self._launch(specs), users)
-
-    def _in_turn(self, command: Callable[[], None], users: Collection[str] = ()) -> None:
-        """Do it now, unless ``users`` must be looked up first, or another command waits for that."""
-        if self._queue or (self._accounts and self._accounts.unknown(users)):
-            self._queue.append((users, command))
-            if len(self._queue) == 1:
-                self._spawn(self._look_up_users())
-        else:
-            command()
-
-    async def _look_up_users(self) -> None:
-        while self._queue:
-            users, command = self._queue[0]
-            if self._accounts:
-                await self._accounts.learn(self._accounts.unknown(users))
-            command()
-            self._queue.popleft()
-
-    def _launch(self, specs: Sequence[LaunchSpec]) -> None:
-        for spec in specs:
-            if spec.container_id not in self._launched:
-                # The node registered anew while this waited: it was told as lost, or is asked for again.
-                continue
-            account = self._accounts.get(spec.user) if self._accounts and spec.user != ROOT else None
-            if spec.upload is None or (account and account.refused):
-                self._start(spec, account)
-            else:
-                prepare = self._staging.put(
-                    spec.container_id,
-                    spec.upload,
-                    user=spec.user,
-                    owner=(account.uid, account.gid) if account else None,
-                    umask=self._rules.settings.umask,
-                )
-                self._preparations.begin(spec.container_id, prepare, partial(self._start, spec, account, staged=True))
-
-    def _start(self, spec: LaunchSpec, account: Account | None, *, staged: bool = False) -> None:
-        work_dir = f"{self._work_dirs}/{spec.container_id}"
-        env = container_environment(
-            {**self._base_environment, **account.environment} if account else self._base_environment,
-            spec,
-            node_id=self._node_id,
-            work_dir=work_dir,
-            visible_devices=self._gpus.visible(spec.device_ids),
-        )
-        argv: Sequence[str] = spec.command
-        if prepared.has_context(spec):
-            argv = prepared.program()
-            env = prepared.variables(self._cache_dir(account)) | env
-        elif spec.python_env is not None:
-            argv, more = prepared.in_python_env(spec, self._files, self._cache_dir(account))
-            env = more | env
-        terminal = spec.terminal
-        nodes = [path for device_id in spec.device_ids for path in self._gpus.device_nodes(device_id)]
-        self._client.launch(
-            {
-                "id": spec.container_id,
-                "argv": argv,
-                "env": env,
-                "workdir": spec.workdir,
-                "stdin": spec.stdin,
-                "terminal": [terminal.rows, terminal.columns] if terminal else None,
-                "log_limit_bytes": spec.log_limit_bytes,
-                "limits": self._rules.limits(spec, nodes),
-                "account": account.as_fields() if account else None,
-                "umask": self._rules.settings.umask,
-                "staged": staged,
-            }
-        )
-
-    def _cache_dir(self, account: Account | None) -> Path:
-        if account is not None and account.refused:
-            account = None
-        try:
-            return prepared.make_cache(self._state_dir, account)
-        except OSError as error:
-            # The container will say so, who is to write there.
-            _log.error("cannot make the cache for containers' files", error=str(error))
-            return self._state_dir / prepared.CACHE
+        self._launcher.launch(specs)
 
     def stop(self, container_ids: Sequence[str], *, grace_s: float) -> None:
-        self._in_turn(lambda: self._stop([*container_ids], grace_s))
+        self._launcher.in_turn(lambda: self._stop([*container_ids], grace_s))
 
     def _stop(self, container_ids: list[str], grace_s: float) -> None:
-        begun = [container_id for container_id in container_ids if not self._preparations.stop(container_id)]
+        begun = [container_id for container_id in container_ids if not self._launcher.preparations.stop(container_id)]
         self._client.send({"op": "stop", "ids": begun, "grace_s": grace_s})
 
     def _tell(self, container_id: str, message: dict[str, Any]) -> None:
         """The shepherd, when it has heard of the container."""
         send = partial(self._client.send, message)
-        self._in_turn(lambda: None if self._preparations.later(container_id, send) else send())
+        self._launcher.in_turn(lambda: None if self._launcher.preparations.later(container_id, send) else send())
 
     def signal(self, container_id: str, signum: int) -> None:
         self._tell(container_id, {"op": "signal", "id": container_id, "signum": signum})
 
     def freeze(self, container_ids: Sequence[str], *, frozen: bool) -> None:
-        self._in_turn(lambda: self._freeze(container_ids, frozen))
+        self._launcher.in_turn(lambda: self._freeze(container_ids, frozen))
 
     def _freeze(self, container_ids: Sequence[str], frozen: bool) -> None:
         def send(*ids: str) -> None:
             self._client.send({"op": "freeze", "ids": list(ids), "frozen": frozen})
 
-        begun = [one for one in container_ids if not self._preparations.later(one, partial(send, one))]
+        begun = [one for one in container_ids if not self._launcher.preparations.later(one, partial(send, one))]
         if begun:
             send(*begun)
 
@@ -488,7 +409,7 @@ class NodeManager:
         """What it has at ``path`` in its own directory. Raises as `hrm.files.archive.Reader` does."""
         if not records.is_container_id(container_id):
             raise NotFound(f"no directory of container {container_id!r}")
-        reader = await asyncio.to_thread(Reader, Path(self._work_dirs, container_id), path)
+        reader = await asyncio.to_thread(Reader, self._state_dir / records.CONTAINERS / container_id, path)
         return PieceStream(reader.pieces, reader.close)
 
     async def free_port(self) -> int:

@@ -26,7 +26,7 @@ class Rules:
     def __init__(self, settings: IsolationSettings, *, as_users: bool) -> None:
         """``as_users``: containers run as whoever submitted them."""
         self.settings = settings
-        self._as_users = as_users
+        self.as_users = as_users
         self.isolation = Isolation()
 
     def learn(self, told: Sequence[Sequence[str]]) -> None:
@@ -67,7 +67,7 @@ class Rules:
         return Guard(resource="disk", means=Means.POLLED, by="its directory is walked now and then")
 
     def _users(self) -> Guard:
-        if self._as_users:
+        if self.as_users:
             return Guard(resource="users", means=Means.ENFORCED, by="setuid")
         return Guard(resource="users", means=Means.ADVICE, by="without root all containers run as one user")
 
