@@ -170,6 +170,9 @@ class OwnMaster:
         actions = Actions()
         for name, preemption in response.preemptions:
             self._preempted(name, preemption)
+        for name, resources in response.resized:
+            if name in self._by_container:
+                self._unheard.resized(name, resources)
         for record in response.completed:
             self._completed(record, actions)
         for container in response.allocated:

@@ -57,6 +57,8 @@ class AllocateResponse:
 
     allocated: tuple[Container, ...] = ()
     completed: tuple[ExitRecord, ...] = ()
+    #: Containers that hold more or less now, with what they hold.
+    resized: tuple[tuple[str, Resources], ...] = ()
     #: Of containers that are to end for other applications: what is new of that (YARN's PreemptionMessage).
     preemptions: tuple[tuple[str, Preemption], ...] = ()
 

@@ -8,6 +8,7 @@ from hrm.am.protocol import Container
 from hrm.model.containers import Preemption
 from hrm.model.errors import InvalidInput
 from hrm.model.masters import EndedContainer, GrantedContainer, Heartbeat, WarnedContainer
+from hrm.model.resources import Resources
 
 
 class Unheard:
@@ -21,6 +22,7 @@ class Unheard:
         self._ended: list[EndedContainer] = []
         self._warned: dict[str, WarnedContainer] = {}
         self._spared: dict[str, None] = {}
+        self._resized: dict[str, Resources] = {}
         self._last_answer = Heartbeat(response_id=0)
 
     def begin(self, preemptions: Iterable[tuple[str, Preemption]]) -> None:
@@ -49,7 +51,12 @@ class Unheard:
         elif not preemption.killed:
             self._spared[name] = None
 
+    def resized(self, name: str, resources: Resources) -> None:
+        """A container of its own holds this much now."""
+        self._resized[name] = resources
+
     def ended(self, container: EndedContainer) -> None:
+        self._resized.pop(container.container_id, None)
         self._forget_warning(container.container_id)
         self._ended.append(container)
 
@@ -69,8 +76,9 @@ class Unheard:
                 ended=self._ended,
                 warned=[*self._warned.values()],
                 spared=[*self._spared],
+                resized={name: resources.as_dict() for name, resources in self._resized.items()},
             )
-            self._allocated, self._ended, self._warned, self._spared = [], [], {}, {}
+            self._allocated, self._ended, self._warned, self._spared, self._resized = [], [], {}, {}, {}
         return self._last_answer
 
     def _forget_warning(self, name: str) -> None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Amounts, model of GPU, and what a node must offer besides.
 ShapeKey = tuple[Resources, str | None, frozenset[str]]
-#: What tells asks of one application apart: priority, request id, shape, for its master, gang.
-AskKey = tuple[int, int, ShapeKey, bool, int | None]
+#: What tells asks of one application apart: priority, request id, shape, for its master, gang, container that grows.
+AskKey = tuple[int, int, ShapeKey, bool, int | None, ContainerId | None]
 
 
 class Shape(Amounts):
@@ -87,6 +87,7 @@ class Ask:
         "delay",
         "for_master",
         "gang",
+        "grows",
         "order",
         "pending",
         "places",
@@ -103,6 +104,8 @@ class Ask:
         self.for_master = request.for_master
         #: What it is granted together with; None iff each container by itself.
         self.gang: Gang | None = None
+        #: The container that is to hold this in addition; None iff it asks for containers.
+        self.grows: Container | None = None
         #: True iff it may lie anywhere at once, by itself, and is for no master: a visit has nothing more to check.
         self.plain = False
         #: Among the asks of the application: lower priority number first, then request id, then the older.
@@ -240,6 +243,7 @@ class Container:
         "contests",
         "device_ids",
         "gang_id",
+        "growth",
         "hold",
         "is_master",
         "kill_at",
@@ -272,6 +276,8 @@ class Container:
         self.is_master = False
         #: Of the gang that it was granted with; None iff none. Its members that still run have the same.
         self.gang_id: int | None = None
+        #: What it waits for to hold in addition; None iff it is to stay as it is.
+        self.growth: Ask | None = None
         self.way = Way.RECOVERY
         #: Whom it came before when it was granted (see `hrm.core.contest`); None iff that is forgotten.
         self.contests: Sequence[Key] | None = ()
@@ -462,4 +468,5 @@ class App:
     @staticmethod
     def _key(ask: Ask) -> AskKey:
         gang_id = None if ask.gang is None else ask.gang.gang_id
-        return ask.priority, ask.allocation_request_id, ask.shape.key, ask.for_master, gang_id
+        grows = None if ask.grows is None else ask.grows.container_id
+        return ask.priority, ask.allocation_request_id, ask.shape.key, ask.for_master, gang_id, grows

@@ -20,6 +20,7 @@ from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.nodes import NodeSpec
 from hrm.model.queues import QueueSpec
 from hrm.model.requests import GangRequest, ResourceRequest
+from hrm.model.resources import Resources
 
 
 class Books:
@@ -96,6 +97,7 @@ class Books:
             (request.resources, request.gpu_model, request.needs),
             request.for_master,
             None if request.gang is None else request.gang.gang_id,
+            None,
         )
         ask = app.asks_by_key.get(key)
         if ask is None and request.count:
@@ -140,6 +142,8 @@ class Books:
             app.queue.remove_waiting(app, ask)
         if ask.gang is not None:
             self._leave_gang(ask, ask.gang)
+        if ask.grows is not None:
+            ask.grows.growth = None
         shape.uses -= 1
         if not shape.uses:
             del self._shapes[shape.key]
@@ -175,9 +179,11 @@ class Books:
     def grant(self, ask: Ask, node: Node, positions: Sequence[int] | None = None) -> Container:
         """Answer one of what the ask waits for on ``node``, which has room, on its devices at ``positions``.
 
-        `NodeIndex` is left to the caller.
+        `NodeIndex` is left to the caller. Where a container grows it is that one.
         """
         app, shape = ask.app, ask.shape
+        if ask.grows is not None:
+            return self._let_grow(ask, ask.grows)
         attempt = app.attempt
         if attempt is None:
             raise InvariantBroken(f"{app.application_id} asks without a live attempt")
@@ -200,6 +206,63 @@ class Books:
             container.is_master = True
             self._count_master(container)
         return container
+
+    # ---- containers that grow and shrink
+
+    def ask_to_grow(self, container: Container, more: Resources) -> None:
+        """Have it wait for so much more, where it runs."""
+        app = container.app
+        request = ResourceRequest(
+            resources=more,
+            count=1,
+            priority=container.priority,
+            resource_name=container.node.node_id,
+            relax_locality=False,
+        )
+        ask = container.growth = Ask(app, self._shape(request), request, app.next_ask)
+        ask.grows = container
+        app.next_ask += 1
+        app.add_ask(ask)
+        if app.runnable:
+            app.queue.add_waiting(app, ask)
+        self._change_pending(ask, ask.set_place(request))
+        app.queue.rekey_path(app)
+
+    def withdraw_growth(self, container: Container) -> None:
+        """It is to stay as it is. No error if it waits for nothing."""
+        if (ask := container.growth) is not None:
+            self._change_pending(ask, -ask.pending)
+            ask.pending = 0
+            self._drop(ask)
+            container.app.queue.rekey_path(container.app)
+
+    def _let_grow(self, ask: Ask, container: Container) -> Container:
+        app, shape = ask.app, ask.shape
+        container.node.take(shape)
+        container.shape = _sum(container.shape, shape)
+        if container.hold is not None or container.killed:
+            app.marked.add(shape)
+        ask.count_down(container.node)
+        self._drop(ask)
+        app.queue.charge(app, shape, 1)
+        return container
+
+    def shrink(self, container: Container, less: Resources) -> None:
+        """It gives back so much of what it holds, none of it GPUs."""
+        app, node, freed = container.app, container.node, Amounts.of(less)
+        rest = container.shape.copy()
+        rest.subtract(freed)
+        container.shape = rest
+        if container.hold is not None or container.killed:
+            app.marked.subtract(freed)
+        node.shrunk(freed)
+        self.top_up(node)
+        app.demand.subtract(freed)
+        app.queue.change_demand(freed, -1)
+        app.queue.charge(app, freed, -1)
+        app.queue.ease()
+
+    # ---- containers that are there
 
     def take_in(self, container: Container) -> None:
         """A container that runs already, with the devices it names."""
@@ -225,6 +288,7 @@ class Books:
 
     def forget(self, container: Container) -> None:
         """It has ended: what it held is free."""
+        self.withdraw_growth(container)
         app, shape = container.app, container.shape
         del app.containers[container_key(container.container_id)]
         if container.hold is not None or container.killed:
@@ -369,3 +433,9 @@ class Books:
         self.cluster.total.add(node.total)
         self._follow_cluster()
         self.index.update(node)
+
+
+def _sum(held: Amounts, more: Amounts) -> Amounts:
+    total = held.copy()
+    total.add(more)
+    return total

@@ -23,6 +23,15 @@ class Allocate:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerResized:
+    """The container holds this much from now on, on the devices that it had."""
+
+    container_id: ContainerId
+    node_id: str
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
 class AppActivated:
     """The application may run now: the limits on running applications let it."""
 
@@ -115,6 +124,7 @@ class StrategyFailed:
 
 Command = (
     Allocate
+    | ContainerResized
     | AppActivated
     | ContainerEnded
     | PreemptContainer

@@ -111,6 +111,18 @@ class ContainerReleased:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerResize:
+    """The master wants a container to hold so much (YARN's UpdateContainerRequest); GPUs stay as they are.
+
+    What it holds less it gives back at once. More is granted like a container: on the same node, when its turn comes,
+    and a later wish takes the place of one that waits.
+    """
+
+    container_id: ContainerId
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerFinished:
     """The node says that a container ended."""
 
@@ -238,6 +250,7 @@ Event = (
     | AttemptRemoved
     | RequestsUpdated
     | ContainerReleased
+    | ContainerResize
     | ContainerFinished
     | ContainerExpired
     | ContainerRecovered

@@ -190,6 +190,12 @@ class Node:
         if self.overcommitted:
             self.overcommitted = self._is_short()
 
+    def shrunk(self, freed: Amounts) -> None:
+        """A container gave so much back, none of it GPUs."""
+        self.free.add(freed)
+        if self.overcommitted:
+            self.overcommitted = self._is_short()
+
     def _book(self, container: Container) -> None:
         self.free.subtract(container.shape)
         part = container.milli_per_device

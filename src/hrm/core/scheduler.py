@@ -6,8 +6,9 @@ times, same commands. All state is changed through `Scheduler.handle`; the rest 
 Events about what has gone meanwhile are harmless and ignored: `NodeRemoved`, `NodeUpdate`, `NodeResourceUpdate` and
 `NodeSchedulable` for an unknown node; `AppRemoved`, `AttemptRemoved`, `RequestsUpdated`, `BlacklistChanged`, `AppMoved`
 and `PriorityChanged` for an application or attempt that is not (or no longer) live; `ContainerReleased`,
-`ContainerFinished` and `ContainerExpired` for a container that has ended; `ContainerRecovered` for one that is on the
-books. Events that contradict the books raise InvariantBroken, bad input raises InvalidInput; both change nothing.
+`ContainerResize`, `ContainerFinished` and `ContainerExpired` for a container that has ended; `ContainerRecovered` for
+one that is on the books. Events that contradict the books raise InvariantBroken, bad input raises InvalidInput; both
+change nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from hrm.core import events as ev
 from hrm.core.applications import App, Container, Shape, container_key
 from hrm.core.books import Books
-from hrm.core.commands import AppActivated, Command, ContainerEnded, EndCause
+from hrm.core.commands import AppActivated, Command, ContainerEnded, ContainerResized, EndCause
 from hrm.core.explain.application import explain
 from hrm.core.explain.finding import ExpectedEnd, Look, nobody_knows
 from hrm.core.explain.kept import kept_reason
@@ -71,6 +72,7 @@ class Scheduler:
             ev.RequestsUpdated: self._on_requests_updated,
             ev.ContainerFinished: self._on_container_finished,
             ev.ContainerReleased: self._on_container_released,
+            ev.ContainerResize: self._on_container_resize,
             ev.ContainerExpired: self._on_container_expired,
             ev.ContainerRecovered: self._on_container_recovered,
             ev.NodeAdded: self._on_node_added,
@@ -202,6 +204,26 @@ class Scheduler:
     def _on_container_released(self, event: ev.ContainerReleased, now: float) -> list[Command]:
         container = self._books.container(event.container_id)
         return [self._end(container, EndCause.RELEASED)] if container else []
+
+    def _on_container_resize(self, event: ev.ContainerResize, now: float) -> list[Command]:
+        container = self._books.container(event.container_id)
+        if container is None:
+            return []
+        held = container.shape.frozen()
+        more, less = _beyond(event.resources, held), _beyond(held, event.resources)
+        if more.gpus_milli or less.gpus_milli:
+            raise InvalidInput("a container keeps the GPUs that it was granted with", field="resources")
+        if container.is_master or container.app.attempt is None:
+            raise InvalidInput("a master's own container keeps its size", field="container_id")
+        if not Shape.make(event.resources, None).fits_in(container.node.total):
+            raise InvalidInput(f"{event.resources} is more than {container.node.node_id} has", field="resources")
+        self._books.withdraw_growth(container)
+        if more:
+            self._books.ask_to_grow(container, more)
+        if not less:
+            return []
+        self._books.shrink(container, less)
+        return [ContainerResized(container.container_id, container.node.node_id, container.shape.frozen())]
 
     def _on_container_expired(self, event: ev.ContainerExpired, now: float) -> list[Command]:
         container = self._books.container(event.container_id)
@@ -420,3 +442,8 @@ class Scheduler:
             raise NotFound(f"the scheduler does not know {application_id}")
         look = Look(books=self._books, options=self.options, now=now, expected_end=expected_end)
         return explain(look, app, nodes=nodes)
+
+
+def _beyond(one: Resources, other: Resources) -> Resources:
+    """What there is more in ``one``."""
+    return Resources.of({name: amount - other.get(name) for name, amount in one.items() if amount > other.get(name)})

@@ -11,7 +11,7 @@ from dataclasses import replace
 from hrm.core.applications import Ask, Way
 from hrm.core.books import Books
 from hrm.core.candidates import Candidates
-from hrm.core.commands import Allocate, Command, NodeReserved, NodeUnreserved, StrategyFailed
+from hrm.core.commands import Allocate, Command, ContainerResized, NodeReserved, NodeUnreserved, StrategyFailed
 from hrm.core.contest import Contests, contests_of
 from hrm.core.events import NodeUpdate
 from hrm.core.gangs import Gang
@@ -24,6 +24,9 @@ from hrm.core.visit import Assignment, find_ask, still_wants
 from hrm.model.errors import InvalidInput
 from hrm.model.requests import ANY
 from hrm.model.scheduling import SchedulerOptions
+
+#: What a visit placed: a container, or more for one that runs.
+_GRANTS = (Allocate, ContainerResized)
 
 
 class Visits:
@@ -67,7 +70,7 @@ class Visits:
         if node.reservation is not None:
             served = self._serve_reservation(node.reservation, node, now)
             commands += served
-            goes_on = node.reservation is None and not any(isinstance(command, Allocate) for command in served)
+            goes_on = node.reservation is None and not any(isinstance(one, _GRANTS) for one in served)
         if goes_on:
             commands += self._assign(node, event.most, now, event.heartbeat)
         # What was let go here is no reason for another visit.
@@ -135,7 +138,12 @@ class Visits:
                 break
         return commands
 
-    def _grant(self, ask: Ask, node: Node, now: float, way: Way, positions: Sequence[int] | None = None) -> Allocate:
+    def _grant(
+        self, ask: Ask, node: Node, now: float, way: Way, positions: Sequence[int] | None = None
+    ) -> Allocate | ContainerResized:
+        if ask.grows is not None:
+            grown = self._books.grant(ask, node)
+            return ContainerResized(grown.container_id, node.node_id, grown.shape.frozen())
         # Afterwards the place may be answered for.
         level = None if ask.plain or ask.places.keys() == {ANY} else ask.level_at(node)
         contests = contests_of(ask) if way is Way.ORDER else None

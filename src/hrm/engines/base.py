@@ -25,6 +25,7 @@ from hrm.model.execution import ExecSpec
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
+from hrm.model.resources import Resources
 from hrm.model.streams import ByteStream
 
 
@@ -86,6 +87,12 @@ class Engine(Protocol):
 
     def signal(self, node_id: str, container_id: str, signum: int) -> None:
         """Send one signal to the container's process group. No error if it has ended."""
+
+    def resize(self, node_id: str, container_id: str, resources: Resources) -> None:
+        """Hold it to this much memory and CPU from now on. One that uses more memory than that ends.
+
+        No error if it is held to so much already, or has ended. Its GPUs stay as they are.
+        """
 
     def freeze(self, node_id: str, container_ids: Sequence[str], *, frozen: bool) -> None:
         """Halt all processes of these, or let them go on; what they hold stays theirs.

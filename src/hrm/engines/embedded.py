@@ -25,6 +25,7 @@ from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import IsolationSettings
 from hrm.model.nodes import NodeSpec
+from hrm.model.resources import Resources
 from hrm.model.streams import ByteStream, ContentSource
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
@@ -90,6 +91,9 @@ class EmbeddedEngine:
 
     def signal(self, node_id: str, container_id: str, signum: int) -> None:
         self._on(node_id).signal(container_id, signum)
+
+    def resize(self, node_id: str, container_id: str, resources: Resources) -> None:
+        self._on(node_id).resize(container_id, resources)
 
     def freeze(self, node_id: str, container_ids: Sequence[str], *, frozen: bool) -> None:
         self._on(node_id).freeze(container_ids, frozen=frozen)

@@ -88,6 +88,8 @@ class Heartbeat:
     #: Containers that are to end for others, the master's own among them; and those of which that is no longer so.
     warned: list[WarnedContainer] = field(default_factory=list)
     spared: list[str] = field(default_factory=list)
+    #: Containers that hold more or less now, as their master wished: by id, exact amounts.
+    resized: dict[str, dict[str, int]] = field(default_factory=dict)
     #: True iff the server knows nothing of this master's asks (it was restarted): register again, then ask again.
     resync: bool = False
 

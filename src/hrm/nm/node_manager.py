@@ -35,6 +35,7 @@ from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import Isolation, IsolationSettings
+from hrm.model.resources import Resources
 from hrm.model.streams import ContentSource
 from hrm.nm import entries, guests
 from hrm.nm.cleaner import Cleaner, application_of
@@ -320,6 +321,12 @@ class NodeManager:
 
     def signal(self, container_id: str, signum: int) -> None:
         self._tell(container_id, {"op": "signal", "id": container_id, "signum": signum})
+
+    def resize(self, container_id: str, resources: Resources) -> None:
+        running = self._running.get(container_id)
+        if running and running.limits and (changed := self._rules.resized(running.limits, resources)):
+            running.limits = {**running.limits, **changed}
+            self._tell(container_id, {"op": "limit", "id": container_id, "changed": changed})
 
     def freeze(self, container_ids: Sequence[str], *, frozen: bool) -> None:
         self._launcher.in_turn(lambda: self._freeze(container_ids, frozen))

@@ -11,6 +11,7 @@ from typing import Any
 from hrm.model.containers import ContainerUsage, LaunchSpec
 from hrm.model.errors import ClusterError
 from hrm.model.isolation import Guard, Isolation, IsolationMode, IsolationSettings, Means
+from hrm.model.resources import Resources
 from hrm.nm.cgroups.limits import Limits
 
 #: What `IsolationMode.FULL` insists on.
@@ -83,6 +84,11 @@ class Rules:
             processes=self.settings.max_processes,
             devices=tuple(sorted({number for path in device_nodes if (number := _device_number(path))})),
         ).as_fields()
+
+    def resized(self, limits: dict[str, Any], resources: Resources) -> dict[str, int]:
+        """What of a container's limits is other than so much; CPUs that it has for itself stay those that it has."""
+        now = {"memory_mib": resources.memory_mib, "cpus_milli": resources.vcores_milli}
+        return {name: value for name, value in now.items() if limits[name] != value}
 
     def is_polled(self, resource: str) -> bool:
         """True iff nobody but us looks whether a container has too much of it."""

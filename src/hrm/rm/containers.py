@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import replace
 
 from hrm.am.protocol import Container
-from hrm.core.commands import Allocate, ContainerEnded, EndCause
+from hrm.core.commands import Allocate, ContainerEnded, ContainerResized, EndCause
 from hrm.core.events import CheckpointSaved, ContainerFinished
 from hrm.model.containers import ContainerUsage, ExitReason, ExitRecord, StartRecord
 from hrm.model.states import ApplicationState, ContainerState
@@ -76,6 +76,31 @@ class Containers(Mapping[str, LiveContainer]):
             turn.touch(app)
             self._kernel.record(turn, "application_running", application_seq=app.row.seq)
         self._kernel.stir(app)
+
+    def resized(self, turn: Turn, command: ContainerResized) -> None:
+        """The scheduler lets it hold more, or has taken back what it gave up: its node is to hold it to that."""
+        container = self._live.get(str(command.container_id))
+        if container is None:
+            return
+        name, before, now = container.row.container_id, container.row.resources, command.resources
+        container.change(resources=now)
+        turn.touch(container)
+        turn.resize(command.node_id, name, now)
+        app = self._kernel.applications.get(command.container_id.attempt.application)
+        if app is not None:
+            self._kernel.record(
+                turn,
+                "container_resized",
+                application_seq=app.row.seq,
+                container_id=name,
+                node_id=command.node_id,
+                before=before.as_dict(),
+                now=now.as_dict(),
+            )
+            app.resized[name] = now
+            self._kernel.stir(app)
+        if not before.fits_in(now):
+            self._kernel.pacer.room(command.node_id)
 
     def started(self, turn: Turn, node_id: str, record: StartRecord) -> None:
         """A node says so. What nobody owns, or not any more, must not run."""

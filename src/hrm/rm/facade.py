@@ -41,6 +41,7 @@ from hrm.model.reports import (
     WorkReport,
 )
 from hrm.model.requests import ResourceRequest
+from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 from hrm.model.streams import ByteStream
 
@@ -67,6 +68,12 @@ class Masters(Protocol):
         tracking_url: str | None = None,
     ) -> Heartbeat:
         """``blacklist`` is of all nodes that it does not want, and None iff that is as before; so is the URL."""
+
+    async def resize(self, attempt_id: str, wanted: Mapping[str, Resources]) -> dict[str, str]:
+        """Containers in which something of its runs are to hold so much. Returns those of which it cannot be, and why.
+
+        What is less is given back at once, more is granted in its turn; `Heartbeat.resized` says when.
+        """
 
     async def launch(
         self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str], workdir: str | None

@@ -147,6 +147,10 @@ class Listener:
         if started_at is not None:
             self._manager.preemptions.registered(turn, container, recovering=recovering)
             suspension.registered(turn, self._manager, container)
+            app = self._manager.applications.get(container.id.attempt.application)
+            if app is not None and app.job.master is not None:
+                # It may have been resized while the node was away, or the server died before it told the node.
+                turn.resize(row.node_id, row.container_id, row.resources)
         if row.state is ContainerState.STOPPING and not (row.preemption and row.preemption.killed):
             # It may not have heard.
             turn.stop(row.node_id, row.container_id)

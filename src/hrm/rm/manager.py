@@ -23,6 +23,7 @@ from hrm.core.commands import (
     AppActivated,
     Command,
     ContainerEnded,
+    ContainerResized,
     KillContainer,
     NodeUnreserved,
     PreemptContainer,
@@ -214,6 +215,8 @@ class ResourceManager:
         match command:
             case Allocate():
                 self.containers.granted(turn, command)
+            case ContainerResized():
+                self.containers.resized(turn, command)
             case ContainerEnded():
                 self.containers.off_the_books(turn, command)
             case PreemptContainer():
@@ -384,8 +387,9 @@ class ResourceManager:
                 self.tell(turn, ContainerReleased(container.id))
         granted, app.granted = tuple(app.granted), []
         completed, app.completed = tuple(app.completed), []
+        resized, app.resized = tuple(app.resized.items()), {}
         preemptions, app.preemptions = tuple(app.preemptions.items()), {}
-        return AllocateResponse(allocated=granted, completed=completed, preemptions=preemptions)
+        return AllocateResponse(allocated=granted, completed=completed, resized=resized, preemptions=preemptions)
 
     def finish(self, attempt_id: AttemptId, status: FinalStatus, diagnostics: str) -> None:
         app, turn = self._attempt(attempt_id), self._present

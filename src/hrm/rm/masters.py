@@ -12,13 +12,14 @@ from typing import TypeVar
 from hrm.am.master import Actions
 from hrm.am.own_master import OwnMaster
 from hrm.am.unheard import granted
-from hrm.core.events import BlacklistChanged
+from hrm.core.events import BlacklistChanged, ContainerResize
 from hrm.model.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from hrm.model.ids import AttemptId
 from hrm.model.jobs import MAX_TASKS, MasterSpec, TaskGroupSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, MasterStanding, Registration
 from hrm.model.requests import ResourceRequest
-from hrm.model.states import AttemptState
+from hrm.model.resources import Resources
+from hrm.model.states import AttemptState, ContainerState
 from hrm.rm.applications import LiveApplication
 from hrm.rm.manager import ResourceManager
 from hrm.rm.reporting import limit as words
@@ -108,6 +109,30 @@ class MasterCalls:
             return master.answer(response_id)
 
         return await self._in_turn(attempt_id, allocate)
+
+    async def resize(self, attempt_id: str, wanted: Mapping[str, Resources]) -> dict[str, str]:
+        limit = self._manager.queues.max_container(self._live(AttemptId.parse(attempt_id))[0].row.queue)
+        refused: dict[str, str] = {}
+
+        def resize(turn: Turn, app: LiveApplication, master: OwnMaster) -> dict[str, str]:
+            running = {*master.running}
+            for name, resources in wanted.items():
+                container = app.containers.get(name)
+                if container is None or name not in running or container.row.state is not ContainerState.RUNNING:
+                    refused[name] = "nothing of this master's runs there"
+                elif not resources.memory_mib or not resources.vcores_milli:
+                    refused[name] = "a container holds some memory and some of a CPU"
+                elif limit is not None and not resources.fits_in(limit):
+                    refused[name] = f"{resources} is larger than any container in its queue may be ({words(limit)})"
+                else:
+                    try:
+                        self._manager.tell(turn, ContainerResize(container.id, resources))
+                    except InvalidInput as error:
+                        refused[name] = error.message
+            self._manager.pacer.demand()
+            return refused
+
+        return await self._in_turn(attempt_id, resize)
 
     async def launch(
         self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str], workdir: str | None

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from hrm.engines.base import Engine
 from hrm.model.containers import LaunchSpec, PreemptionNotice
+from hrm.model.resources import Resources
 from hrm.rm.records import Row
 
 #: TERM, then this long, then KILL (Slurm's KillWait).
@@ -44,6 +45,7 @@ class Turn:
         self._warnings: list[tuple[str, str, PreemptionNotice | None]] = []
         #: By node and seconds of grace.
         self._stops: dict[tuple[str, float], list[str]] = defaultdict(list)
+        self._sizes: list[tuple[str, str, Resources]] = []
         self._acknowledgements: dict[str, list[str]] = defaultdict(list)
         self._callbacks: list[Callable[[], None]] = []
 
@@ -79,6 +81,10 @@ class Turn:
         """Halt it, or let it go on."""
         self._freezes.append((node_id, container_id, frozen))
 
+    def resize(self, node_id: str, container_id: str, resources: Resources) -> None:
+        """Hold it to this much from now on."""
+        self._sizes.append((node_id, container_id, resources))
+
     def stop(self, node_id: str, container_id: str, grace_s: float = STOP_GRACE_S) -> None:
         self._stops[node_id, grace_s].append(container_id)
 
@@ -102,6 +108,7 @@ class Turn:
             or self._freezes
             or self._warnings
             or self._stops
+            or self._sizes
             or self._acknowledgements
             or self._callbacks
         )
@@ -116,6 +123,8 @@ class Turn:
         # After the launches: one that was launched in the same turn may be meant.
         for (node_id, frozen), group in groupby(self._freezes, key=lambda one: (one[0], one[2])):
             engine.freeze(node_id, [container_id for _, container_id, _ in group], frozen=frozen)
+        for node_id, container_id, resources in self._sizes:
+            engine.resize(node_id, container_id, resources)
         for node_id, container_id, notice in self._warnings:
             if notice is None:
                 engine.spare(node_id, container_id)

@@ -34,6 +34,7 @@ from hrm.model.containers import (
 from hrm.model.errors import Conflict, HrmError, InvalidInput, NotFound
 from hrm.model.execution import ExecSpec, FrameDecoder, FrameKind, exit_code_of, frame, signal_frame
 from hrm.model.ids import ContainerId
+from hrm.model.resources import Resources
 from hrm.model.streams import ByteStream
 from hrm.testing.conditions import eventually_async
 from hrm.testing.recording import RecordingListener
@@ -291,6 +292,17 @@ async def check_what_is_halted_does_nothing_until_it_goes_on_and_can_be_stopped(
         run.engine.freeze(run.node_id, [goes_on, "container_e01_1_0001_01_999999"], frozen=True)
 
 
+async def check_what_is_resized_goes_on(maker: EngineMaker) -> None:
+    async with started(maker("resized")) as run:
+        container_id = run.launch("cat", stdin=True)
+        for memory_mib in (512, 512, 256):
+            run.engine.resize(run.node_id, container_id, Resources(memory_mib=memory_mib, vcores_milli=2000))
+        await run.engine.write_stdin(run.node_id, container_id, b"hello")
+        run.engine.close_stdin(run.node_id, container_id)
+        assert (await run.ended(container_id)).exit_code == 0
+        run.engine.resize(run.node_id, container_id, Resources(memory_mib=512, vcores_milli=2000))
+
+
 async def check_input(maker: EngineMaker) -> None:
     async with started(maker("input")) as run:
         container_id = run.launch("cat", stdin=True)
@@ -532,6 +544,7 @@ ENGINE_CHECKS: tuple[EngineCheck, ...] = (
     check_who_handles_terminate_is_warned_and_reads_why,
     check_who_has_no_handler_goes_on_though_warned_until_it_is_stopped,
     check_what_is_halted_does_nothing_until_it_goes_on_and_can_be_stopped,
+    check_what_is_resized_goes_on,
     check_input,
     check_a_program_joins_a_container_and_ends_with_it,
     check_nothing_but_the_containers_own_ports_is_connected_to,

@@ -18,6 +18,7 @@ from hrm.model.execution import ExecSpec
 from hrm.model.ids import ContainerId
 from hrm.model.isolation import Guard, Isolation, Means
 from hrm.model.nodes import NodeSpec
+from hrm.model.resources import Resources
 from hrm.testing.clock import ManualClock
 from hrm.testing.fake_programs import CommandNotFound, Processes, Program
 from hrm.testing.played_guests import PlayedGuest
@@ -48,6 +49,8 @@ class FakeContainer:
     ports: set[int] = field(default_factory=set)
     #: True iff it is halted.
     frozen: bool = False
+    #: What it is held to; None iff to what it was launched with.
+    held_to: Resources | None = None
     #: What was started beside its program.
     guests: list[PlayedGuest] = field(default_factory=list)
     #: When its task said last that it saved its work.

@@ -103,6 +103,10 @@ class FakeEngine:
         if container and container.program:
             container.program.signal(signum)
 
+    def resize(self, node_id: str, container_id: str, resources: Resources) -> None:
+        if container := self.cluster.node(node_id).containers.get(container_id):
+            container.held_to = resources
+
     def freeze(self, node_id: str, container_ids: Sequence[str], *, frozen: bool) -> None:
         for container_id in container_ids:
             if container := self.cluster.node(node_id).containers.get(container_id):

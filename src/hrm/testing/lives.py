@@ -119,6 +119,10 @@ class _Hands(FakeEngine):
         if not self.dead:
             super().stop_containers(node_id, container_ids, grace_s=grace_s)
 
+    def resize(self, node_id: str, container_id: str, resources: Resources) -> None:
+        if not self.dead:
+            super().resize(node_id, container_id, resources)
+
     def freeze(self, node_id: str, container_ids: Sequence[str], *, frozen: bool) -> None:
         if not self.dead:
             super().freeze(node_id, container_ids, frozen=frozen)

@@ -8,7 +8,7 @@ tells nodes apart by that.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from hrm.model.errors import HrmError, NotFound
@@ -19,7 +19,7 @@ from hrm.model.states import ContainerState
 from hrm.rm.facade import Facade
 from hrm.yarn.amounts import resource_message
 from hrm.yarn.calls import Caller, Service
-from hrm.yarn.errors import InvalidAuxService, InvalidContainer, InvalidToken, Unsupported, YarnError, from_hrm
+from hrm.yarn.errors import InvalidAuxService, InvalidContainer, InvalidToken, YarnError, from_hrm
 from hrm.yarn.grants import Grants
 from hrm.yarn.ids import container_id, container_message
 from hrm.yarn.launching import container_group, launch_context, node_variables
@@ -167,16 +167,42 @@ class _NodeDoor:
     def increase(
         self, request: service.IncreaseContainersResourceRequestProto, caller: Caller
     ) -> service.IncreaseContainersResourceResponseProto:
-        self._attempt(caller)
-        return service.IncreaseContainersResourceResponseProto(
-            failed_requests=_unchangeable(request.increase_containers)
-        )
+        """What clients before Hadoop 3 call it."""
+        done, failed = self._updated(request.increase_containers, caller)
+        return service.IncreaseContainersResourceResponseProto(succeeded_requests=done, failed_requests=failed)
 
     def update(
         self, request: service.ContainerUpdateRequestProto, caller: Caller
     ) -> service.ContainerUpdateResponseProto:
-        self._attempt(caller)
-        return service.ContainerUpdateResponseProto(failed_requests=_unchangeable(request.update_container_token))
+        """The container is held to its new size since that was granted: it is only looked whether the token says so."""
+        done, failed = self._updated(request.update_container_token, caller)
+        return service.ContainerUpdateResponseProto(succeeded_requests=done, failed_requests=failed)
+
+    def _updated(
+        self, tokens: Sequence[TokenProto], caller: Caller
+    ) -> tuple[list[records.ContainerIdProto], list[service.ContainerExceptionMapProto]]:
+        attempt = self._attempt(caller)
+        _check_count(tokens)
+        done, failed = [], []
+        for token in tokens:
+            container = _named_by(token)
+            try:
+                self._check_size(token, attempt)
+            except (YarnError, HrmError) as error:
+                failed.append(_failure(container, error))
+            else:
+                done.append(container)
+        return done, failed
+
+    def _check_size(self, token: TokenProto, attempt: AttemptId) -> None:
+        """Raises InvalidToken, InvalidContainer and YarnError."""
+        identifier = self._secrets.verify_container(token, self._grants.node_message(self._node_id), attempt)
+        name, session = str(container_id(identifier.containerId)), self._sessions[attempt]
+        granted = session.granted.get(name)
+        if granted is None or name not in session.launched or granted.node_id != self._node_id:
+            raise InvalidContainer(f"Container {name} is not handled by this NodeManager")
+        if identifier.resource != resource_message(granted.resources, up=True):
+            raise YarnError(f"Container {name} has another size by now: the token is of version {identifier.version}")
 
     def _attempt(self, caller: Caller) -> AttemptId:
         """Raises ApplicationAttemptNotFound: its token outlives it."""
@@ -219,11 +245,6 @@ def _failure(container: records.ContainerIdProto, error: YarnError | HrmError) -
         container_id=container,
         exception=records.SerializedExceptionProto(message=str(error), class_name=error.java_class, trace=""),
     )
-
-
-def _unchangeable(tokens: Iterable[TokenProto]) -> list[service.ContainerExceptionMapProto]:
-    why = Unsupported("containers keep the size that they were granted with; ask for another")
-    return [_failure(_named_by(token), why) for token in tokens]
 
 
 def _status(report: ContainerReport) -> records.ContainerStatusProto:

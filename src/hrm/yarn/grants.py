@@ -40,7 +40,7 @@ class Grants:
         address = self._nodes.of(node_id)
         return NodeIdProto(host=address.host, port=address.port)
 
-    def container(self, granted: GrantedContainer, user: str) -> ContainerProto:
+    def container(self, granted: GrantedContainer, user: str, *, version: int = 0) -> ContainerProto:
         """With a token, which names its node, size and user."""
         container = ContainerId.parse(granted.container_id)
         address = self._nodes.of(granted.node_id)
@@ -56,7 +56,7 @@ class Grants:
             creationTime=now_ms,
             containerType=TASK,
             executionType=GUARANTEED,
-            version=0,
+            version=version,
             allocation_request_id=request_id_of(granted.allocation_request_id),
         )
         return ContainerProto(
@@ -68,7 +68,7 @@ class Grants:
             container_token=self._secrets.issue_container(identifier),
             execution_type=GUARANTEED,
             allocation_request_id=identifier.allocation_request_id,
-            version=0,
+            version=version,
         )
 
     def node_tokens(self, session: Session, attempt: AttemptId, user: str, nodes: Iterable[str]) -> list[NMTokenProto]:

@@ -41,6 +41,7 @@ from hrm.yarn.proto.security_pb2 import TokenProto
 from hrm.yarn.protocols import APPLICATION_MASTER
 from hrm.yarn.sessions import Session, Sessions
 from hrm.yarn.tokens.secrets import TokenSecrets
+from hrm.yarn.updates import Updates, check_count
 
 _FINAL = {
     records.APP_SUCCEEDED: FinalStatus.SUCCEEDED,
@@ -94,6 +95,7 @@ class _MasterDoor:
         self._cluster = cluster
         self._grants = grants
         self._clock = clock
+        self._updates = Updates(facade, config, grants)
 
     # --- register
 
@@ -126,6 +128,7 @@ class _MasterDoor:
             session.granted[granted.container_id] = granted
             session.launched.add(granted.container_id)
             if standing.keep_containers and attempt.number > 1:
+                session.versions[granted.container_id] = 0
                 response.containers_from_previous_attempts.append(self._grants.container(granted, standing.user))
         nodes = [granted.node_id for granted in registration.running]
         response.nm_tokens_from_previous_attempts.extend(
@@ -152,6 +155,7 @@ class _MasterDoor:
         if request.HasField("blacklist_request"):
             shunned = asking.blacklist(session.blacklist, request.blacklist_request, cluster.nodes_of)
         releases = self._releases(request.release, attempt)
+        check_count(request.update_requests)
         running = [name for name in releases if name in session.launched]
         if running:
             await self._facade.masters.stop(str(attempt), running)
@@ -175,8 +179,11 @@ class _MasterDoor:
             session.blacklist = shunned
         for name in releases:
             self._given_back(session, name)
+        errors = await self._updates.take(request.update_requests, session, attempt, cluster.maximum)
         response = self._answer(session, attempt, standing, heartbeat, cluster)
-        self._refuse_what_is_not_done(request, response)
+        response.update_errors.extend(errors)
+        for scheduling in request.scheduling_requests:
+            response.rejected_scheduling_requests.add(reason=records.RRP_COULD_NOT_PLACE_ON_NODE, request=scheduling)
         if (token := self._renewed(caller)) is not None:
             response.am_rm_token.CopyFrom(token)
         session.answered = response
@@ -214,6 +221,7 @@ class _MasterDoor:
         completed, session.given_back = session.given_back, []
         for granted in heartbeat.allocated:
             session.granted[granted.container_id] = granted
+            session.versions[granted.container_id] = 0
             session.kept_back.append(granted)
         for ended in heartbeat.ended:
             completed.append(self._ended(session, ended))
@@ -227,6 +235,7 @@ class _MasterDoor:
             response_id=heartbeat.response_id,
             allocated_containers=[self._grants.container(granted, standing.user) for granted in told],
             completed_container_statuses=completed,
+            updated_containers=self._updates.told(heartbeat.resized, session, standing.user),
             limit=cluster.limit(standing.queue),
             num_cluster_nodes=cluster.node_count,
             nm_tokens=self._grants.node_tokens(session, attempt, standing.user, [granted.node_id for granted in told]),
@@ -244,20 +253,6 @@ class _MasterDoor:
         status = completed_status(ended, resources, released=name in session.released)
         session.ended(name, status)
         return status
-
-    def _refuse_what_is_not_done(
-        self, request: service.AllocateRequestProto, response: service.AllocateResponseProto
-    ) -> None:
-        """Each with why: a container keeps its size and kind, and places are asked for by name alone."""
-        for update in request.update_requests:
-            response.update_errors.add(
-                reason="UPDATE_OUTSTANDING_ERROR: containers keep the size and the execution type that they were "
-                "granted with; ask for another",
-                update_request=update,
-                current_container_version=0,
-            )
-        for scheduling in request.scheduling_requests:
-            response.rejected_scheduling_requests.add(reason=records.RRP_COULD_NOT_PLACE_ON_NODE, request=scheduling)
 
     def _renewed(self, caller: Caller) -> TokenProto | None:
         return self._secrets.renew_amrm(caller.token) if caller.token is not None else None

@@ -28,6 +28,8 @@ class Session:
     kept_back: list[GrantedContainer] = field(default_factory=list)
     #: Of those the ones in which something was started.
     launched: set[str] = field(default_factory=set)
+    #: Versions of containers, which count how often each grew or shrank; none of those from before a restart.
+    versions: dict[str, int] = field(default_factory=dict)
     #: Those that the master gave back while something ran in them.
     released: set[str] = field(default_factory=set)
     #: Given back unused: told as ended with the next answer.
@@ -48,6 +50,7 @@ class Session:
         self.kept_back = [one for one in self.kept_back if one.container_id != container_id]
         self.warned.pop(container_id, None)
         self.launched.discard(container_id)
+        self.versions.pop(container_id, None)
         self.released.discard(container_id)
         self.ends[container_id] = status
         while len(self.ends) > _KEPT_ENDS:

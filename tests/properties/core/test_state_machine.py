@@ -13,7 +13,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import Ask, Way
-from hrm.core.commands import Allocate, AppActivated, Command, ContainerEnded, KillContainer, PreemptContainer
+from hrm.core.commands import (
+    Allocate,
+    AppActivated,
+    Command,
+    ContainerEnded,
+    ContainerResized,
+    KillContainer,
+    PreemptContainer,
+)
 from hrm.core.events import (
     AppAdded,
     AppMoved,
@@ -26,6 +34,7 @@ from hrm.core.events import (
     ContainerFinished,
     ContainerRecovered,
     ContainerReleased,
+    ContainerResize,
     Event,
     NodeAdded,
     NodeRemoved,
@@ -118,6 +127,11 @@ class CoreMachine(RuleBasedStateMachine):
                     self.check_room(command)
                 case ContainerEnded(container_id=container_id):
                     self.containers.pop(container_id, None)
+                case ContainerResized(container_id=container_id, node_id=node_id, resources=resources):
+                    held = self.containers[container_id]
+                    assert held.node_id == node_id, "a container grows where it runs"
+                    assert held.resources.gpus_milli == resources.gpus_milli
+                    self.containers[container_id] = replace(held, resources=resources)
                 case PreemptContainer():
                     self.check_victim(command)
                 case KillContainer(container_id=container_id):
@@ -347,6 +361,14 @@ class CoreMachine(RuleBasedStateMachine):
             container_id = list(self.containers)[number % len(self.containers)]
             self.tell(how(container_id))
             assert container_id not in self.containers
+
+    @rule(number=NUMBERS, cpus=st.sampled_from([0.5, 1, 3]), memory=st.sampled_from(["512M", "1G", "5G"]))
+    def container_is_to_hold_more_or_less(self, number: int, cpus: float, memory: str) -> None:
+        if self.containers:
+            container_id, held = list(self.containers.items())[number % len(self.containers)]
+            wanted = replace(amounts(cpus, memory), gpus_milli=held.resources.gpus_milli)
+            self.tell(ContainerResize(container_id, wanted))
+            self.visit_where_there_is_room()
 
     @rule(number=NUMBERS, node_id=st.sampled_from(NODE_IDS), gpus=st.sampled_from([0, 0.5, 1]), master=st.booleans())
     def container_is_recovered(self, number: int, node_id: str, gpus: float, master: bool) -> None:

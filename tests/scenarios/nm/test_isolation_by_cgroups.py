@@ -126,6 +126,76 @@ async def test_what_one_leaves_in_shared_memory_is_not_charged_to_the_next(run: 
         left.unlink()
 
 
+# --- other limits while it runs
+
+#: Takes so many MiB more for each line that comes, and says so.
+_TAKE = "x = []\nfor i in open(0):\n  x.append(bytearray(int(i) << 20))\n  print('took', int(i))"
+TAKES = (sys.executable, "-I", "-S", "-u", "-c", _TAKE)
+
+
+async def taking(run: EngineHarness) -> str:
+    container_id = run.launch(*TAKES, resources=SMALL, stdin=True)
+    await run.engine.write_stdin(run.node_id, container_id, b"10\n")
+    await run.printed(container_id, "took 10")
+    return container_id
+
+
+async def test_one_that_was_let_grow_may_use_more(run: EngineHarness) -> None:
+    container_id = await taking(run)
+    run.engine.resize(run.node_id, container_id, Resources(memory_mib=256, vcores_milli=2000))
+
+    await run.engine.write_stdin(run.node_id, container_id, b"120\n")
+    await run.printed(container_id, "took 120")
+    await run.engine.write_stdin(run.node_id, container_id, b"300\n")
+    record = await run.ended(container_id)
+
+    assert (record.exit_code, record.detail) == (137, "out of memory: used 256 MiB of 256 MiB")
+
+
+async def test_one_that_was_cut_down_ends_at_its_new_limit(run: EngineHarness) -> None:
+    container_id = await taking(run)
+    run.engine.resize(run.node_id, container_id, Resources(memory_mib=32, vcores_milli=1000))
+    await run.engine.write_stdin(run.node_id, container_id, b"40\n")
+
+    record = await run.ended(container_id)
+
+    assert (record.exit_code, record.detail) == (137, "out of memory: used 32 MiB of 32 MiB")
+
+
+async def test_one_that_uses_more_than_is_left_to_it_ends(run: EngineHarness) -> None:
+    container_id = await taking(run)
+    run.engine.resize(run.node_id, container_id, Resources(memory_mib=8, vcores_milli=1000))
+
+    record = await run.ended(container_id)
+
+    assert record.exit_code == 137
+    assert record.detail.startswith("out of memory: ")
+
+
+async def test_its_weight_for_cpus_follows(run: EngineHarness, state_dir: Path) -> None:
+    container_id = await taking(run)
+
+    def weights() -> set[str]:
+        files = [*(base.rglob("cpu.shares") for base in cgroups_of(state_dir))]
+        files += [*(base.rglob("cpu.weight") for base in cgroups_of(state_dir))]
+        return {file.read_text().strip() for found in files for file in found if file.parent.name.isdigit()}
+
+    before = weights()
+    run.engine.resize(run.node_id, container_id, Resources(memory_mib=64, vcores_milli=7000))
+    await eventually_async(lambda: bool(weights() - before), describe="the weight has changed")
+
+
+async def test_the_next_shepherd_knows_the_limits_that_it_has_now(state_dir: Path) -> None:
+    settings = IsolationSettings(mode=IsolationMode.FULL)
+    async with started(EmbeddedEngine(NODE, state_dir, heartbeat_interval_s=0.05, isolation=settings)) as run:
+        container_id = await taking(run)
+        run.engine.resize(run.node_id, container_id, Resources(memory_mib=256, vcores_milli=1000))
+        await run.engine.write_stdin(run.node_id, container_id, b"120\n")
+        await run.printed(container_id, "took 120")
+        record = await asyncio.to_thread(Path(state_dir, "running", container_id).read_text)
+    assert '"memory_mib":256' in record.replace(" ", "")
+
+
 # --- processes
 
 

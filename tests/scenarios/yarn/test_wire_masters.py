@@ -12,7 +12,6 @@ from hrm.testing.hadoop_client import RemoteError
 from hrm.testing.lives import Lives
 from hrm.yarn.exits import ABORTED
 from hrm.yarn.proto import records_pb2 as records
-from hrm.yarn.proto import service_pb2 as service
 from tests.scenarios.yarn.wire_masters import WireMaster, Yarn, ask, opened
 
 
@@ -165,13 +164,8 @@ async def test_nodes_that_a_master_does_not_want_get_nothing_of_it_until_it_want
 
 async def test_what_is_not_done_is_refused_one_by_one(yarn: Yarn) -> None:
     master = await yarn.begun()
-    (container,) = await master.get(1)
-    update = service.UpdateContainerRequestProto(
-        container_version=0, container_id=container.id, update_type=service.INCREASE_RESOURCE
-    )
     placed = records.SchedulingRequestProto(allocationRequestId=3)
-    heard = await master.allocate(update_requests=[update], scheduling_requests=[placed])
-    assert [error.update_request for error in heard.update_errors] == [update]
+    heard = await master.allocate(scheduling_requests=[placed])
     assert [rejected.request for rejected in heard.rejected_scheduling_requests] == [placed]
 
 

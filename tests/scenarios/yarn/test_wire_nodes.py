@@ -191,17 +191,6 @@ async def test_a_signal_reaches_the_container(yarn: Yarn, master: WireMaster) ->
     assert [status.exit_status for status in heard.completed_container_statuses] == [128 + signal.SIGKILL]
 
 
-@pytest.mark.parametrize("method", ["increaseContainersResource", "updateContainer"])
-async def test_a_container_keeps_its_size(master: WireMaster, method: str) -> None:
-    (container,) = await master.get(1)
-    request = (
-        service.IncreaseContainersResourceRequestProto(increase_containers=[container.container_token])
-        if method == "increaseContainersResource"
-        else service.ContainerUpdateRequestProto(update_container_token=[container.container_token])
-    )
-    assert failures(await master.at_node(container, method, request))[0][0] == "UnsupportedOperationException"
-
-
 @pytest.mark.parametrize("method", ["localize", "reInitializeContainer", "restartContainer", "getLocalizationStatuses"])
 async def test_what_a_node_does_not_do_is_said_in_a_way_that_fails_at_once(master: WireMaster, method: str) -> None:
     (container,) = await master.get(1)

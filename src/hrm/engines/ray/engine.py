@@ -26,6 +26,7 @@ from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import IsolationSettings
+from hrm.model.resources import Resources
 from hrm.model.streams import ByteStream, ContentSource
 
 _log = structlog.get_logger(__name__)
@@ -235,6 +236,9 @@ class RayEngine:
 
     def signal(self, node_id: str, container_id: str, signum: int) -> None:
         self._on(node_id).send("signal", container_id, signum)
+
+    def resize(self, node_id: str, container_id: str, resources: Resources) -> None:
+        self._on(node_id).send("resize", container_id, resources)
 
     def freeze(self, node_id: str, container_ids: Sequence[str], *, frozen: bool) -> None:
         self._on(node_id).send("freeze", list(container_ids), frozen=frozen)

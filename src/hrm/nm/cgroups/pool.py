@@ -117,6 +117,11 @@ class Pool:
         """True iff a slot holds who lives there to some CPUs."""
         return any("pinning" in tree.resources for tree in self.trees)
 
+    def limit(self, slot: Slot, limits: Limits) -> None:
+        """Hold who lives in it to other limits from now on, on the CPUs that they have."""
+        assert slot.applied is not None
+        self._set(slot, slot.applied._replace(limits=limits._replace(cpus=slot.limits.cpus)))
+
     def confine(self, slot: Slot, cpus: tuple[int, ...]) -> None:
         """Have all who live in it run on these CPUs from now on."""
         assert slot.applied is not None

@@ -20,6 +20,7 @@ class Container:
         "cpus",
         "frozen",
         "id",
+        "identity",
         "keeper_fd",
         "lapsed",
         "limits",
@@ -52,6 +53,8 @@ class Container:
         self.account: dict[str, Any] | None = None
         #: What it may use, in the fields of `hrm.nm.cgroups.limits.Limits`; None iff nothing is to be enforced.
         self.limits: dict[str, Any] | None = None
+        #: What its run record says of it, to be written anew when that changes; None iff it has none.
+        self.identity: dict[str, Any] | None = None
         #: CPUs that it has for itself; () iff none.
         self.own_cpus: tuple[int, ...] = ()
         #: CPUs that it runs on; () iff on any.

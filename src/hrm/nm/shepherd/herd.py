@@ -268,7 +268,7 @@ class Herd:
         self._by_pid[container.pid] = self.live[container_id] = container
         self._news_started.append(container.report())
         self.isolation.be_nice(container)
-        identity = {
+        container.identity = identity = {
             "pid": container.pid,
             # When it began, as the kernel will say: to look it up takes longer than all else that is written here.
             "start_ticks": [first_tick, processes.ticks_since_boot()],
@@ -302,6 +302,36 @@ class Herd:
         container = self._running(container_id)
         if container and container.terminal:
             container.terminal.resize(rows, columns)
+
+    def limit(self, container_id: str, changed: dict[str, int]) -> None:
+        """Hold it to other limits from now on; ``changed`` are fields of its limits."""
+        container = self._running(container_id)
+        if container is None or container.limits is None:
+            return
+        container.limits = {**container.limits, **changed}
+        try:
+            self.isolation.hold_to(container)
+        except OSError as error:
+            log(f"{container_id}: cannot hold it to its new limits: {error}")
+            if "memory_mib" in changed:
+                # Version 1 refuses a limit below what is in use; version 2 takes it, and ends the container.
+                self.fail(container_id, f"out of memory: it uses more than the {changed['memory_mib']} MiB left to it")
+        if container.identity is not None:
+            container.identity = {**container.identity, "limits": container.limits}
+            try:
+                self._note_again(container, container.identity)
+            except OSError as error:
+                log(f"{container_id}: cannot write its new limits: {error}")
+
+    @staticmethod
+    def _note_again(container: Container, identity: dict[str, Any]) -> None:
+        """The last line of a record counts; now and then the lines before it go."""
+        if container.record_fd < 0:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+            container.record_fd = os.open(f"{records.RUNNING}/{container.id}", flags)
+        if os.fstat(container.record_fd).st_size > records.MAX_RECORD_BYTES // 4:
+            os.ftruncate(container.record_fd, 0)
+        records.append(container.record_fd, identity)
 
     # Warning
 

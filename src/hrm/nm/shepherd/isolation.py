@@ -113,6 +113,14 @@ class Isolation:
                 # It has ended already.
                 return
 
+    def hold_to(self, container: Container) -> None:
+        """Have its slot hold it to the limits that it has now. No error if it has none. Raises OSError."""
+        if container.limits is None or container.slot is None or self.pool is None:
+            return
+        from hrm.nm.cgroups.limits import Limits
+
+        self.pool.limit(container.slot, Limits.of(container.limits))
+
     def confine(self, container: Container) -> bool:
         """Have all of it run on its ``cpus`` from now on. False where no cgroup can. Raises OSError."""
         if container.slot is None or self.pool is None or not self.pool.pins():

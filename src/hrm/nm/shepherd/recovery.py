@@ -47,6 +47,7 @@ def _take_over(herd: Herd, container_id: str) -> None:
         detail = "nobody saw whether it started"
     else:
         container.pid, container.started_at = identity["pid"], identity["started_at"]
+        container.identity = identity
         container.limits = identity.get("limits")
         container.own_cpus = tuple(identity.get("own_cpus", ()))
         if identity["boot_id"] != herd.boot_id:

@@ -51,6 +51,7 @@ class Server:
             "stop": self._stop,
             "signal": lambda m: herd.signal(m["id"], int(m["signum"])),
             "freeze": lambda m: herd.freeze(m["ids"], frozen=bool(m["frozen"])),
+            "limit": lambda m: herd.limit(m["id"], {name: int(value) for name, value in m["changed"].items()}),
             "warn": lambda m: herd.warn(m["id"], dict(m["notice"])),
             "spare": lambda m: herd.spare(m["id"]),
             "close_input": lambda m: herd.close_input(m["id"]),

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-PROTOCOL = 5
+PROTOCOL = 6
 #: The longest line either side accepts. A command of 1 MiB and an environment of 512 KiB fit, even all escaped.
 MAX_LINE_BYTES = 16 << 20
 _encode = json.JSONEncoder(separators=(",", ":")).encode
