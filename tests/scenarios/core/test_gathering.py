@@ -331,3 +331,18 @@ def test_after_a_restart_a_gang_is_preempted_as_one() -> None:
     s.ask(poor, 1)
 
     assert set(warned(s)) == set(gang)
+
+
+def test_what_a_gang_keeps_is_told_to_other_requests_of_its_own_application_too() -> None:
+    s = Scenario(queues(queue("all")))
+    s.add_node("n1", cpus=2, memory="4G")
+    s.add_node("n2", cpus=3, memory="5G")
+    app = s.submit("all")
+    s.ask(app, 20, cpus=1, memory="1G")
+    s.settle()
+    s.ask_gang(app, 4, cpus=1, memory="1G", request_id=100)
+    s.update_gangs()
+    s.finish(s.containers(app)[0])
+
+    assert s.settle() == []
+    assert s.reason(app) == "reserved_for_others"

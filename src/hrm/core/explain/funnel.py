@@ -242,10 +242,16 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
             Reason.RESERVED_FOR_OTHERS,
             "reservation",
             phrase("condition.reservation"),
-            lambda node: node.reservation is None or node.reservation.app is app,
+            lambda node: node.reservation is None or _serves(node.reservation, ask),
         )
     )
     return tests
+
+
+def _serves(reserved_for: Ask, ask: Ask) -> bool:
+    """True iff a node that is reserved for the one takes the other: itself, or one of its gang; no other one either of
+    the same application."""
+    return reserved_for is ask or (ask.gang is not None and reserved_for.gang is ask.gang)
 
 
 def _tests_of_room(shape: Shape) -> list[Test]:
