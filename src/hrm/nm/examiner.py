@@ -16,6 +16,8 @@ from hrm.model.findings import DoctorReport
 
 #: More than the doctor itself allows a round.
 TIME_LIMIT_S = 30.0
+#: How long a process that is killed may take to be gone.
+KILL_S = 1.0
 _MODULE = "hrm.doctor"
 #: With this a round ends that was asked for what there is not.
 _USAGE = 2
@@ -63,12 +65,9 @@ class Examiner:
                 child.communicate(msgspec.json.encode(self.expected)), TIME_LIMIT_S
             )
         except TimeoutError:
-            self._hanging = child
             raise ClusterError(f"the doctor on {self._node_id} did not end within {TIME_LIMIT_S:g} s") from None
         finally:
-            if child.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    child.kill()
+            await self._end(child)
         if child.returncode:
             last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
             if child.returncode == _USAGE:
@@ -78,3 +77,12 @@ class Examiner:
             return replace(msgspec.json.decode(told, type=DoctorReport), node=self._node_id)
         except msgspec.MsgspecError as error:
             raise ClusterError(f"the doctor on {self._node_id} told nonsense: {error}") from None
+
+    async def _end(self, child: asyncio.subprocess.Process) -> None:
+        """Have it ended, whatever becomes of the round. What waits in the kernel does not go by being killed."""
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(child.wait(), KILL_S)
+            self._hanging = child
