@@ -12,7 +12,7 @@ from hrm.model.requests import ResourceRequest
 #: Of the ask for the master's own container; masters' asks have numbers from 0 on.
 MASTER_REQUEST = -1
 
-AskKey = tuple[int, int, str, object, str | None]
+AskKey = tuple[int, int, str, object, str | None, object]
 
 
 class Asks:
@@ -113,4 +113,11 @@ class Asks:
 
 
 def _key(ask: ResourceRequest) -> AskKey:
-    return ask.priority, ask.allocation_request_id, ask.resource_name, ask.resources, ask.gpu_model
+    return (
+        ask.priority,
+        ask.allocation_request_id,
+        ask.resource_name,
+        ask.resources,
+        ask.gpu_model,
+        ask.placement,
+    )

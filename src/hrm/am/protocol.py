@@ -28,6 +28,8 @@ class Container:
     priority: int
     #: None where it is not known any more: of a container that ran before the server's restart.
     allocation_request_id: int | None
+    #: That it bears among those on its node.
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,4 +95,5 @@ def granted(container: Container) -> GrantedContainer:
         device_ids=container.device_ids,
         priority=container.priority,
         allocation_request_id=container.allocation_request_id,
+        tags=container.tags,
     )

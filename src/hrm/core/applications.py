@@ -14,6 +14,7 @@ from hrm.core.reasons import Reason
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import Resources
+from hrm.model.tag_placements import TagPlacement
 
 if TYPE_CHECKING:
     from hrm.core.gangs import Gang
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 #: Amounts, model of GPU, and what a node must offer besides.
 ShapeKey = tuple[Resources, str | None, frozenset[str]]
-#: What tells asks of one application apart: priority, request id, shape, for its master, gang, container that grows.
-AskKey = tuple[int, int, ShapeKey, bool, int | None, ContainerId | None]
+#: What tells asks of one application apart: priority, request id, shape, for its master, gang, container that grows,
+#: tags and constraint.
+AskKey = tuple[int, int, ShapeKey, bool, int | None, ContainerId | None, TagPlacement | None]
 
 
 class Shape(Amounts):
@@ -90,6 +92,7 @@ class Ask:
         "grows",
         "order",
         "pending",
+        "placement",
         "places",
         "plain",
         "priority",
@@ -106,6 +109,8 @@ class Ask:
         self.gang: Gang | None = None
         #: The container that is to hold this in addition; None iff it asks for containers.
         self.grows: Container | None = None
+        #: Tags that its containers bear, and what must hold of a node; None iff neither.
+        self.placement = request.placement
         #: True iff it may lie anywhere at once, by itself, and is for no master: a visit has nothing more to check.
         self.plain = False
         #: Among the asks of the application: lower priority number first, then request id, then the older.
@@ -133,7 +138,8 @@ class Ask:
             self.places.pop(name, None)
         if name == ANY:
             self.counted_by_any = True
-        self.plain = self.places.keys() == {ANY} and not self.for_master and self.gang is None
+        plain = self.gang is None and self.placement is None
+        self.plain = plain and self.places.keys() == {ANY} and not self.for_master
         before = self.pending
         counted = self.places.get(ANY, Place(0, True)).count if self.counted_by_any else self._sum_of_places()
         self.pending = counted
@@ -168,6 +174,10 @@ class Ask:
         if rack is not None:
             return rack.relax
         return anywhere.relax
+
+    def is_kept_off(self, node: Node) -> bool:
+        """True iff what runs on the node is not what its constraint wants beside it."""
+        return self.placement is not None and not node.tags.meets(self.placement, self.app)
 
     def level_at(self, node: Node) -> Level:
         """How near the node is to the places it would like; everything is near to who does not care."""
@@ -253,6 +263,7 @@ class Container:
         "priority",
         "shape",
         "started_at",
+        "tags",
         "unsaved_since",
         "way",
     )
@@ -276,6 +287,8 @@ class Container:
         self.is_master = False
         #: Of the gang that it was granted with; None iff none. Its members that still run have the same.
         self.gang_id: int | None = None
+        #: That it bears while it is here.
+        self.tags: frozenset[str] = frozenset()
         #: What it waits for to hold in addition; None iff it is to stay as it is.
         self.growth: Ask | None = None
         self.way = Way.RECOVERY
@@ -469,4 +482,12 @@ class App:
     def _key(ask: Ask) -> AskKey:
         gang_id = None if ask.gang is None else ask.gang.gang_id
         grows = None if ask.grows is None else ask.grows.container_id
-        return ask.priority, ask.allocation_request_id, ask.shape.key, ask.for_master, gang_id, grows
+        return (
+            ask.priority,
+            ask.allocation_request_id,
+            ask.shape.key,
+            ask.for_master,
+            gang_id,
+            grows,
+            ask.placement,
+        )

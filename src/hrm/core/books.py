@@ -98,6 +98,7 @@ class Books:
             request.for_master,
             None if request.gang is None else request.gang.gang_id,
             None,
+            request.placement,
         )
         ask = app.asks_by_key.get(key)
         if ask is None and request.count:
@@ -193,6 +194,9 @@ class Books:
         container = Container(container_id, app, node, shape, node.take(shape, positions), ask.priority)
         app.containers[attempt.number, self.epoch, seq] = container
         node.containers[container] = None
+        if ask.placement is not None and ask.placement.tags:
+            container.tags = ask.placement.tags
+            node.tags.add(container, 1)
         if ask.gang is not None:
             container.gang_id = ask.gang.gang_id
         ask.count_down(node)

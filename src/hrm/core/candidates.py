@@ -191,6 +191,9 @@ class Candidates:
             if ask.closed_racks():
                 # Rankings know nothing of places.
                 return self._best(ask, self._joined) or Reason.WRONG_PLACE
+        if ask.placement is not None:
+            # Nor of what runs there.
+            return self._best(ask, self._joined) or Reason.PLACEMENT_CONSTRAINT
         return self._first(ask.shape, blacklist) or Reason.BLACKLISTED
 
     def best(self, shape: Shape, without: Set[str]) -> tuple[Node, Sequence[int]] | None:
@@ -207,7 +210,10 @@ class Candidates:
         entries = [
             (self.strategy.score(node, shape), self._joined[node], node)
             for node in nodes
-            if _has_room(node, shape) and node.node_id not in blacklist and ask.accepts(node)
+            if _has_room(node, shape)
+            and node.node_id not in blacklist
+            and ask.accepts(node)
+            and not ask.is_kept_off(node)
         ]
         if not entries:
             return None

@@ -20,6 +20,7 @@ class Allocate:
     device_ids: tuple[str, ...]
     priority: int
     allocation_request_id: int
+    tags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,8 @@ class ContainerRecovered:
     for_master: bool = False
     #: Of the gang that it was granted with; None iff none.
     gang_id: int | None = None
+    #: That it bears.
+    tags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,12 @@ def _check_node(node: Node) -> list[str]:
         found += [
             f"node {node.node_id}: over its {name} by {-amount}" for name, amount in node.free.items() if amount < 0
         ]
+    tagged: dict[str, Counter[App]] = {}
+    for container in node.containers:
+        for tag in container.tags:
+            tagged.setdefault(tag, Counter())[container.app] += 1
+    if node.tags.as_dict() != {tag: dict(counts) for tag, counts in tagged.items()}:
+        found.append(f"node {node.node_id}: the count of tags is not that of its containers")
     if node.device_free and (max(node.device_free), node.device_free.count(WHOLE)) != (
         node.largest_free,
         node.whole_free,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hrm.core.amounts import Amounts
 from hrm.core.reasons import Reason
+from hrm.core.tags import TagsOfNode
 from hrm.model.nodes import DeviceSpec, NodeSpec
 from hrm.model.resources import Resources
 
@@ -43,6 +44,7 @@ class Node:
         "reservation",
         "schedulable",
         "spec",
+        "tags",
         "total",
         "whole_free",
     )
@@ -58,6 +60,8 @@ class Node:
         self.reservation: Ask | None = None
         #: True iff facts (a smaller node, recovered containers) put more here than there is.
         self.overcommitted = False
+        #: Of its containers, those that bear any.
+        self.tags = TagsOfNode()
         #: Where `NodeIndex` keeps it.
         self.bucket: tuple[int, int, int] | None = None
         self.set_spec(spec)
@@ -171,12 +175,16 @@ class Node:
     def occupy(self, container: Container) -> None:
         """Book a container that runs already, on the devices it names."""
         self.containers[container] = None
+        if container.tags:
+            self.tags.add(container, 1)
         self._book(container)
         self.sum_devices()
 
     def give_back(self, container: Container) -> None:
         """Free what a container held. Devices that left the node meanwhile are passed over."""
         del self.containers[container]
+        if container.tags:
+            self.tags.add(container, -1)
         self.free.add(container.shape)
         if container.device_ids:
             part = container.milli_per_device

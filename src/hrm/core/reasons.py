@@ -45,6 +45,8 @@ class Reason(IntEnum):
     KEPT_FOR_OTHERS = 37
     #: Of a gang, fewer containers fit now than it needs at once.
     INSUFFICIENT_FOR_GANG = 38
+    #: There is room, but not with what runs there: its constraint on tags is not met.
+    PLACEMENT_CONSTRAINT = 39
     #: The queue, or one above it, would pass its max share.
     QUEUE_MAX_SHARE = 40
     #: The queue, or one above it, has as many running applications as it may.

@@ -247,6 +247,7 @@ class Scheduler:
         container.started_at = container.unsaved_since = now if event.started_at is None else event.started_at
         container.is_master = event.for_master
         container.gang_id = event.gang_id
+        container.tags = event.tags
         self._books.take_in(container)
         # What runs, runs, whatever the limits on running applications say now.
         return [] if app.runnable else self._activate(app)

@@ -165,6 +165,8 @@ def turned_down(ask: Ask, node: Node, visit: Visit) -> Reason | None:
         return visit.gangs.turned_down(ask.gang, node, visit)
     if not ask.accepts(node):
         return Reason.WRONG_PLACE
+    if ask.is_kept_off(node):
+        return Reason.PLACEMENT_CONSTRAINT
     if ask.for_master and is_over_am_share(ask):
         ask.app.queue.held[ask.shape] = None
         return Reason.QUEUE_AM_SHARE
@@ -221,6 +223,7 @@ def still_wants(ask: Ask, node: Node) -> bool:
         ask.pending > 0
         and node.could_hold(ask.shape)
         and ask.accepts(node)
+        and not ask.is_kept_off(node)
         and node.node_id not in ask.app.blacklist
         and ask.app.queue.over_max_with(ask.shape) is None
         and not (ask.for_master and is_over_am_share(ask))

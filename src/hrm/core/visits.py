@@ -160,6 +160,7 @@ class Visits:
             container.device_ids,
             ask.priority,
             ask.allocation_request_id,
+            container.tags,
         )
 
     def _go_on_after_gang(self, gang: Gang, commands: list[Command], assignment: Assignment | None, now: float) -> bool:

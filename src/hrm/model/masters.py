@@ -33,6 +33,8 @@ class GrantedContainer:
     priority: int
     #: Of the ask that it answers; None where that is not known any more.
     allocation_request_id: int | None
+    #: That it bears among those on its node.
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

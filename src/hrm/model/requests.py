@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hrm.model.errors import InvalidInput
 from hrm.model.resources import Resources
+from hrm.model.tag_placements import TagPlacement
 
 ANY = "*"
 
@@ -29,7 +30,7 @@ class ResourceRequest:
 
     Counts are absolute: a new request with the same key replaces the old one, and 0 withdraws it. The key is
     (``priority``, ``allocation_request_id``, ``resource_name``, ``resources``, ``gpu_model``, ``needs``,
-    ``for_master``, and the id of its gang). What belongs to one gang is told by one event, whole.
+    ``for_master``, ``placement``, and the id of its gang). What belongs to one gang is told by one event, whole.
     """
 
     resources: Resources
@@ -49,6 +50,8 @@ class ResourceRequest:
     for_master: bool = False
     #: Set iff they are granted only together with all others of this gang.
     gang: GangRequest | None = None
+    #: Tags that they bear, and what runs beside them; None iff neither.
+    placement: TagPlacement | None = None
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -58,6 +61,8 @@ class ResourceRequest:
         gpus = self.resources.gpus_milli
         if gpus > 1000 and gpus % 1000:
             raise InvalidInput(f"a fraction of a GPU lies on one device: {gpus} milli", field="gpus_milli")
+        if self.gang is not None and self.placement is not None:
+            raise InvalidInput("containers of a gang bear no tags", field="placement")
         if self.gang is not None and (self.resource_name != ANY or self.for_master):
             raise InvalidInput(
                 "containers of a gang name no place, and are for no master", field="gang", next_step=f"say {ANY!r}"

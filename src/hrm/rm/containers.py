@@ -56,6 +56,7 @@ class Containers(Mapping[str, LiveContainer]):
                 priority=grant.priority,
                 state=ContainerState.ALLOCATED,
                 allocated_at=turn.now,
+                tags=tuple(sorted(grant.tags)) or None,
             ),
         )
         app.containers[name] = container
@@ -69,6 +70,7 @@ class Containers(Mapping[str, LiveContainer]):
                 device_ids=grant.device_ids,
                 priority=grant.priority,
                 allocation_request_id=grant.allocation_request_id,
+                tags=tuple(sorted(grant.tags)),
             )
         )
         if app.row.state is ApplicationState.ACCEPTED:

@@ -142,6 +142,7 @@ class Listener:
                     started_at=started_at or row.started_at,
                     for_master=app is not None and app.job.master is not None and row.task_index == 0,
                     gang_id=GANG_ID if app is not None and app.job.gang else None,
+                    tags=frozenset(row.tags or ()),
                 ),
             )
         if started_at is not None:

@@ -502,4 +502,5 @@ def _as_granted(row: ContainerRow) -> Container:
         device_ids=row.device_ids,
         priority=row.priority,
         allocation_request_id=None,
+        tags=row.tags or (),
     )

@@ -117,6 +117,8 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     written_bytes: int | None = None
     #: How long it was suspended, up to when it last went on; None iff it never was.
     suspended_s: float | None = None
+    #: That it bears among those on its node; None iff none.
+    tags: tuple[str, ...] | None = None
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,6 +58,7 @@ class Grants:
             executionType=GUARANTEED,
             version=version,
             allocation_request_id=request_id_of(granted.allocation_request_id),
+            allocation_tags=granted.tags,
         )
         return ContainerProto(
             id=identifier.containerId,
@@ -69,6 +70,7 @@ class Grants:
             execution_type=GUARANTEED,
             allocation_request_id=identifier.allocation_request_id,
             version=version,
+            allocation_tags=granted.tags,
         )
 
     def node_tokens(self, session: Session, attempt: AttemptId, user: str, nodes: Iterable[str]) -> list[NMTokenProto]:

@@ -18,6 +18,7 @@ from hrm.model.resources import Resources
 from hrm.model.states import TaskState
 from hrm.rm.facade import Facade
 from hrm.yarn import asks as asking
+from hrm.yarn import placing
 from hrm.yarn.amounts import resource_message, resource_types
 from hrm.yarn.calls import Caller, Service
 from hrm.yarn.cluster_view import ClusterView
@@ -105,6 +106,7 @@ class _MasterDoor:
         attempt = _attempt(caller)
         if self._sessions.standing(attempt).registered:
             raise InvalidApplicationMasterRequest(f"Application Master is already registered : {attempt.application}")
+        constraints = placing.constraints(request.placement_constraints)
         try:
             registration = await self._facade.masters.register(
                 str(attempt),
@@ -116,6 +118,7 @@ class _MasterDoor:
             raise InvalidApplicationMasterRequest(error.message) from None
         standing = self._sessions.standing(attempt)
         session = self._sessions.begin(attempt)
+        session.constraints = constraints
         cluster = self._cluster.fresh()
         response = service.RegisterApplicationMasterResponseProto(
             maximumCapability=resource_message(cluster.maximum),
@@ -151,6 +154,9 @@ class _MasterDoor:
             return session.answered
         cluster = self._cluster.fresh()
         asks = asking.requests(request.ask, config=self._config, maximum=cluster.maximum, nodes_of=cluster.nodes_of)
+        placed, rejected = placing.requests(
+            request.scheduling_requests, session.constraints, config=self._config, maximum=cluster.maximum
+        )
         shunned = None
         if request.HasField("blacklist_request"):
             shunned = asking.blacklist(session.blacklist, request.blacklist_request, cluster.nodes_of)
@@ -163,7 +169,7 @@ class _MasterDoor:
             heartbeat = await self._facade.masters.allocate(
                 str(attempt),
                 request.response_id,
-                asks=asks,
+                asks=[*asks, *placed],
                 releases=[name for name in releases if name not in session.launched],
                 progress=min(1.0, max(0.0, request.progress)) if request.HasField("progress") else None,
                 blacklist=shunned,
@@ -182,8 +188,7 @@ class _MasterDoor:
         errors = await self._updates.take(request.update_requests, session, attempt, cluster.maximum)
         response = self._answer(session, attempt, standing, heartbeat, cluster)
         response.update_errors.extend(errors)
-        for scheduling in request.scheduling_requests:
-            response.rejected_scheduling_requests.add(reason=records.RRP_COULD_NOT_PLACE_ON_NODE, request=scheduling)
+        response.rejected_scheduling_requests.extend(rejected)
         if (token := self._renewed(caller)) is not None:
             response.am_rm_token.CopyFrom(token)
         session.answered = response

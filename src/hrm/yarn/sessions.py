@@ -11,6 +11,7 @@ from hrm.model.ids import AttemptId
 from hrm.model.masters import GrantedContainer, MasterStanding, WarnedContainer
 from hrm.rm.facade import Masters
 from hrm.yarn.errors import ApplicationAttemptNotFound
+from hrm.yarn.placing import Constraints
 from hrm.yarn.proto.records_pb2 import ContainerStatusProto
 from hrm.yarn.proto.service_pb2 import AllocateResponseProto
 
@@ -28,6 +29,8 @@ class Session:
     kept_back: list[GrantedContainer] = field(default_factory=list)
     #: Of those the ones in which something was started.
     launched: set[str] = field(default_factory=set)
+    #: What it registered with: where requests with these tags may lie.
+    constraints: Constraints = field(default_factory=dict)
     #: Versions of containers, which count how often each grew or shrank; none of those from before a restart.
     versions: dict[str, int] = field(default_factory=dict)
     #: Those that the master gave back while something ran in them.

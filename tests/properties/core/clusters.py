@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hrm.model.queues import Order, QueueSpec, ShareOfCluster
 from hrm.model.requests import ANY, GangRequest, ResourceRequest
 from hrm.model.scheduling import SchedulerOptions, Victims
+from hrm.model.tag_placements import TagCount, TagPlacement, Whose
 from hrm.testing.builders import amounts, node, queue, queues
 
 MODELS = ("RTX 2080 Ti", "V100")
@@ -96,6 +97,15 @@ REQUESTS = st.builds(
     relax_locality=st.booleans(),
     gpu_model=st.sampled_from([None, None, None, "rtx*", "V100"]),
     for_master=st.sampled_from([False] * 5 + [True]),
+    placement=st.sampled_from(
+        [None] * 8
+        + [
+            TagPlacement(tags=frozenset({"a"})),
+            TagPlacement(tags=frozenset({"a"}), constraint=TagCount(tags=("a",), most=0)),
+            TagPlacement(tags=frozenset({"b"}), constraint=TagCount(tags=("a",), whose=Whose.ALL, most=2)),
+            TagPlacement(tags=frozenset({"b"}), constraint=TagCount(tags=("a",), least=1)),
+        ]
+    ),
 )
 #: From here on request ids are those of gangs.
 GANG_IDS = 100

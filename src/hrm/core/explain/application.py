@@ -15,6 +15,7 @@ from hrm.core.explain.limits import at_am_share, at_max_share, not_runnable
 from hrm.core.explain.places import (
     closed,
     kept_for_others,
+    kept_off,
     never,
     nothing_to_preempt,
     reserved,
@@ -31,6 +32,7 @@ from hrm.model.evidence import ApplicationFact
 from hrm.model.explanations import Change, Explanation, Forecast, RequestReason
 from hrm.model.phrases import parts, phrase, say
 from hrm.model.requests import ANY
+from hrm.model.tag_placements import TagPlacement
 
 #: Different asks of one application that are looked at, at least and at most; fewer where there are many nodes.
 MIN_ASKS, MAX_ASKS = 8, 64
@@ -140,9 +142,9 @@ def _request(ask: Ask, finding: Finding) -> RequestReason:
 
 def _different(app: App) -> list[Ask]:
     """Its asks, of equal ones (shape and places) the first."""
-    alike: dict[tuple[Shape, tuple[str, ...], bool], Ask] = {}
+    alike: dict[tuple[Shape, tuple[str, ...], bool, TagPlacement | None], Ask] = {}
     for ask in app.asks:
-        alike.setdefault((ask.shape, tuple(ask.places), ask.for_master), ask)
+        alike.setdefault((ask.shape, tuple(ask.places), ask.for_master, ask.placement), ask)
     return list(alike.values())
 
 
@@ -172,5 +174,7 @@ def _now(look: Look, funnel: Funnel) -> Finding:
         return reserved(ask, promised)
     if kept := funnel.found(Reason.KEPT_FOR_OTHERS):
         return kept_for_others(ask, kept)
+    if constrained := funnel.found(Reason.PLACEMENT_CONSTRAINT):
+        return kept_off(ask, constrained)
     finding = no_room(funnel)
     return nothing_to_preempt(ask, finding) if ask.app.nothing_to_preempt else finding

@@ -193,7 +193,7 @@ def _takes(look: Look, node: Node, variant: Variant) -> bool:
         return True
     # Who asks anew begins to wait for its places anew.
     wishes = look.options.delays and not ask.plain and ask.places.keys() != {ANY}
-    return ask.accepts(node) and (not wishes or ask.level_at(node) is Level.NODE)
+    return ask.accepts(node) and not ask.is_kept_off(node) and (not wishes or ask.level_at(node) is Level.NODE)
 
 
 def _over_am_share(variant: Variant) -> bool:

@@ -41,6 +41,7 @@ _NOT_BY_TIME = frozenset(
         Reason.INSUFFICIENT_FOR_GANG,
         Reason.RESERVED_FOR_OTHERS,
         Reason.KEPT_FOR_OTHERS,
+        Reason.PLACEMENT_CONSTRAINT,
     }
 )
 

@@ -34,6 +34,7 @@ ROOM = frozenset(
         Reason.INSUFFICIENT_OTHER,
         Reason.GPU_FRAGMENTED,
         Reason.KEPT_FOR_OTHERS,
+        Reason.PLACEMENT_CONSTRAINT,
     }
 )
 
@@ -129,7 +130,7 @@ class Funnel:
 
 def _alike(ask: Ask, nodes: Sequence[Node]) -> dict[Node, list[Node]]:
     shape, blacklist = ask.shape, ask.app.blacklist
-    anywhere = ask.plain or ask.places.keys() == {ANY}
+    anywhere = ask.plain or (ask.places.keys() == {ANY} and ask.placement is None)
     gpus = bool(shape.gpus)
     kinds: dict[object, list[Node]] = {}
     for node in nodes:
@@ -227,6 +228,9 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
             lambda node: not node.holds or node.fits(shape),
         )
     )
+    if ask.placement is not None and ask.placement.constraint is not None:
+        said = phrase("condition.constraint")
+        tests.append(Test(Reason.PLACEMENT_CONSTRAINT, "constraint", said, lambda node: not ask.is_kept_off(node)))
     allowed = allowed_level(ask, options)
     if allowed is not Level.ANYWHERE:
         tests.append(

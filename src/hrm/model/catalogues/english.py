@@ -53,6 +53,7 @@ SENTENCES = {
     "reason.nothing_to_preempt": "it is below its share, and no container of others may end for it",
     "reason.kept_for_others": "enough would be free, but it is kept for whom it was freed for",
     "reason.insufficient_for_gang": "fewer of its containers fit now than it needs at once",
+    "reason.placement_constraint": "there is room, but not beside what runs there",
     "reason.queue_max_share": "its queue has reached its max share",
     "reason.queue_max_running_apps": "its queue runs as many applications as it may",
     "reason.user_max_running_apps": "its user runs as many applications as allowed",
@@ -136,6 +137,9 @@ SENTENCES = {
     "locality.racks": "its nodes and racks",
     "locality.seconds": "for up to {seconds:g} s",
     "locality.opportunities": "until it has let more than {most:g} opportunities pass (so far {missed})",
+    "constraint.not_met": (
+        "there is room for {asked} on {nodes}, but what runs there is not what its placement constraint wants beside it"
+    ),
     "reserved": (
         "there is room for {asked} on {nodes}, but {node} is reserved for {app}, which is below its share and waits"
         " for {for_what}"
@@ -172,6 +176,7 @@ SENTENCES = {
     "forecast.waits_for_locality": "when it has waited long enough, if the room stays",
     "forecast.insufficient_for_gang": "not known: all of the gang has to fit at once",
     "forecast.reserved_for_others": "not known: when the reservation ends, nobody can tell",
+    "forecast.placement_constraint": "not known: what runs on the nodes has to change",
     "forecast.kept_for_others": "not known: the room is promised to others",
     "forecast.when_something_ends": "{what} {when}, when something of {apps} ends ({how:and})",
     "forecast.when_all_ends": "{what} {when}, when {apps} {count:ends|end} ({how:and})",
@@ -190,6 +195,7 @@ SENTENCES = {
     "change.wait": "wait: there may be room {when}",
     "change.ahead": "those ahead have to get their share ({policy} order of {parent})",
     "change.locality": "it takes another place when it has waited long enough",
+    "change.constraint": "what runs on the nodes has to change, or the constraint",
     "change.reservation": "the reservation has to be fulfilled or dropped",
     "change.end_in_queue": "something in queue {queue} has to end",
     "change.end_application_in_queue": "an application in queue {queue} has to end",
@@ -253,6 +259,7 @@ SENTENCES = {
     "condition.blacklist": "is not blacklisted by the application",
     "condition.open": "takes new containers (it is healthy, and not drained)",
     "condition.kept": "keeps none of that for others",
+    "condition.constraint": "runs what its placement constraint wants beside it",
     "condition.at_node": "is where it waits for",
     "condition.in_rack": "is in a rack where it waits for",
     "condition.reservation": "is not reserved for others",
