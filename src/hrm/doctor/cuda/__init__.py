@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from hrm.doctor.checks import Check, Fact
+from hrm.doctor.cuda import linking, toolkit_checks
 
-CHECKS: tuple[Check, ...] = ()
-FACTS: tuple[Fact, ...] = ()
+CHECKS: tuple[Check, ...] = (
+    toolkit_checks.driver_suffices,
+    toolkit_checks.link_is_right,
+    toolkit_checks.parts_are_of_one_release,
+    toolkit_checks.compiler_is_the_toolkits,
+    linking.configuration_names_what_is_there,
+    linking.cache_has_what_is_named,
+)
+FACTS: tuple[Fact, ...] = (toolkit_checks.default_release, linking.search_path)
