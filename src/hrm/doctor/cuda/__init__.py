@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hrm.doctor.checks import Check, Fact
-from hrm.doctor.cuda import linking, toolkit_checks
+from hrm.doctor.cuda import cudnn, linking, toolkit_checks
 
 CHECKS: tuple[Check, ...] = (
     toolkit_checks.driver_suffices,
@@ -12,5 +12,8 @@ CHECKS: tuple[Check, ...] = (
     toolkit_checks.compiler_is_the_toolkits,
     linking.configuration_names_what_is_there,
     linking.cache_has_what_is_named,
+    cudnn.versions_agree,
+    cudnn.files_are_as_installed,
+    cudnn.built_for_its_toolkit,
 )
-FACTS: tuple[Fact, ...] = (toolkit_checks.default_release, linking.search_path)
+FACTS: tuple[Fact, ...] = (toolkit_checks.default_release, linking.search_path, cudnn.default_version)
