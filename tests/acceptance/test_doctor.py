@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.conftest import Hrm
+from tests.acceptance.terminals import exit_code, in_terminal
 
 #: A node whose driver's packages changed while the module of before stayed loaded, as it was recorded.
 MISMATCH = Path(__file__).parents[1] / "doctor" / "machines" / "mismatch"
@@ -90,3 +93,64 @@ def test_a_node_that_there_is_not_is_named(hrm: Hrm) -> None:
 
     assert result.code != 0
     assert "elsewhere" in result.err
+
+
+SITE = '''\
+"""Checks of a site's own: a file is to be there."""
+import os
+from hrm.doctor.checks import check
+from hrm.doctor.faults import Fault
+from hrm.doctor.steps import run
+from hrm.model.findings import Severity, Text
+
+TEXT = Text("The file is missing", "缺少文件")
+MISSING = Fault(code="HRM-SITE-001", severity=Severity.ERROR, title=TEXT, why=TEXT, cure=TEXT)
+PATH = os.environ["SITE_FILE"]
+
+@check("site.file", MISSING)
+def look(system, expected):
+    """It is there."""
+    if system.stat(PATH) is None:
+        yield MISSING.found(cure=(run("touch", PATH),))
+
+CHECKS = [look]
+'''
+
+
+@pytest.fixture
+def site(hrm: Hrm, tmp_path: Path) -> Path:
+    """A package with a check is installed; the file that it looks for."""
+    packages = tmp_path / "packages"
+    about = packages / "site_checks-1.0.dist-info"
+    about.mkdir(parents=True)
+    (packages / "site_checks.py").write_text(SITE, encoding="utf-8")
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: site-checks\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[hrm.doctor]\nsite = site_checks:CHECKS\n")
+    hrm.env.update(PYTHONPATH=str(packages), SITE_FILE=str(tmp_path / "wanted"))
+    return tmp_path / "wanted"
+
+
+def test_a_check_that_a_package_brings_is_run_and_its_fault_is_cured_after_a_yes(hrm: Hrm, site: Path) -> None:
+    with in_terminal(hrm, "doctor", "--only", "site", "--fix", columns=200) as (pid, terminal):
+        terminal.expect("The file is missing")
+        terminal.expect(f"1. touch {site}")
+        terminal.expect("Do these steps? [y/N]")
+        assert not site.exists()
+        terminal.type("y\r")
+        terminal.expect("HRM-SITE-001 is cured.")
+        terminal.expect("Nothing is left to cure.")
+        assert exit_code(pid) == 0
+
+    assert site.exists()
+    begun, done = (hrm.home / "doctor.log").read_text().splitlines()
+    assert begun.endswith(f"HRM-SITE-001 begins touch {site}")
+    assert done.endswith(f"HRM-SITE-001 done touch {site}")
+
+
+def test_nothing_is_done_without_a_terminal_and_without_a_yes_beforehand(hrm: Hrm, site: Path) -> None:
+    refused = hrm("doctor", "--only", "site", "--fix", stdin="y\n")
+
+    assert (refused.code, site.exists()) == (2, False)
+    assert "add --yes" in refused.err
+    assert hrm("doctor", "--only", "site", "--fix", "--yes").code == 0
+    assert site.exists()

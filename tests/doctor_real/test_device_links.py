@@ -14,7 +14,8 @@ pytestmark = [pytest.mark.real, pytest.mark.doctor_real, pytest.mark.root]
 #: Runs in a mount namespace of its own: its /dev and /etc are nobody else's.
 INSIDE = """
 import json, os, subprocess
-from hrm.doctor.cures import LocalHands, cure
+from hrm.doctor.cures import cure
+from hrm.doctor.hands import LocalHands
 from hrm.doctor.expected import Expected
 from hrm.doctor.gpu.device_links import links
 from hrm.doctor.system import LocalSystem

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hrm.cli.doctor_output import plain_cluster, plain_report, step_in_words, tell, tell_comparison
-from hrm.cli.output import Output, OutputOption, clean, note, show
+from hrm.cli.doctor_output import plain_cluster, plain_report, tell, tell_comparison
+from hrm.cli.output import Output, OutputOption, show
 from hrm.model.errors import InvalidInput, NotFound
-from hrm.model.findings import DoctorReport, Finding, Risk
+from hrm.model.findings import DoctorReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hrm.doctor.checks import Check
-    from hrm.doctor.cures import StepDone
     from hrm.doctor.expected import Expected
     from hrm.doctor.system import System
     from hrm.model.findings import CheckRun
 
 #: Nodes that are asked at once.
 _AT_ONCE = 16
-LOG = "doctor.log"
 
 
 def doctor(
@@ -91,14 +88,24 @@ def doctor(
             )
         _examine_nodes(node or [], only, language, output)
         return
+    if fix and not yes and not sys.stdin.isatty():
+        raise InvalidInput("--fix asks, and there is no terminal to ask at", next_step="add --yes")
     system, expected = _system(root), _expected()
     report = _examine(system, expected, checks, facts=not quick)
-    if output is not Output.TABLE:
-        show(plain_report(report, language), output)
-    else:
+    if output is Output.TABLE:
         tell(report, language)
+    cures: dict[str, Any] = {}
     if fix and report.findings:
-        report = _fix(report, system, expected, checks, language, yes=yes, disruptive=disruptive)
+        from hrm.cli.doctor_fix import Fixing
+
+        def look(names: Sequence[str]) -> DoctorReport:
+            return _examine(system, expected, [check for check in checks if not names or check.name in names])
+
+        fixing = Fixing(system, look, language, yes=yes, disruptive=disruptive)
+        report = fixing.fix(report)
+        cures = {"cures": fixing.done}
+    if output is not Output.TABLE:
+        show({**plain_report(report, language), **cures}, output)
     if not report.healthy:
         raise typer.Exit(1)
 
@@ -217,71 +224,3 @@ def _list(checks: Sequence[Check], language: str, output: Output) -> None:
         Column("FAULT", lambda row: row["title"], shrinks=True),
     )
     show_list(rows, columns, output)
-
-
-def _fix(
-    report: DoctorReport,
-    system: System,
-    expected: Expected,
-    checks: Sequence[Check],
-    language: str,
-    *,
-    yes: bool,
-    disruptive: bool,
-) -> DoctorReport:
-    """Cure one finding after the other, look again after each, and stop at the first that is not as it should be."""
-    from hrm.doctor.cures import LocalHands, Result, cure
-
-    hands = LocalHands(system)
-    for finding in report.findings:
-        allowed = _allowed(finding, language, yes=yes, disruptive=disruptive)
-        if not allowed:
-            continue
-        steps = cure(finding, hands, allowed=allowed, on_step=lambda step: note(clean(f"+ {step.command}")))
-        _log(finding, steps)
-        for done in steps:
-            if done.result is Result.LEFT:
-                note(clean(f"left to you: {step_in_words(done.step, language)}"))
-            elif done.result is Result.FAILED:
-                note(clean(f"failed: {done.step.command}: {done.said.strip()}"))
-                note("Stopped: nothing more is done.")
-                return report
-        again = _examine(system, expected, [check for check in checks if check.name == finding.check])
-        if any(found.subject == finding.subject for found in again.findings):
-            if any(done.result is Result.LEFT for done in steps):
-                continue
-            note(f"{finding.code} is still there after its cure. Stopped: nothing more is done.")
-            return report
-        note(f"{finding.code} is cured.")
-    return _examine(system, expected, checks)
-
-
-def _allowed(finding: Finding, language: str, *, yes: bool, disruptive: bool) -> frozenset[Risk]:
-    """Which steps may be done; none where nothing of the cure goes by itself, or nobody agrees to it."""
-    risks = {Risk.SAFE, Risk.DISRUPTIVE} if disruptive or not yes else {Risk.SAFE}
-    first = finding.cure[0] if finding.cure else None
-    if first is None or first.by_hand or first.risk not in risks:
-        return frozenset()
-    if yes:
-        return frozenset(risks)
-    note(clean(f"\n{finding.code}  {finding.title.of(language)}"))
-    for number, step in enumerate(finding.cure, 1):
-        note(clean(f"  {number}. {step_in_words(step, language)}"))
-    if not sys.stdin.isatty():
-        raise InvalidInput("--fix asks, and there is no terminal to ask at", next_step="add --yes")
-    return frozenset(risks) if typer.confirm("Do these steps?", err=True) else frozenset()
-
-
-def _log(finding: Finding, steps: Sequence[StepDone]) -> None:
-    """One line for each step that was done, in ``doctor.log`` of the home directory."""
-    from hrm.config.home import Home
-
-    home = Home.locate()
-    home.create()
-    at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    with open(home.path / LOG, "a", opener=lambda name, flags: os.open(name, flags, 0o600)) as log:
-        for done in steps:
-            said = " ".join(done.said.split())[:500]
-            log.write(
-                f"{at} {finding.code} {done.result} {done.step.command or done.step.about.en} {said}".rstrip() + "\n"
-            )

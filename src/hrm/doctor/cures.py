@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
-from hrm.doctor.processes import command_line, runs
-from hrm.doctor.system import System
-from hrm.model.findings import Finding, Process, Risk, Step
-
-#: Steps build kernel modules and restart services.
-STEP_TIMEOUT_S = 900.0
-#: How long a process has to end after SIGTERM.
-GRACE_S = 10.0
-_LOOK_S = 0.05
+from hrm.doctor.hands import Hands
+from hrm.model.findings import Finding, Risk, Step
 
 
 class Result(StrEnum):
@@ -42,77 +30,50 @@ class StepDone:
     said: str = ""
 
 
-class Hands(Protocol):
-    """Changes a machine. Apart from `System`, which only looks."""
-
-    def run(self, argv: Sequence[str]) -> tuple[int, str]:
-        """Its exit status and all it printed."""
-
-    def end(self, process: Process) -> str:
-        """End it; "" where it has ended, else why not. Raises ProcessLookupError where it is no longer there."""
-
-    def write(self, path: str, content: str, mode: int) -> None:
-        """Write a file whole. Raises OSError."""
-
-
-class LocalHands:
-    """Of this machine, as whoever runs the doctor."""
-
-    def __init__(self, system: System) -> None:
-        self._system = system
-
-    def run(self, argv: Sequence[str]) -> tuple[int, str]:
-        output = self._system.run(*argv, timeout_s=STEP_TIMEOUT_S)
-        return output.status, output.text if not output.timed_out else f"no end after {STEP_TIMEOUT_S:g} s"
-
-    def end(self, process: Process) -> str:
-        # Held before it is looked at: whoever gets the pid afterwards is not meant by it.
-        held = os.pidfd_open(process.pid)
-        try:
-            found = command_line(self._system, process.pid)
-            if found != process.command_line:
-                return f"pid {process.pid} is now {found!r}, no longer {process.command_line!r}"
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(held, number)
-                until_s = time.monotonic() + GRACE_S
-                while time.monotonic() < until_s:
-                    if not runs(self._system, process.pid):
-                        return ""
-                    time.sleep(_LOOK_S)
-            return f"pid {process.pid} does not end (it may wait in the kernel)"
-        finally:
-            os.close(held)
-
-    def write(self, path: str, content: str, mode: int) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        beside = f"{path}.hrm-new"
-        with open(beside, "w", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, mode)
-        os.replace(beside, path)
+def by_itself(finding: Finding) -> tuple[Step, ...]:
+    """The steps that a program can do: those before the first that is a person's, or that restarts the node."""
+    steps: list[Step] = []
+    for step in finding.cure:
+        if step.by_hand or step.risk is Risk.REBOOT:
+            break
+        steps.append(step)
+    return tuple(steps)
 
 
 def cure(
-    finding: Finding, hands: Hands, *, allowed: frozenset[Risk], on_step: Callable[[Step], None] | None = None
+    finding: Finding,
+    hands: Hands,
+    *,
+    allowed: frozenset[Risk],
+    on_step: Callable[[Step], None] | None = None,
+    on_done: Callable[[StepDone], None] | None = None,
 ) -> list[StepDone]:
     """Do the steps of ``finding`` in their order, as far as they go by themselves.
 
     It stops after a step that failed, and before one that is done by hand or is riskier than ``allowed``: what comes
-    later rests on it. ``on_step`` hears of each step before it is done.
+    later rests on it. Where a step that would go by itself is riskier than ``allowed``, nothing is begun. ``on_step``
+    hears of each step before it is done, ``on_done`` after.
     """
     done: list[StepDone] = []
-    for step in finding.cure:
-        if step.by_hand or step.risk not in allowed:
-            done.append(StepDone(step, Result.LEFT))
-            break
+
+    def note(one: StepDone) -> None:
+        done.append(one)
+        if on_done is not None:
+            on_done(one)
+
+    steps = by_itself(finding)
+    risky = next((step for step in steps if step.risk not in allowed), None)
+    if risky is not None:
+        note(StepDone(risky, Result.LEFT))
+        return done
+    for step in steps:
         if on_step is not None:
             on_step(step)
-        done.append(_do(step, hands))
+        note(_do(step, hands))
         if done[-1].result is Result.FAILED:
-            break
+            return done
+    if len(steps) < len(finding.cure):
+        note(StepDone(finding.cure[len(steps)], Result.LEFT))
     return done
 
 
@@ -125,10 +86,10 @@ def _do(step: Step, hands: Hands) -> StepDone:
         return StepDone(step, Result.FAILED if problem else Result.DONE, problem)
     if step.writes is not None:
         try:
-            hands.write(step.writes.path, step.writes.content, step.writes.mode)
+            changed = hands.write(step.writes)
         except OSError as error:
             return StepDone(step, Result.FAILED, f"{step.writes.path}: {error.strerror}")
-        return StepDone(step, Result.DONE)
+        return StepDone(step, Result.DONE if changed else Result.ALREADY)
     status, said = hands.run(step.argv)
     if status == 0:
         return StepDone(step, Result.DONE, said)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import shutil
+import signal
 import socket
 import stat as stat_module
 import subprocess
@@ -13,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import IO, Protocol
 from urllib.parse import urlsplit
 
 #: What one read or one command gives at most; of files that grow the end counts, see `System.read`.
@@ -194,29 +196,31 @@ class LocalSystem:
         program = self.which(argv[0])
         if program is None:
             return Output(argv, 127, stderr=f"{argv[0]}: not found")
-        try:
-            child = subprocess.Popen(
-                argv,
-                executable=program,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**os.environ, "LC_ALL": "C", "LANGUAGE": ""},
-                start_new_session=True,
-            )
-        except OSError as error:
-            return Output(argv, 126, stderr=f"{argv[0]}: {error.strerror}")
-        try:
-            out, err = child.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            # What hangs in the kernel does not go by being killed: it is left behind, and its pipes with it.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.communicate(timeout=0.2)
-            return Output(argv, 124, timed_out=True)
-        status = child.returncode if child.returncode >= 0 else 128 - child.returncode
-        kept = slice(-MAX_TEXT_BYTES, None) if tail else slice(MAX_TEXT_BYTES)
-        return Output(argv, status, _text(out[kept]), _text(err))
+        # Files, not pipes: a service that a command starts may keep them open, and is not waited for.
+        with _memory() as out, _memory() as err:
+            try:
+                child = subprocess.Popen(
+                    argv,
+                    executable=program,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env={**os.environ, "LC_ALL": "C", "LANGUAGE": "", "DEBIAN_FRONTEND": "noninteractive"},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                return Output(argv, 126, stderr=f"{argv[0]}: {error.strerror}")
+            try:
+                code = _ended(child, timeout_s)
+            except subprocess.TimeoutExpired:
+                # With what it started; what ended just now needs nothing.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                # What hangs in the kernel does not go by being killed: it is left behind.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout=0.2)
+                return Output(argv, 124, timed_out=True)
+            return Output(argv, code if code >= 0 else 128 - code, _kept(out, tail), _kept(err, tail=False))
 
     def connect(self, host: str, port: int, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Reached:
         try:
@@ -269,6 +273,39 @@ def _check_absent(path: str, error: OSError) -> None:
         return
     hint = " (needs root)" if error.errno in (errno.EACCES, errno.EPERM) else ""
     raise CannotSee(f"{path}: {error.strerror}{hint}") from None
+
+
+def _ended(child: subprocess.Popen[bytes], timeout_s: float) -> int:
+    """Its status. Raises TimeoutExpired. Where the kernel can tell of an end, nobody looks again and again."""
+    try:
+        held = os.pidfd_open(child.pid)
+    except (AttributeError, OSError):
+        return child.wait(timeout=timeout_s)
+    try:
+        waiting = select.poll()
+        waiting.register(held, select.POLLIN)
+        if not waiting.poll(timeout_s * 1000.0):
+            raise subprocess.TimeoutExpired(child.args, timeout_s)
+        return child.wait()
+    finally:
+        os.close(held)
+
+
+def _memory() -> IO[bytes]:
+    """A file that lies nowhere; disks may be full."""
+    try:
+        return open(os.memfd_create("output"), "w+b", buffering=0)
+    except (AttributeError, OSError):
+        # Python was built for an older C library.
+        import tempfile
+
+        return tempfile.TemporaryFile(buffering=0)
+
+
+def _kept(written: IO[bytes], tail: bool) -> str:
+    """At most `MAX_TEXT_BYTES` from the beginning, or from the end."""
+    size = os.fstat(written.fileno()).st_size
+    return _text(os.pread(written.fileno(), MAX_TEXT_BYTES, max(0, size - MAX_TEXT_BYTES) if tail else 0))
 
 
 def _text(output: bytes) -> str:
