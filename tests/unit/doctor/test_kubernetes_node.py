@@ -226,6 +226,12 @@ def test_a_kubelet_that_somebody_turned_off_is_worth_knowing_only(machine: Machi
     assert "systemctl enable kubelet" in [step.command for step in found.cure]
 
 
+def test_a_kubelet_that_starts_with_the_machine_and_is_stopped_is_an_error(machine: Machine) -> None:
+    set_up(machine).service("kubelet", "inactive")
+
+    assert [found.severity for found in machine.findings(health.kubelet_is_well)] == [Severity.ERROR]
+
+
 def test_before_kubeadm_init_kubelet_may_end_again_and_again(machine: Machine) -> None:
     machine.service("kubelet", "activating", sub="auto-restart", Result="exit-code", ExecMainStatus="1")
 

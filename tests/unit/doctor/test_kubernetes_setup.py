@@ -268,6 +268,13 @@ def test_a_registry_that_is_not_reached_is_asked_once(machine: Machine, said: st
     assert (found.code, found.severity) == ("HRM-K8S-011", Severity.WARNING)
 
 
+def test_another_version_of_an_image_is_not_taken_for_it(machine: Machine) -> None:
+    machine.command(*DOCKER_IMAGES, stdout=f"{OTHER_MIRROR}/coredns:v1.8.6\n")
+    machine.command(*inspect(COREDNS), stderr=f"no such manifest: {COREDNS}\n", status=1)
+
+    assert [found.code for found in machine.findings(images.images_are_to_be_had, EXPECTED)] == ["HRM-K8S-010"]
+
+
 def test_images_that_are_here_or_can_be_pulled_are_well(machine: Machine) -> None:
     expected = Expected(kubernetes=KubernetesExpected(images=(COREDNS, f"{MIRROR}/pause:3.5")))
     machine.command(*DOCKER_IMAGES, stdout=f"{COREDNS}\n")

@@ -21,7 +21,7 @@ from hrm.model.findings import Finding, Severity, Step, Text
 RECENT_S = 7 * 24 * 3600.0
 #: How long before and after these times containers end with them. A daemon that stops gives containers 10 s; one that
 #: starts marks as ended now what died without it; a machine takes minutes to boot.
-_STOP_S, _START_S, _BOOT_S = (30.0, 5.0), (20.0, 30.0), (600.0, 60.0)
+_STOP_S, _START_S, _BOOT_S = (30.0, 5.0), (20.0, 60.0), (600.0, 60.0)
 #: An end for lack of memory is told of for a day.
 _OOM_RECENT_S = 24 * 3600.0
 _MAX_LINES = 10
