@@ -22,7 +22,16 @@ from hrm.api.accounts import Accounts
 from hrm.api.attach import serve_attached
 from hrm.api.execution import serve_executed
 from hrm.api.forward import serve_forwarded
-from hrm.api.schemas import KILL_BODY, MOVE_BODY, PLACE_BODY, PRIORITY_BODY, SIGNAL_BODY, SUBMIT_BODY, returns
+from hrm.api.schemas import (
+    DEADLINE_BODY,
+    KILL_BODY,
+    MOVE_BODY,
+    PLACE_BODY,
+    PRIORITY_BODY,
+    SIGNAL_BODY,
+    SUBMIT_BODY,
+    returns,
+)
 from hrm.api.settings import PREFIX
 from hrm.api.streams import StreamGate
 from hrm.api.wire import MAX_MESSAGE_CHARS, json_list_response, json_response, read_object, text_in
@@ -171,6 +180,22 @@ def add_application_routes(app: FastAPI, facade: Facade, gate: StreamGate, accou
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise InvalidInput(f"not a whole number: {priority!r:.40}", field="priority")
         return json_response(await facade.set_priority(application_id, priority, by=caller.user))
+
+    @app.post(
+        f"{_ONE}/deadline",
+        tags=_TAGS,
+        summary="Say until when it may live",
+        responses=returns(ApplicationReport),
+        openapi_extra=DEADLINE_BODY,
+    )
+    async def set_deadline(request: Request, caller: Caller, application_id: ApplicationPath) -> Response:
+        """It is ended then, whatever it does."""
+        body = await read_object(request, ("at",))
+        await check_changer(facade, caller, application_id)
+        at = body.get("at")
+        if "at" not in body or isinstance(at, bool) or not isinstance(at, int | float | None):
+            raise InvalidInput(f"not a time in epoch seconds, and not null: {at!r:.40}", field="at")
+        return json_response(await facade.set_deadline(application_id, at, by=caller.user))
 
     @app.get(f"{_ONE}/wait", tags=_TAGS, summary="Wait for its end", responses=returns(ApplicationReport))
     async def wait(

@@ -149,6 +149,9 @@ PRIORITY_BODY = _body(
     _object({"priority": {"type": "integer", "description": "higher runs first in a fifo queue"}}, ["priority"]),
     required=True,
 )
+DEADLINE_BODY = _body(
+    _object({"at": {"type": ["number", "null"], "description": "epoch seconds; null: no limit"}}, ["at"]), required=True
+)
 KILL_BODY = _body(_object({"message": _TEXT}), required=False)
 CLEAN_BODY = _body(
     _object(

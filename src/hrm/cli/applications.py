@@ -95,12 +95,17 @@ def _start(server: Client, report: ApplicationReport) -> str:
     return "?" if forecast is None or forecast.at is None else show_time(forecast.at)
 
 
-def _where_or_why(report: ApplicationReport) -> str:
+def show_state(report: ApplicationReport) -> str:
+    return "SUSPENDED" if report.suspended_at is not None else report.state
+
+
+def where_or_why(report: ApplicationReport) -> str:
+    """``n1,n2 (too few GPUs are free now)``."""
     nodes = ",".join(report.nodes)
     return f"{nodes} ({report.message})".lstrip() if report.message else nodes
 
 
-def _tasks(report: ApplicationReport) -> str:
+def show_tasks(report: ApplicationReport) -> str:
     """``3/10 +2 !1``: three of ten succeeded, two run, one failed."""
     failed = f" !{report.tasks_failed}" if report.tasks_failed else ""
     running = f" +{report.tasks_running}" if report.tasks_running else ""
@@ -112,9 +117,9 @@ _APPLICATION_COLUMNS = (
     Column("QUEUE", lambda r: r.queue, shrinks=True),
     Column("NAME", lambda r: r.name, shrinks=True),
     Column("USER", lambda r: r.user, shrinks=True),
-    Column("STATE", lambda r: r.state if r.suspended_at is None else "SUSPENDED"),
+    Column("STATE", show_state),
     Column("TIME", lambda r: show_span(r.started_at, r.ended_at), right=True),
-    Column("TASKS", _tasks),
+    Column("TASKS", show_tasks),
     Column("DONE", lambda r: f"{r.progress:.0%}", right=True),
-    Column("NODES (REASON)", _where_or_why, shrinks=True),
+    Column("NODES (REASON)", where_or_why, shrinks=True),
 )

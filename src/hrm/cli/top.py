@@ -22,13 +22,14 @@ def top(
     """Watch queues, GPUs and applications.
 
     \b
-    Keys:
-      1 2 3      applications, queues, nodes with their GPUs
-      /          show only what has this in it; Escape shows all again
-      m          mine, or everybody's
+    Keys (? shows all):
+      1 2 3 -    applications, queues, nodes with their GPUs; the one before
+      / :        filter by a regular expression (! inverts it); jump to a name
+      m a f      mine or everybody's; those that are over, too; columns
       e, Enter   why it waits, runs or ended
-      l          what its first task printed last
-      c          end it, after a question
+      l o w      what its first task prints; stdout or stderr; wrap lines
+      Space      tag it: c, C and t mean all that are tagged
+      c C t      end it, after a question; send a signal; a time limit from now
       q          leave
 
     \b

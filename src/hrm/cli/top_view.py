@@ -7,19 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hrm.cli.applications import show_state, show_tasks, where_or_why
 from hrm.cli.output import clean, show_amounts, show_span, show_used
+from hrm.cli.selectors import ACTIVE, me
 from hrm.model.devices import DeviceState
 from hrm.model.dominance import dominant_share
 from hrm.model.ids import short_id
 from hrm.model.reports import ApplicationReport, NodeReport, QueueReport, ServerReport
 from hrm.model.resources import GPUS, MEMORY, VCORES
-from hrm.model.states import ApplicationState, NodeState
+from hrm.model.states import NodeState
 from hrm.model.units import format_milli
 
 if TYPE_CHECKING:
     from hrm.sdk.client import Client
 
-ACTIVE = (ApplicationState.SUBMITTED, ApplicationState.ACCEPTED, ApplicationState.RUNNING)
 MOST_APPLICATIONS = 1000
 APPLICATION_HEAD = ("ID", "QUEUE", "NAME", "USER", "STATE", "TIME", "TASKS", "HOLDS", "WHERE, OR WHY NOT")
 QUEUE_HEAD = ("QUEUE", "WEIGHT", "USED", "FAIR SHARE", "DEMAND", "RUN/PEND", "SHARE")
@@ -29,7 +30,7 @@ _BAR = 20
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The cluster at one moment. Applications that are not over, the newest first."""
+    """The cluster at one moment; applications the newest first."""
 
     at: float
     server: ServerReport
@@ -48,11 +49,10 @@ class Row:
     user: str = ""
 
 
-def look(server: Client, *, mine: bool = False) -> Look:
-    """Ask the server."""
-    from hrm.cli.selectors import me
-
-    applications = server.applications(ACTIVE, user=me() if mine else None, limit=MOST_APPLICATIONS)
+def look(server: Client, *, mine: bool = False, over: bool = False) -> Look:
+    """Ask the server; ``over``: of applications those that are over, too."""
+    states = () if over else ACTIVE
+    applications = server.applications(states, user=me() if mine else None, limit=MOST_APPLICATIONS)
     return Look(time.time(), server.server(), applications, server.queues(), server.nodes())
 
 
@@ -84,18 +84,16 @@ def application_rows(seen: Look) -> list[Row]:
 
 
 def _application(app: ApplicationReport) -> tuple[str, ...]:
-    tasks = f"{app.tasks_succeeded}/{app.tasks_total}" + (f" +{app.tasks_running}" if app.tasks_running else "")
-    where = " ".join(filter(None, (",".join(app.nodes), clean(app.message))))
     return (
         short_id(app.application_id),
         app.queue,
         clean(app.name),
         app.user,
-        app.state if app.suspended_at is None else "SUSPENDED",
+        show_state(app),
         show_span(app.started_at or app.submitted_at, app.ended_at),
-        tasks,
+        show_tasks(app),
         show_amounts(app.used),
-        where,
+        clean(where_or_why(app)),
     )
 
 

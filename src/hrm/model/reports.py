@@ -92,7 +92,7 @@ class ApplicationReport:
     nodes: list[str] = field(default_factory=list)
     #: Since when its containers are halted (`hrm suspend`); None iff they are not.
     suspended_at: float | None = None
-    #: When it is ended unless it has ended by then (a lifetime that a client of YARN gave it); None iff never.
+    #: When it is ended unless it has ended by then (a client of YARN, or its owner, said so); None iff never.
     deadline_at: float | None = None
     #: ``message`` for other languages; None for what an engine, a master or a user said.
     said: Phrase | None = None

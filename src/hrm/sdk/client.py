@@ -210,6 +210,11 @@ class Client:
             ApplicationReport,
         )
 
+    def set_deadline(self, application_id: str, at: float | None) -> ApplicationReport:
+        """Until when it may live (epoch seconds; None: for ever). Raises InvalidInput (that has passed), Conflict."""
+        data = self._transport.call("POST", _path(application_id, "deadline"), body={"at": at}, repeatable=True)
+        return decoded(data, ApplicationReport)
+
     def kill(self, application_id: str, message: str = "") -> None:
         """End it. No error if it has ended. Raises NotFound and Forbidden (it is another user's)."""
         body = {"message": message} if message else {}

@@ -121,6 +121,8 @@ def test_an_application_is_moved_and_put_before_others(client: Client) -> None:
 
     assert client.move(application_id, "batch").queue == "batch"
     assert client.set_priority(application_id, 7).priority == 7
+    assert client.set_deadline(application_id, 1e10).deadline_at == 1e10
+    assert client.set_deadline(application_id, None).deadline_at is None
     client.kill(application_id)
     with pytest.raises(Conflict):
         client.move(application_id, "default")

@@ -182,6 +182,7 @@ class House:
             "signal": {"signum": 15},
             "move": {"queue": "default"},
             "priority": {"priority": 1},
+            "deadline": {"at": None},
             "placement": {"job": {"groups": [{"command": ["true"]}]}},
             "uploads": {"manifest": {"entries": []}},
             "clean": {"kinds": ["logs"]},

@@ -115,6 +115,7 @@ async def test_an_administrator_of_a_queue_ends_moves_and_changes_what_others_ha
     app = f"/applications/{(await door.submit('ada', 'research.vision')).json()['application_id']}"
     for user, status in (("bob", 403), ("grace", 200)):
         assert (await door.post(user, f"{app}/priority", {"priority": 3})).status_code == status
+        assert (await door.post(user, f"{app}/deadline", {"at": None})).status_code == status
         await door.life.settle()
         assert (await door.post(user, f"{app}/suspend")).status_code == status
         assert (await door.post(user, f"{app}/resume")).status_code == status
@@ -162,7 +163,15 @@ async def test_everybody_sees_who_may_use_which_queue(door: Door) -> None:
 
 @pytest.mark.parametrize(
     ("call", "body"),
-    [("move", {}), ("move", {"queue": 3}), ("priority", {}), ("priority", {"priority": "high"}), ("move", {"to": "x"})],
+    [
+        ("move", {}),
+        ("move", {"queue": 3}),
+        ("priority", {}),
+        ("priority", {"priority": "high"}),
+        ("move", {"to": "x"}),
+        ("deadline", {}),
+        ("deadline", {"at": "later"}),
+    ],
 )
 async def test_a_body_that_says_nothing_useful_is_refused(door: Door, call: str, body: dict[str, Any]) -> None:
     app = f"/applications/{(await door.submit('ada', 'default')).json()['application_id']}"
