@@ -276,7 +276,7 @@ def test_a_file_of_the_machines_own_may_be_deleted(mounted: Machine, path: str) 
 @pytest.mark.parametrize(
     ("path", "point"),
     [
-        ("/home/hadoop/x", "/home"),
+        ("/home/ada/x", "/home"),
         ("/data/x", "/data"),
         ("/home", "/home"),
         ("/var/lib/mesos/meta/shared/x", "/var/lib/mesos/meta/shared"),
