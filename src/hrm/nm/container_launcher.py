@@ -20,6 +20,7 @@ from hrm.nm.accounts import ROOT, Account, Accounts
 from hrm.nm.environment import base_environment, container_environment
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.preparing import Preparations
+from hrm.nm.public_cache import PublicCache
 from hrm.nm.rules import Rules
 from hrm.nm.shepherd import records
 from hrm.nm.shepherd_client import ShepherdClient
@@ -64,6 +65,7 @@ class ContainerLauncher:
         self._base_environment = base_environment()
         #: None where all containers run as we do.
         self._accounts = Accounts() if rules.as_users else None
+        self._public = PublicCache(state_dir)
         #: Commands that wait until the users of a launch before them are looked up.
         self._queue: deque[tuple[Collection[str], Callable[[], None]]] = deque()
 
@@ -95,7 +97,10 @@ class ContainerLauncher:
                 # The node registered anew while this waited: it was told as lost, or is asked for again.
                 continue
             account = self._accounts.get(spec.user) if self._accounts and spec.user != ROOT else None
-            if spec.upload is None or (account and account.refused):
+            if account and not account.refused and spec.upload is None and prepared.has_context(spec):
+                copies = self._public.get(spec)
+                self.preparations.begin(spec.container_id, copies, partial(self._start, spec, account))
+            elif spec.upload is None or (account and account.refused):
                 self._start(spec, account)
             else:
                 prepare = self._staging.put(
@@ -119,7 +124,7 @@ class ContainerLauncher:
         argv: Sequence[str] = spec.command
         if prepared.has_context(spec):
             argv = prepared.program()
-            env = prepared.variables(self._cache_dir(account)) | env
+            env = prepared.variables(self._cache_dir(account)) | env | self._public.variables(spec.container_id)
         elif spec.python_env is not None:
             argv, more = prepared.in_python_env(spec, self.files, self._cache_dir(account))
             env = more | env

@@ -18,7 +18,7 @@ from hrm.model.errors import HrmError
 from hrm.model.hadoop_tokens import merged
 from hrm.model.launch_contexts import HADOOP_CONF_VARIABLE, TOKENS_VARIABLE, LaunchContext, taken_from
 from hrm.nm.prepare.cache import Cache
-from hrm.nm.prepare.contract import CACHE_VARIABLE, CANNOT
+from hrm.nm.prepare.contract import CACHE_VARIABLE, CANNOT, PUBLIC_VARIABLE
 from hrm.nm.prepare.errors import PrepareError
 from hrm.nm.prepare.script import launch_script
 from hrm.nm.shepherd import records
@@ -52,6 +52,7 @@ def prepare(context: LaunchContext, home: Path, environ: MutableMapping[str, str
     """
     server_tokens = base64.b64decode(environ.pop(TOKENS_VARIABLE, ""))
     cache_dir = environ.pop(CACHE_VARIABLE)
+    public = json.loads(environ.pop(PUBLIC_VARIABLE, "{}"))
     for name in ("tmp", "local", LOGS):
         (home / name).mkdir(exist_ok=True)
     for stream in records.STREAMS:
@@ -64,7 +65,7 @@ def prepare(context: LaunchContext, home: Path, environ: MutableMapping[str, str
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() or path.is_symlink():
             raise PrepareError(f"two things of the container are called {link!r:.80}")
-        path.symlink_to(cache.get(resource))
+        path.symlink_to(public.get(link) or cache.get(resource))
     _write_private(home / TOKENS, merged(server_tokens, context.tokens))
     ours = _ours(home, environ)
     conf = json.loads(environ.pop(HADOOP_CONF_VARIABLE, "{}"))

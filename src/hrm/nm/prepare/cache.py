@@ -72,7 +72,7 @@ class Cache:
     def _entry(self, resource: LocalResource) -> Path:
         version = [resource.url, resource.timestamp_ms, resource.kind, resource.pattern]
         key = hashlib.sha256(json.dumps(version).encode()).hexdigest()[:40]
-        # All containers of a user may read each other's files: PUBLIC ones are not shared with other users.
+        # All containers of a user may read each other's files. What is PUBLIC the node may have for all users.
         room = self._application_id if resource.visibility is Visibility.APPLICATION else _SHARED
         return self._folder / room / key
 
@@ -99,7 +99,7 @@ class Cache:
             except OSError:
                 continue  # something is in use there
         entries = sorted(_entries(self._folder / _SHARED))
-        sizes = {entry: _size(entry) for _, entry in entries}
+        sizes = {entry: size_of(entry) for _, entry in entries}
         total = sum(sizes.values())
         for _, entry in entries:
             if total <= max_bytes:
@@ -184,7 +184,8 @@ def _entries(room: Path) -> Iterator[tuple[float, Path]]:
                 continue
 
 
-def _size(entry: Path) -> int:
+def size_of(entry: Path) -> int:
+    """What it takes on the disk, in bytes."""
     total = 0
     for folder, _, files in os.walk(entry):
         for file in files:

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 #: Where its user's copies of files are.
 CACHE_VARIABLE = "HRM_CACHE_DIR"
+#: Of what is PUBLIC, by name as JSON: where the node has copies for all users.
+PUBLIC_VARIABLE = "HRM_PUBLIC_COPIES"
 #: Exit code where the container could not be prepared: its surroundings are at fault, as a shell says it.
 CANNOT = 126
