@@ -15,6 +15,7 @@ from pathlib import Path
 from hrm.doctor.cures import Result, cure
 from hrm.doctor.expected import Expected
 from hrm.doctor.expected.docker import DockerExpected
+from hrm.doctor.hands import LocalHands
 from hrm.doctor.processes import processes, runs
 from hrm.doctor.system import LocalSystem
 from hrm.model.findings import Finding, Risk
@@ -148,6 +149,4 @@ class RealDocker:
 
 def cured(finding: Finding) -> list[Result]:
     """What came of doing what cures it, here, with all that is not a person's to do."""
-    from hrm.doctor.cures import LocalHands
-
     return [done.result for done in cure(finding, LocalHands(LocalSystem()), allowed=frozenset(Risk))]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hrm.doctor.docker import daemon
+from hrm.doctor.docker.engine import Engine
 from hrm.doctor.expected import Expected
 from hrm.doctor.expected.docker import DockerExpected
 from hrm.model.findings import Severity
@@ -190,6 +191,22 @@ def test_a_configuration_that_is_no_json_is_found_at_its_line(
     assert found.code == "HRM-DOCKER-005"
     assert line in (None, found.evidence[0].line)
     assert text in found.evidence[0].text
+
+
+@pytest.mark.parametrize(
+    ("host", "pid"),
+    [(None, 800), ("unix:///run/docker.sock", 800), ("unix:///run/other.sock", 900), ("tcp://a:1", None)],
+)
+def test_of_several_daemons_the_one_at_its_address_is_looked_at(
+    machine: Machine, host: str | None, pid: int | None
+) -> None:
+    machine.process(700, "/usr/sbin/dockerd --host=unix:///run/user/1000/docker.sock")
+    machine.process(800, "/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock")
+    machine.process(900, "/usr/sbin/dockerd -H unix:///run/other.sock")
+
+    running = Engine(machine.system(), host).process()
+
+    assert (running.pid if running else None) == pid
 
 
 def test_the_address_that_is_expected_is_asked_and_none_else(machine: Machine) -> None:

@@ -30,7 +30,7 @@ def set_up(machine: Machine, more: str = "") -> Machine:
 
 def test_swap_is_turned_off_now_and_in_fstab(machine: Machine) -> None:
     fstab = "# /etc/fstab\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n"
-    machine.file(node.SWAPS, SWAPS).file(node.FSTAB, fstab)
+    set_up(machine).file(node.SWAPS, SWAPS).file(node.FSTAB, fstab)
 
     (found,) = machine.findings(node.swap_is_off)
 

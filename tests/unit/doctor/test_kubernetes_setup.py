@@ -58,7 +58,7 @@ def test_a_control_plane_that_runs_is_well(machine: Machine) -> None:
     assert machine.findings(setup.nothing_is_left_of_an_earlier_setup) == []
 
 
-@pytest.mark.parametrize("path", ["/var/lib/etcd/default/member", f"{setup.MANIFESTS}/haproxy.yaml"])
+@pytest.mark.parametrize("path", ["/var/lib/etcd/default/member", f"{setup.MANIFESTS}/kube-vip.yaml"])
 def test_what_is_not_kubeadms_is_no_leftover(machine: Machine, path: str) -> None:
     machine.file(path)
 

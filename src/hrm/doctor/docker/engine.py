@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -17,6 +18,7 @@ from hrm.model.findings import Risk, Step
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 SOCKET = "/var/run/docker.sock"
+_USUAL = {f"unix://{SOCKET}", "unix:///run/docker.sock"}
 SNAP = "/snap/docker/current"
 #: Of the service that comes with Docker's snap.
 SNAP_SERVICE = "snap.docker.dockerd"
@@ -53,7 +55,7 @@ class Engine:
     @property
     def usual(self) -> bool:
         """Whether it is the daemon that the service docker runs."""
-        return self.host in (None, f"unix://{SOCKET}", "unix:///run/docker.sock")
+        return self.host is None or self.host in _USUAL
 
     @property
     def socket(self) -> str | None:
@@ -99,9 +101,14 @@ class Engine:
         for one in processes(self.system):
             words = one.command_line.split()
             is_daemon = one.state != "Z" and words and words[0].rpartition("/")[2] == "dockerd"
-            if is_daemon and (self.usual or self.host in words):
+            if is_daemon and self._is_at(words):
                 return one
         return None
+
+    def _is_at(self, words: Sequence[str]) -> bool:
+        """Whether a daemon with these arguments listens where this one is to; several may run on a machine."""
+        said = {found[1] for word in words if (found := re.search(r"((?:unix|tcp)://\S+)", word))}
+        return bool(said & _USUAL) or not said if self.usual else self.host in said
 
     def started_at(self) -> float | None:
         """When the daemon started, in seconds since the epoch; None where it is not seen."""

@@ -91,7 +91,7 @@ def swap_is_off(system: System, expected: Expected) -> Iterator[Finding]:
         return
     yield SWAP_IS_ON.found(
         devices=", ".join(line.split()[0] for line in lines),
-        severity=Severity.WARNING if found.running else Severity.ERROR,
+        severity=Severity.ERROR if found.configured and not found.running else None,
         evidence=[line_of(SWAPS, number, line.strip()) for number, line in enumerate(lines, 2)],
         cure=[
             run("swapoff", "--all", about=Text("Turn swap off.", "关闭 swap。"), risk=Risk.DISRUPTIVE),

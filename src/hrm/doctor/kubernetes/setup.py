@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from hrm.doctor.checks import Unseen, check
@@ -72,7 +71,8 @@ def nothing_is_left_of_an_earlier_setup(system: System, expected: Expected) -> I
     """Where a control plane was set up one runs."""
     if not has_kubeadm(system):
         return
-    manifests = [name for name in system.list(MANIFESTS) if re.fullmatch(r"(etcd|kube-[a-z-]+)\.yaml", name)]
+    # What else lies there others may have put, before kubeadm: kube-vip, a balancer.
+    manifests = [name for name in system.list(MANIFESTS) if name.removesuffix(".yaml") in PORTS.values()]
     data = "member" in system.list(ETCD_DATA)
     if not (manifests or data):
         return
