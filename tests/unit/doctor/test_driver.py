@@ -224,6 +224,7 @@ def test_a_library_is_found_through_the_loaders_cache_in_its_order_and_not_one_f
     machine.file(driver.VERSION, LOADED)
     library(machine, "418.39")
     library(machine, "440.100", "/opt/nvidia/lib/libnvidia-ml.so.1")
+    library(machine, "390.138", "/usr/lib/i386-linux-gnu/libnvidia-ml.so.1")
     machine.command(
         "ldconfig",
         "-p",

@@ -108,6 +108,13 @@ def test_the_service_of_a_holder_is_stopped_once_and_started_again(machine: Mach
     ]
 
 
+def test_services_are_stopped_before_anything_is_ended_that_they_would_start_again(machine: Machine) -> None:
+    machine.process(600, "python train.py", holds=GPUS)
+    machine.process(700, "/usr/bin/nvidia-persistenced --user nvidia-persistenced", holds=GPUS)
+
+    assert commands(machine)[:2] == ["systemctl stop nvidia-persistenced", "kill 600"]
+
+
 def test_a_container_that_holds_a_gpu_is_stopped_by_docker(machine: Machine) -> None:
     container = "0123456789ab" + "c" * 52
     machine.process(600, "python serve.py", holds=["/dev/nvidia0"])

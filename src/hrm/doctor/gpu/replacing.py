@@ -53,7 +53,8 @@ def purge(how: Installation, wrong: Sequence[Package]) -> tuple[Step, ...]:
         *names,
         about=Text("Remove the packages of the wrong driver.", "删除错误版本驱动的软件包。"),
         risk=Risk.DISRUPTIVE,
-        done_if=("is not installed, so not removed",),
+        # What no repository has is unknown once it is gone.
+        done_if=("is not installed, so not removed", "Unable to locate package"),
     )
     if not guarded:
         return (remove,)
