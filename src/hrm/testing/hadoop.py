@@ -63,10 +63,15 @@ class Hadoop:
         }
 
     def spark_submit(
-        self, *words: object, mode: str, conf: Mapping[str, object] | None = None, timeout_s: float = DEADLINE_S
+        self,
+        *words: object,
+        mode: str,
+        master: str = "yarn",
+        conf: Mapping[str, object] | None = None,
+        timeout_s: float = DEADLINE_S,
     ) -> Ended:
-        """Small executors, and Spark's own jars where they are."""
-        return self._run(self._submission(words, mode, conf), timeout_s)
+        """Small executors, and Spark's own jars where they are, unless ``conf`` says otherwise (None: unset)."""
+        return self._run(self._submission(words, mode, conf, master), timeout_s)
 
     @contextlib.contextmanager
     def started(self, *words: object, mode: str, conf: Mapping[str, object] | None = None) -> Iterator[Running]:
@@ -85,7 +90,9 @@ class Hadoop:
                 process.kill()
                 process.wait()
 
-    def _submission(self, words: Sequence[object], mode: str, conf: Mapping[str, object] | None) -> Sequence[object]:
+    def _submission(
+        self, words: Sequence[object], mode: str, conf: Mapping[str, object] | None, master: str = "yarn"
+    ) -> Sequence[object]:
         settings: dict[str, object] = {
             "spark.yarn.jars": f"local:{self.spark}/jars/*",
             "spark.executor.instances": 1,
@@ -94,9 +101,11 @@ class Hadoop:
             "spark.ui.showConsoleProgress": "false",
             **(conf or {}),
         }
-        options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
+        options = [
+            word for key, value in settings.items() if value is not None for word in ("--conf", f"{key}={value}")
+        ]
         launcher = self.spark / "bin" / "spark-submit"
-        return [launcher, "--master", "yarn", "--deploy-mode", mode, *options, *words]
+        return [launcher, "--master", master, "--deploy-mode", mode, *options, *words]
 
     def cli(self, name: str, *words: object, timeout_s: float = DEADLINE_S) -> Ended:
         """One of Hadoop's command-line classes for YARN: ``ApplicationCLI``, ``NodeCLI``, ``QueueCLI``."""
