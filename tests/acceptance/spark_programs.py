@@ -59,7 +59,8 @@ print("up to", wait_for(3), flush=True)
 Path(sys.argv[1]).touch()
 job.join()
 print("down to", wait_for(0), flush=True)
-print("again", sc.parallelize(range(4), 4).map(work).sum(), flush=True)
+pairs = sc.parallelize(range(4), 4).map(work).keyBy(lambda number: number % 2)
+print("again", sorted(pairs.reduceByKey(lambda one, other: one + other).collect()), flush=True)
 """
 #: It goes on until somebody makes the file.
 GOES_ON = f"""{SPARK}
