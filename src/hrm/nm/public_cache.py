@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import shutil
 import sys
 import time
@@ -40,6 +41,8 @@ MAKE_WITHIN_S = 1800.0
 #: A container that is named by a copy and not there yet is about to begin.
 LAUNCH_WITHIN_S = 600.0
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(prepare.__file__)), "public.py")
+#: A user's name and password in an address.
+_NAMES = re.compile(r"//[^/@\s]*@")
 _USERS, _COPY, _INCOMING = "users", "copy", "incoming"
 
 
@@ -127,7 +130,8 @@ class PublicCache:
             said = f"{type(error).__name__}: {error}"
         if said:
             self._refused[entry.name] = self._clock()
-            _log.info("no copy for all users: its containers fetch it", url=resource.url, why=said[:500])
+            told, why = _NAMES.sub("//", resource.url), _NAMES.sub("//", said)
+            _log.info("no copy for all users: its containers fetch it", url=told, why=why[:500])
         return not said
 
     async def clean(self) -> None:

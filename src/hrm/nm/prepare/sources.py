@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hrm.model.launch_contexts import LocalResource
@@ -20,6 +20,8 @@ MAX_DOWNLOAD_BYTES = 64 << 30
 LOCAL_VIEW = "hrm"
 _HTTP_TIMEOUT_S = 60.0
 _COPY_BYTES = 1 << 20
+#: What the file systems of fsspec call the time of change: local and SFTP, HDFS over the web, S3, Azure, Google, FTP.
+_MODIFIED = ("mtime", "modificationTime", "LastModified", "last_modified", "updated", "modify")
 
 
 def fetch(resource: LocalResource, target: Path) -> None:
@@ -86,7 +88,7 @@ def _from_fsspec(resource: LocalResource, scheme: str, target: Path) -> None:
     try:
         filesystem, path = url_to_fs(resource.url)
         found = filesystem.info(path)
-        for key in ("mtime", "modificationTime", "LastModified", "last_modified", "updated"):
+        for key in _MODIFIED:
             if (at_ms := _as_ms(found.get(key))) is not None and resource.timestamp_ms > 0:
                 # Most keep seconds only.
                 if at_ms // 1000 != resource.timestamp_ms // 1000:
@@ -101,12 +103,26 @@ def _from_fsspec(resource: LocalResource, scheme: str, target: Path) -> None:
 
 
 def _as_ms(value: object) -> int | None:
+    if isinstance(value, str):
+        value = _moment(value)
     if isinstance(value, datetime):
         return int(value.timestamp() * 1000)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         # WebHDFS counts in milliseconds, others in seconds.
         return int(value if value > 1e11 else value * 1000)
     return None
+
+
+def _moment(text: str) -> datetime | None:
+    """Of ISO 8601, or of FTP's facts (RFC 3659: ``20260131120000.5``, always UTC); None for anything else."""
+    digits = text.partition(".")[0]
+    try:
+        if len(digits) == 14 and digits.isdecimal():
+            return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _check_version(resource: LocalResource, modified_ms: int) -> None:

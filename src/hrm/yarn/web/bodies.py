@@ -88,7 +88,13 @@ def _local_resource(link: str, value: Mapping[str, Any]) -> records.LocalResourc
     )
     path = urllib.parse.unquote(where.path) + (f"?{where.query}" if where.query else "")
     message.resource.CopyFrom(
-        records.URLProto(scheme=where.scheme, host=where.hostname or "", port=-1 if port is None else port, file=path)
+        records.URLProto(
+            scheme=where.scheme,
+            host=where.hostname or "",
+            port=-1 if port is None else port,
+            file=path,
+            userInfo=where.netloc.rpartition("@")[0],
+        )
     )
     return message
 
