@@ -118,10 +118,13 @@ def _sick(findings: Sequence[Finding], devices: Sequence[DeviceSpec]) -> dict[st
 
 def _device(named: str, devices: Sequence[DeviceSpec]) -> DeviceSpec | None:
     """By its id, its index, or its address on the PCI bus; None where the node lends no such device."""
-    names = {named, named.upper()}
-    return next(
-        (one for one in devices if names & {one.device_id, str(one.index), one.pci_bus_id.upper() or "-"}), None
-    )
+    # The kernel writes domains of the bus with four digits, NVML with eight.
+    address = named.upper().lstrip("0")
+    for one in devices:
+        by_address = ":" in address and one.pci_bus_id.upper().lstrip("0") == address
+        if by_address or named in (one.device_id, str(one.index)):
+            return one
+    return None
 
 
 def _reason(findings: Sequence[Finding]) -> str:

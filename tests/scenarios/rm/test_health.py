@@ -16,7 +16,10 @@ from hrm.model.states import NodeState
 from hrm.testing.builders import node
 from hrm.testing.lives import Life, Lives, tasks
 
-CARDS = tuple(DeviceSpec(device_id=f"GPU-{name}", index=i, model="RTX 2080 Ti") for i, name in enumerate("ab"))
+CARDS = tuple(
+    DeviceSpec(device_id=f"GPU-{name}", index=i, model="RTX 2080 Ti", pci_bus_id=f"00000000:{bus}:00.0")
+    for i, (name, bus) in enumerate((("a", "3D"), ("b", "41")))
+)
 BOX = NodeSpec(node_id="box", total=Resources(8192, 4000)).with_devices(CARDS)
 
 
@@ -198,7 +201,7 @@ async def test_who_wants_no_drains_has_none_and_sees_the_findings(tmp_path: Path
 # --- GPUs
 
 
-@pytest.mark.parametrize("name", ["0", "GPU-a"])
+@pytest.mark.parametrize("name", ["0", "GPU-a", "0000:3d:00.0"])
 async def test_a_sick_gpu_is_taken_out_alone_and_what_runs_on_it_goes_on(box: Life, name: str) -> None:
     app = await box.submit(gpu_task())
     await box.settle()

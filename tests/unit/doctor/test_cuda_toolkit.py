@@ -285,6 +285,28 @@ def test_a_cache_from_before_the_toolkit_was_installed_is_found(machine: Machine
     assert [step.command for step in found.cure] == ["ldconfig"]
 
 
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("export LD_LIBRARY_PATH=/usr/local/cuda-9.0/lib64:$LD_LIBRARY_PATH", "HRM-CUDA-013"),
+        ("export LD_LIBRARY_PATH=/usr/lib:/usr/local/cuda-10.0/lib64", "HRM-CUDA-014"),
+        ("export LD_LIBRARY_PATH=/usr/local/cuda/lib64:/usr/local/cuda-10.1/lib64", None),
+        ("export LD_LIBRARY_PATH=/usr/lib:$LD_LIBRARY_PATH", None),
+        ("export LD_LIBRARY_PATH=$CUDA_HOME/lib64", None),
+    ],
+)
+def test_what_everybody_has_in_their_library_path_is_held_to_the_default_toolkit(
+    machine: Machine, line: str, code: str | None
+) -> None:
+    install(machine, "10.0.130")
+    machine.link("/usr/local/cuda", install(machine, "10.1.105")).file("/etc/profile.d/cuda.sh", f"{line}\n")
+
+    found = machine.findings(linking.library_path_leads_to_the_toolkit)
+
+    assert [one.code for one in found] == ([code] if code else [])
+    assert all(str(one.evidence[0]) == f"/etc/profile.d/cuda.sh:1: {line}" for one in found)
+
+
 def test_nodes_are_compared_by_their_toolkit_and_the_linkers_configuration(machine: Machine) -> None:
     machine.link("/usr/local/cuda", install(machine, "10.1.105"))
     machine.file("/etc/ld.so.conf.d/cuda-10-1.conf", "/usr/local/cuda-10.1/lib64\n")

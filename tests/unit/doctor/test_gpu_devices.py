@@ -114,6 +114,14 @@ def test_an_nvidia_smi_that_hangs_is_unseen(machine: Machine) -> None:
     assert run.unseen == ("nvidia-smi -L did not answer in time",)
 
 
+def test_no_further_nvidia_smi_is_started_while_one_hangs_in_the_kernel(machine: Machine) -> None:
+    machine.process(77, "nvidia-smi", state="D").command(*devices.LIST, stdout=LISTED[0])
+
+    (run,) = machine.report([devices.listed]).checks_run
+
+    assert run.unseen == ("nvidia-smi -L: not run, since another nvidia-smi hangs in the kernel",)
+
+
 def test_a_gpu_that_the_driver_did_not_take_is_found(machine: Machine) -> None:
     on_bus(machine, "5e", kind="0x030200")
 

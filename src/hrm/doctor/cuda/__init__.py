@@ -12,6 +12,7 @@ CHECKS: tuple[Check, ...] = (
     toolkit_checks.compiler_is_the_toolkits,
     linking.configuration_names_what_is_there,
     linking.cache_has_what_is_named,
+    linking.library_path_leads_to_the_toolkit,
     cudnn.versions_agree,
     cudnn.files_are_as_installed,
     cudnn.built_for_its_toolkit,

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 
 from hrm.doctor.checks import Unseen, check, fact
-from hrm.doctor.cuda.toolkits import default_toolkit, library_dir, toolkits
+from hrm.doctor.cuda.toolkits import DEFAULT, default_toolkit, library_dir, toolkits
+from hrm.doctor.environment import settings
 from hrm.doctor.evidence import line_of
 from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
 from hrm.doctor.places import real_path
-from hrm.doctor.steps import run
+from hrm.doctor.steps import by_hand, run
 from hrm.doctor.system import System
 from hrm.model.findings import Evidence, FileContent, Finding, Risk, Severity, Step, Text
 
@@ -59,6 +60,33 @@ NOT_IN_CACHE = Fault(
         "安装后未执行 ldconfig。程序无法启动:error while loading shared libraries。",
     ),
     cure=Text("Run ldconfig.", "执行 ldconfig。"),
+)
+
+PATH_NAMES_NOTHING = Fault(
+    code="HRM-CUDA-013",
+    severity=Severity.WARNING,
+    title=Text(
+        "{file} puts {directory} into LD_LIBRARY_PATH, which is not there",
+        "{file} 将不存在的 {directory} 加入 LD_LIBRARY_PATH",
+    ),
+    why=Text(
+        "It was written for a toolkit that has gone: error while loading shared libraries, unless ld.so.conf.d helps.",
+        "它属于已卸载的工具包:除非 ld.so.conf.d 中另有设置,否则报 error while loading shared libraries。",
+    ),
+    cure=Text("Name the library directory of the toolkit that is there.", "改为现有工具包的库目录。"),
+)
+PATH_PREFERS_ANOTHER = Fault(
+    code="HRM-CUDA-014",
+    severity=Severity.WARNING,
+    title=Text(
+        "{file} puts CUDA {other} into LD_LIBRARY_PATH, /usr/local/cuda is {release}",
+        "{file} 将 CUDA {other} 加入 LD_LIBRARY_PATH,而 /usr/local/cuda 是 {release}",
+    ),
+    why=Text(
+        "Libraries of the one are loaded by programs that were built with the other: cuDNN has the same name in both.",
+        "用一个版本构建的程序会加载另一版本的库:cuDNN 在两者中同名。",
+    ),
+    cure=Text("Name /usr/local/cuda/lib64 instead.", "改为 /usr/local/cuda/lib64。"),
 )
 
 
@@ -126,6 +154,35 @@ def cache_has_what_is_named(system: System, expected: Expected) -> Iterator[Find
                 evidence=(Evidence("ldconfig -p", f"{len(output.lines)} lines, without {directory}/{library}"),),
                 cure=(_ldconfig(),),
             )
+
+
+@check("cuda.library-path", PATH_NAMES_NOTHING, PATH_PREFERS_ANOTHER, quick=True)
+def library_path_leads_to_the_toolkit(system: System, expected: Expected) -> Iterator[Finding | Unseen]:
+    """What LD_LIBRARY_PATH names of CUDA, where files set it for everybody, is the default toolkit's."""
+    default = default_toolkit(system)
+    for setting in settings(system, "LD_LIBRARY_PATH"):
+        for place in setting.value.split(":"):
+            if not place.startswith("/") or "$" in place or not _TOOLKIT.search(place):
+                continue
+            real = real_path(system, place)
+            advice = by_hand(
+                f"In {setting.file} write {DEFAULT}/lib64 for {place}.",
+                f"在 {setting.file} 中将 {place} 改为 {DEFAULT}/lib64。",
+            )
+            if system.stat(real) is None:
+                yield PATH_NAMES_NOTHING.found(
+                    file=setting.file, directory=place, evidence=(setting.evidence,), cure=(advice,)
+                )
+                continue
+            owner = next((one for one in toolkits(system) if real.startswith(f"{one.path}/")), None)
+            if owner is not None and default is not None and owner.release != default.release:
+                yield PATH_PREFERS_ANOTHER.found(
+                    file=setting.file,
+                    other=owner.release,
+                    release=default.release,
+                    evidence=(setting.evidence, default.evidence),
+                    cure=(advice,),
+                )
 
 
 def _entries(system: System) -> Iterator[tuple[str, int, str]]:

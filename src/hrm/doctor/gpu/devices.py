@@ -10,8 +10,9 @@ from hrm.doctor.checks import Unseen, check, fact
 from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
 from hrm.doctor.gpu.cards import BUS, DRIVER_GPUS, Card, bus_address, cards, gpus_on_bus
+from hrm.doctor.gpu.smi import run_smi
 from hrm.doctor.steps import by_hand, reboot, run
-from hrm.doctor.system import CannotSee, Output, System
+from hrm.doctor.system import Output, System
 from hrm.model.findings import Evidence, Finding, Risk, Severity, Step, Text
 
 LIST = ("nvidia-smi", "-L")
@@ -150,11 +151,8 @@ def listed(system: System, expected: Expected) -> Iterator[Finding | Unseen]:
     if not known.all:
         return
     off_bus = yield from _off_bus_by_lspci(system)
-    output = system.run(*LIST)
+    output = run_smi(system, *LIST)
     if output.missing:
-        return
-    if output.timed_out:
-        yield Unseen("nvidia-smi -L did not answer in time")
         return
     uuids = {found[3] for line in output.lines if (found := _LISTED.match(line))}
     unreachable = dict(_unreachable(output))
@@ -214,9 +212,7 @@ def _uuids(system: System, there: tuple[Card, ...]) -> set[str]:
     if len(known) == len(there):
         return known
     # The driver says none of GPUs that were not started yet.
-    output = system.run(*LIST)
-    if output.timed_out:
-        raise CannotSee("nvidia-smi -L did not answer in time")
+    output = run_smi(system, *LIST)
     return known | {found[3] for line in output.lines if (found := _LISTED.match(line))}
 
 

@@ -10,6 +10,7 @@ from hrm.doctor.checks import Unseen, check
 from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
 from hrm.doctor.gpu.cards import cards
+from hrm.doctor.gpu.smi import run_smi
 from hrm.doctor.processes import Running, process
 from hrm.doctor.steps import end_process
 from hrm.doctor.system import CannotSee, System
@@ -67,9 +68,7 @@ def strays(system: System, expected: Expected) -> Iterator[Finding | Unseen]:
     known = cards(system)
     if not known.all:
         return
-    output = system.run(*APPS)
-    if output.timed_out:
-        yield Unseen("nvidia-smi did not answer in time")
+    output = run_smi(system, *APPS)
     apps: list[_App] = []
     hidden = 0
     for line in output.lines if output.ok else ():

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hrm.doctor.gpu.cards import Card, Cards, bus_address
-from hrm.doctor.system import CannotSee, System
+from hrm.doctor.processes import processes
+from hrm.doctor.system import CannotSee, Output, System
 from hrm.model.findings import Evidence
 
 QUERY = ("nvidia-smi", "-q")
 #: Without persistence it starts each GPU first.
-_TIMEOUT_S = 8.0
+_TIMEOUT_S = 7.0
 _GPU = re.compile(r"^GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f:.]+)\s*$")
 
 
@@ -48,11 +49,21 @@ class Answer:
         return next(self.like(pattern), None)
 
 
+def run_smi(system: System, *argv: str) -> Output:
+    """Run nvidia-smi. Raises CannotSee where it hangs, and where one hangs already: each more would, too."""
+    if system.which(argv[0]) is None:
+        return Output(argv, 127)
+    if any(one.hangs and one.name.startswith("nvidia-smi") for one in processes(system)):
+        raise CannotSee(f"{' '.join(argv)}: not run, since another nvidia-smi hangs in the kernel")
+    output = system.run(*argv, timeout_s=_TIMEOUT_S)
+    if output.timed_out:
+        raise CannotSee(f"{' '.join(argv)} did not answer in time")
+    return output
+
+
 def ask(system: System, known: Cards) -> list[Answer]:
     """What it tells of each GPU; nothing where it is not installed or lists none. Raises CannotSee where it hangs."""
-    output = system.run(*QUERY, timeout_s=_TIMEOUT_S)
-    if output.timed_out:
-        raise CannotSee("nvidia-smi -q did not answer in time")
+    output = run_smi(system, *QUERY)
     answers: list[Answer] = []
     lines: list[Line] = []
     address = ""
