@@ -20,7 +20,7 @@ ROOT = "22 1 8:4 / / rw,relatime shared:1 - ext4 /dev/sda4 rw,errors=remount-ro\
 MOUNTED = f"61 22 0:51 / /data rw,relatime - nfs {SERVER}:/data rw,vers=3,hard,timeo=600,addr={SERVER}\n"
 MOUNTED_4 = f"61 22 0:51 / /data rw,relatime - nfs4 {SERVER}:/data rw,vers=4.2,hard,addr={SERVER}\n"
 SHOWMOUNT = ("showmount", "-e", "--no-headers", SERVER)
-STATFS = ("stat", "-f", "-c", "%T", "/data")
+STATFS = ("stat", "-f", "-c", "%T %b %f %a %c %d", "/data")
 IP = '[{"ifname":"eno1","addr_info":[{"family":"inet","local":"172.19.0.206","prefixlen":24}]}]'
 
 
@@ -180,9 +180,29 @@ def test_nfs_without_its_helper_is_found(tmp_path: Path) -> None:
 
 
 def test_a_mount_that_answers_is_well(machine: Machine) -> None:
-    machine.file(MOUNTINFO, ROOT + MOUNTED).command(*STATFS, stdout="nfs\n")
+    machine.file(MOUNTINFO, ROOT + MOUNTED).command(*STATFS, stdout="nfs 1000 600 500 100 60\n")
 
     assert machine.findings(nfs_mounts.mounts_answer) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "what", "severity"),
+    [
+        ("nfs 1000 40 20 100 60", "space", Severity.WARNING),
+        ("nfs 1000 40 0 100 60", "space", Severity.ERROR),
+        ("nfs 1000 600 500 1000 0", "inodes", Severity.ERROR),
+        ("nfs 1000 600 500 0 0", None, None),
+    ],
+)
+def test_a_server_that_runs_full_is_found(
+    machine: Machine, said: str, what: str | None, severity: Severity | None
+) -> None:
+    machine.file(MOUNTINFO, ROOT + MOUNTED).command(*STATFS, stdout=f"{said}\n")
+
+    found = machine.findings(nfs_mounts.mounts_answer)
+
+    assert [(one.code, one.severity) for one in found] == ([("HRM-NFS-033", severity)] if what else [])
+    assert all(f"of its {what} left" in one.title.en for one in found)
 
 
 @pytest.mark.parametrize("words", ["Stale file handle", "Stale NFS file handle"])

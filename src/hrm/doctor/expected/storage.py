@@ -47,5 +47,7 @@ class StorageExpected:
     iscsi: tuple[IscsiExpected, ...] = about("Disks of the array, and the nodes that hold them.", ())
     exports: tuple[ExportExpected, ...] = about("Directories that nodes export over NFS.", ())
     mounts: tuple[MountExpected, ...] = about("Filesystems that nodes are to have mounted.", ())
-    min_free_part: float = about("Part of a filesystem's space and inodes that is to be free.", 0.05)
+    min_free_part: float = about(
+        "Part of the space and the inodes of what is mounted over NFS that is to be free.", 0.05
+    )
     slow_probe_s: float = about("A probe that takes longer is slow.", 5.0)

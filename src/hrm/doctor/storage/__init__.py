@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from hrm.doctor.checks import Check, Fact
-from hrm.doctor.storage import initiator, nfs_client, nfs_exports, nfs_mounts, nfs_service, sessions, targets
+from hrm.doctor.storage import (
+    disk_boot,
+    disk_mounts,
+    disk_probe,
+    initiator,
+    nfs_client,
+    nfs_exports,
+    nfs_mounts,
+    nfs_service,
+    sessions,
+    targets,
+)
 
 CHECKS: tuple[Check, ...] = (
     initiator.initiator_is_the_recorded_one,
@@ -19,5 +30,10 @@ CHECKS: tuple[Check, ...] = (
     nfs_client.servers_export_what_is_mounted,
     nfs_mounts.mounts_answer,
     nfs_mounts.mounting_ends,
+    disk_mounts.mounts_are_as_planned,
+    disk_boot.fstab_names_disks_that_stay,
+    disk_boot.mounts_come_back,
+    disk_boot.rc_local_works_at_boot,
+    disk_probe.mounts_can_be_used,
 )
 FACTS: tuple[Fact, ...] = (initiator.initiator_name,)

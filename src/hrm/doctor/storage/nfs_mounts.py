@@ -70,9 +70,21 @@ MOUNT_HANGS = Fault(
         "结束该命令;在各客户端 umount -l;重启 NFS 服务;重新挂载。",
     ),
 )
+FULL = Fault(
+    code="HRM-NFS-033",
+    severity=Severity.WARNING,
+    title=Text("{point} ({source}) has {free} % of its {what} left", "{point}({source})的{what}只剩 {free} %"),
+    why=Text(
+        "When nothing is left, whatever writes there fails, on all nodes: No space left on device.",
+        "用完后所有节点上的写入都会失败:No space left on device。",
+    ),
+    cure=Text(
+        "Remove on the server what is not needed, or enlarge the volume.", "在服务器上清理不需要的数据,或扩容卷。"
+    ),
+)
 
 
-@check("nfs.mounts", STALE, HANGS, quick=True)
+@check("nfs.mounts", STALE, HANGS, FULL, quick=True)
 def mounts_answer(system: System, expected: Expected) -> Iterator[Finding | Unseen]:
     """Everything that is mounted over NFS answers within two seconds."""
     found = [one for one in topmost(mounts(system)).values() if one.nfs]
@@ -96,6 +108,8 @@ def mounts_answer(system: System, expected: Expected) -> Iterator[Finding | Unse
             yield HANGS.found(
                 point=one.point, source=one.source, severity=severity, evidence=evidence, cure=_begin_anew(system, one)
             )
+        elif output.ok:
+            yield from _room(one, output, expected.storage.min_free_part)
 
 
 @check("nfs.mounting", MOUNT_HANGS, quick=True)
@@ -131,7 +145,7 @@ def _ask_all(system: System, points: Sequence[str]) -> list[Output]:
 
     def ask(point: str) -> None:
         try:
-            answers[point] = system.run("stat", "-f", "-c", "%T", point, timeout_s=ANSWER_LIMIT_S)
+            answers[point] = system.run("stat", "-f", "-c", "%T %b %f %a %c %d", point, timeout_s=ANSWER_LIMIT_S)
         except CannotSee as error:
             hidden.append(error)
 
@@ -143,6 +157,24 @@ def _ask_all(system: System, points: Sequence[str]) -> list[Output]:
     if hidden:
         raise hidden[0]
     return [answers.get(point) or Output(("stat", "-f", point), 124, timed_out=True) for point in points]
+
+
+def _room(one: Mount, output: Output, min_free_part: float) -> Iterator[Finding]:
+    """Blocks and inodes that are left for users; 0 inodes in all of filesystems that make them as needed."""
+    words = output.stdout.split()[-5:]
+    if len(words) < 5 or not all(word.isdigit() for word in words):
+        return
+    blocks, free, available, inodes, inodes_free = map(int, words)
+    for what, total, left in (("space", blocks - free + available, available), ("inodes", inodes, inodes_free)):
+        if total > 0 and left / total < min_free_part:
+            yield FULL.found(
+                point=one.point,
+                source=one.source,
+                what=what,
+                free=f"{100 * left / total:.1f}",
+                severity=Severity.ERROR if left == 0 else None,
+                evidence=(said(output), evidence_of(one)),
+            )
 
 
 def _who_waits(system: System) -> list[Evidence]:
