@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ import pytest
 
 from hrm.doctor.checks import Check
 from hrm.doctor.cures import Result
-from hrm.doctor.docker import CHECKS, daemon, disk, ends, gpus, lingering
-from hrm.doctor.docker.engine import engine
+from hrm.doctor.docker import CHECKS, daemon, disk, ends, flags, gpus, lingering
+from hrm.doctor.docker.engine import DAEMON_JSON, engine
 from hrm.doctor.expected import Expected
 from hrm.doctor.expected.docker import DockerExpected
 from hrm.doctor.processes import processes, runs
@@ -24,6 +25,7 @@ from hrm.model.findings import DoctorReport, Finding, Severity
 from hrm.testing.conditions import eventually
 from hrm.testing.other_user import OtherUser
 from tests.doctor_real.docker_engine import IMAGE, PROGRAMS, RealDocker, cured
+from tests.doctor_real.live import WithFiles
 
 pytestmark = [pytest.mark.real, pytest.mark.doctor_real, pytest.mark.root]
 
@@ -88,6 +90,25 @@ def test_a_daemon_that_was_stopped_is_found_and_one_that_is_back_is_well(docker:
     assert (found.code, found.severity) == ("HRM-DOCKER-001", Severity.ERROR)
     assert "Cannot connect to the Docker daemon" in found.evidence[0].text
     assert findings(docker, daemon.daemon_answers) == []
+
+
+def test_what_a_real_daemon_will_not_start_with_is_found_before_it_is_started(docker: RealDocker) -> None:
+    configuration = '{"hosts": ["unix:///nowhere.sock"], "exec-opts": ["native.cgroupdriver=cgroupfs"]}'
+    (docker.place / "daemon.json").write_text(configuration)
+    command = ("/usr/sbin/dockerd", "-H", "fd://", "--exec-opt", "native.cgroupdriver=systemd")
+    refused = subprocess.run(
+        [*command, "--config-file", f"{docker.place}/daemon.json"], capture_output=True, text=True, timeout=60
+    )
+    assert "the following directives are specified both as a flag and in the configuration file" in refused.stderr
+    system = WithFiles(
+        {"/etc/systemd/system/docker.service": f"ExecStart={' '.join(command)}\n", DAEMON_JSON: configuration}
+    )
+
+    (found,) = (one for one in flags.nothing_is_set_twice.look(system, Expected()) if isinstance(one, Finding))
+
+    assert found.code == "HRM-DOCKER-006"
+    told = found.title.en.partition(":")[0].split(", ")
+    assert told == [key for key in ("exec-opts", "hosts") if f"{key}: (from flag" in refused.stderr]
 
 
 def test_another_user_may_not_use_the_socket(nobody: OtherUser, docker: RealDocker) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hrm.doctor.docker import cgroups, disk
+from hrm.doctor.docker import cgroups, disk, flags
 from hrm.doctor.kubelet import CONFIG, FLAGS
 from hrm.model.findings import Severity
 from hrm.testing.machines import Machine
@@ -111,6 +111,86 @@ def test_a_cgroup_driver_other_than_kubelets_is_found_and_only_that_is_changed(
         "exec-opts": ["isolation=x", "native.cgroupdriver=systemd"],
     }
     assert [step.command for step in found.cure[1:]] == ["systemctl restart docker", "systemctl restart kubelet"]
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/lib/systemd/system/docker.service", "ExecStart=/usr/bin/dockerd --exec-opt native.cgroupdriver=cgroupfs\n"),
+        ("/etc/docker/daemon.json", '{"data-root": "/data",}'),
+    ],
+)
+def test_a_configuration_that_would_not_start_or_cannot_be_read_is_left_to_a_person(
+    tmp_path: Path, path: str, content: str
+) -> None:
+    machine = with_docker(Machine(tmp_path), CgroupDriver="cgroupfs").file("/usr/bin/kubelet", mode=0o755)
+    machine.file(CONFIG, "cgroupDriver: systemd\n").file(path, content)
+
+    (found,) = machine.findings(cgroups.cgroup_drivers_agree)
+
+    assert found.cure[0].by_hand
+    assert path in found.cure[0].about.en
+
+
+UNIT = "/lib/systemd/system/docker.service"
+FD = "ExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock"
+
+
+@pytest.mark.parametrize(
+    ("unit", "said", "key"),
+    [
+        (FD, {"hosts": ["tcp://0.0.0.0:2375"]}, "hosts"),
+        (
+            "ExecStart=/usr/bin/dockerd --host=fd:// \\\n  --data-root=/data",
+            {"data-root": "/var/lib/docker"},
+            "data-root",
+        ),
+        ("ExecStart=/usr/bin/dockerd --exec-opt native.cgroupdriver=systemd", {"exec-opts": ["x=y"]}, "exec-opts"),
+        ("ExecStart=/usr/bin/dockerd --insecure-registry a:5", {"insecure-registries": ["b"]}, "insecure-registries"),
+    ],
+)
+def test_what_is_set_in_both_places_is_found_with_both_lines(
+    machine: Machine, unit: str, said: dict[str, object], key: str
+) -> None:
+    machine.file(UNIT, f"[Service]\n{unit}\n").file("/etc/docker/daemon.json", json.dumps(said))
+
+    (found,) = machine.findings(flags.nothing_is_set_twice)
+
+    assert (found.code, found.title.en) == (
+        "HRM-DOCKER-006",
+        f"{key}: set in daemon.json and by arguments of Docker's daemon",
+    )
+    assert [(evidence.source, evidence.line) for evidence in found.evidence] == [
+        (UNIT, 2),
+        ("/etc/docker/daemon.json", 1),
+    ]
+
+
+def test_arguments_of_debians_own_file_count_where_its_unit_reads_it(machine: Machine) -> None:
+    machine.file(UNIT, f"[Service]\n{FD} $DOCKER_OPTS\n").file(
+        flags.DEFAULTS, 'DOCKER_OPTS="--dns 8.8.8.8 -s overlay2"\n'
+    )
+    machine.file("/etc/docker/daemon.json", '{"storage-driver": "overlay2"}')
+
+    (found,) = machine.findings(flags.nothing_is_set_twice)
+
+    assert found.evidence[0].source == flags.DEFAULTS
+
+
+@pytest.mark.parametrize("said", [{"log-driver": "json-file"}, {"data-root": "/data", "exec-opts": ["x=y"]}, {}])
+def test_what_only_one_of_them_sets_is_well(machine: Machine, said: dict[str, object]) -> None:
+    machine.file(UNIT, f"[Service]\n{FD}\n").file("/etc/docker/daemon.json", json.dumps(said))
+
+    assert machine.findings(flags.nothing_is_set_twice) == []
+
+
+def test_a_drop_in_that_starts_it_without_the_argument_is_well(machine: Machine) -> None:
+    machine.file(UNIT, f"[Service]\n{FD}\n").file("/etc/docker/daemon.json", '{"hosts": ["fd://"]}')
+    machine.file(
+        "/etc/systemd/system/docker.service.d/hosts.conf", "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd\n"
+    )
+
+    assert machine.findings(flags.nothing_is_set_twice) == []
 
 
 @pytest.mark.parametrize(

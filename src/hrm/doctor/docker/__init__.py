@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hrm.doctor.checks import Check, Fact
-from hrm.doctor.docker import cgroups, daemon, disk, ends, gpus, lingering
+from hrm.doctor.docker import cgroups, daemon, disk, ends, flags, gpus, lingering
 
 CHECKS: tuple[Check, ...] = (
     daemon.daemon_answers,
     daemon.socket_is_kept_from_others,
     daemon.configuration_can_be_read,
+    flags.nothing_is_set_twice,
     lingering.nothing_lingers,
     gpus.containers_get_gpus,
     gpus.runtimes_are_there,

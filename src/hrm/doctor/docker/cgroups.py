@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from hrm.doctor.checks import Unseen, check, fact
 from hrm.doctor.docker.engine import DAEMON_JSON, Engine, configuration, engine, installed
+from hrm.doctor.docker.flags import arguments
 from hrm.doctor.evidence import matching_lines
 from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
 from hrm.doctor.kubelet import CONFIG, FLAGS, Kubelet, kubelet
-from hrm.doctor.steps import restart
+from hrm.doctor.steps import by_hand, restart
 from hrm.doctor.system import System
 from hrm.model.findings import Evidence, FileContent, Finding, Risk, Severity, Step, Text
 
@@ -71,6 +72,18 @@ def _lines(system: System, wants: Kubelet) -> list[Evidence]:
 
 def _set_driver(system: System, driver: str) -> Step:
     said = configuration(system)
+    flags = arguments(system).get("exec-opts")
+    if flags is not None:
+        # In both places the daemon would not start.
+        return by_hand(
+            f"Change native.cgroupdriver to {driver} where the daemon's arguments have it: {flags.source}.",
+            f"在守护进程参数所在的 {flags.source} 中将 native.cgroupdriver 改为 {driver}。",
+        )
+    if not said and (system.read(DAEMON_JSON) or "").strip() not in ("", "{}"):
+        return by_hand(
+            f"Mend {DAEMON_JSON} (HRM-DOCKER-005), and add native.cgroupdriver={driver} to its exec-opts.",
+            f"先修正 {DAEMON_JSON}(HRM-DOCKER-005),再在 exec-opts 中加入 native.cgroupdriver={driver}。",
+        )
     options = [option for option in said.get("exec-opts", []) if not str(option).startswith("native.cgroupdriver=")]
     changed = {**said, "exec-opts": [*options, f"native.cgroupdriver={driver}"]}
     return Step(
