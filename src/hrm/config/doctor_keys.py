@@ -10,9 +10,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from pydantic import Field, create_model
 
+from hrm.config.documents import Document
 from hrm.config.fields import Age, MemoryMib, PartOfAll, Strict
 from hrm.doctor.expected import Expected
 from hrm.doctor.expected.about import ABOUT
+from hrm.doctor.own.checks import MAX_SCRIPT_S
+from hrm.doctor.own.lines import parse_line
 
 #: By the unit at the end of a field: how the value is written, and how it is shown. The key goes without the unit.
 _UNITS: Mapping[str, tuple[Any, Callable[[Any], str]]] = {
@@ -26,6 +29,24 @@ def expected_of(shape: Strict | None) -> Expected:
     """What the section says, defaults filled in."""
     said = {} if shape is None else shape.model_dump(exclude_none=True)
     return msgspec.convert(_with_units(Expected, said), Expected)
+
+
+def check_doctor(document: Document, shape: Any) -> None:
+    """Add a finding for each line of `doctor.checks` that the doctor would not understand."""
+    if shape is None:
+        return
+    for number, line in enumerate(shape.checks or ()):
+        try:
+            parse_line(line)
+        except ValueError as error:
+            document.add(("doctor", "checks", number), str(error), next_step="see docs/doctor.md for all words")
+    script = shape.health_script
+    if script is not None and script.timeout is not None and script.timeout > MAX_SCRIPT_S:
+        document.add(
+            ("doctor", "health_script", "timeout"),
+            f"{script.timeout:g} s: at most {MAX_SCRIPT_S:g}s",
+            next_step="have a slow script write its answer to a file, and print that",
+        )
 
 
 def plain_doctor(expected: Expected) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from hrm.config.addresses import is_loopback
+from hrm.config.doctor_keys import check_doctor
 from hrm.config.documents import Document
 from hrm.config.extensions import placement_strategies
 from hrm.config.file_keys import check_files
@@ -35,6 +36,7 @@ def check_rules(document: Document, shape: ConfigShape) -> None:
     check_bind(document, shape)
     check_yarn(document, shape.yarn)
     check_files(document, shape.files)
+    check_doctor(document, shape.doctor)
 
 
 def check_placement_strategy(document: Document, shape: ConfigShape) -> None:

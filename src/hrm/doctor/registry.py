@@ -13,7 +13,7 @@ from hrm.model.errors import InvalidInput
 
 ENTRY_POINTS = "hrm.doctor"
 #: Packages of this one with ``CHECKS``, and ``FACTS``.
-AREAS = ("machine", "gpu", "cuda", "docker", "storage", "mesos", "kubernetes", "java")
+AREAS = ("machine", "gpu", "cuda", "docker", "storage", "mesos", "kubernetes", "java", "own")
 
 
 def built_in_checks() -> tuple[Check, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hrm.doctor.expected.about import about
 from hrm.doctor.expected.cuda import CudaExpected
 from hrm.doctor.expected.docker import DockerExpected
 from hrm.doctor.expected.gpu import GpuExpected
@@ -15,6 +16,7 @@ from hrm.doctor.expected.java import JavaExpected
 from hrm.doctor.expected.kubernetes import KubernetesExpected
 from hrm.doctor.expected.machine import MachineExpected
 from hrm.doctor.expected.mesos import MesosExpected
+from hrm.doctor.expected.own import HealthScript
 from hrm.doctor.expected.rounds import Rounds
 from hrm.doctor.expected.storage import StorageExpected
 
@@ -24,6 +26,8 @@ class Expected:
     """See the module."""
 
     rounds: Rounds = field(default_factory=Rounds)
+    checks: tuple[str, ...] = about("Checks of your own, one a line; see docs/doctor.md.", ())
+    health_script: HealthScript = field(default_factory=HealthScript)
     gpu: GpuExpected = field(default_factory=GpuExpected)
     cuda: CudaExpected = field(default_factory=CudaExpected)
     docker: DockerExpected = field(default_factory=DockerExpected)

@@ -9,11 +9,12 @@ from hrm.doctor.checks import Unseen, check
 from hrm.doctor.evidence import line_of
 from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
-from hrm.doctor.mesos.settings import AGENT, MASTER, Mesos, mesos, mount_of
-from hrm.doctor.mounts import evidence_of
+from hrm.doctor.mesos.settings import AGENT, MASTER, Mesos, is_remote, mesos
+from hrm.doctor.mounts import evidence_of, mounts
 from hrm.doctor.steps import by_hand, run
 from hrm.doctor.system import CannotSee, System
 from hrm.model.findings import Evidence, Finding, Risk, Severity, Step, Text
+from hrm.model.mounts import mount_of
 
 #: Of the log of an agent, by glog and by its older names.
 _LOGS = tuple(
@@ -97,7 +98,7 @@ def agent_is_not_kept_from_starting_by_its_past(system: System, expected: Expect
     if AGENT not in told.roles or told.runs(AGENT):
         return
     places = list(dict.fromkeys([told.value(AGENT, "log_dir") or _DEFAULT_LOG_DIR, _DEFAULT_LOG_DIR]))
-    for place in [place for place in places if _is_remote(system, place)]:
+    for place in [place for place in places if is_remote(system, place)]:
         yield Unseen(f"{place}: it lies on a server, which may not answer")
         places.remove(place)
     for path in [f"{place}/{name}" for place in places for name in _LOGS]:
@@ -111,7 +112,7 @@ def agent_is_not_kept_from_starting_by_its_past(system: System, expected: Expect
             continue
         evidence, named = failed
         latest = named or f"{told.value(AGENT, 'work_dir') or '/var/lib/mesos'}/meta/slaves/latest"
-        target = None if _is_remote(system, latest) else system.link(latest)
+        target = None if is_remote(system, latest) else system.link(latest)
         if target is not None:
             yield STALE.found(
                 latest=latest,
@@ -127,7 +128,7 @@ def each_daemon_has_a_directory_of_its_own(system: System, expected: Expected) -
     told = mesos(system, expected)
     settings = {role: found for role in told.roles if (found := told.get(role, "work_dir")) is not None}
     for role, setting in settings.items():
-        mount = mount_of(system, setting.value)
+        mount = mount_of(setting.value, mounts(system))
         if mount is not None and mount.network:
             yield ON_NETWORK.found(
                 path=setting.value,
@@ -176,7 +177,7 @@ def _failure(path: str, content: str) -> tuple[list[Evidence], str] | None:
 
 def _remove(system: System, told: Mesos, latest: str) -> list[Step]:
     """In this order: the master first, so that the new agent finds it; no agent while the link goes."""
-    mount = mount_of(system, latest)
+    mount = mount_of(latest, mounts(system))
     about = Text(f"Remove the link {latest} (its target stays).", f"删除链接 {latest}(目标目录保留)。")
     if mount is None or mount.point == "/":
         removal = run("rm", "-f", latest, about=about, risk=Risk.DISRUPTIVE)
@@ -206,11 +207,6 @@ def _remove(system: System, told: Mesos, latest: str) -> list[Step]:
         removal,
         by_hand(f"Start the agent: mesos-agent {flags}", f"启动 agent:mesos-agent {flags}"),
     ]
-
-
-def _is_remote(system: System, path: str) -> bool:
-    mount = mount_of(system, path)
-    return mount is not None and mount.network
 
 
 def _choose(role: str) -> Step:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from hrm.doctor.evidence import line_of
 from hrm.doctor.expected import Expected
-from hrm.doctor.mounts import mounts, topmost
+from hrm.doctor.mounts import mounts
 from hrm.doctor.processes import Running, command_line, pids, process
 from hrm.doctor.system import CannotSee, System
 from hrm.model.findings import Evidence
-from hrm.model.mounts import Mount
+from hrm.model.mounts import mount_of
 
 MASTER = "master"
 AGENT = "agent"
@@ -102,7 +102,7 @@ def mesos(system: System, expected: Expected) -> Mesos:
     """All that is told on this machine. Without Mesos it is empty. Raises CannotSee."""
     daemons = tuple(_daemons(system))
     places = _places(system, expected, daemons)
-    remote = tuple(place for place in places if (mount := mount_of(system, place)) is not None and mount.network)
+    remote = tuple(place for place in places if is_remote(system, place))
     directories = tuple(place for place in places if place not in remote and system.list(place))
     settings: list[Setting] = []
     for directory in directories:
@@ -143,11 +143,10 @@ def _daemons(system: System) -> Iterator[Daemon]:
             yield Daemon(role, one)
 
 
-def mount_of(system: System, path: str) -> Mount | None:
-    """The mount that has ``path``; None where mounts are not known."""
-    found = topmost(mounts(system)).values()
-    inside = [one for one in found if path == one.point or path.startswith(f"{one.point.rstrip('/')}/")]
-    return max(inside, key=lambda one: len(one.point), default=None)
+def is_remote(system: System, path: str) -> bool:
+    """Whether ``path`` lies on a server, which may not answer."""
+    mount = mount_of(path, mounts(system))
+    return mount is not None and mount.network
 
 
 def _places(system: System, expected: Expected, daemons: Sequence[Daemon]) -> list[str]:
