@@ -18,6 +18,8 @@ DMESG = ("dmesg",)
 JOURNAL = ("journalctl", "-k", "-b", "0", "-q", "--no-pager", "-o", "short-unix")
 #: syslog's copies, with those of earlier boots before them.
 FILES = ("/var/log/kern.log", "/var/log/messages", "/var/log/syslog")
+#: What some systems keep of dmesg when they have booted.
+SAVED = "/var/log/dmesg"
 #: "[ 1234.567890] ", with the thread or the processor that logged it where the kernel is built so.
 _SINCE_BOOT = re.compile(r"^(?:\w+ *: *\w+ *: *)?\[ *(\d+\.\d+)\](?: ?\[ *[TC]\d+\])? ?")
 #: What ``dmesg -T`` says instead: "[Mon Aug  3 06:18:58 2020] ".
@@ -69,30 +71,40 @@ def boot_time(system: System) -> float | None:
 def _since_boot(system: System, pattern: re.Pattern[str], booted_at: float | None) -> Iterator[KernelLine]:
     """Lines of the first place that can be looked at; only those that ``pattern`` may be found in."""
     hidden: list[str] = []
+    empty = False
     for argv, parse in ((DMESG, _of_dmesg), (JOURNAL, _of_journal)):
         try:
             output = system.run(*argv, tail=True)
         except CannotSee as error:
             hidden.append(str(error))
             continue
-        if output.ok and output.stdout:
+        if output.ok and output.stdout.strip():
             source = " ".join(argv)
             for line in output.stdout.splitlines():
                 if pattern.search(line):
                     yield parse(source, line, booted_at)
             return
+        # It was emptied by somebody, and a copy may have more.
+        empty = empty or output.ok
         if not output.missing:
             said = output.stderr.strip().partition("\n")[0] or ("no answer in time" if output.timed_out else "")
             hidden += [said] if said else []
-    for path in FILES:
+    for path in (*FILES, SAVED):
         try:
             content = system.read(path, tail=True)
         except CannotSee as error:
             hidden.append(str(error))
             continue
+        if content is not None and path == SAVED:
+            for line in content.splitlines():
+                if pattern.search(line):
+                    yield _of_dmesg(path, line.replace("kernel: ", "", 1), booted_at)
+            return
         if content is not None:
             yield from _of_file(system, path, content, pattern, booted_at)
             return
+    if empty:
+        return
     why = "; ".join(hidden) or "there is no dmesg, no journal and no kern.log"
     needs_root = " (needs root)" if system.uid != 0 and "root" not in why else ""
     raise CannotSee(f"the kernel's log: {why}{needs_root}")

@@ -76,6 +76,12 @@ def test_a_toolkit_is_found_by_what_it_says_or_by_its_name(machine: Machine, by:
     assert (found.path, found.release) == ("/usr/local/cuda-11.4", "11.4")
 
 
+def test_a_day_in_place_of_the_build_says_nothing_of_updates(machine: Machine) -> None:
+    install(machine, "12.4.20240215", by="json")
+
+    assert [one.version for one in toolkits(machine.system())] == ["12.4"]
+
+
 def test_what_an_uninstaller_left_behind_is_no_toolkit(machine: Machine) -> None:
     machine.directory("/usr/local/cuda-10.0/doc")
 

@@ -101,6 +101,15 @@ def test_a_gpu_that_is_left_out_of_the_list_is_found(machine: Machine) -> None:
     assert (found.code, found.gpu) == ("HRM-GPU-103", UUIDS[1])
 
 
+def test_a_gpu_that_a_container_was_not_given_is_not_missed_in_it(machine: Machine) -> None:
+    machine.command(*devices.LIST, stdout=LISTED[0]).device("/dev/nvidia0", 195, 0)
+    assert machine.findings(devices.listed) == []
+
+    machine.device("/dev/nvidia1", 195, 1)
+
+    assert [found.gpu for found in machine.findings(devices.listed)] == [UUIDS[1]]
+
+
 @pytest.mark.parametrize(
     ("stdout", "status"), [("No devices were found\n", 6), ("Failed to initialize NVML: Driver/library mismatch\n", 18)]
 )

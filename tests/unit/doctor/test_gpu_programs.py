@@ -12,6 +12,8 @@ from hrm.testing.machines import Machine
 
 UUIDS = ("GPU-20fbec52-8c31-118f-52a7-8678af956128", "GPU-014deb77-a5fa-7ea2-eda6-a170cec4f64f")
 
+ON_GPU = ("/dev/nvidiactl", "/dev/nvidia0")
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
@@ -19,8 +21,10 @@ def machine(tmp_path: Path) -> Machine:
     for minor, (bus, uuid) in enumerate(zip(("3d", "41"), UUIDS, strict=True)):
         about = f"Model: \t\t GeForce RTX 2080 Ti\nGPU UUID: \t {uuid}\nDevice Minor: \t {minor}\n"
         machine.file(f"/proc/driver/nvidia/gpus/0000:{bus}:00.0/information", about)
-    machine.process(100, "python3 train.py").file("/proc/100/environ", "PATH=/bin\0HRM_CONTAINER_ID=container_1\0")
-    machine.process(200, "python3 notebook.py").file("/proc/200/environ", "PATH=/bin\0")
+    machine.process(100, "python3 train.py", holds=ON_GPU).file(
+        "/proc/100/environ", "PATH=/bin\0HRM_CONTAINER_ID=container_1\0"
+    )
+    machine.process(200, "python3 notebook.py", holds=ON_GPU).file("/proc/200/environ", "PATH=/bin\0")
     return machine
 
 
@@ -67,6 +71,12 @@ def test_servers_and_processes_that_have_ended_are_passed_over(machine: Machine)
     machine.process(300, "nvidia-cuda-mps-server").process(301, "/usr/lib/xorg/Xorg -core :0")
 
     assert on_gpus(machine, (0, 300), (0, 301), (1, 999)).findings(programs.strays) == []
+
+
+def test_a_pid_of_another_namespace_is_not_taken_for_a_process_here(machine: Machine) -> None:
+    machine.process(400, "/usr/sbin/sshd -D", holds=("/dev/null",)).file("/proc/400/environ", "")
+
+    assert on_gpus(machine, (0, 400)).findings(programs.strays) == []
 
 
 def test_processes_of_others_are_unseen_without_root(machine: Machine) -> None:

@@ -93,6 +93,23 @@ def test_files_of_syslog_are_read_from_the_last_boot_on(machine: Machine, path: 
     assert (line.evidence.source, line.evidence.line) == (path, 3)
 
 
+def test_what_was_kept_of_dmesg_is_read_of_a_machine_that_has_nothing_else(machine: Machine) -> None:
+    machine.file("/var/log/dmesg", f"[    0.000000] kernel: Linux version 5.4.0\n[    9.500000] kernel: {XID}\n")
+
+    ((line, _),) = kernel_lines(machine.system(), "Xid")
+
+    assert (line.text, line.at) == (XID, BOOTED + 9.5)
+
+
+def test_a_log_that_somebody_emptied_is_seen_and_has_nothing_unless_a_copy_has_more(machine: Machine) -> None:
+    machine.kernel_log()
+    assert list(kernel_lines(machine.system(), "Xid")) == []
+
+    machine.file("/var/log/kern.log", f"{local(BOOTED + 9, '%b %e %H:%M:%S')} slave06 kernel: {XID}\n")
+
+    assert len(list(kernel_lines(machine.system(), "Xid"))) == 1
+
+
 def test_times_with_a_zone_are_understood(machine: Machine) -> None:
     machine.file("/var/log/kern.log", f"2020-09-13T14:36:40.5+02:00 slave06 kernel: [  600.5] {XID}\n")
 

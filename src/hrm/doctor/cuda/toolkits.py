@@ -13,6 +13,7 @@ from hrm.model.findings import Evidence
 ROOT = "/usr/local"
 #: The one that programs are built with unless they say otherwise.
 DEFAULT = f"{ROOT}/cuda"
+_FIRST_DAY = 20000101
 _NAME = re.compile(r"cuda-(\d+\.\d+)")
 
 #: From which release on which driver comes with it on Linux, which it needs unless `FAMILY` says less. NVIDIA's CUDA
@@ -159,4 +160,8 @@ def _of_json(text: str) -> str:
         version = json.loads(text)["cuda"]["version"]
     except (ValueError, KeyError, TypeError):
         return ""
-    return version if isinstance(version, str) and numbers(version) else ""
+    if not isinstance(version, str):
+        return ""
+    parts = numbers(version)
+    # Some have a day for the third number, which says nothing of updates: 11.8.20220929.
+    return ".".join(str(part) for part in (parts[:2] if parts[2:3] >= (_FIRST_DAY,) else parts))

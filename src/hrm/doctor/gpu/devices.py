@@ -156,10 +156,14 @@ def listed(system: System, expected: Expected) -> Iterator[Finding | Unseen]:
         return
     uuids = {found[3] for line in output.lines if (found := _LISTED.match(line))}
     unreachable = dict(_unreachable(output))
+    nodes = {name for name in system.list("/dev") if re.fullmatch(r"nvidia\d+", name)}
     # Where it lists nothing at all it is the driver that does not work, and other checks say how.
     for card in known.all if uuids or unreachable else ():
         said_of_it = unreachable.get(card.address) or unreachable.get(str(card.index))
         if card.address in off_bus or (card.uuid in uuids and not said_of_it) or not (card.uuid or said_of_it):
+            continue
+        # In a container that was given some of the GPUs, the others have no node, and are nobody's loss.
+        if not said_of_it and nodes and f"nvidia{card.minor}" not in nodes:
             continue
         line = said_of_it or Evidence(" ".join(LIST), f"{len(uuids)} of {len(known.all)} GPUs, without {card.uuid}")
         yield NOT_LISTED.found(card=card.shown, gpu=card.id, evidence=(line,), cure=(reboot(),))

@@ -11,7 +11,7 @@ from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
 from hrm.doctor.gpu.cards import cards
 from hrm.doctor.gpu.smi import run_smi
-from hrm.doctor.processes import Running, process
+from hrm.doctor.processes import Running, open_files, process
 from hrm.doctor.steps import end_process
 from hrm.doctor.system import CannotSee, System
 from hrm.model.findings import Evidence, Finding, Severity, Text
@@ -105,11 +105,14 @@ def strays(system: System, expected: Expected) -> Iterator[Finding | Unseen]:
 
 
 def _app(system: System, gpu: str, pid: int, line: str) -> _App | None:
-    """None where it is another master's, a server, or has ended. Raises CannotSee."""
+    """None where it is another master's, a server, has ended, or is on no GPU. Raises CannotSee."""
     running = process(system, pid)
     if running is None or _SERVERS.search(running.command_line.partition(" ")[0]):
         return None
     if _OTHERS.search(system.read(f"/proc/{pid}/cgroup") or ""):
+        return None
+    # In a namespace of pids of its own the number may be another process's.
+    if not any(place.startswith("/dev/nvidia") for place in open_files(system, pid).values()):
         return None
     ours = _OURS in "\0" + (system.read(f"/proc/{pid}/environ") or "")
     return _App(gpu, running, ours, line.strip())
