@@ -24,7 +24,7 @@ from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.files import offers_of
 from hrm.model.ids import AttemptId
 from hrm.model.jobs import MAX_TASKS, JobSpec, MasterSpec, TaskGroupSpec
-from hrm.model.masters import EndedContainer, FinalStatus, Heartbeat
+from hrm.model.masters import MASTER_FINISHED, STOPPED_BY_MASTER, EndedContainer, FinalStatus, Heartbeat
 from hrm.model.requests import ResourceRequest
 from hrm.model.states import TaskState
 from hrm.model.units import format_duration, format_milli
@@ -259,7 +259,7 @@ class OwnMaster:
             # It could not be heard while there was no server.
             self._deadline = now + (LEAVE_GRACE_S if self._verdict else self._expiry_s)
         if self._verdict:
-            self._stop_all_but_master("its master has finished", actions)
+            self._stop_all_but_master(MASTER_FINISHED, actions)
         elif master.state is TaskState.FAILED:
             wound_up = self._wind_up(FinalStatus.FAILED, master.message)
             actions.stops += wound_up.stops
@@ -334,7 +334,7 @@ class OwnMaster:
         for name in container_ids:
             task = self._by_container.get(name)
             if task is not None and task is not self._master:
-                self._stop(task, "stopped by its master", actions)
+                self._stop(task, STOPPED_BY_MASTER, actions)
             elif name in self._asks:
                 self._release(name)
         return actions
@@ -348,7 +348,7 @@ class OwnMaster:
             self._verdict = (status, message)
             self._deadline = now + LEAVE_GRACE_S
             self._asks.withdraw()
-            self._stop_all_but_master("its master has finished", actions)
+            self._stop_all_but_master(MASTER_FINISHED, actions)
         return actions
 
     @property

@@ -11,6 +11,10 @@ from enum import StrEnum
 
 from hrm.model.states import TaskState
 
+#: Why a container of a master's ended, where somebody wanted it to.
+STOPPED_BY_MASTER = "stopped by its master"
+MASTER_FINISHED = "its master has finished"
+
 
 class FinalStatus(StrEnum):
     """How an application ended, in its master's word (YARN's FinalApplicationStatus)."""

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.queues import canonical_path
-from hrm.model.reports import QueueReport
+from hrm.model.reports import NodeReport, QueueReport
 from hrm.model.resources import Resources
 from hrm.model.states import NodeState
 from hrm.rm.facade import Facade
 from hrm.yarn.amounts import maximum_capability, resource_message
-from hrm.yarn.cluster_messages import cluster_total
+from hrm.yarn.cluster_messages import cluster_total, node_report
 from hrm.yarn.nodes import NodeAddresses
-from hrm.yarn.proto.records_pb2 import ResourceProto
+from hrm.yarn.proto.records_pb2 import NodeReportProto, ResourceProto
 
 #: How old it may be: masters beat each second or less often.
 FRESH_S = 0.5
@@ -37,6 +37,11 @@ class ClusterView:
         self._nodes = nodes
         self._clock = clock
         self._look_at = 0.0
+        #: How each node was at the last look (None before the first), and when it last changed, counted in changes.
+        self._states: dict[str, NodeState] | None = None
+        self._changed: dict[str, tuple[int, NodeReport]] = {}
+        #: Changes of nodes so far.
+        self.changes = 0
         self.maximum = Resources()
         #: Nodes that take containers.
         self.node_count = 0
@@ -56,8 +61,27 @@ class ClusterView:
             self._look_at = now + max(FRESH_S, LOOKS_SHARE * (self._clock() - now))
         return self
 
+    def changed_since(self, changes: int) -> list[NodeReportProto]:
+        """Nodes that came, left, or take containers or none, other than when there had been so many ``changes``."""
+        if changes >= self.changes:
+            return []
+        found = sorted(((at, report) for at, report in self._changed.values() if at > changes), key=lambda one: one[0])
+        return [node_report(report, self._nodes) for _, report in found]
+
+    def _look_for_changes(self, reports: Sequence[NodeReport]) -> None:
+        before = self._states
+        self._states = {report.node_id: report.state for report in reports}
+        if before is None:
+            return
+        for report in reports:
+            if before.get(report.node_id) is not report.state:
+                self.changes += 1
+                self._changed[report.node_id] = (self.changes, report)
+
     def _look(self) -> None:
-        reports = [report for report in self._facade.nodes() if report.state is not NodeState.LOST and report.total]
+        everything = self._facade.nodes()
+        self._look_for_changes(everything)
+        reports = [report for report in everything if report.state is not NodeState.LOST and report.total]
         self.maximum = maximum_capability((report.total for report in reports), self._config)
         self.node_count = len(reports)
         self.total = cluster_total(reports)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hrm.model.ids import ContainerId
-from hrm.model.masters import EndedContainer
+from hrm.model.masters import MASTER_FINISHED, STOPPED_BY_MASTER, EndedContainer
 from hrm.model.resources import Resources
 from hrm.model.states import TaskState
 from hrm.yarn.amounts import resource_message
@@ -20,6 +20,7 @@ KILLED_BY_RESOURCEMANAGER = -106
 KILLED_AFTER_COMPLETION = -107
 #: By what HRM says of a container that had more than it may.
 _OVER_MEMORY, _OVER_DISK = "out of memory", "disk quota exceeded"
+_KILLED_BY = {STOPPED_BY_MASTER: KILLED_BY_MASTER, MASTER_FINISHED: KILLED_AFTER_COMPLETION}
 
 
 def exit_status(ended: EndedContainer, *, released: bool = False) -> int:
@@ -29,7 +30,7 @@ def exit_status(ended: EndedContainer, *, released: bool = False) -> int:
     if ended.state is TaskState.PREEMPTED:
         return PREEMPTED
     if ended.state is TaskState.KILLED:
-        return KILLED_BY_MASTER
+        return _KILLED_BY.get(ended.message, KILLED_BY_RESOURCEMANAGER)
     if ended.message.startswith(_OVER_MEMORY):
         return OVER_PHYSICAL_MEMORY
     if ended.message.startswith(_OVER_DISK):

@@ -119,6 +119,7 @@ class _MasterDoor:
         standing = self._sessions.standing(attempt)
         session = self._sessions.begin(attempt)
         session.constraints = constraints
+        session.node_changes = self._cluster.fresh().changes
         cluster = self._cluster.fresh()
         response = service.RegisterApplicationMasterResponseProto(
             maximumCapability=resource_message(cluster.maximum),
@@ -246,6 +247,9 @@ class _MasterDoor:
             nm_tokens=self._grants.node_tokens(session, attempt, standing.user, [granted.node_id for granted in told]),
             application_priority=records.PriorityProto(priority=max(0, standing.priority)),
         )
+        if changed := cluster.changed_since(session.node_changes):
+            response.updated_nodes.extend(changed)
+            session.node_changes = cluster.changes
         preemption = preemption_message(session.warned.values(), session.granted, self._clock())
         if preemption is not None:
             response.preempt.CopyFrom(preemption)

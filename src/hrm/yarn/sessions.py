@@ -42,6 +42,8 @@ class Session:
     #: Nodes of which the master has a token, and by which key these were made.
     nodes_known: set[str] = field(default_factory=set)
     nm_key_id: int = -1
+    #: Changes of nodes that it has heard of (`ClusterView.changes`).
+    node_changes: int = 0
     blacklist: frozenset[str] = frozenset()
     #: The last answer: the same again for a call that is repeated.
     answered: AllocateResponseProto | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hrm.model.states import ApplicationState
+from hrm.testing import eventually_async
 from hrm.testing.hadoop_client import RemoteError
 from hrm.testing.lives import Lives
 from hrm.yarn.exits import ABORTED
@@ -252,3 +253,18 @@ async def test_a_new_key_is_handed_to_masters_with_their_next_answer(yarn: Yarn)
     assert answer.am_rm_token.identifier != master.token.identifier
     master.token = answer.am_rm_token
     assert not (await master.allocate()).HasField("am_rm_token")
+
+
+async def test_a_master_hears_of_nodes_that_take_nothing_more_and_that_do_again(yarn: Yarn) -> None:
+    master = await yarn.begun()
+    assert list((await master.allocate()).updated_nodes) == []
+
+    async def heard_of() -> int:
+        (node,) = (await master.allocate()).updated_nodes or [None]
+        return node.node_state if node is not None else 0
+
+    await yarn.life.service.drain_node("n1", by="ada")
+    assert await eventually_async(heard_of, describe="the node drains") == records.NS_DECOMMISSIONING
+    assert list((await master.allocate()).updated_nodes) == []
+    await yarn.life.service.undrain_node("n1", by="ada")
+    assert await eventually_async(heard_of, describe="it takes containers again") == records.NS_RUNNING

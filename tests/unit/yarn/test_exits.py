@@ -24,6 +24,9 @@ NAMES = [f"container_e01_1763900000000_0001_01_{number:06d}" for number in (1, 2
         (TaskState.LOST, None, "given back", -100),
         (TaskState.PREEMPTED, 143, "for another", -102),
         (TaskState.KILLED, 143, "stopped by its master", -105),
+        (TaskState.KILLED, 143, "killed by ada", -106),
+        (TaskState.KILLED, 143, "its master failed", -106),
+        (TaskState.KILLED, 143, "its master has finished", -107),
     ],
 )
 def test_each_end_has_the_status_that_yarn_gives_it(
