@@ -93,6 +93,21 @@ def test_the_modules_are_loaded_anew_where_that_of_the_library_is_on_disk(machin
     assert commands(found) == [*UNLOAD, "modprobe nvidia", "systemctl reboot"]
 
 
+def test_what_dkms_has_of_the_driver_is_told(machine: Machine) -> None:
+    library(machine, "440.100").file(driver.VERSION, LOADED)
+    machine.file(f"/var/lib/dkms/nvidia/418.39/{KERNEL}/x86_64/module/nvidia.ko").file("/var/lib/dkms/zfs/2.1.5/x")
+    machine.link("/var/lib/dkms/nvidia/418.39/source", "/usr/src/nvidia-418.39")
+    machine.file("/var/lib/dkms/nvidia/440.100/build/make.log")
+    machine.link(f"/var/lib/dkms/nvidia/kernel-{KERNEL}-x86_64", f"418.39/{KERNEL}/x86_64")
+
+    (found,) = machine.findings(driver.driver_and_library_agree)
+
+    assert [evidence.text for evidence in found.evidence[2:]] == [
+        f"nvidia, 418.39: built for {KERNEL}",
+        "nvidia, 440.100: added",
+    ]
+
+
 def test_who_changed_the_driver_and_when_is_told_and_not_who_changed_something_else(machine: Machine) -> None:
     library(machine, "440.100").file(driver.VERSION, LOADED).file(packages.APT_HISTORY, HISTORY)
 
@@ -141,6 +156,7 @@ def test_packages_of_a_driver_that_is_not_wanted_are_removed_and_those_for_conta
     (found,) = machine.findings(driver.driver_and_library_agree, WITH_INSTALLER)
 
     assert commands(found)[:-1] == [
+        "test -r /soft/cuda_10.1.105_418.39_linux.run",
         "apt-mark hold libnvidia-container1 nvidia-container-toolkit nvidia-docker2",
         "apt-get purge -y libnvidia-compute-440 nvidia-utils-440",
         "apt-mark unhold libnvidia-container1 nvidia-container-toolkit nvidia-docker2",
@@ -313,7 +329,8 @@ def test_a_driver_of_another_version_than_the_wanted_one_is_found(machine: Machi
 
     assert (found.code, found.severity) == ("HRM-DRIVER-001", "error")
     assert found.title.en == "The driver is 410.48, and 418.39 is wanted"
-    assert commands(found)[:6] == [
+    assert commands(found)[:7] == [
+        "test -r /soft/cuda_10.1.105_418.39_linux.run",
         "nvidia-uninstall --silent",
         *UNLOAD,
         "sh /soft/cuda_10.1.105_418.39_linux.run --silent --driver",

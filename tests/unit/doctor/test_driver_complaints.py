@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hrm.doctor.gpu import complaints, driver
+from hrm.doctor.checks import Unseen
+from hrm.doctor.expected import Expected
+from hrm.doctor.gpu import CHECKS, complaints, driver
+from hrm.doctor.runner import examine
 from hrm.testing.machines import Machine
 
 NVML = "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so"
@@ -70,6 +73,11 @@ def test_a_mismatch_that_the_systems_library_explains_is_told_once(tmp_path: Pat
             "HRM-DRIVER-016",
         ),
         ("Failed to initialize NVML: Shared Library Not Found\n", "HRM-DRIVER-016"),
+        (
+            "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
+            "NVIDIA driver is installed and running.\n",
+            "HRM-DRIVER-029",
+        ),
         ("No devices were found\n", "HRM-DRIVER-019"),
         ("Failed to initialize NVML: Insufficient Permissions\n", "HRM-DRIVER-020"),
     ],
@@ -90,11 +98,25 @@ def test_it_hangs_and_the_doctor_does_not(machine: Machine) -> None:
 
 def test_where_one_hangs_in_the_kernel_no_other_is_started_beside_it(machine: Machine) -> None:
     says(machine, hangs=True).process(55, "nvidia-smi", state="D", began_s=9990.0)
+    system = machine.system()
 
-    report = machine.report([complaints.nvidia_smi_answers])
+    told = list(complaints.nvidia_smi_answers.look(system, Expected()))
 
-    assert report.findings == ()
-    assert report.checks_run[0].unseen == ("nvidia-smi: not run, since another one hangs in the kernel",)
+    assert told == [Unseen("nvidia-smi: not run, since another one hangs in the kernel")]
+    assert system.ran == []
+
+
+def test_no_check_of_gpus_starts_an_nvidia_smi_beside_one_that_hangs(machine: Machine) -> None:
+    machine.process(55, "nvidia-smi", state="D").file("/proc/driver/nvidia/gpus/0000:3d:00.0/information", "Model: x\n")
+    machine.file("/sys/bus/pci/devices/0000:3d:00.0/vendor", "0x10de\n")
+    machine.file("/sys/bus/pci/devices/0000:3d:00.0/class", "0x030000\n")
+    machine.file("/usr/bin/nvidia-smi", mode=0o755)
+    system = machine.system()
+
+    examine("made-up", system, Expected(), CHECKS)
+
+    assert system.ran != []
+    assert [argv for argv in system.ran if argv[0] == "nvidia-smi"] == []
 
 
 def test_an_nvidia_smi_that_has_waited_in_the_kernel_for_minutes_is_stuck(machine: Machine) -> None:

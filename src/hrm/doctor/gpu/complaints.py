@@ -11,6 +11,7 @@ from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
 from hrm.doctor.gpu import libraries
 from hrm.doctor.gpu.driver import loaded
+from hrm.doctor.gpu.smi import one_hangs
 from hrm.doctor.gpu.unloading import evidence_of, holders_of_gpus
 from hrm.doctor.kernel_log import kernel_lines
 from hrm.doctor.processes import Running, age_s, processes, waits_in
@@ -116,6 +117,25 @@ NOT_ALLOWED = Fault(
     ),
 )
 
+NO_COMMUNICATION = Fault(
+    code="HRM-DRIVER-029",
+    severity=Severity.CRITICAL,
+    title=Text(
+        "Driver {loaded} is loaded, and nvidia-smi cannot talk to it",
+        "驱动 {loaded} 已加载,但 nvidia-smi 无法与其通信",
+    ),
+    why=Text(
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver: the device files are missing, "
+        "or the driver did not start its GPUs.",
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver:"
+        "缺少设备文件,或驱动未能启动 GPU。",
+    ),
+    cure=Text(
+        "Make the device files (nvidia-modprobe), else look in the kernel's log for NVRM and restart.",
+        "创建设备文件(nvidia-modprobe);否则查看内核日志中的 NVRM 并重启。",
+    ),
+)
+
 
 @check(
     "gpu.nvidia-smi",
@@ -124,14 +144,14 @@ NOT_ALLOWED = Fault(
     NO_ANSWER,
     NO_DEVICES,
     NOT_ALLOWED,
+    NO_COMMUNICATION,
 )
 def nvidia_smi_answers(system: System, expected: Expected) -> Iterator[Finding | Unseen]:
     """nvidia-smi answers, and finds nothing wrong with the driver."""
     version, _ = loaded(system)
     if not version or system.which("nvidia-smi") is None:
         return
-    if any(one.hangs and one.name.startswith("nvidia-smi") for one in processes(system)):
-        # One more would hang beside it, and nothing could end that either.
+    if one_hangs(system):
         yield Unseen("nvidia-smi: not run, since another one hangs in the kernel")
         return
     told = system.run("nvidia-smi", "-L", timeout_s=SMI_TIMEOUT_S)
@@ -139,6 +159,10 @@ def nvidia_smi_answers(system: System, expected: Expected) -> Iterator[Finding |
         yield NO_ANSWER.found(limit=f"{SMI_TIMEOUT_S:g}", evidence=(said(told),), cure=_patience())
     elif "Driver/library version mismatch" in told.text:
         yield from _mismatch(system, version, told)
+    elif "couldn't communicate with the NVIDIA driver" in told.text:
+        yield NO_COMMUNICATION.found(
+            loaded=version, evidence=(said(told, "couldn't communicate"), *_modes(system)), cure=_device_files()
+        )
     elif re.search(r"couldn't find libnvidia-ml|NVML: (?:Shared )?Library Not Found", told.text, re.IGNORECASE):
         again = by_hand(
             f"If it is still not found: install driver {version} again.", f"若仍找不到:重新安装驱动 {version}。"
@@ -227,8 +251,13 @@ def _patience() -> tuple[Step, ...]:
 def _modes(system: System) -> tuple[Evidence, ...]:
     found = system.stat("/dev/nvidiactl")
     if found is None:
-        return ()
+        return (Evidence("/dev/nvidiactl", "not there"),)
     return (Evidence("/dev/nvidiactl", f"mode {found.mode & 0o777:04o}, group {found.gid}"),)
+
+
+def _device_files() -> tuple[Step, ...]:
+    about = Text("Make the device files.", "创建设备文件。")
+    return (run("nvidia-modprobe", "-u", "-c", "0", about=about), run("nvidia-smi", "-L"), reboot())
 
 
 def _allow() -> Step:

@@ -9,7 +9,7 @@ from hrm.doctor.checks import Unseen, check, fact
 from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
 from hrm.doctor.gpu import libraries
-from hrm.doctor.gpu.kernels import build, module_file, module_says, running_kernel, sources
+from hrm.doctor.gpu.kernels import build, dkms_knows, module_file, module_says, running_kernel, sources
 from hrm.doctor.gpu.packages import Installation, installation
 from hrm.doctor.gpu.replacing import fits, removal, replacement
 from hrm.doctor.gpu.unloading import Unloading, unloading
@@ -138,6 +138,7 @@ def driver_and_library_agree(system: System, expected: Expected) -> Iterator[Fin
     on_disk = module_says(system, file, "version") if file else None
     if file and on_disk:
         evidence.append(Evidence(file, f"the module on disk is of {on_disk}"))
+    evidence += dkms_knows(system)
     how, way = installation(system), unloading(system)
     yield from (Unseen(what) for what in (*how.unseen, way.unseen) if what)
     yield DRIVER_AND_LIBRARY_DIFFER.found(

@@ -98,6 +98,24 @@ def build_errors(system: System, source: Source, kernel: str) -> list[Evidence]:
     ][:3]
 
 
+def dkms_knows(system: System) -> list[Evidence]:
+    """Of each version of the driver that dkms has: for which kernels it is built, as ``dkms status`` tells it."""
+    found = []
+    for name in system.list("/var/lib/dkms"):
+        for version in system.list(f"/var/lib/dkms/{name}") if name.startswith("nvidia") else ():
+            if re.fullmatch(VERSION, version):
+                place = f"/var/lib/dkms/{name}/{version}"
+                # KERNEL/ARCHITECTURE/module; beside them stand its source and what is being built.
+                built = [
+                    kernel
+                    for kernel in system.list(place)
+                    if any(system.list(f"{place}/{kernel}/{part}/module") for part in system.list(f"{place}/{kernel}"))
+                ]
+                state = f"built for {', '.join(built)}" if built else "added"
+                found.append(Evidence(place, f"{name}, {version}: {state}"))
+    return found
+
+
 def build(system: System, source: Source, kernel: str) -> tuple[Step, ...]:
     """Steps by which dkms builds and installs the module for a kernel, with what it needs for that."""
     steps: list[Step] = []

@@ -30,7 +30,22 @@ def replacement(
     """Take driver ``wrong`` away, unload it, and install the wanted one; ``target`` where none is said to be wanted."""
     if way.stuck:
         return (*way.steps, reboot())
-    return (*removal(how, wrong), *way.steps, install(expected, target), *way.afterwards, *last_resort())
+    return (
+        *_readable(expected),
+        *removal(how, wrong),
+        *way.steps,
+        install(expected, target),
+        *way.afterwards,
+        *last_resort(),
+    )
+
+
+def _readable(expected: Expected) -> tuple[Step, ...]:
+    """Before anything is taken away: whether there is what is to take its place."""
+    if expected.gpu.installer is None:
+        return ()
+    about = Text("See that the installer is there.", "确认安装程序存在。")
+    return (run("test", "-r", expected.gpu.installer, about=about),)
 
 
 def purge(how: Installation, wrong: Sequence[Package]) -> tuple[Step, ...]:

@@ -49,11 +49,16 @@ class Answer:
         return next(self.like(pattern), None)
 
 
+def one_hangs(system: System) -> bool:
+    """Whether an nvidia-smi waits in the kernel. One more would hang beside it, and nothing could end that either."""
+    return any(one.hangs and one.name.startswith("nvidia-smi") for one in processes(system))
+
+
 def run_smi(system: System, *argv: str) -> Output:
     """Run nvidia-smi. Raises CannotSee where it hangs, and where one hangs already: each more would, too."""
     if system.which(argv[0]) is None:
         return Output(argv, 127)
-    if any(one.hangs and one.name.startswith("nvidia-smi") for one in processes(system)):
+    if one_hangs(system):
         raise CannotSee(f"{' '.join(argv)}: not run, since another nvidia-smi hangs in the kernel")
     output = system.run(*argv, timeout_s=_TIMEOUT_S)
     if output.timed_out:
