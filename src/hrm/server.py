@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
+from structlog.typing import Processor
 
 import hrm
 from hrm.api.accounts import ROOT_UID, Accounts
@@ -36,6 +37,7 @@ from hrm.config.documents import BadDocument, Document
 from hrm.config.extensions import own_placement_strategy
 from hrm.config.home import Home, HomeLock
 from hrm.config.plain import changed_keys, plain_scheduling
+from hrm.config.values import LogFormat
 from hrm.core.scheduler import Scheduler
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.core.tree import QueuesInUse
@@ -108,6 +110,7 @@ async def serve(options: Options) -> None:
     home.check_filesystem()
     config_path = options.config or (home.config_file if home.config_file.exists() else None)
     config = _read(config_path, options)
+    configure_log(config.server.log_format)
     with home.lock() as lock:
         listening = _listen(config, options.port)
         try:
@@ -501,12 +504,16 @@ def _write_server_file(home: Home, address: str, options: Options, yarn: Mapping
     )
 
 
-def _configure_log() -> None:
+def configure_log(form: LogFormat) -> None:
+    """To stderr."""
+    lines: list[Processor] = [structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])]
+    if form is LogFormat.JSON:
+        lines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+            *lines,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -536,7 +543,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--external-shepherd", action="store_true", help="wait for a shepherd that others start")
     parser.add_argument("--ephemeral", action="store_true", help="leave when there has been nothing to do for a while")
     options = Options(**vars(parser.parse_args(arguments)))
-    _configure_log()
+    configure_log(LogFormat.TEXT)
     try:
         asyncio.run(_serve_to_the_end(options))
     except HrmError as error:

@@ -109,7 +109,7 @@ def test_gpus_and_queues_show_who_holds_what(visit: Visit, site: Site) -> None:
     expect(page.locator(".cell").first).to_contain_text("0.5")
     page.goto("/ui/queues")
     expect(page.locator("[data-key=research]")).to_contain_text("0.5 GPU")
-    page.get_by_role("link", name="research").click()
+    page.get_by_role("row").get_by_role("link", name="research").click()
     expect(page.locator(f"[data-key={app}]")).to_be_visible()
     site.hrm("kill", app)
     expect(page.locator(f"[data-key={app}]")).to_have_count(0)

@@ -63,6 +63,7 @@ def plain_config(config: HrmConfig) -> dict[str, Any]:
             "max_body": f"{server.max_body_bytes >> 20}M",
             "requests_per_s": server.requests_per_s,
             "idle_exit": f"{server.idle_exit_s:g}s",
+            "log_format": str(server.log_format),
             **({} if server.otlp_endpoint is None else {"otlp_endpoint": server.otlp_endpoint}),
         },
         "retention": {

@@ -28,7 +28,7 @@ from hrm.config.fields import (
     Waiting,
 )
 from hrm.config.file_keys import FilesShape
-from hrm.config.values import MAX_VIRTUAL_GPUS
+from hrm.config.values import MAX_VIRTUAL_GPUS, LogFormat
 from hrm.config.yarn_door import YarnShape
 from hrm.model.engine import EngineKind, OnPartition
 from hrm.model.isolation import IsolationMode
@@ -44,6 +44,7 @@ VictimsField = Annotated[Victims, Field(strict=False)]
 EngineField = Annotated[EngineKind, Field(strict=False)]
 PartitionField = Annotated[OnPartition, Field(strict=False)]
 ModeField = Annotated[IsolationMode, Field(strict=False)]
+LogFormatField = Annotated[LogFormat, Field(strict=False)]
 
 
 class LimitsShape(Strict):
@@ -204,6 +205,9 @@ class ServerShape(Strict):
     )
     idle_exit: Seconds | None = Field(
         default=None, description="A server that `hrm run` started leaves when idle this long."
+    )
+    log_format: LogFormatField | None = Field(
+        default=None, description="How the server writes its log: key=value, or one JSON object a line."
     )
     otlp_endpoint: str | None = Field(
         default=None, pattern=r"^https?://[^\s/]+", description="OpenTelemetry collector that is sent traces."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from hrm.config.yarn_values import YarnConfig
 from hrm.doctor.expected import Expected
@@ -48,6 +49,13 @@ class NodeConfig:
     isolation: IsolationSettings = field(default_factory=IsolationSettings)
 
 
+class LogFormat(StrEnum):
+    """Forms of a line of the server's log."""
+
+    TEXT = "text"  #: key=value
+    JSON = "json"  #: one object
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """How the server listens, and its limits."""
@@ -66,6 +74,8 @@ class ServerConfig:
     requests_per_s: float = 500.0
     #: After how many idle seconds a server that `hrm run` started leaves.
     idle_exit_s: float = 60.0
+    #: How the server writes its log.
+    log_format: LogFormat = LogFormat.TEXT
     #: Of an OpenTelemetry collector that is sent traces of requests; None iff none is.
     otlp_endpoint: str | None = None
 

@@ -81,7 +81,7 @@ class EventLog:
                 page = await self._read(after_seq=after_seq, application_seq=application_seq, limit=PAGE)
             for row in page:
                 if application_seq is None or row.application_seq == application_seq:
-                    yield self._report(row)
+                    yield self.report(row)
             if page:
                 after_seq = max(after_seq, page[-1].seq)
             if len(page) < PAGE:
@@ -90,7 +90,8 @@ class EventLog:
                 if self._newest == newest:
                     await more.wait()
 
-    def _report(self, row: EventRow) -> EventReport:
+    def report(self, row: EventRow) -> EventReport:
+        """As it is told."""
         return EventReport(
             seq=row.seq,
             at=row.at,

@@ -281,6 +281,9 @@ class Facade(Protocol):
     def events(self, *, after_seq: int, application_id: str | None = None) -> AsyncIterator[EventReport]:
         """Those kept after ``after_seq``, then each as it happens, without end."""
 
+    async def latest_events(self, application_id: str, *, limit: int) -> list[EventReport]:
+        """The latest of one application's, oldest first."""
+
     async def write_stdin(self, application_id: str, data: bytes) -> None:
         """To the single task of a job with ``stdin`` or ``terminal``; waits until it has begun."""
 

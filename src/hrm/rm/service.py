@@ -438,6 +438,10 @@ class Service:
             seq = ApplicationId.parse(application_id).seq
         return self._manager.events.follow(after_seq, seq)
 
+    async def latest_events(self, application_id: str, *, limit: int) -> list[EventReport]:
+        rows = await self._manager.store.events_of(ApplicationId.parse(application_id).seq, None, limit=limit)
+        return [self._manager.events.report(row) for row in rows]
+
     # --- logs, input, signals, attachment
 
     async def read_log(

@@ -410,6 +410,9 @@ class FakeFacade(FakeGrounds):
         over = wanted in task.ended_attempts and start + len(data) >= len(log)
         return LogChunk(data=data, next_offset=start + len(data), end=over)
 
+    async def latest_events(self, application_id: str, *, limit: int) -> list[EventReport]:
+        return [event for event in self.event_log if event.application_id == application_id][-limit:]
+
     async def events(self, *, after_seq: int, application_id: str | None = None) -> AsyncIterator[EventReport]:
         seen = after_seq
         while True:

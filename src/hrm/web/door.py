@@ -207,6 +207,7 @@ def create_site(
     ]
     application = Starlette(routes=routes, middleware=middleware)
     application.add_exception_handler(HTTPException, _on_http_error)
+    application.add_exception_handler(HrmError, _on_error)
     application.router.redirect_slashes = False
     return application
 
@@ -220,11 +221,20 @@ async def refuse_with_page(error: HrmError, scope: Scope, receive: Receive, send
         wanted = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
         response = _go(f"{LOGIN}?next={quote(wanted)}")
     else:
-        language = _language(request)
-        page = environment().get_template("error.html")
-        found = {"t": language, "identity": None, "section": "", "live": False, "error": error, "visit": None}
-        response = await _html(page.render(found), request, error.http_status)
+        response = await _error_page(request, error, None)
     await response(scope, receive, send)
+
+
+async def _error_page(request: Request, error: HrmError, identity: Identity | None) -> Response:
+    page = environment().get_template("error.html")
+    found = {"t": _language(request), "identity": identity, "section": "", "live": False, "error": error, "visit": None}
+    return await _html(page.render(found), request, error.http_status)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    """Of a page that somebody asked for who may look around: the menu stays."""
+    assert isinstance(error, HrmError)
+    return await _error_page(request, error, _identity(request))
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

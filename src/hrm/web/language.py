@@ -43,12 +43,12 @@ class Language:
         """Why it waits or how it ended; of others' applications the reason alone, without its message."""
         if one.message:
             return self.told(one.said, one.message)
-        code = f"reason.{one.reason}"
-        return self.say(Phrase(code)) if code in sentences(self.code) else ""
+        return self.reason(one.reason, "")
 
     def reason(self, reason: str, text: str) -> str:
         """A reason's code in words; ``text`` where this program does not know it."""
-        return self.told(Phrase(f"reason.{reason}"), text)
+        code = f"reason.{reason}"
+        return self.say(Phrase(code)) if code in sentences(self.code) else text
 
     def has(self, key: str) -> bool:
         return key in self.texts

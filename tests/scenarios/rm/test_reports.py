@@ -51,6 +51,19 @@ async def test_applications_are_listed_newest_first_page_by_page_and_by_what_one
     assert await ids(states=["RUNNING", "FINISHED"], user="ada") == [third, first]
 
 
+async def test_the_latest_events_of_one_application_are_told_oldest_first(lives: Lives) -> None:
+    life = await lives.begin()
+    app, other = await life.submit(tasks("true")), await life.submit(tasks("true"))
+    await life.ended(app)
+    await life.ended(other)
+
+    events = await life.service.latest_events(app, limit=2)
+
+    assert events[-1].kind == "application_finished"
+    assert [one.application_id for one in events] == [app, app]
+    assert events[0].seq < events[1].seq
+
+
 async def test_an_end_that_is_not_on_disk_is_told_to_nobody(lives: Lives) -> None:
     life = await lives.begin()
     app = await life.submit()

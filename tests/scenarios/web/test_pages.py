@@ -231,3 +231,29 @@ async def test_a_node_that_was_not_looked_at_yet_says_so(browser: Browser, facad
     html = (await browser("ada").get(f"{ROOT}/nodes/{NODE_ID}")).text
 
     assert "The doctor has not looked at this node yet." in html
+
+
+async def test_an_empty_cluster_says_how_to_begin(browser: Browser, facade: FakeFacade) -> None:
+    assert "hrm submit -- echo hello" in (await browser("ada").get(ROOT)).text
+
+    await facade.submit(JobSpec(groups=(TaskGroupSpec(command=("true",)),)), user="ada")
+
+    assert "echo hello" not in (await browser("ada").get(ROOT)).text
+
+
+async def test_an_error_leaves_the_menu_to_who_is_logged_in(browser: Browser) -> None:
+    assert f'href="{ROOT}/queues"' in (await browser("ada").get(f"{ROOT}/queues/nothing")).text
+    assert f'href="{ROOT}/queues"' not in (await browser().get(f"{ROOT}/login")).text
+
+
+async def test_an_application_shows_its_events_and_to_others_without_details(
+    browser: Browser, facade: FakeFacade
+) -> None:
+    app = (await facade.submit(JobSpec(groups=(TaskGroupSpec(command=("true",)),)), user="ada")).application_id
+    await facade.record("application_kill_requested", app, message="wrong data")
+
+    own = (await browser("ada").get(f"{ROOT}/applications/{app}")).text
+    others = (await browser("bob").get(f"{ROOT}/applications/{app}")).text
+
+    assert "somebody wants it to end" in own and "somebody wants it to end" in others
+    assert ("wrong data" in own, "wrong data" in others) == (True, False)

@@ -175,12 +175,12 @@ class Queries:
             query = query.where(events.c.application_seq == application_seq)
         return await self._rows(codec, query)
 
-    async def events_of(self, application_seq: int, kinds: Sequence[str], *, limit: int) -> list[EventRow]:
-        """Those of one application of these kinds, oldest first: of too many the latest."""
+    async def events_of(self, application_seq: int, kinds: Sequence[str] | None, *, limit: int) -> list[EventRow]:
+        """Those of one application of these kinds (None: of all), oldest first: of too many the latest."""
         codec = codec_of(EventRow)
-        query = sa.select(*codec.selection()).where(
-            events.c.application_seq == application_seq, events.c.kind.in_(list(kinds))
-        )
+        query = sa.select(*codec.selection()).where(events.c.application_seq == application_seq)
+        if kinds is not None:
+            query = query.where(events.c.kind.in_(list(kinds)))
         return (await self._rows(codec, query.order_by(events.c.seq.desc()).limit(limit)))[::-1]
 
     async def applications_over(

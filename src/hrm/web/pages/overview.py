@@ -53,6 +53,7 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     events = desk.facade.measures().events
     oldest = await desk.facade.applications(states=GROUPS["waiting"], order=ApplicationOrder.OLDEST, limit=1000)
     waiting = [app for app in oldest if app.tasks_pending]
+    any_yet = await desk.facade.applications(limit=1)
     return {
         "server": server,
         "gauges": gauges(nodes),
@@ -63,6 +64,7 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
             "finished": events.get("application_finished", 0),
             "failed": events.get("application_failed", 0) + events.get("application_killed", 0),
         },
+        "nothing_yet": not any_yet,
         "lines": _lines(desk, visit),
         "points": _POINTS,
         "now": desk.clock(),
