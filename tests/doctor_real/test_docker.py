@@ -218,8 +218,9 @@ def test_a_container_that_was_killed_is_told_from_one_that_lacked_memory(docker:
     assert (by_name["killed"].code, by_name["killed"].severity) == ("HRM-DOCKER-032", Severity.INFO)
     assert (by_name["grows"].code, by_name["grows"].severity) == ("HRM-DOCKER-031", Severity.WARNING)
     assert "ExitCode=137 OOMKilled=true" in by_name["grows"].evidence[0].text
-    assert cured(by_name["killed"]) == [Result.DONE, Result.DONE]
-    assert docker.status("killed") == "running"
+    # Somebody ended it, and somebody decides about it.
+    assert cured(by_name["killed"]) == [Result.LEFT]
+    assert docker.status("killed") == "exited"
 
 
 def test_a_container_that_went_down_with_the_daemon_and_has_no_policy_is_found_and_brought_back(

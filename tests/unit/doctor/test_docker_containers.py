@@ -151,7 +151,16 @@ def test_a_container_that_somebody_killed_is_told_from_one_without_memory(machin
     assert (killed.code, killed.severity) == ("HRM-DOCKER-032", Severity.INFO)
     assert (oom.code, oom.severity) == ("HRM-DOCKER-031", Severity.WARNING)
     assert oom.title.en == "Container aa was killed for lack of memory (limit 16 MiB)"
-    assert oom.cure[0].command == "docker update --memory 32m --memory-swap 32m aa"
+    assert [step.command for step in killed.cure] == [
+        "",
+        "docker start bb",
+        "docker update --restart unless-stopped bb",
+    ]
+    assert [step.command for step in oom.cure] == [
+        "",
+        "docker update --memory 32m --memory-swap 32m aa",
+        "docker start aa",
+    ]
 
 
 def test_without_a_limit_it_was_the_machine_that_ran_out_of_memory(machine: Machine) -> None:
@@ -159,7 +168,7 @@ def test_without_a_limit_it_was_the_machine_that_ran_out_of_memory(machine: Mach
 
     (found,) = machine.findings(ends.ended_containers_are_explained)
 
-    assert found.cure[0].by_hand
+    assert "ran out of memory" in found.cure[1].about.en
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ def test_a_disk_that_is_nearly_full_is_found_with_what_can_be_freed(
         f"The disk with Docker's data (/var/lib/docker) is {used}% full; "
         "Images 182.4GB (76%), Containers 3.1GB (99%) can be freed"
     )
-    assert not any("volume" in step.command for step in found.cure)
-    assert all("prune --force" in step.command for step in found.cure)
+    # Files in containers, and images that were built here alone, are somebody's.
+    assert [step.command for step in found.cure] == ["docker builder prune --force", "docker image prune --force", ""]
 
 
 def test_a_disk_with_room_is_well(machine: Machine) -> None:

@@ -84,7 +84,7 @@ def test_a_part_of_an_earlier_cluster_that_has_a_port_goes_with_a_reset(
     assert (found.code, found.severity) == ("HRM-K8S-007", Severity.WARNING)
     assert str(port) in found.title.en
     assert found.evidence[0].text == program
-    assert [step.command for step in found.cure] == ["kubeadm reset --force"]
+    assert [step.command for step in found.cure] == ["", "kubeadm reset --force"]
 
 
 def test_a_port_that_another_program_has_is_left_to_a_person(machine: Machine) -> None:
@@ -113,6 +113,12 @@ def test_on_a_worker_ports_of_a_control_plane_are_anybodys(machine: Machine) -> 
     listening(machine, 2379, 900, "etcd --name another")
 
     assert machine.findings(setup.ports_are_free) == []
+
+
+def test_a_node_that_something_else_than_kubeadm_set_up_is_left_alone(tmp_path: Path) -> None:
+    machine = listening(Machine(tmp_path), 10250, 900, "/usr/bin/kubelet --config /etc/eks/kubelet.json")
+
+    assert machine.directory(setup.MANIFESTS).findings(setup.ports_are_free) == []
 
 
 def test_a_machine_without_kubeadm_is_well(tmp_path: Path) -> None:

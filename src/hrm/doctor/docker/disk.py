@@ -9,7 +9,7 @@ from hrm.doctor.checks import Unseen, check, fact
 from hrm.doctor.docker.engine import Engine, configuration, engine, installed
 from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
-from hrm.doctor.steps import run
+from hrm.doctor.steps import by_hand, run
 from hrm.doctor.system import CannotSee, System
 from hrm.model.findings import Evidence, Finding, Risk, Severity, Step, Text
 
@@ -29,8 +29,9 @@ DISK_FULL = Fault(
         "写满后,拉取镜像以及所有写文件的容器和程序都会失败:no space left on device。",
     ),
     cure=Text(
-        "Remove stopped containers, unused images and build cache. Volumes are never touched: they hold data.",
-        "清理已停止的容器、未使用的镜像和构建缓存。绝不动数据卷。",
+        "Remove the build cache and images without a name; containers and other images as somebody decides. Volumes "
+        "are never touched: they hold data.",
+        "清理构建缓存和无标签镜像;容器和其他镜像由人决定。绝不动数据卷。",
     ),
 )
 
@@ -88,15 +89,20 @@ def _kinds(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _prune(docker: Engine) -> list[Step]:
-    about = {
-        "container": Text("Remove containers that ended more than a day ago.", "移除一天前已结束的容器。"),
-        "builder": Text("Remove the build cache.", "清理构建缓存。"),
-        "image": Text(
-            "Remove images that no container uses and that are older than a week.", "移除一周前且未被使用的镜像。"
-        ),
-    }
-    until = {"container": ("--filter", "until=24h"), "builder": (), "image": ("--all", "--filter", "until=168h")}
+    """By itself only what can be made again: files in containers, and images built here alone, are somebody's."""
+    cache = Text("Remove the build cache.", "清理构建缓存。")
+    layers = Text("Remove images that no tag and no container names.", "移除没有标签也未被使用的镜像。")
+    ended = " ".join(docker.command("ps", "--all", "--size", "--filter", "status=exited"))
+    images = " ".join(docker.command("image", "prune", "--all", "--filter", "until=168h"))
     return [
-        run(*docker.command(kind, "prune", "--force", *until[kind]), about=about[kind], risk=Risk.DISRUPTIVE)
-        for kind in about
+        run(*docker.command("builder", "prune", "--force"), about=cache, risk=Risk.DISRUPTIVE),
+        run(*docker.command("image", "prune", "--force"), about=layers, risk=Risk.DISRUPTIVE),
+        by_hand(
+            f"If that is not enough: see which ended containers are large ({ended}) and remove those whose files "
+            f"nobody needs (docker rm); remove old images that no container uses ({images}): those that were "
+            "built here and pushed nowhere are lost.",
+            f"如仍不足:查看较大的已结束容器({ended}),确认其中的文件无人需要后移除(docker rm);"
+            f"移除一周前且未被使用的镜像({images}):在本机构建且未推送的镜像会丢失。",
+            risk=Risk.DISRUPTIVE,
+        ),
     ]

@@ -15,7 +15,7 @@ from hrm.doctor.kernel_log import boot_time
 from hrm.doctor.steps import by_hand, run
 from hrm.doctor.system import System
 from hrm.doctor.units import systemd_runs
-from hrm.model.findings import Finding, Severity, Step, Text
+from hrm.model.findings import Finding, Risk, Severity, Step, Text
 
 #: What ended longer ago is left alone: somebody has decided about it.
 RECENT_S = 7 * 24 * 3600.0
@@ -131,7 +131,7 @@ def _explained(docker: Engine, container: Container, breaks: list[tuple[float, f
             limit=f"{container.memory_bytes >> 20} MiB" if container.memory_bytes else "-",
             severity=None if now - container.finished_at < _OOM_RECENT_S else Severity.INFO,
             evidence=[container.evidence],
-            cure=[_more_memory(docker, container), _start(docker, container)],
+            cure=[_decide(), *_more_memory(docker, container), _start(docker, container)],
         )
     with_daemon = any(first <= container.finished_at <= last for first, last in breaks)
     if with_daemon and container.restart_policy == "no" and container.exit_code in (137, 143, 255):
@@ -142,7 +142,8 @@ def _explained(docker: Engine, container: Container, breaks: list[tuple[float, f
             cure=_bring_back(docker, container),
         )
     if container.exit_code == 137 and container.restart_policy == "no":
-        return KILLED.found(name=container.name, evidence=[container.evidence], cure=_bring_back(docker, container))
+        cure = [_decide(), *_bring_back(docker, container)]
+        return KILLED.found(name=container.name, evidence=[container.evidence], cure=cure)
     logs = docker.command("logs", "--tail", "50", container.name)
     found = FAILED.found(
         name=container.name,
@@ -179,15 +180,23 @@ def _bring_back(docker: Engine, container: Container) -> list[Step]:
 
 def _start(docker: Engine, container: Container) -> Step:
     about = Text(f"Start container {container.name}.", f"启动容器 {container.name}。")
-    return run(*docker.command("start", container.name), about=about)
+    # It takes its memory and GPUs again.
+    return run(*docker.command("start", container.name), about=about, risk=Risk.DISRUPTIVE)
 
 
-def _more_memory(docker: Engine, container: Container) -> Step:
+def _decide() -> Step:
+    """Somebody may have ended it on purpose."""
+    return by_hand("Ask whose it is whether it is still wanted. If so:", "先向使用者确认是否仍需要。如果需要:")
+
+
+def _more_memory(docker: Engine, container: Container) -> list[Step]:
     if not container.memory_bytes:
-        return by_hand(
-            "The machine itself ran out of memory: see who uses it, or give the container a limit.",
-            "整机内存耗尽:查明占用者,或为容器设置上限。",
-        )
+        return [
+            by_hand(
+                "The machine itself ran out of memory: see who uses it, or give the container a limit.",
+                "整机内存耗尽:查明占用者,或为容器设置上限。",
+            )
+        ]
     twice = f"{container.memory_bytes >> 19}m"
     argv = docker.command("update", "--memory", twice, "--memory-swap", twice, container.name)
-    return run(*argv, about=Text("Double its limit.", "将上限提高一倍。"))
+    return [run(*argv, about=Text("Double its limit.", "将上限提高一倍。"))]

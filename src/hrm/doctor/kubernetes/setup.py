@@ -88,16 +88,7 @@ def nothing_is_left_of_an_earlier_setup(system: System, expected: Expected) -> I
             *(Evidence(path, "there is such a file" if path != ETCD_DATA else "it is not empty") for path in left),
             Evidence(f"127.0.0.1:{port}", reached),
         ],
-        cure=[
-            by_hand(
-                "Look at kubelet first (HRM-K8S-004): without it no control plane runs, and nothing is to be thrown "
-                f"away. Make sure that nobody needs a cluster of this node; keep a copy of {ETCD_DATA} and "
-                "/etc/kubernetes.",
-                f"先检查 kubelet(HRM-K8S-004):它不工作时控制平面也不会运行,不必清除任何数据。"
-                f"确认无人需要本节点上的集群,并备份 {ETCD_DATA} 和 /etc/kubernetes。",
-            ),
-            *_reset(),
-        ],
+        cure=[_look_first(), _reset()],
     )
 
 
@@ -114,8 +105,8 @@ def ports_are_free(system: System, expected: Expected) -> Iterator[Finding | Uns
             set_up = joined or (found is not None and found.configured)
         else:
             set_up = f"{wants}.yaml" in manifests
-        if joined and not set_up:
-            # A worker: no part of the control plane is to run here.
+        if not set_up and (joined or system.which("kubeadm") is None):
+            # A worker, where no part of the control plane is to run; or set up by something else than kubeadm.
             continue
         holder = _holder(system, port)
         if isinstance(holder, Unseen):
@@ -160,7 +151,7 @@ def _taken(port: int, wants: str, holder: Running, set_up: bool) -> Finding:
         pid=holder.pid,
         severity=Severity.ERROR if set_up else None,
         evidence=[Evidence(f"/proc/{holder.pid}/cmdline", holder.shown), Evidence("/proc/net/tcp", f"port {port}")],
-        cure=_reset() if of_kubernetes and not set_up else [move],
+        cure=[_look_first(), _reset()] if of_kubernetes and not set_up else [move],
     )
 
 
@@ -168,6 +159,15 @@ def _program(one: Running) -> str:
     return one.command_line.split(" ", 1)[0].rpartition("/")[2] or one.name
 
 
-def _reset() -> list[Step]:
+def _reset() -> Step:
     about = Text("Take down what is left of it.", "清除遗留的组件。")
-    return [run("kubeadm", "reset", "--force", about=about, risk=Risk.DISRUPTIVE)]
+    return run("kubeadm", "reset", "--force", about=about, risk=Risk.DISRUPTIVE)
+
+
+def _look_first() -> Step:
+    return by_hand(
+        "Look at kubelet first (HRM-K8S-004): without it no control plane runs, and nothing is to be thrown away. Make "
+        f"sure that nobody needs a cluster of this node; keep a copy of {ETCD_DATA} and /etc/kubernetes.",
+        "先检查 kubelet(HRM-K8S-004):它不工作时控制平面也不会运行,不必清除任何数据。"
+        f"确认无人需要本节点上的集群,并备份 {ETCD_DATA} 和 /etc/kubernetes。",
+    )
