@@ -41,11 +41,11 @@ def test_the_cure_of_a_mismatch_is_exact_where_it_is_said_which_driver_is_wanted
     containers = "libnvidia-container-tools libnvidia-container1 nvidia-container-runtime nvidia-container-toolkit"
     assert [step["command"] for step in told["findings"][0]["cure"]] == [
         "test -r /soft/cuda_10.1.105_418.39_linux.run",
+        "systemctl stop gdm",
+        *UNLOAD,
         f"apt-mark hold {containers}",
         "apt-get purge -y libnvidia-compute-440 nvidia-utils-440",
         f"apt-mark unhold {containers}",
-        "systemctl stop gdm",
-        *UNLOAD,
         "sh /soft/cuda_10.1.105_418.39_linux.run --silent --driver",
         "systemctl start gdm",
         "systemctl reboot",

@@ -157,10 +157,10 @@ def test_packages_of_a_driver_that_is_not_wanted_are_removed_and_those_for_conta
 
     assert commands(found)[:-1] == [
         "test -r /soft/cuda_10.1.105_418.39_linux.run",
+        *UNLOAD,
         "apt-mark hold libnvidia-container1 nvidia-container-toolkit nvidia-docker2",
         "apt-get purge -y libnvidia-compute-440 nvidia-utils-440",
         "apt-mark unhold libnvidia-container1 nvidia-container-toolkit nvidia-docker2",
-        *UNLOAD,
         "sh /soft/cuda_10.1.105_418.39_linux.run --silent --driver",
         "systemctl reboot",
     ]
@@ -173,7 +173,7 @@ def test_without_a_wanted_version_the_driver_stays_of_which_there_is_a_module(ma
 
     (found,) = machine.findings(driver.driver_and_library_agree)
 
-    assert commands(found)[0] == "apt-get purge -y libnvidia-compute-440"
+    assert commands(found)[:5] == [*UNLOAD, "apt-get purge -y libnvidia-compute-440"]
     assert commands(found)[5].startswith("Install the driver 418.39")
 
 
@@ -183,7 +183,7 @@ def test_the_wanted_drivers_own_packages_are_never_removed(machine: Machine) -> 
 
     (found,) = machine.findings(driver.driver_and_library_agree, Expected(gpu=GpuExpected(driver="440.100")))
 
-    assert commands(found)[:5] == ["nvidia-uninstall --silent", *UNLOAD]
+    assert commands(found)[:5] == [*UNLOAD, "nvidia-uninstall --silent"]
     assert commands(found)[5].startswith("Install the driver 440.100")
 
 
@@ -192,7 +192,7 @@ def test_a_runfiles_driver_that_is_not_wanted_is_removed_by_its_own_uninstaller(
 
     (found,) = machine.findings(driver.driver_and_library_agree, WANTED)
 
-    assert commands(found)[:5] == ["nvidia-uninstall --silent", *UNLOAD]
+    assert commands(found)[:5] == [*UNLOAD, "nvidia-uninstall --silent"]
     assert commands(found)[5].startswith("Install the driver 418.39, all of it from one place")
 
 
@@ -331,8 +331,8 @@ def test_a_driver_of_another_version_than_the_wanted_one_is_found(machine: Machi
     assert found.title.en == "The driver is 410.48, and 418.39 is wanted"
     assert commands(found)[:7] == [
         "test -r /soft/cuda_10.1.105_418.39_linux.run",
-        "nvidia-uninstall --silent",
         *UNLOAD,
+        "nvidia-uninstall --silent",
         "sh /soft/cuda_10.1.105_418.39_linux.run --silent --driver",
     ]
 

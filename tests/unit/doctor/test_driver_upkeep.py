@@ -21,6 +21,7 @@ ii  libnvidia-container1 1.2.0-1
 ii  nvidia-driver-440 440.100-0ubuntu0.18.04.1
 ii  nvidia-settings 440.82-0ubuntu0.18.04.1
 """
+UNLOAD = ["rmmod nvidia_drm", "rmmod nvidia_modeset", "rmmod nvidia_uvm", "rmmod nvidia"]
 WANTED = Expected(gpu=GpuExpected(driver="418.39"))
 UPGRADES = f"{upkeep.APT_CONFIG}/20auto-upgrades"
 ON = 'APT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n'
@@ -38,7 +39,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def dpkg(machine: Machine, text: str = PACKAGES) -> Machine:
-    return machine.command(*packages.QUERY, stdout=text)
+    return machine.command(*packages.QUERY, stdout=text).file("/usr/sbin/rmmod", mode=0o755)
 
 
 def commands(finding: Finding) -> list[str]:
@@ -61,7 +62,8 @@ def test_the_packages_are_removed_where_the_runfiles_driver_is_wanted(machine: M
 
     (found,) = machine.findings(upkeep.driver_was_installed_one_way, WANTED)
 
-    assert commands(found)[:3] == [
+    assert commands(found)[:7] == [
+        *UNLOAD,
         "apt-mark hold libnvidia-container1",
         "apt-get purge -y libnvidia-compute-440 nvidia-driver-440",
         "apt-mark unhold libnvidia-container1",
@@ -75,9 +77,11 @@ def test_the_runfiles_driver_is_removed_where_that_of_the_packages_is_wanted(mac
     (found,) = machine.findings(upkeep.driver_was_installed_one_way, Expected(gpu=GpuExpected(driver="440")))
 
     assert commands(found) == [
+        *UNLOAD,
         "nvidia-uninstall --silent",
         "apt-get install --reinstall -y libnvidia-compute-440 nvidia-driver-440",
         "ldconfig",
+        "modprobe nvidia",
     ]
 
 

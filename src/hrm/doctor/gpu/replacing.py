@@ -27,21 +27,22 @@ def removal(how: Installation, wrong: str) -> tuple[Step, ...]:
 def replacement(
     expected: Expected, wrong: str, how: Installation, way: Unloading, *, target: str | None = None
 ) -> tuple[Step, ...]:
-    """Take driver ``wrong`` away, unload it, and install the wanted one; ``target`` where none is said to be wanted."""
+    """Unload driver ``wrong``, take it away, and install the wanted one; ``target`` where none is said to be wanted."""
     if way.stuck:
         return (*way.steps, reboot())
+    # Nothing is taken away before it is known that the modules let go, and that something can take its place.
     return (
-        *_readable(expected),
-        *removal(how, wrong),
+        *readable(expected),
         *way.steps,
+        *removal(how, wrong),
         install(expected, target),
         *way.afterwards,
         *last_resort(),
     )
 
 
-def _readable(expected: Expected) -> tuple[Step, ...]:
-    """Before anything is taken away: whether there is what is to take its place."""
+def readable(expected: Expected) -> tuple[Step, ...]:
+    """See that the installer is there, if one is named."""
     if expected.gpu.installer is None:
         return ()
     about = Text("See that the installer is there.", "确认安装程序存在。")

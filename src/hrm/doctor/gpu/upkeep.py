@@ -10,10 +10,11 @@ from hrm.doctor.evidence import matching_lines
 from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
 from hrm.doctor.gpu.driver import loaded
-from hrm.doctor.gpu.kernels import module_file, running_kernel, sources
+from hrm.doctor.gpu.kernels import load, module_file, running_kernel, sources
 from hrm.doctor.gpu.packages import Installation, installation, runfile, was_changed_unattended
-from hrm.doctor.gpu.replacing import fits, install, purge, uninstall_runfile
-from hrm.doctor.steps import by_hand, install_package, run
+from hrm.doctor.gpu.replacing import fits, install, purge, readable, uninstall_runfile
+from hrm.doctor.gpu.unloading import unloading
+from hrm.doctor.steps import by_hand, install_package, reboot, run
 from hrm.doctor.system import CannotSee, System
 from hrm.model.findings import Evidence, Finding, Severity, Step, Text
 
@@ -118,7 +119,7 @@ def driver_was_installed_one_way(system: System, expected: Expected) -> Iterator
         runfile=how.runfile.version or "?",
         packages=", ".join(versions) or how.driver_packages[0].full_version,
         evidence=(how.runfile.evidence, *(package.evidence for package in how.driver_packages[:3])),
-        cure=_one_way(expected, how, versions),
+        cure=_one_way(system, expected, how, versions),
     )
 
 
@@ -190,17 +191,23 @@ def _not_there(program: str) -> Evidence:
     return Evidence(program, "not found")
 
 
-def _one_way(expected: Expected, how: Installation, versions: list[str]) -> tuple[Step, ...]:
+def _one_way(system: System, expected: Expected, how: Installation, versions: list[str]) -> tuple[Step, ...]:
     """Keep the wanted one. Removing one takes files that the other had put there: that is installed again."""
     wanted = expected.gpu.driver
-    if any(fits(version, wanted) for version in versions):
+    way = unloading(system)
+    of_packages = any(fits(version, wanted) for version in versions)
+    of_runfile = how.runfile is not None and fits(how.runfile.version, wanted)
+    if way.stuck and (of_packages or of_runfile):
+        return (*way.steps, reboot())
+    if of_packages:
         names = [package.name for package in how.driver_packages]
         again = run(
             "apt-get", "install", "--reinstall", "-y", *names, about=Text("Put its files back.", "恢复其文件。")
         )
-        return (uninstall_runfile(), again, run("ldconfig"))
-    if how.runfile is not None and fits(how.runfile.version, wanted):
-        return (*purge(how, how.driver_packages), install(expected), run("ldconfig"))
+        return (*way.steps, uninstall_runfile(), again, run("ldconfig"), load(), *way.afterwards)
+    if of_runfile:
+        removed = purge(how, how.driver_packages)
+        return (*readable(expected), *way.steps, *removed, install(expected), run("ldconfig"), *way.afterwards)
     return (
         by_hand(
             "Decide which version nodes are to have and set doctor.gpu.driver in hrm.yaml; the cure is exact then.",
