@@ -104,6 +104,14 @@ def test_apt_removes_the_wrong_driver_and_leaves_what_containers_need(root: Root
     assert Result.FAILED not in results(steps)
 
 
+def test_apt_removes_a_wrong_driver_that_somebody_held(root: Root) -> None:
+    root.install(*DRIVER, ("libnvidia-container1", "1.2.0-1", ""))
+    subprocess.run(["apt-mark", "hold", "nvidia-utils-440"], check=True, capture_output=True)
+
+    assert Result.FAILED not in results(wrong_driver_removed())
+    assert root.installed() == ["i libnvidia-container1"]
+
+
 def test_apt_gives_up_rather_than_take_what_containers_need_with_the_driver(root: Root) -> None:
     root.install(*DRIVER, ("nvidia-container-toolkit", "1.2.1-1", "nvidia-utils-440"))
     before = [line.partition(" ")[2] for line in root.installed()]

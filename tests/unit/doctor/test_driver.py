@@ -167,6 +167,20 @@ def test_packages_of_a_driver_that_is_not_wanted_are_removed_and_those_for_conta
     assert commands(found)[-1].startswith(AGAIN)
 
 
+def test_packages_of_the_wrong_driver_that_somebody_held_are_let_go_of_first(machine: Machine) -> None:
+    module(library(machine, "440.100"), "418.39").file(driver.VERSION, LOADED)
+    dpkg(machine, "hi  nvidia-utils-440 440.100-0ubuntu0.18.04.1", "ii  libnvidia-container1 1.2.0-1")
+
+    (found,) = machine.findings(driver.driver_and_library_agree, WANTED)
+
+    assert commands(found)[4:8] == [
+        "apt-mark unhold nvidia-utils-440",
+        "apt-mark hold libnvidia-container1",
+        "apt-get purge -y nvidia-utils-440",
+        "apt-mark unhold libnvidia-container1",
+    ]
+
+
 def test_without_a_wanted_version_the_driver_stays_of_which_there_is_a_module(machine: Machine) -> None:
     module(library(machine, "440.100"), "418.39").file(driver.VERSION, LOADED)
     dpkg(machine, "ii  libnvidia-compute-440 440.100-0ubuntu0.18.04.1")

@@ -22,6 +22,7 @@ ii  nvidia-driver-440 440.100-0ubuntu0.18.04.1
 ii  nvidia-settings 440.82-0ubuntu0.18.04.1
 """
 UNLOAD = ["rmmod nvidia_drm", "rmmod nvidia_modeset", "rmmod nvidia_uvm", "rmmod nvidia"]
+THE_PACKAGES = Expected(gpu=GpuExpected(driver="440.100"))
 WANTED = Expected(gpu=GpuExpected(driver="418.39"))
 UPGRADES = f"{upkeep.APT_CONFIG}/20auto-upgrades"
 ON = 'APT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n'
@@ -115,12 +116,21 @@ def test_packages_that_may_be_updated_at_any_time_are_worth_knowing(machine: Mac
 
 def test_where_a_version_is_wanted_or_was_changed_once_it_is_a_warning(machine: Machine) -> None:
     dpkg(machine).file(UPGRADES, ON)
-    wanted = machine.findings(upkeep.driver_stays_until_somebody_changes_it, WANTED)
+    wanted = machine.findings(upkeep.driver_stays_until_somebody_changes_it, THE_PACKAGES)
     machine.file(packages.APT_HISTORY, BY_ITSELF)
     changed = machine.findings(upkeep.driver_stays_until_somebody_changes_it)
 
     assert [found.severity for found in wanted + changed] == ["warning", "warning"]
     assert "unattended-upgrade" in changed[0].evidence[1].text
+
+
+def test_a_driver_that_is_to_go_is_not_held(machine: Machine) -> None:
+    dpkg(machine).file(UPGRADES, ON)
+    not_wanted = machine.findings(upkeep.driver_stays_until_somebody_changes_it, WANTED)
+    machine.file(driver.VERSION, LOADED)
+    not_loaded = machine.findings(upkeep.driver_stays_until_somebody_changes_it)
+
+    assert (not_wanted, not_loaded) == ([], [])
 
 
 def test_only_packages_that_are_not_held_yet_are_named(machine: Machine) -> None:
@@ -149,7 +159,7 @@ def test_where_updates_do_not_come_by_themselves_nothing_need_be_held(machine: M
     for name, text in files.items():
         machine.file(f"{upkeep.APT_CONFIG}/{name}", text)
 
-    assert machine.findings(upkeep.driver_stays_until_somebody_changes_it, WANTED) == []
+    assert machine.findings(upkeep.driver_stays_until_somebody_changes_it, THE_PACKAGES) == []
 
 
 def test_a_blacklist_that_is_only_a_remark_spares_nothing(machine: Machine) -> None:
@@ -162,7 +172,7 @@ def test_a_blacklist_that_is_only_a_remark_spares_nothing(machine: Machine) -> N
 def test_packages_that_are_all_held_are_well(machine: Machine) -> None:
     dpkg(machine, PACKAGES.replace("ii ", "hi ")).file(UPGRADES, ON)
 
-    assert machine.findings(upkeep.driver_stays_until_somebody_changes_it, WANTED) == []
+    assert machine.findings(upkeep.driver_stays_until_somebody_changes_it, THE_PACKAGES) == []
 
 
 def test_missing_tools_are_said(machine: Machine) -> None:

@@ -72,8 +72,11 @@ def purge(how: Installation, wrong: Sequence[Package]) -> tuple[Step, ...]:
         # What no repository has is unknown once it is gone.
         done_if=("is not installed, so not removed", "Unable to locate package"),
     )
+    held = [package.name for package in wrong if package.held]
+    about = Text("Let go of the wrong driver's packages.", "解除错误驱动软件包的锁定。")
+    first = (run("apt-mark", "unhold", *held, about=about),) if held else ()
     if not guarded:
-        return (remove,)
+        return (*first, remove)
     hold = run(
         "apt-mark",
         "hold",
@@ -81,7 +84,7 @@ def purge(how: Installation, wrong: Sequence[Package]) -> tuple[Step, ...]:
         about=Text("Keep what containers need of NVIDIA's.", "保留容器所需的 NVIDIA 软件包。"),
     )
     let_go = run("apt-mark", "unhold", *guarded, about=Text("Let it be updated again.", "恢复其更新。"))
-    return (hold, remove, let_go)
+    return (*first, hold, remove, let_go)
 
 
 def uninstall_runfile() -> Step:

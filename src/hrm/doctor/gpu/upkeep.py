@@ -132,7 +132,7 @@ def driver_stays_until_somebody_changes_it(system: System, expected: Expected) -
     how = installation(system)
     yield from (Unseen(what) for what in how.unseen)
     free = [package for package in how.driver_packages if not package.held]
-    if not free:
+    if not free or _is_to_go(system, expected, how):
         return
     before = None
     try:
@@ -214,6 +214,16 @@ def _one_way(system: System, expected: Expected, how: Installation, versions: li
             "决定节点所需的版本并在 hrm.yaml 中设置 doctor.gpu.driver,之后即可给出确切的处理步骤。",
         ),
     )
+
+
+def _is_to_go(system: System, expected: Expected, how: Installation) -> bool:
+    """Whether the driver of the packages is the wrong one: holding it would keep what is to be removed."""
+    wanted = expected.gpu.driver
+    versions = {package.version for package in how.driver_packages if package.version}
+    if wanted is not None and not any(fits(version, wanted) for version in versions):
+        return True
+    module = loaded(system)[0]
+    return bool(module) and module not in versions
 
 
 def _unattended(system: System) -> Evidence | None:
