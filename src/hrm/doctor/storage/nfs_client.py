@@ -172,7 +172,11 @@ def _exported(system: System, shown: ShownExports, one: _Wanted) -> Iterator[Fin
     covering = [entry for entry in shown.entries if within(one.path, entry.path)]
     if not covering:
         nearest = difflib.get_close_matches(one.path, [entry.path for entry in shown.entries], 1, 0.7)
-        evidence = said(shown.output) if shown.entries else Evidence(" ".join(shown.output.argv), "it exports nothing to this node")
+        evidence = (
+            said(shown.output)
+            if shown.entries
+            else Evidence(" ".join(shown.output.argv), "it exports nothing to this node")
+        )
         yield NOT_EXPORTED.found(
             server=one.server,
             path=one.path,
