@@ -47,10 +47,11 @@ def test_a_process_that_was_killed_for_want_of_memory_is_told(machine: Machine, 
     assert line in found.evidence[0].text
 
 
-def test_many_such_processes_in_an_hour_are_a_warning(machine: Machine) -> None:
-    (found,) = log(machine, OF_NOW, OF_NOW, OF_NOW).findings(kernel.no_memory_ran_out)
+def test_several_such_processes_are_told_once(machine: Machine) -> None:
+    (found,) = log(machine, OF_NOW, OF_18_04, OF_NOW, OF_NOW).findings(kernel.no_memory_ran_out)
 
-    assert found.severity == "warning"
+    assert (found.title.en.partition(" for")[0], len(found.evidence)) == ("The kernel ended 4 processes", 3)
+    assert found.severity == "info"
 
 
 @pytest.mark.parametrize(("line", "ago_s"), [(OF_A_JOB, 60.0), (OF_NOW, 7200.0)])

@@ -17,8 +17,6 @@ from hrm.model.findings import Evidence, Finding, Risk, Severity, Step, Text
 _HOUR_S = 3600.0
 _DAY_S = 86400.0
 _MAX_EVIDENCE = 3
-#: So many kills by the kernel in an hour are no accident of one program.
-_MANY_KILLS = 3
 #: A process that has waited in the kernel all this time, without a moment of its own, is told.
 _STUCK_S = "1"
 #: Drives without a medium, which answer every look with an error.
@@ -167,7 +165,6 @@ def no_memory_ran_out(system: System, expected: Expected) -> Iterator[Finding]:
             count=len(found),
             name=found[-1][1][2],
             evidence=_last([line for line, _ in found]),
-            severity=Severity.WARNING if len(found) >= _MANY_KILLS else None,
             cure=[
                 by_hand(
                     "Set isolation in hrm.yaml, or less memory for the node.", "在 hrm.yaml 中启用隔离,或减小节点内存。"
