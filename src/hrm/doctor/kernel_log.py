@@ -84,8 +84,8 @@ def _since_boot(system: System, pattern: re.Pattern[str], booted_at: float | Non
                 if pattern.search(line):
                     yield parse(source, line, booted_at)
             return
-        # It was emptied by somebody, and a copy may have more.
-        empty = empty or output.ok
+        # Emptied by somebody, and a copy may have more. A journal that says nothing may only be hidden.
+        empty = empty or (output.ok and argv == DMESG)
         if not output.missing:
             said = output.stderr.strip().partition("\n")[0] or ("no answer in time" if output.timed_out else "")
             hidden += [said] if said else []

@@ -255,6 +255,14 @@ def test_a_library_for_another_system_is_found(machine: Machine, stderr: str, co
     ]
 
 
+def test_two_copies_that_are_alike_or_one_by_a_link_are_well(machine: Machine) -> None:
+    ldd(machine.file(LIBRARY, "build"), path="/opt/a:/opt/b")
+    machine.file("/opt/a/libjdetection.so", "build").link("/opt/b/libjdetection.so", LIBRARY)
+    expected = expecting(libraries=(LIBRARY,), library_path=("/opt/a", "/opt/b"))
+
+    assert machine.findings(native.libraries_can_be_loaded, expected) == []
+
+
 def test_two_copies_that_differ_are_found(machine: Machine) -> None:
     ldd(machine.file(LIBRARY, "new build"), path="/opt/runtime")
     machine.file("/opt/runtime/libjdetection.so", "old")

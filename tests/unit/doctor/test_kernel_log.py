@@ -93,6 +93,15 @@ def test_files_of_syslog_are_read_from_the_last_boot_on(machine: Machine, path: 
     assert (line.evidence.source, line.evidence.line) == (path, 3)
 
 
+def test_of_a_disk_alone_the_last_boot_is_the_one_that_its_log_tells_of(tmp_path: Path) -> None:
+    lines = (f"[99999.1] {XID}", "[    0.0] Linux version 4.15.0-122-generic", f"[    9.0] {XID}")
+    log = "".join(f"Aug  3 05:45:12 slave06 kernel: {line}\n" for line in lines)
+
+    ((line, _),) = kernel_lines(Machine(tmp_path).file("/var/log/kern.log", log).system(), "Xid")
+
+    assert line.evidence.line == 3
+
+
 def test_what_was_kept_of_dmesg_is_read_of_a_machine_that_has_nothing_else(machine: Machine) -> None:
     machine.file("/var/log/dmesg", f"[    0.000000] kernel: Linux version 5.4.0\n[    9.500000] kernel: {XID}\n")
 
@@ -126,7 +135,8 @@ def test_what_a_file_tells_of_an_earlier_boot_is_passed_over_also_when_it_was_no
 
 def test_a_log_that_only_root_may_see_is_unseen(machine: Machine) -> None:
     machine.command(*DMESG, status=1, stderr="dmesg: read kernel buffer failed: Operation not permitted")
-    machine.seen_by(1000).denied("/var/log/kern.log")
+    # Who may not read its files is told nothing by it, and no error.
+    machine.command(*JOURNAL, stdout="").seen_by(1000).denied("/var/log/kern.log")
 
     with pytest.raises(CannotSee, match=r"kernel's log: dmesg: .*Operation not permitted.*kern.log.*needs root"):
         list(kernel_lines(machine.system(), "Xid"))
