@@ -112,12 +112,20 @@ def hrm_home() -> Iterator[Hrm]:
         hrm.remove()
 
 
+@contextlib.contextmanager
+def server_up(configuration: str = CONFIGURATION, *options: str) -> Iterator[Hrm]:
+    """A server of its own with this ``hrm.yaml``; ``options`` are those of `hrm up`."""
+    with hrm_home() as hrm:
+        hrm.configure(configuration)
+        result = hrm("up", "--detach", *options)
+        assert result.code == 0, result.err
+        yield hrm
+
+
 @pytest.fixture(scope="module")
 def up() -> Iterator[Hrm]:
     """A server that all tests of a module share."""
-    with hrm_home() as hrm:
-        result = hrm("up", "--detach")
-        assert result.code == 0, result.err
+    with server_up() as hrm:
         yield hrm
 
 

@@ -12,7 +12,7 @@ import pytest
 from hrm.nm.cgroups import hierarchies, machine
 from hrm.testing import eventually, shepherd_pid
 from hrm.testing.shepherds import cgroups_of
-from tests.acceptance.conftest import Hrm, hrm_home
+from tests.acceptance.conftest import CONFIGURATION, Hrm, server_up
 
 pytestmark = pytest.mark.root
 GREEDY = (sys.executable, "-I", "-S", "-c", "x = bytearray(300 << 20)")
@@ -26,9 +26,7 @@ def held() -> Iterator[Hrm]:
         found.pool.close()
     if missing := {"memory", "cpus", "processes", "devices"} - set(found.held):
         pytest.skip(f"this machine has no cgroups to hold {', '.join(sorted(missing))}")
-    with hrm_home() as hrm:
-        done = hrm("up", "--detach", "--isolation", "full")
-        assert done.code == 0, done.err
+    with server_up(CONFIGURATION, "--isolation", "full") as hrm:
         yield hrm
 
 

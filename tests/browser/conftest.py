@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.acceptance.conftest import Hrm, hrm_home
+from tests.acceptance.conftest import Hrm, server_up
 
 CHROMIUM = shutil.which("chromium")
 DEADLINE_MS = 30_000
@@ -62,10 +62,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with hrm_home() as hrm:
-        hrm.configure(CONFIGURATION)
-        result = hrm("up", "--detach")
-        assert result.code == 0, result.err
+    with server_up(CONFIGURATION) as hrm:
         yield Site(hrm, hrm("status", "-o", "json").json["address"])
 
 

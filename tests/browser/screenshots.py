@@ -19,7 +19,7 @@ SMALL, LARGE = 8, 500
 PICTURES = (
     ("page-overview.png", SMALL, "/ui", {"color_scheme": "light"}),
     ("page-gpus.png", SMALL, "/ui/gpus", {"color_scheme": "light"}),
-    ("page-dark.png", SMALL, "/ui/queues", {"color_scheme": "dark"}),
+    ("page-dark.png", SMALL, "/ui/queues", {"color_scheme": "dark", "viewport": {"width": 1280, "height": 1020}}),
     ("page-application.png", SMALL, "/ui/applications/{app}", {"color_scheme": "light"}),
     ("page-phone.png", SMALL, "/ui", {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}),
     ("page-500-nodes.png", LARGE, "/ui/gpus", {"color_scheme": "light"}),

@@ -115,9 +115,9 @@ def made_up_day(desk: Desk, *, seed: int = 1) -> None:
     for number in range(1, round(Span.DAY.seconds / PERIOD_S)):
         for name, amounts in used.items():
             for one, whole in total.items():
-                most = 2 * whole // len(used)
-                left = amounts.get(one, 0) + chance.gauss(0, 0.003 * whole)
-                used[name] = {**used[name], one: round(min(most, max(0, left)))}
+                now_used, usual = amounts.get(one, 0), 0.7 * whole / len(used)
+                was = now_used + 0.002 * (usual - now_used) + chance.gauss(0, 0.002 * whole)
+                used[name] = {**used[name], one: round(min(whole, max(0, was)))}
         day.append(Sample(at=now - number * PERIOD_S, used=summed(used.values()), total=total, queues=dict(used)))
     for sample in reversed(day):
         desk.usage.add(sample)

@@ -96,7 +96,8 @@ def amounts(given: Amounts | None) -> str:
     """``2 CPU · 4G · 1 GPU``; what is zero is left out. "–" for none and for no limit."""
     if given is None:
         return "–"
-    units = {VCORES: " CPU", MEMORY: "", GPUS: " GPU"}
+    # Spaces at which no line is broken.
+    units = {VCORES: "\N{NO-BREAK SPACE}CPU", MEMORY: "", GPUS: "\N{NO-BREAK SPACE}GPU"}
     order = sorted(given, key=lambda name: (*units, name).index(name))
     parts = [f"{amount(given[name], name)}{units.get(name, f' {name}')}" for name in order if 0 < given[name] < LARGEST]
     return " · ".join(parts) or "–"
