@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from hrm.model.resources import Resources
+from hrm.testing.builders import node
+from hrm.testing.lives import Lives, tasks
 from tests.scenarios.yarn.client_door import Door
 from tests.scenarios.yarn.rest_door import Rest
 
@@ -96,3 +100,18 @@ async def test_there_are_no_auxiliary_services_and_none_can_be_sent(rest: Rest) 
     assert (await rest.told("/ws/v1/node/auxiliaryservices"))["services"] == {"service": []}
     response = await rest("/ws/v1/node/auxiliaryservices", method="PUT", json={"services": []})
     assert response.status_code == 405
+
+
+async def test_gpus_are_told_with_the_containers_that_have_them(tmp_path: Path) -> None:
+    async with Lives(tmp_path, [node("n1", cpus=4, memory="8G", gpus=2)]) as lives:
+        rest = Rest(Door(await lives.begin()))
+        app = await rest.door.life.submit(tasks(resources=Resources(1024, 1000, 1000)))
+        await rest.door.life.settle()
+        (live,) = rest.door.life.service.containers(app)
+        told = (await rest.told("/ws/v1/node/resources/yarn.io%2Fgpu"))["nmGpuResourceInfo"]
+        assert [one["index"] for one in told["totalGpuDevices"]] == [0, 1]
+        assert told["assignedGpuDevices"] == [{"index": 0, "minorNumber": 0, "containerId": live.container_id}]
+        others = (await rest.told("/ws/v1/node/resources/yarn.io%2Fgpu", user="bob"))["nmGpuResourceInfo"]
+        assert others["assignedGpuDevices"] == []
+        assert (await rest.told("/ws/v1/node/resources/memory-mb"))["nmResourceInfo"] is None
+        await rest.close()

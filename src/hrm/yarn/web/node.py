@@ -13,8 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import hrm
+from hrm.model.devices import DeviceState
 from hrm.model.reports import ContainerReport, NodeReport
+from hrm.model.resources import GPUS
 from hrm.model.states import NodeState
+from hrm.model.yarn_amounts import YARN_NAMES
 from hrm.rm.facade import Facade
 from hrm.yarn.amounts import yarn_counts
 from hrm.yarn.application_messages import Links
@@ -69,6 +72,7 @@ class NodePages:
             Route(f"{_BASE}/apps/{{app}}", self.app),
             Route(f"{_BASE}/containers", self.containers),
             Route(f"{_BASE}/containers/{{container}}", self.container),
+            Route(f"{_BASE}/resources/{{name:path}}", self.resource),
             Route(f"{_BASE}/auxiliaryservices", self.services),
             Route(f"{_BASE}/auxiliaryservices", self.no_new_services, methods=["PUT"]),
         ]
@@ -154,6 +158,31 @@ class NodePages:
                 return answer(request, "container", value)
         value = told.ended_node_container(ended, links=self._links, nodes=self._nodes)
         return answer(request, "container", value)
+
+    # --- devices
+
+    async def resource(self, request: Request) -> Response:
+        """Of ``yarn.io/gpu``: the GPUs that are lent, and which container has which (NMGpuResourceInfo)."""
+        caller = await self._callers.of(request)
+        name = request.path_params["name"]
+        if name != YARN_NAMES[GPUS]:
+            # YARN knows devices by its plugins; of all else there is nothing to tell.
+            return answer(request, "nmResourceInfo", None)
+        meant = self._meant(request)
+        numbers = {one.device_id: one.index for report in meant for one in report.devices}
+        lent = [one for report in meant for one in report.devices if one.state is DeviceState.LENT]
+        assigned = [
+            {"index": numbers[device_id], "minorNumber": numbers[device_id], "containerId": live.container_id}
+            for _, containers in await self._here(request, caller)
+            for live in containers
+            for device_id in live.device_ids
+            if device_id in numbers
+        ]
+        value = {
+            "totalGpuDevices": [{"index": one.index, "minorNumber": one.index} for one in lent],
+            "assignedGpuDevices": assigned,
+        }
+        return answer(request, "nmGpuResourceInfo", value)
 
     # --- auxiliary services
 
