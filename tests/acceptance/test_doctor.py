@@ -155,3 +155,42 @@ def test_nothing_is_done_without_a_terminal_and_without_a_yes_beforehand(hrm: Hr
     assert "add --yes" in refused.err
     assert hrm("doctor", "--only", "site", "--fix", "--yes").code == 0
     assert site.exists()
+
+
+def test_a_sick_gpu_is_taken_out_its_job_moves_and_it_comes_back(hrm: Hrm, tmp_path: Path) -> None:
+    fan = tmp_path / "fan-0-turns"
+    fan.touch()
+    hrm.configure(
+        f"""\
+        node: {{node_id: box, vcores: 2, memory: 2G, virtual_gpus: 2}}
+        server: {{port: 0}}
+        doctor:
+          rounds: {{every: 1s}}
+          checks: ["gpu 0: file {fan}"]
+        """
+    )
+    hrm("up", "--detach")
+    job = hrm("submit", "--gpus", "1", "-o", "json", "--", "sleep", "600").json["application_id"]
+    eventually(lambda: devices_of(hrm, job) == ["VGPU-box-0"])
+
+    fan.unlink()
+    eventually(lambda: devices_of(hrm, job) == ["VGPU-box-1"])
+
+    first, second = hrm("history", job, "-o", "json").json
+    assert (first["state"], second["attempt"]) == ("LOST", 2)
+    (node,) = hrm("nodes", "-o", "json").json
+    assert [device["state"] for device in node["devices"]] == ["sick", "lent"]
+    assert "HRM-OWN-001" in node["devices"][0]["message"]
+    assert "HRM-OWN-001 critical" in hrm("nodes").out
+    waiting = hrm("submit", "--gpus", "1", "-o", "json", "--", "true").json["application_id"]
+    assert "GPU VGPU-box-0 of box is out: HRM-OWN-001" in " ".join(hrm("explain", waiting).out.split())
+
+    fan.touch()
+    eventually(lambda: hrm.state(waiting) == "FINISHED")
+    assert devices_of(hrm, job) == ["VGPU-box-1"]
+
+
+def devices_of(hrm: Hrm, job: str) -> list[str]:
+    """Of what runs of it."""
+    attempts = hrm("history", job, "-o", "json").json
+    return [device for attempt in attempts if attempt["state"] == "RUNNING" for device in attempt["device_ids"]]

@@ -105,6 +105,7 @@ def own_lines_hold(system: System, expected: Expected) -> Iterator[Finding | Uns
                     line=line.text,
                     problem=problem,
                     severity=line.severity,
+                    gpu=line.gpu,
                     evidence=[Evidence(_SOURCE, line.text)],
                     cure=[by_hand(f"Mend it: {problem}.", f"修复:{problem}。")],
                 )

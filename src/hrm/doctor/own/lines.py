@@ -12,7 +12,8 @@ from hrm.doctor.own import probes
 from hrm.doctor.own.probes import Probe
 from hrm.model.findings import Severity
 
-_SEVERITY = re.compile(r"^(info|warning|error|critical):\s*")
+#: ``warning:``, ``gpu 1:``, ``gpu 1 error:``.
+_PREFIX = re.compile(r"^(?:gpu (?P<gpu>[\w:.-]+))?\s*(?P<severity>info|warning|error|critical)?:\s*")
 _TARGET = re.compile(r"^(\S+)\s*\|\|\s*")
 
 
@@ -22,6 +23,8 @@ class OwnLine:
 
     text: str
     severity: Severity
+    #: The GPU that does not do well where it does not hold, by its index or id; None iff it is about the whole node.
+    gpu: str | None
     #: Match string of the host names that it is for.
     target: str
     probes: tuple[Probe, ...]
@@ -33,8 +36,9 @@ def parse_line(line: str) -> OwnLine:
     """Raises ValueError, which says what is wrong with it."""
     rest = line.strip()
     severity = Severity.CRITICAL
-    if found := _SEVERITY.match(rest):
-        severity, rest = Severity(found[1]), rest[found.end() :]
+    gpu = None
+    if found := _PREFIX.match(rest):
+        severity, gpu, rest = Severity(found["severity"] or severity), found["gpu"], rest[found.end() :]
     target = "*"
     if found := _TARGET.match(rest):
         target, rest = found[1], rest[found.end() :]
@@ -47,13 +51,13 @@ def parse_line(line: str) -> OwnLine:
         needed, most, make = _WORDS[word]
         if not needed <= len(arguments) <= most:
             raise ValueError(f"{word} takes {needed if needed == most else f'{needed} or more'} words after it")
-        return OwnLine(line, severity, target, (make(arguments),), slow=word == "command")
+        return OwnLine(line, severity, gpu, target, (make(arguments),), slow=word == "command")
     if word in _NHC:
         if word in ("check_cmd_output", "check_cmd_status"):
-            return OwnLine(line, severity, target, (_NHC[word](arguments)), slow=True)
+            return OwnLine(line, severity, gpu, target, (_NHC[word](arguments)), slow=True)
         if "-0" in arguments:
             severity, arguments = Severity.WARNING, [one for one in arguments if one != "-0"]
-        return OwnLine(line, severity, target, _NHC[word](arguments), slow=False)
+        return OwnLine(line, severity, gpu, target, _NHC[word](arguments), slow=False)
     raise ValueError(f"there is no check {word!r}; there are: {', '.join([*_WORDS, *_NHC])}")
 
 
