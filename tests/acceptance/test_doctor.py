@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hrm.testing.conditions import eventually
 from tests.acceptance.conftest import Hrm
 from tests.acceptance.terminals import exit_code, in_terminal
 

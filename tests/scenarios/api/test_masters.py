@@ -40,6 +40,7 @@ async def test_asks_come_in_as_requests_with_absolute_counts(call: Any, facade: 
         "ended": [],
         "warned": [],
         "spared": [],
+        "resized": {},
         "resync": False,
     }
     assert facade.masters.asks == [

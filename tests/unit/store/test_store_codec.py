@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import fields
 
+from hrm.model.phrases import Phrase
 from hrm.model.resources import Resources
 from hrm.model.states import ContainerState
 from hrm.rm import records
@@ -23,10 +24,17 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=8,
 )
+#: Phrases have phrases within: these have none.
+PHRASES = st.builds(
+    Phrase,
+    TEXTS,
+    st.dictionaries(TEXTS, TEXTS | INTEGERS | st.floats(allow_nan=False, allow_infinity=False) | st.none(), max_size=3),
+)
 BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     int: INTEGERS,
     float: st.floats(allow_nan=False),
     str: TEXTS,
+    Phrase: PHRASES,
     dict[str, Any]: st.dictionaries(TEXTS, JSON_VALUES, max_size=4),
     tuple[str, ...]: st.lists(TEXTS, max_size=4).map(tuple),
     Resources: st.builds(
