@@ -106,10 +106,10 @@ def _drained(report: NodeReport) -> str:
 
 
 def _findings(report: NodeReport) -> str:
-    """``HRM-NFS-009 critical: /data of master00 is stale (and 2 more)``: the worst that is not only worth knowing."""
+    """``HRM-NFS-009 critical: /data is stale (and 2 more)``: the worst that is not only worth knowing; "-" iff none."""
     found = [finding for finding in report.findings if finding.severity is not Severity.INFO]
     if not found:
-        return ""
+        return "-"
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return f"{found[0].code} {found[0].severity}: {found[0].title.en}{more}"
 
@@ -121,5 +121,6 @@ _NODE_COLUMNS = (
     Column("MEMORY", lambda r: show_used(r.used, r.total, MEMORY), right=True),
     Column("GPUS", _gpus, right=True),
     Column("CONTAINERS", lambda r: str(r.containers), right=True),
-    Column("ISOLATION", lambda r: r.message or _drained(r) or _findings(r) or r.isolation, shrinks=True),
+    Column("ISOLATION", lambda r: r.message or _drained(r) or r.isolation, shrinks=True),
+    Column("DOCTOR", _findings, shrinks=True, below=True),
 )
