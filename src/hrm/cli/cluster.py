@@ -78,6 +78,26 @@ def undrain(nodes: NodesArgument, output: OutputOption = Output.TABLE) -> None:
     _change_nodes(lambda server, node: server.undrain_node(node), nodes, output)
 
 
+@nodes_app.command("reboot")
+def reboot(
+    nodes: Annotated[list[str] | None, typer.Argument(metavar="[NODE]...", help="Only these [default: all].")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print the commands; required, nothing is restarted.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print how to restart nodes: drain, slaves first, masters last, wait, undrain.
+
+    Masters are the nodes that serve NFS or hold a disk of the array, as doctor.storage in hrm.yaml says.
+
+    \b
+    Examples:
+      hrm nodes reboot --plan
+      hrm nodes reboot --plan slave01 slave02 -o json
+    """
+    from hrm.cli.reboot_plan import show_plan
+
+    show_plan(nodes or (), plan=plan, output=output)
+
+
 def _change_nodes(change: Callable[[Client, str], NodeReport], names: Sequence[str], output: Output) -> None:
     """One after another; one that is none stops at itself and changes nothing of those before it."""
     from hrm.cli.connect import client
