@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _SYSLOG = re.compile(r"^(?:(\w{3} [ \d]\d \d\d:\d\d:\d\d)|(\d{4}-\d\d-\d\dT\S+))
 #: What a kernel logs first of all.
 _BOOT = re.compile(r"\bLinux version \d")
 _DAY_S = 86400.0
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,10 @@ def kernel_lines(
     looked = re.compile(pattern)
     earliest = None if within_s is None else system.now() - within_s
     booted_at = boot_time(system)
-    for line in _since_boot(system, looked, booted_at):
+    # Checks run side by side, and a log may be large: one at a time holds it.
+    with _ONE_AT_A_TIME:
+        lines = list(_since_boot(system, looked, booted_at))
+    for line in lines:
         found = looked.search(line.text)
         if found and (earliest is None or line.at is None or line.at >= earliest):
             yield line, found
@@ -80,7 +85,7 @@ def _since_boot(system: System, pattern: re.Pattern[str], booted_at: float | Non
             continue
         if output.ok and output.stdout.strip():
             source = " ".join(argv)
-            for line in output.stdout.splitlines():
+            for line in _lines(output.stdout):
                 if pattern.search(line):
                     yield parse(source, line, booted_at)
             return
@@ -157,6 +162,11 @@ def _syslog_time(short: str | None, iso: str | None, now: float) -> float | None
         return at if at <= now + _DAY_S else time.mktime(time.strptime(f"{year - 1} {short}", "%Y %b %d %H:%M:%S"))
     except ValueError:
         return None
+
+
+def _lines(text: str) -> Iterator[str]:
+    """One after the other, without all of them in memory a second time."""
+    return (found[0] for found in re.finditer(r"[^\n]+", text))
 
 
 def _short(line: str) -> str:
