@@ -63,7 +63,7 @@ class UsageLog:
     def over(self, span: Span) -> Sequence[Sample]:
         """What there is of it, up to the latest."""
         ring = self._rings[span]
-        return [*ring, mean(self._seen)] if span is Span.DAY and self._seen else ring
+        return [*ring, self._seen[-1]] if span is Span.DAY and self._seen else [*ring]
 
     def note(self, at: float, nodes: list[NodeReport], queues: list[QueueReport]) -> None:
         """What is in use now."""

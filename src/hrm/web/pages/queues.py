@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,8 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     span = span_of(visit)
     queues, now = desk.queues(), desk.clock()
     leaves = [queue.name for queue in queues if queue.type == "leaf"]
-    uses = queue_use(desk.usage.over(span), leaves, span, now)
+    # In a thread: with fifty queues it takes twenty milliseconds.
+    uses = await asyncio.to_thread(queue_use, desk.usage.over(span), leaves, span, now)
     others = visit.language("queues.others")
     layers = [use.layer(use.name or others) for use in uses]
     return {
