@@ -163,3 +163,9 @@ def test_an_address_is_taken_for_a_typing_error_only_outside_of_the_machines_net
     assert addresses.mistyped("172.19.0.205", known, own) is None
     assert addresses.mistyped("192.168.70.12", known, own) is None
     assert addresses.mistyped("8.8.8.8", known, own) is None
+
+
+def test_an_address_in_a_large_network_of_the_machine_is_no_typing_error(machine: Machine) -> None:
+    own = addresses.own_addresses(ip_address_of(machine, ("eth0", "172.19.0.206/16")).system())
+
+    assert addresses.mistyped("172.19.5.205", ["172.19.0.205"], own) is None

@@ -94,6 +94,7 @@ def problems(machine: Machine, *lines: str) -> list[str]:
         "check_hw_eth ib0",
         "mem* || mounted /only-on-mem",
         "!gpu* || mounted /only-on-others",
+        "{gpu[08-20],gpu[1-9]} || mounted /only-on-others",
     ],
 )
 def test_a_line_that_holds_or_is_for_others_is_well(machine: Machine, line: str) -> None:
