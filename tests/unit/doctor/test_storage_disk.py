@@ -192,7 +192,9 @@ def test_binds_snaps_and_mounts_on_demand_are_well(machine: Machine) -> None:
         + ARRAY
         + "70 22 0:60 / /snap/core/1 ro,nodev - squashfs /dev/loop0 ro\n"
         + "71 22 8:4 /srv /export ro,relatime - ext4 /dev/sda4 rw\n"
-        + "72 22 0:70 / /opt rw - autofs systemd-1 rw,fd=30\n",
+        + "72 22 0:70 / /opt rw - autofs systemd-1 rw,fd=30\n"
+        + "73 22 8:4 /srv /srv rw,relatime - ext4 /dev/sda4 rw\n"
+        + "74 73 8:4 /srv /srv rw,relatime - ext4 /dev/sda4 rw\n",
     )
     machine.file(FSTAB, "/srv /export none bind,ro 0 0\nmaster:/opt /opt nfs x-systemd.automount 0 0\n")
 

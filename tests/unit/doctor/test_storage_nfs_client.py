@@ -116,6 +116,18 @@ def test_a_server_that_is_not_there_is_found_with_the_order_that_brings_it_back(
     assert mount.command == "mount -t nfs 172.19.0.201:/data /data"
 
 
+@pytest.mark.parametrize(("option", "unseen"), [("port=12049", ()), ("proto=rdma,port=20049", ("over RDMA",))])
+def test_a_server_is_asked_where_it_listens(machine: Machine, option: str, unseen: tuple[str, ...]) -> None:
+    there = MOUNTED_4.replace(SERVER, "172.19.0.201").replace("hard", option)
+    machine.file(MOUNTINFO, ROOT + there).port("172.19.0.201:12049")
+    machine.command(*SHOWMOUNT[:-1], "172.19.0.201", stdout="/data *\n")
+
+    report = machine.report([nfs_client.servers_export_what_is_mounted])
+
+    assert report.findings == ()
+    assert all(words in report.checks_run[0].unseen[0] for words in unseen)
+
+
 def test_a_server_that_takes_connections_and_does_not_answer_is_found(machine: Machine) -> None:
     wants(machine).command(*SHOWMOUNT, hangs=True)
 

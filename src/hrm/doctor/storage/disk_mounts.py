@@ -188,7 +188,8 @@ def _stacked(found: Sequence[Mount]) -> Iterator[Finding]:
         if is_real(mount):
             by_point.setdefault(mount.point, []).append(mount)
     for point, several in by_point.items():
-        if len(several) > 1 and point != "/":
+        # A directory that is bound onto itself, and a disk that is mounted twice, hide nothing.
+        if len({mount.device for mount in several}) > 1 and point != "/":
             yield STACKED.found(
                 point=point,
                 sources=", ".join(mount.source for mount in several),

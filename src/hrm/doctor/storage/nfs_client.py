@@ -110,6 +110,8 @@ class _Wanted:
     mounted: bool
     #: Whether version 3 is used, or may be.
     old: bool
+    #: Where its server listens; None where that is no port of TCP (RDMA).
+    port: int | None = PORT
 
 
 @check("nfs.helper", NO_CLIENT, quick=True)
@@ -132,9 +134,13 @@ def servers_export_what_is_mounted(system: System, expected: Expected) -> Iterat
     for one in _wanted(system, expected):
         by_server.setdefault(one.server, []).append(one)
     for server, wanted in by_server.items():
-        reached = system.connect(server, PORT)
+        port = wanted[0].port
+        if port is None:
+            yield Unseen(f"whether {server} answers: it is reached over RDMA")
+            continue
+        reached = system.connect(server, port)
         if reached is not Reached.OPEN:
-            evidence = (Evidence(f"connect {server}:{PORT}", reached), *(one.evidence for one in wanted[:3]))
+            evidence = (Evidence(f"connect {server}:{port}", reached), *(one.evidence for one in wanted[:3]))
             yield SERVER_SILENT.found(server=server, answer=reached, evidence=evidence, cure=_restart(system, wanted))
             continue
         yield from _of_server(system, server, wanted)
@@ -206,16 +212,27 @@ def _wanted(system: System, expected: Expected) -> list[_Wanted]:
     for one in mounts(system):
         if one.nfs and (parts := split_nfs(one.source)) is not None:
             old = (one.option("vers") or "3").startswith("3")
-            found[parts] = _Wanted(*parts, one.point, evidence_of(one), mounted=True, old=old)
+            found[parts] = _Wanted(
+                *parts, one.point, evidence_of(one), mounted=True, old=old, port=_port(one.fs_options)
+            )
     for plan in planned(system):
         if plan.nfs and plan.at_boot and (parts := split_nfs(plan.source)) is not None:
             old = not any(option.startswith(("vers=4", "nfsvers=4")) for option in plan.options) and plan.kind != "nfs4"
-            found.setdefault(parts, _Wanted(*parts, plan.point, plan.evidence, mounted=False, old=old))
+            found.setdefault(
+                parts, _Wanted(*parts, plan.point, plan.evidence, mounted=False, old=old, port=_port(plan.options))
+            )
     for wanted in here.wanted_mounts(system, expected):
         if wanted.source and (parts := split_nfs(wanted.source)) is not None:
             evidence = Evidence("hrm.yaml", f"doctor.storage.mounts: {wanted.source} at {wanted.path}")
             found.setdefault(parts, _Wanted(*parts, wanted.path, evidence, mounted=False, old=True))
     return list(found.values())
+
+
+def _port(options: Sequence[str]) -> int | None:
+    if "rdma" in options or "proto=rdma" in options:
+        return None
+    given = next((option.partition("=")[2] for option in options if option.startswith("port=")), "")
+    return int(given) if given.isdigit() and given != "0" else PORT
 
 
 def _restart(system: System, wanted: Sequence[_Wanted]) -> tuple[Step, ...]:
