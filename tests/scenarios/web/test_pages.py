@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ from hrm.model.errors import Conflict, InvalidInput
 from hrm.model.findings import Evidence, Finding, Risk, Severity, Step, Text
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.reports import ReloadReport
+from hrm.model.states import NodeState
 from hrm.testing.facade import NODE_ID, FakeFacade
 from hrm.web.desk import Desk
 from hrm.web.language import language
 from hrm.web.page import ROOT, Page, Visit
 from hrm.web.pages import SITE
 from hrm.web.pages.applications import PAGE_ROWS
+from hrm.web.pages.overview import ALARMS
 from hrm.web.rendering import render, render_live
 from hrm.web.weights import Weights
 from tests.scenarios.web.conftest import Browser
@@ -257,3 +260,16 @@ async def test_an_application_shows_its_events_and_to_others_without_details(
 
     assert "somebody wants it to end" in own and "somebody wants it to end" in others
     assert ("wrong data" in own, "wrong data" in others) == (True, False)
+
+
+async def test_the_first_page_lists_the_worst_of_many_alarms_and_how_many_there_are(
+    browser: Browser, facade: FakeFacade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [node] = facade.nodes()
+    lost = [replace(node, node_id=f"n{number}", state=NodeState.LOST) for number in range(ALARMS + 30)]
+    monkeypatch.setattr(facade, "nodes", lambda: lost)
+
+    page = (await browser("ada").get(ROOT)).text
+
+    assert page.count('<li class="serious">') == ALARMS
+    assert "and 30 more" in page

@@ -19,6 +19,8 @@ from hrm.web.samples import Span, summed
 
 #: Applications that wait, as many as are listed.
 WAITING = 10
+#: Alarms that are listed: five hundred nodes may have the same fault.
+ALARMS = 12
 _POINTS = round(Span.HOUR.seconds / Span.HOUR.period_s)
 
 
@@ -53,11 +55,13 @@ async def gather(desk: Desk, visit: Visit) -> dict[str, Any]:
     events = desk.facade.measures().events
     oldest = await desk.facade.applications(states=GROUPS["waiting"], order=ApplicationOrder.OLDEST, limit=1000)
     waiting = [app for app in oldest if app.tasks_pending]
+    found = alarms(server, nodes, visit.language.code)
     any_yet = await desk.facade.applications(limit=1)
     return {
         "server": server,
         "gauges": gauges(nodes),
-        "alarms": alarms(server, nodes, visit.language.code),
+        "alarms": found[:ALARMS],
+        "more_alarms": max(0, len(found) - ALARMS),
         "waiting": seen_by(visit.identity, waiting[:WAITING]),
         "more_waiting": max(0, len(waiting) - WAITING),
         "over": {
