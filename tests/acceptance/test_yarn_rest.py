@@ -15,7 +15,7 @@ import pytest
 from hrm.testing import eventually
 from hrm.testing.hadoop import Hadoop
 from hrm.testing.other_user import OtherUser
-from tests.acceptance.conftest import Hrm, hrm_home
+from tests.acceptance.conftest import Hrm, server_up
 
 pytestmark = pytest.mark.yarn
 
@@ -38,10 +38,7 @@ def somebody_else() -> Iterator[OtherUser]:
 
 @pytest.fixture(scope="module")
 def hrm() -> Iterator[Hrm]:
-    with hrm_home() as hrm:
-        hrm.configure(CONFIGURATION)
-        result = hrm("up", "--detach")
-        assert result.code == 0, result.err
+    with server_up(CONFIGURATION) as hrm:
         yield hrm
 
 

@@ -11,7 +11,7 @@ import pytest
 from hrm.testing import eventually
 from hrm.testing.hadoop import DEADLINE_S, Hadoop
 from hrm.testing.pyspark import VERSIONS
-from tests.acceptance.conftest import Hrm, hrm_home
+from tests.acceptance.conftest import Hrm, server_up
 
 pytestmark = [pytest.mark.real, pytest.mark.yarn]
 
@@ -40,10 +40,7 @@ raise ValueError("the data is not there")
 
 @pytest.fixture(scope="module")
 def hrm() -> Iterator[Hrm]:
-    with hrm_home() as hrm:
-        hrm.configure(CONFIGURATION)
-        result = hrm("up", "--detach")
-        assert result.code == 0, result.err
+    with server_up(CONFIGURATION) as hrm:
         yield hrm
 
 

@@ -18,7 +18,7 @@ from hrm.model.launch_contexts import LaunchContext, LocalResource, ResourceKind
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
 from hrm.testing import eventually, started
-from tests.acceptance.conftest import Hrm, hrm_home
+from tests.acceptance.conftest import Hrm, server_up
 from tests.acceptance.test_yarn_rest import CONFIGURATION, ask, submission
 
 pytestmark = [pytest.mark.real, pytest.mark.yarn]
@@ -145,10 +145,7 @@ async def test_what_is_not_there_is_said(tmp_path: Path, store: Store) -> None:
 
 @pytest.fixture(scope="module")
 def hrm() -> Iterator[Hrm]:
-    with hrm_home() as hrm:
-        hrm.configure(CONFIGURATION)
-        result = hrm("up", "--detach")
-        assert result.code == 0, result.err
+    with server_up(CONFIGURATION) as hrm:
         yield hrm
 
 
