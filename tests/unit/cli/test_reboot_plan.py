@@ -63,6 +63,13 @@ def test_of_slaves_alone_only_they_are_drained() -> None:
     assert steps[-1].command == "hrm nodes undrain slave02"
 
 
+def test_with_a_master_all_nodes_are_drained_because_all_use_it() -> None:
+    steps = plan_reboot(NODES, ("master00",), STORAGE, "desk")
+
+    assert restarts(steps) == ["ssh master00 systemctl reboot"]
+    assert steps[0].command == "hrm nodes drain master00 slave01 slave02 --reason restart"
+
+
 def test_what_was_drained_before_stays_drained() -> None:
     nodes = [*NODES[:2], node_report(node_id="slave02", drained_at=1.0, drained_by="ada")]
 

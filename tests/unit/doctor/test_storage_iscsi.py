@@ -212,6 +212,13 @@ def test_two_sessions_at_two_controllers_are_well(machine: Machine) -> None:
     assert iscsi.devices(iscsi.sessions(machine.system())) == {"sdb", "sdc"}
 
 
+def test_two_ways_are_enough_though_the_array_has_a_third(machine: Machine) -> None:
+    session(session(machine), address="172.19.0.209")
+    expected = expecting(portals=("172.19.0.208", "172.19.0.209", "172.19.0.210"))
+
+    assert machine.findings(sessions.sessions_are_there, expected) == []
+
+
 @pytest.mark.parametrize(("service", "is_well"), [("open-iscsi", False), ("iscsi", False), ("open-iscsi", True)])
 def test_a_service_that_does_not_log_in_at_boot_is_found(machine: Machine, service: str, is_well: bool) -> None:
     record(session(machine), "automatic").service(service, enabled=is_well)
