@@ -18,27 +18,27 @@ ODD_ONE_OUT = Fault(
     severity=Severity.WARNING,
     title=Text(
         "{fact} of {node} is {value}, and {usual} on {count} others",
-        "{node} 的 {fact} 是 {value},其余 {count} 个节点是 {usual}",
+        "{node} 的 {fact} 是 {value}，其余 {count} 个节点是 {usual}",
     ),
     why=Text(
         "What runs on one node may fail on another, and nobody knows why.",
-        "同一个程序在有的节点能运行,在有的节点会失败,原因难以发现。",
+        "同一个程序在有的节点能运行，在有的节点会失败，原因难以发现。",
     ),
     cure=Text(
         "Make them alike: install on the odd one what the others have.",
-        "使各节点一致:在不同的节点上安装与其他节点相同的版本。",
+        "使各节点一致：在不同的节点上安装与其他节点相同的版本。",
     ),
 )
 
 TWICE = Fault(
     code="HRM-CLUSTER-002",
     severity=Severity.ERROR,
-    title=Text("{nodes} have the same {fact}: {value}", "{nodes} 的 {fact} 相同:{value}"),
+    title=Text("{nodes} have the same {fact}: {value}", "{nodes} 的 {fact} 相同：{value}"),
     why=Text(
         "Each node must have its own: what is meant for one reaches the other.",
-        "该值在每个节点上必须唯一,否则会发给另一个节点。",
+        "该值在每个节点上必须唯一，否则会发给另一个节点。",
     ),
-    cure=Text("Give all but one of them another.", "除一个节点外,其余节点改用其他值。"),
+    cure=Text("Give all but one of them another.", "除一个节点外，其余节点改用其他值。"),
 )
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -119,8 +119,9 @@ def test_a_process_that_ended_and_was_not_waited_for_is_done(child: Child) -> No
     assert results(step) == [Result.ALREADY]
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), os.getppid()])
-def test_the_doctor_ends_neither_itself_nor_what_it_was_started_by(pid: int) -> None:
+@pytest.mark.parametrize("whose", [os.getpid, os.getppid], ids=["its own", "its parent's"])
+def test_the_doctor_ends_neither_itself_nor_what_it_was_started_by(whose: Callable[[], int]) -> None:
+    pid = whose()
     (done,) = cure(finding(end_process(pid, command_line(SYSTEM, pid))), LocalHands(SYSTEM), allowed=ALL)
 
     assert done.result is Result.FAILED

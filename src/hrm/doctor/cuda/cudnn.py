@@ -40,7 +40,7 @@ HEADER_AND_LIBRARY_DIFFER = Fault(
     why=Text(
         "Programs that are compiled here call the library wrongly, or refuse it: loaded runtime CuDNN library, "
         "but source was compiled with another.",
-        "在此编译的程序会错误调用该库或拒绝它:loaded runtime CuDNN library, but source was compiled with another。",
+        "在此编译的程序会错误调用该库或拒绝它：loaded runtime CuDNN library, but source was compiled with another。",
     ),
     cure=Text("Install header and libraries of one archive or package.", "安装同一压缩包或软件包的头文件和库。"),
 )
@@ -50,7 +50,7 @@ UNREADABLE = Fault(
     title=Text("Others than root cannot read {files}", "非 root 用户无法读取 {files}"),
     why=Text(
         "Users' programs do not compile, or do not start: cannot open shared object file: Permission denied.",
-        "用户的程序无法编译或启动:cannot open shared object file: Permission denied。",
+        "用户的程序无法编译或启动：cannot open shared object file: Permission denied。",
     ),
     cure=Text("chmod a+r the header and the libraries.", "对头文件和库执行 chmod a+r。"),
 )
@@ -61,7 +61,7 @@ COPIED_LINKS = Fault(
     why=Text(
         "They were copied by cp without -P. ldconfig says they are not symbolic links, and the next update changes "
         "only some of them: programs get the old library.",
-        "它们是用不带 -P 的 cp 复制的。ldconfig 会提示不是符号链接,下次更新只会替换其中一部分:程序仍会加载旧库。",
+        "它们是用不带 -P 的 cp 复制的。ldconfig 会提示不是符号链接，下次更新只会替换其中一部分：程序仍会加载旧库。",
     ),
     cure=Text("Make them links to the library of their version.", "将其改为指向对应版本库的链接。"),
 )
@@ -69,11 +69,11 @@ LINK_MISSING = Fault(
     code="HRM-CUDNN-004",
     severity=Severity.ERROR,
     title=Text(
-        "{directory} has {library}, but no {link} that leads to it", "{directory} 中有 {library},但没有指向它的 {link}"
+        "{directory} has {library}, but no {link} that leads to it", "{directory} 中有 {library}，但没有指向它的 {link}"
     ),
     why=Text(
         "Programs look for the name of the link: cannot open shared object file: No such file or directory.",
-        "程序按链接名查找:cannot open shared object file: No such file or directory。",
+        "程序按链接名查找：cannot open shared object file: No such file or directory。",
     ),
     cure=Text("Make the link, and run ldconfig.", "创建链接并执行 ldconfig。"),
 )
@@ -82,21 +82,21 @@ BUILT_FOR_OTHER_CUDA = Fault(
     severity=Severity.ERROR,
     title=Text(
         "cuDNN {version} in {directory} was built for CUDA {built_for}, the toolkit is {toolkit}",
-        "{directory} 中的 cuDNN {version} 面向 CUDA {built_for},而工具包是 {toolkit}",
+        "{directory} 中的 cuDNN {version} 面向 CUDA {built_for}，而工具包是 {toolkit}",
     ),
     why=Text(
         "Programs fail when they first use it: CUDNN_STATUS_NOT_INITIALIZED, or another libcublas missing.",
-        "程序首次使用时失败:CUDNN_STATUS_NOT_INITIALIZED,或缺少另一版本的 libcublas。",
+        "程序首次使用时失败：CUDNN_STATUS_NOT_INITIALIZED，或缺少另一版本的 libcublas。",
     ),
     cure=Text("Install the cuDNN that is built for this toolkit.", "安装面向此工具包的 cuDNN。"),
 )
 NOT_THE_WANTED = Fault(
     code="HRM-CUDNN-006",
     severity=Severity.ERROR,
-    title=Text("cuDNN is {found}, wanted is {wanted}", "cuDNN 是 {found},应为 {wanted}"),
+    title=Text("cuDNN is {found}, wanted is {wanted}", "cuDNN 是 {found}，应为 {wanted}"),
     why=Text(
         "Programs that are built for the wanted one do not start here, or run otherwise than on other nodes.",
-        "为所需版本构建的程序在此无法启动,或与其他节点表现不同。",
+        "为所需版本构建的程序在此无法启动，或与其他节点表现不同。",
     ),
     cure=Text("Install the wanted cuDNN into the toolkit.", "将所需 cuDNN 安装到工具包中。"),
 )
@@ -289,7 +289,7 @@ def _install(wanted: str, toolkit: Toolkit | None) -> Step:
     return by_hand(
         f"Install cuDNN {wanted} for CUDA {cuda}: tar xf its archive; cp -P include/cudnn*.h {place}/include/; "
         f"cp -P lib*/libcudnn* {place}/lib64/; chmod a+r {place}/include/cudnn*.h {place}/lib64/libcudnn*; ldconfig.",
-        f"安装面向 CUDA {cuda} 的 cuDNN {wanted}:解压后 cp -P include/cudnn*.h {place}/include/;"
+        f"安装面向 CUDA {cuda} 的 cuDNN {wanted}：解压后 cp -P include/cudnn*.h {place}/include/;"
         f"cp -P lib*/libcudnn* {place}/lib64/;chmod a+r {place}/include/cudnn*.h {place}/lib64/libcudnn*;ldconfig。",
         risk=Risk.DISRUPTIVE,
     )

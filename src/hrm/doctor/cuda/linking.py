@@ -27,11 +27,11 @@ NAMES_NOTHING = Fault(
     title=Text("{file} names {directory}, which is not there", "{file} 指定的 {directory} 不存在"),
     why=Text(
         "It was written for a toolkit that has gone. Libraries of the one that is there may not be found instead.",
-        "它属于已卸载的工具包,而现有工具包的库可能因此找不到。",
+        "它属于已卸载的工具包，而现有工具包的库可能因此找不到。",
     ),
     cure=Text(
         "Remove the line, name the directory of the installed toolkit, and run ldconfig.",
-        "删除该行,写入现有工具包的目录,再执行 ldconfig。",
+        "删除该行，写入现有工具包的目录，再执行 ldconfig。",
     ),
 )
 DEFAULT_NOT_NAMED = Fault(
@@ -39,16 +39,16 @@ DEFAULT_NOT_NAMED = Fault(
     severity=Severity.WARNING,
     title=Text(
         "ld.so.conf.d names other toolkits, but not CUDA {release} of /usr/local/cuda",
-        "ld.so.conf.d 指定了其他工具包,但没有 /usr/local/cuda 的 CUDA {release}",
+        "ld.so.conf.d 指定了其他工具包，但没有 /usr/local/cuda 的 CUDA {release}",
     ),
     why=Text(
         "Programs that are built with it start only where LD_LIBRARY_PATH is set: "
         "error while loading shared libraries: libcudart.so.",
-        "用它构建的程序只有设置了 LD_LIBRARY_PATH 才能启动:error while loading shared libraries: libcudart.so。",
+        "用它构建的程序只有设置了 LD_LIBRARY_PATH 才能启动：error while loading shared libraries: libcudart.so。",
     ),
     cure=Text(
         "Name its library directory in a file of ld.so.conf.d, and run ldconfig.",
-        "在 ld.so.conf.d 的文件中写入其库目录,再执行 ldconfig。",
+        "在 ld.so.conf.d 的文件中写入其库目录，再执行 ldconfig。",
     ),
 )
 NOT_IN_CACHE = Fault(
@@ -57,7 +57,7 @@ NOT_IN_CACHE = Fault(
     title=Text("The linker's cache lacks {library} of {directory}", "链接器缓存中没有 {directory} 的 {library}"),
     why=Text(
         "ldconfig was not run since it was installed. Programs do not start: error while loading shared libraries.",
-        "安装后未执行 ldconfig。程序无法启动:error while loading shared libraries。",
+        "安装后未执行 ldconfig。程序无法启动：error while loading shared libraries。",
     ),
     cure=Text("Run ldconfig.", "执行 ldconfig。"),
 )
@@ -71,7 +71,7 @@ PATH_NAMES_NOTHING = Fault(
     ),
     why=Text(
         "It was written for a toolkit that has gone: error while loading shared libraries, unless ld.so.conf.d helps.",
-        "它属于已卸载的工具包:除非 ld.so.conf.d 中另有设置,否则报 error while loading shared libraries。",
+        "它属于已卸载的工具包：除非 ld.so.conf.d 中另有设置，否则报 error while loading shared libraries。",
     ),
     cure=Text("Name the library directory of the toolkit that is there.", "改为现有工具包的库目录。"),
 )
@@ -80,11 +80,11 @@ PATH_PREFERS_ANOTHER = Fault(
     severity=Severity.WARNING,
     title=Text(
         "{file} puts CUDA {other} into LD_LIBRARY_PATH, /usr/local/cuda is {release}",
-        "{file} 将 CUDA {other} 加入 LD_LIBRARY_PATH,而 /usr/local/cuda 是 {release}",
+        "{file} 将 CUDA {other} 加入 LD_LIBRARY_PATH，而 /usr/local/cuda 是 {release}",
     ),
     why=Text(
         "Libraries of the one are loaded by programs that were built with the other: cuDNN has the same name in both.",
-        "用一个版本构建的程序会加载另一版本的库:cuDNN 在两者中同名。",
+        "用一个版本构建的程序会加载另一版本的库：cuDNN 在两者中同名。",
     ),
     cure=Text("Name /usr/local/cuda/lib64 instead.", "改为 /usr/local/cuda/lib64。"),
 )

@@ -21,17 +21,17 @@ DRIVER_TOO_OLD = Fault(
     severity=Severity.ERROR,
     title=Text(
         "CUDA {toolkit} needs driver {needed} or newer, {loaded} is loaded",
-        "CUDA {toolkit} 需要驱动 {needed} 或更新,当前加载的是 {loaded}",
+        "CUDA {toolkit} 需要驱动 {needed} 或更新，当前加载的是 {loaded}",
     ),
     why=Text(
         "Programs that are built with it fail: CUDA driver version is insufficient for CUDA runtime version. This "
         "comes of a runfile of an older toolkit that brought its own driver along.",
-        "用它构建的程序会失败:CUDA driver version is insufficient for CUDA runtime version。"
+        "用它构建的程序会失败：CUDA driver version is insufficient for CUDA runtime version。"
         "常因旧版工具包的 runfile 安装了自带的驱动。",
     ),
     cure=Text(
         "Install a newer driver (never by the runfile of an older toolkit), or lead /usr/local/cuda to one that fits.",
-        "安装更新的驱动(不要用旧版工具包的 runfile),或将 /usr/local/cuda 指向合适的工具包。",
+        "安装更新的驱动（不要用旧版工具包的 runfile），或将 /usr/local/cuda 指向合适的工具包。",
     ),
 )
 DRIVER_OLDER_THAN_TOOLKIT = Fault(
@@ -39,11 +39,11 @@ DRIVER_OLDER_THAN_TOOLKIT = Fault(
     severity=Severity.INFO,
     title=Text(
         "CUDA {toolkit} is made for driver {needed}, {loaded} is loaded",
-        "CUDA {toolkit} 面向驱动 {needed},当前加载的是 {loaded}",
+        "CUDA {toolkit} 面向驱动 {needed}，当前加载的是 {loaded}",
     ),
     why=Text(
         "Programs run, but for what is new in this release and for code that is compiled when it is loaded (PTX).",
-        "程序可以运行,但该版本的新功能和加载时编译的代码(PTX)除外。",
+        "程序可以运行，但该版本的新功能和加载时编译的代码（PTX）除外。",
     ),
     cure=Text("Nothing has to be done. A newer driver would do.", "无需处理。可升级驱动。"),
 )
@@ -51,11 +51,11 @@ LINK_BROKEN = Fault(
     code="HRM-CUDA-003",
     severity=Severity.ERROR,
     title=Text(
-        "/usr/local/cuda leads to {target}, where no toolkit is", "/usr/local/cuda 指向 {target},那里没有工具包"
+        "/usr/local/cuda leads to {target}, where no toolkit is", "/usr/local/cuda 指向 {target}，那里没有工具包"
     ),
     why=Text(
         "nvcc is not found, and programs that look for libraries there do not start.",
-        "找不到 nvcc,在该处查找库的程序无法启动。",
+        "找不到 nvcc，在该处查找库的程序无法启动。",
     ),
     cure=Text("Let it lead to a toolkit that is installed.", "将它指向已安装的工具包。"),
 )
@@ -63,25 +63,27 @@ LINK_IS_NO_LINK = Fault(
     code="HRM-CUDA-004",
     severity=Severity.WARNING,
     title=Text(
-        "/usr/local/cuda is a directory of its own beside {others}", "/usr/local/cuda 是独立目录,旁边另有 {others}"
+        "/usr/local/cuda is a directory of its own beside {others}", "/usr/local/cuda 是独立目录，旁边另有 {others}"
     ),
     why=Text(
         "Nobody can tell which release it is, and what is installed into the others does not reach it.",
-        "无法分辨它是哪个版本,安装到其他目录的内容也不会进入其中。",
+        "无法分辨它是哪个版本，安装到其他目录的内容也不会进入其中。",
     ),
-    cure=Text("Move it away, and make it a link to the wanted toolkit.", "移走该目录,并将其改为指向所需工具包的链接。"),
+    cure=Text(
+        "Move it away, and make it a link to the wanted toolkit.", "移走该目录，并将其改为指向所需工具包的链接。"
+    ),
 )
 NOT_THE_WANTED = Fault(
     code="HRM-CUDA-005",
     severity=Severity.ERROR,
-    title=Text("/usr/local/cuda is {found}, wanted is CUDA {wanted}", "/usr/local/cuda 是 {found},应为 CUDA {wanted}"),
+    title=Text("/usr/local/cuda is {found}, wanted is CUDA {wanted}", "/usr/local/cuda 是 {found}，应为 CUDA {wanted}"),
     why=Text(
         "Programs are built and started with another release than on the other nodes.",
         "程序会用与其他节点不同的版本构建和运行。",
     ),
     cure=Text(
         "Install the wanted toolkit without its driver, and let the link lead to it.",
-        "安装所需工具包(不装其驱动),并更新链接。",
+        "安装所需工具包（不装其驱动），并更新链接。",
     ),
 )
 MIXED_TOOLKIT = Fault(
@@ -89,15 +91,15 @@ MIXED_TOOLKIT = Fault(
     severity=Severity.WARNING,
     title=Text(
         "{path} is CUDA {version}, but its {part} is of {other}",
-        "{path} 是 CUDA {version},但其中的 {part} 属于 {other}",
+        "{path} 是 CUDA {version}，但其中的 {part} 属于 {other}",
     ),
     why=Text(
         "Two releases were installed into one directory: programs are compiled by one and linked to the other.",
-        "两个版本被装进了同一目录:程序由一个版本编译却链接另一个版本。",
+        "两个版本被装进了同一目录：程序由一个版本编译却链接另一个版本。",
     ),
     cure=Text(
         "Uninstall it (cuda-uninstaller in its bin), and install the wanted release anew.",
-        "卸载它(其 bin 中的 cuda-uninstaller),重新安装所需版本。",
+        "卸载它（其 bin 中的 cuda-uninstaller），重新安装所需版本。",
     ),
 )
 OTHER_COMPILER = Fault(
@@ -105,7 +107,7 @@ OTHER_COMPILER = Fault(
     severity=Severity.WARNING,
     title=Text(
         "{nvcc} is of CUDA {found}, /usr/local/cuda of {default}",
-        "{nvcc} 属于 CUDA {found},而 /usr/local/cuda 是 {default}",
+        "{nvcc} 属于 CUDA {found}，而 /usr/local/cuda 是 {default}",
     ),
     why=Text(
         "What is compiled by the one is linked to libraries of the other.",
@@ -113,7 +115,7 @@ OTHER_COMPILER = Fault(
     ),
     cure=Text(
         "Put /usr/local/cuda/bin first in PATH, or remove the other nvcc (Debian's package nvidia-cuda-toolkit).",
-        "将 /usr/local/cuda/bin 放在 PATH 最前,或卸载另一个 nvcc(Debian 包 nvidia-cuda-toolkit)。",
+        "将 /usr/local/cuda/bin 放在 PATH 最前，或卸载另一个 nvcc（Debian 包 nvidia-cuda-toolkit）。",
     ),
 )
 
@@ -263,7 +265,7 @@ def _install(wanted: str | None) -> Step:
     release = wanted or "…"
     return by_hand(
         f"Install the toolkit of CUDA {release} alone: its runfile with --silent --toolkit, without --driver.",
-        f"只安装 CUDA {release} 的工具包:runfile 加 --silent --toolkit,不加 --driver。",
+        f"只安装 CUDA {release} 的工具包：runfile 加 --silent --toolkit，不加 --driver。",
         risk=Risk.DISRUPTIVE,
     )
 
@@ -278,11 +280,11 @@ def _wanted(installed: list[Toolkit], wanted: str) -> tuple[Step, ...]:
 def _newer_driver(loaded: str, least: str, installed: list[Toolkit]) -> tuple[Step, ...]:
     fitting = [one for one in installed if (need := least_driver(one.version)) and numbers(need) <= numbers(loaded)]
     instead = f", or use CUDA {fitting[-1].version} ({fitting[-1].path})" if fitting else ""
-    instead_zh = f",或改用 CUDA {fitting[-1].version}({fitting[-1].path})" if fitting else ""
+    instead_zh = f"，或改用 CUDA {fitting[-1].version}({fitting[-1].path})" if fitting else ""
     return (
         by_hand(
             f"Install driver {least} or newer, from one source (packages or runfile, not both){instead}.",
-            f"安装驱动 {least} 或更新(软件包或 runfile 二选一){instead_zh}。",
+            f"安装驱动 {least} 或更新（软件包或 runfile 二选一）{instead_zh}。",
             risk=Risk.REBOOT,
         ),
     )
@@ -300,6 +302,6 @@ def _own_compiler(place: str) -> tuple[Step, ...]:
     return (
         by_hand(
             f"Put {DEFAULT}/bin before {place.rpartition('/')[0]} in PATH (/etc/profile.d, /etc/environment).",
-            f"在 PATH 中将 {DEFAULT}/bin 放到 {place.rpartition('/')[0]} 之前(/etc/profile.d、/etc/environment)。",
+            f"在 PATH 中将 {DEFAULT}/bin 放到 {place.rpartition('/')[0]} 之前（/etc/profile.d、/etc/environment）。",
         ),
     )

@@ -26,12 +26,12 @@ CGROUP_DRIVERS_DIFFER = Fault(
     why=Text(
         "kubelet does not start: misconfiguration: kubelet cgroup driver is different from docker cgroup driver. "
         "Its port 10248 refuses then, and kubeadm init fails.",
-        "kubelet 无法启动:kubelet cgroup driver is different from docker cgroup driver。此时端口 10248 拒绝连接,"
+        "kubelet 无法启动：kubelet cgroup driver is different from docker cgroup driver。此时端口 10248 拒绝连接，"
         "kubeadm init 失败。",
     ),
     cure=Text(
         "Give Docker kubelet's driver, systemd on machines that systemd runs, and restart both.",
-        "让 Docker 使用与 kubelet 相同的驱动(systemd 管理的机器用 systemd),然后重启两者。",
+        "让 Docker 使用与 kubelet 相同的驱动（systemd 管理的机器用 systemd），然后重启两者。",
     ),
 )
 
@@ -82,7 +82,7 @@ def _set_driver(system: System, driver: str) -> Step:
     if not said and (system.read(DAEMON_JSON) or "").strip() not in ("", "{}"):
         return by_hand(
             f"Mend {DAEMON_JSON} (HRM-DOCKER-005), and add native.cgroupdriver={driver} to its exec-opts.",
-            f"先修正 {DAEMON_JSON}(HRM-DOCKER-005),再在 exec-opts 中加入 native.cgroupdriver={driver}。",
+            f"先修正 {DAEMON_JSON}(HRM-DOCKER-005)，再在 exec-opts 中加入 native.cgroupdriver={driver}。",
         )
     options = [option for option in said.get("exec-opts", []) if not str(option).startswith("native.cgroupdriver=")]
     changed = {**said, "exec-opts": [*options, f"native.cgroupdriver={driver}"]}

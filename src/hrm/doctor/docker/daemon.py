@@ -24,16 +24,16 @@ _FATAL = (
 DAEMON_DOWN = Fault(
     code="HRM-DOCKER-001",
     severity=Severity.ERROR,
-    title=Text("Docker's daemon does not run ({how})", "Docker 守护进程没有运行({how})"),
+    title=Text("Docker's daemon does not run ({how})", "Docker 守护进程没有运行（{how}）"),
     why=Text(
         "No container can be started or looked at: Cannot connect to the Docker daemon. Containers without a restart "
         "policy stay down also when it is back.",
-        "无法启动或查看任何容器:Cannot connect to the Docker daemon。"
-        "没有重启策略的容器,在守护进程恢复后也不会自动启动。",
+        "无法启动或查看任何容器：Cannot connect to the Docker daemon。"
+        "没有重启策略的容器，在守护进程恢复后也不会自动启动。",
     ),
     cure=Text(
         "Read in its journal why it ended, mend that, and start the service.",
-        "先在日志中查明退出原因并修复,再启动服务。",
+        "先在日志中查明退出原因并修复，再启动服务。",
     ),
 )
 SOCKET_DENIED = Fault(
@@ -43,11 +43,11 @@ SOCKET_DENIED = Fault(
     why=Text(
         "Whatever this user starts in Docker fails: permission denied while trying to connect to the Docker daemon "
         "socket. The socket is for root and the group {group}.",
-        "该用户的所有 Docker 操作都会失败:permission denied。该套接字只允许 root 和 {group} 组访问。",
+        "该用户的所有 Docker 操作都会失败：permission denied。该套接字只允许 root 和 {group} 组访问。",
     ),
     cure=Text(
         "Add the user to the group and log in again. Who is in it has root's rights: never open the socket to all.",
-        "将用户加入该组并重新登录。组内用户等同于拥有 root 权限,切勿将套接字开放给所有人。",
+        "将用户加入该组并重新登录。组内用户等同于拥有 root 权限，切勿将套接字开放给所有人。",
     ),
 )
 SOCKET_OPEN_TO_ALL = Fault(
@@ -56,7 +56,7 @@ SOCKET_OPEN_TO_ALL = Fault(
     title=Text("Everyone may use Docker's socket {socket}", "任何人都可以访问 Docker 套接字 {socket}"),
     why=Text(
         "Whoever uses the socket has root's rights on this machine, and gets past every limit of the scheduler.",
-        "能访问该套接字的人就拥有本机 root 权限,也能绕过调度器的一切限制。",
+        "能访问该套接字的人就拥有本机 root 权限，也能绕过调度器的一切限制。",
     ),
     cure=Text("Give it back to its group.", "恢复为仅组内可访问。"),
 )
@@ -66,11 +66,11 @@ DAEMON_HANGS = Fault(
     title=Text("Docker's daemon does not answer", "Docker 守护进程没有响应"),
     why=Text(
         "Commands of Docker's hang: it waits for a container's shim, its storage or a plugin.",
-        "所有 Docker 命令都会卡住:守护进程正在等待某个容器的 shim、存储或插件。",
+        "所有 Docker 命令都会卡住：守护进程正在等待某个容器的 shim、存储或插件。",
     ),
     cure=Text(
         "Restart it; end shims that linger if it hangs again.",
-        "重启守护进程;如果仍然卡住,结束残留的 shim 进程。",
+        "重启守护进程；如果仍然卡住，结束残留的 shim 进程。",
     ),
 )
 BAD_CONFIGURATION = Fault(
@@ -80,7 +80,7 @@ BAD_CONFIGURATION = Fault(
     why=Text(
         "The daemon does not start with it: unable to configure the Docker daemon. One that runs will not come back "
         "after its next restart.",
-        "守护进程无法用它启动:unable to configure the Docker daemon。正在运行的守护进程下次重启后将无法恢复。",
+        "守护进程无法用它启动：unable to configure the Docker daemon。正在运行的守护进程下次重启后将无法恢复。",
     ),
     cure=Text("Mend the line, and restart the daemon.", "修正该行后重启守护进程。"),
 )
@@ -152,7 +152,7 @@ def configuration_can_be_read(system: System, expected: Expected) -> Iterator[Fi
             cure=[
                 by_hand(
                     f"Mend line {error.lineno} of {DAEMON_JSON}. Often a comma is missing, or is after the last entry.",
-                    f"修正 {DAEMON_JSON} 第 {error.lineno} 行:常见原因是缺少逗号,或最后一项后面多了逗号。",
+                    f"修正 {DAEMON_JSON} 第 {error.lineno} 行：常见原因是缺少逗号，或最后一项后面多了逗号。",
                 ),
                 restart("docker"),
             ],
@@ -203,14 +203,14 @@ def _start(docker: Engine, service: Unit | None) -> list[Step]:
         return [
             by_hand(
                 f"Install Docker, or start the daemon at {docker.host or 'its address'}.",
-                f"安装 Docker,或启动 {docker.host or '该地址'} 上的守护进程。",
+                f"安装 Docker，或启动 {docker.host or '该地址'} 上的守护进程。",
             )
         ]
     steps: list[Step] = []
     if service.masked:
         steps.append(run("systemctl", "unmask", service.name, about=Text("Allow it to start.", "解除启动屏蔽。")))
     if service.fails:
-        about = Text("Forget that it failed, so that it may be started at once.", "清除失败状态,以便立即启动。")
+        about = Text("Forget that it failed, so that it may be started at once.", "清除失败状态，以便立即启动。")
         steps.append(run("systemctl", "reset-failed", service.name, about=about))
     if not systemd_runs(docker.system):
         return [run("service", "docker", "start", about=Text("Start it.", "启动服务。"))]
@@ -228,17 +228,19 @@ def _denied(docker: Engine, expected: Expected, evidence: Evidence) -> Finding:
     if group == "root":
         # Without a group docker the daemon leaves the socket to root's.
         group = "docker"
-        about = Text("Make the group that the daemon gives its socket to.", "创建 docker 组,守护进程会把套接字交给它。")
+        about = Text(
+            "Make the group that the daemon gives its socket to.", "创建 docker 组，守护进程会把套接字交给它。"
+        )
         steps = [run("groupadd", "docker", about=about, done_if=("already exists",)), *docker.restart()]
     if user not in _members(system, group):
         about = Text(
-            f"Add {user} to the group; this gives root's rights.", f"将 {user} 加入该组(等同于授予 root 权限)。"
+            f"Add {user} to the group; this gives root's rights.", f"将 {user} 加入该组（等同于授予 root 权限）。"
         )
         steps.append(run("usermod", "--append", "--groups", group, user, about=about))
     steps.append(
         by_hand(
             f"Log in again as {user}, and restart what {user} runs: a session keeps the groups that it began with.",
-            f"以 {user} 重新登录,并重启 {user} 运行的程序:会话只保留登录时的组。",
+            f"以 {user} 重新登录，并重启 {user} 运行的程序：会话只保留登录时的组。",
         )
     )
     meant = Severity.ERROR if expected.docker.host else Severity.INFO

@@ -22,16 +22,16 @@ DISK_FULL = Fault(
     severity=Severity.WARNING,
     title=Text(
         "The disk with Docker's data ({root}) is {used} full; {reclaimable} can be freed",
-        "Docker 数据所在磁盘({root})已用 {used};可释放 {reclaimable}",
+        "Docker 数据所在磁盘（{root}）已用 {used}；可释放 {reclaimable}",
     ),
     why=Text(
         "When it is full pulls fail, and containers and other programs that write: no space left on device.",
-        "写满后,拉取镜像以及所有写文件的容器和程序都会失败:no space left on device。",
+        "写满后，拉取镜像以及所有写文件的容器和程序都会失败：no space left on device。",
     ),
     cure=Text(
         "Remove the build cache and images without a name; containers and other images as somebody decides. Volumes "
         "are never touched: they hold data.",
-        "清理构建缓存和无标签镜像;容器和其他镜像由人决定。绝不动数据卷。",
+        "清理构建缓存和无标签镜像；容器和其他镜像由人决定。绝不动数据卷。",
     ),
 )
 
@@ -101,8 +101,8 @@ def _prune(docker: Engine) -> list[Step]:
             f"If that is not enough: see which ended containers are large ({ended}) and remove those whose files "
             f"nobody needs (docker rm); remove old images that no container uses ({images}): those that were "
             "built here and pushed nowhere are lost.",
-            f"如仍不足:查看较大的已结束容器({ended}),确认其中的文件无人需要后移除(docker rm);"
-            f"移除一周前且未被使用的镜像({images}):在本机构建且未推送的镜像会丢失。",
+            f"如仍不足：查看较大的已结束容器（{ended}），确认其中的文件无人需要后移除（docker rm）;"
+            f"移除一周前且未被使用的镜像（{images}）:在本机构建且未推送的镜像会丢失。",
             risk=Risk.DISRUPTIVE,
         ),
     ]

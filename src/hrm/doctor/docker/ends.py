@@ -38,15 +38,15 @@ EXIT_CODES: dict[int, Text] = {
     130: Text("SIGINT: Ctrl-C", "SIGINT:Ctrl-C"),
     131: Text("SIGQUIT", "SIGQUIT"),
     132: Text("SIGILL: a processor's instruction that this machine does not have", "SIGILL:本机 CPU 不支持的指令"),
-    134: Text("SIGABRT: the program gave up (an assertion, or memory)", "SIGABRT:程序自行中止(断言失败或内存错误)"),
-    135: Text("SIGBUS: often too little /dev/shm (--shm-size)", "SIGBUS:常见原因是 /dev/shm 太小(--shm-size)"),
+    134: Text("SIGABRT: the program gave up (an assertion, or memory)", "SIGABRT:程序自行中止（断言失败或内存错误）"),
+    135: Text("SIGBUS: often too little /dev/shm (--shm-size)", "SIGBUS:常见原因是 /dev/shm 太小（--shm-size）"),
     136: Text("SIGFPE: a division by zero", "SIGFPE:除以零"),
     137: Text(
-        "SIGKILL: docker kill, or docker stop after its 10 s", "SIGKILL:docker kill,或 docker stop 等待 10 秒之后"
+        "SIGKILL: docker kill, or docker stop after its 10 s", "SIGKILL:docker kill，或 docker stop 等待 10 秒之后"
     ),
     139: Text("SIGSEGV: the program crashed", "SIGSEGV:程序崩溃"),
     143: Text("SIGTERM: docker stop", "SIGTERM:docker stop"),
-    255: Text("the program gave up, or the daemon lost sight of it", "程序失败,或守护进程与它失去联系"),
+    255: Text("the program gave up, or the daemon lost sight of it", "程序失败，或守护进程与它失去联系"),
 }
 
 DOWN_SINCE_DAEMON = Fault(
@@ -54,39 +54,40 @@ DOWN_SINCE_DAEMON = Fault(
     severity=Severity.WARNING,
     title=Text(
         "Container {name} is down since Docker's daemon stopped (exit code {code})",
-        "容器 {name} 随 Docker 守护进程停止而停止(退出码 {code})",
+        "容器 {name} 随 Docker 守护进程停止而停止（退出码 {code}）",
     ),
     why=Text(
         "It has no restart policy: the daemon, or the machine, has come back, and nothing starts the container.",
-        "它没有重启策略:守护进程或机器恢复后,没有任何机制会启动该容器。",
+        "它没有重启策略：守护进程或机器恢复后，没有任何机制会启动该容器。",
     ),
     cure=Text(
         "Start it, and give it a restart policy if it is to run for ever.",
-        "启动该容器;如需长期运行,设置重启策略。",
+        "启动该容器；如需长期运行，设置重启策略。",
     ),
 )
 OUT_OF_MEMORY = Fault(
     code="HRM-DOCKER-031",
     severity=Severity.WARNING,
     title=Text(
-        "Container {name} was killed for lack of memory (limit {limit})", "容器 {name} 因内存不足被终止(上限 {limit})"
+        "Container {name} was killed for lack of memory (limit {limit})", "容器 {name} 因内存不足被终止（上限 {limit}）"
     ),
     why=Text(
         "Exit code 137 with OOMKilled: it reached its limit, or the machine ran out. It will again when started again.",
-        "退出码 137 且 OOMKilled 为真:达到了内存上限,或整机内存耗尽。重新启动后会再次发生。",
+        "退出码 137 且 OOMKilled 为真：达到了内存上限，或整机内存耗尽。重新启动后会再次发生。",
     ),
-    cure=Text("Give it more memory, or let it use less; then start it.", "提高内存上限或减少内存使用,然后再启动。"),
+    cure=Text("Give it more memory, or let it use less; then start it.", "提高内存上限或减少内存使用，然后再启动。"),
 )
 KILLED = Fault(
     code="HRM-DOCKER-032",
     severity=Severity.INFO,
-    title=Text("Container {name} was killed (exit code 137)", "容器 {name} 被强制终止(退出码 137)"),
+    title=Text("Container {name} was killed (exit code 137)", "容器 {name} 被强制终止（退出码 137）"),
     why=Text(
         "SIGKILL from outside: docker kill, docker stop whose 10 s passed, or kill -9; not for lack of memory. "
         "It has no restart policy: it stays down.",
-        "来自外部的 SIGKILL:docker kill、docker stop 超过 10 秒,或 kill -9;不是内存不足。它没有重启策略,不会自动恢复。",
+        "来自外部的 SIGKILL:docker kill、docker stop 超过 10 秒，或 kill -9；不是内存不足。"
+        "它没有重启策略，不会自动恢复。",
     ),
-    cure=Text("Start it, if it is still wanted.", "如仍需要,启动它。"),
+    cure=Text("Start it, if it is still wanted.", "如仍需要，启动它。"),
 )
 FAILED = Fault(
     code="HRM-DOCKER-033",
@@ -94,7 +95,7 @@ FAILED = Fault(
     title=Text("Container {name} ended with exit code {code}", "容器 {name} 以退出码 {code} 结束"),
     why=Text(
         "The code says who ended it: the daemon (125 to 128), a signal (128 and its number), or its own program.",
-        "退出码说明由谁结束:守护进程(125 至 128)、信号(128 加信号编号)或程序自身。",
+        "退出码说明由谁结束：守护进程（125 至 128）、信号（128 加信号编号）或程序自身。",
     ),
     cure=Text("Read its log.", "查看其日志。"),
 )
@@ -186,7 +187,7 @@ def _start(docker: Engine, container: Container) -> Step:
 
 def _decide() -> Step:
     """Somebody may have ended it on purpose."""
-    return by_hand("Ask whose it is whether it is still wanted. If so:", "先向使用者确认是否仍需要。如果需要:")
+    return by_hand("Ask whose it is whether it is still wanted. If so:", "先向使用者确认是否仍需要。如果需要：")
 
 
 def _more_memory(docker: Engine, container: Container) -> list[Step]:
@@ -194,7 +195,7 @@ def _more_memory(docker: Engine, container: Container) -> list[Step]:
         return [
             by_hand(
                 "The machine itself ran out of memory: see who uses it, or give the container a limit.",
-                "整机内存耗尽:查明占用者,或为容器设置上限。",
+                "整机内存耗尽：查明占用者，或为容器设置上限。",
             )
         ]
     twice = f"{container.memory_bytes >> 19}m"

@@ -46,12 +46,12 @@ SET_TWICE = Fault(
     why=Text(
         "The daemon does not start with both: the following directives are specified both as a flag and in the "
         "configuration file. One that runs will not come back after its next restart.",
-        "守护进程无法启动:the following directives are specified both as a flag and in the configuration file。"
+        "守护进程无法启动：the following directives are specified both as a flag and in the configuration file。"
         "正在运行的守护进程下次重启后将无法恢复。",
     ),
     cure=Text(
         "Take it out of one of the two: a drop-in of the unit leaves the argument out.",
-        "只保留一处:用单元的 drop-in 去掉该参数。",
+        "只保留一处：用单元的 drop-in 去掉该参数。",
     ),
 )
 
@@ -71,7 +71,7 @@ def nothing_is_set_twice(system: System, expected: Expected) -> Iterator[Finding
             by_hand(
                 f"Take it out of {DAEMON_JSON}; or with systemctl edit docker write a drop-in that first empties "
                 "ExecStart (ExecStart=) and then has it whole without the argument.",
-                f"从 {DAEMON_JSON} 中删除;或用 systemctl edit docker 编写 drop-in:先清空 ExecStart(ExecStart=),"
+                f"从 {DAEMON_JSON} 中删除；或用 systemctl edit docker 编写 drop-in:先清空 ExecStart(ExecStart=),"
                 "再写出不含该参数的完整命令。",
             ),
             run("systemctl", "daemon-reload"),

@@ -36,12 +36,12 @@ NOT_READY = Fault(
     severity=Severity.WARNING,
     title=Text(
         "Container {name} got no GPU when it was started last, and now would",
-        "容器 {name} 上次启动时未能获得 GPU,现在应该可以",
+        "容器 {name} 上次启动时未能获得 GPU，现在应该可以",
     ),
     why=Text(
         "The daemon started {ago} ago and has what GPUs in containers need; what failed did so before it was ready: "
         "could not select device driver.",
-        "守护进程于 {ago} 前启动,GPU 容器所需的组件齐全;失败发生在它就绪之前:could not select device driver。",
+        "守护进程于 {ago} 前启动，GPU 容器所需的组件齐全；失败发生在它就绪之前：could not select device driver。",
     ),
     cure=Text("Start the container again.", "重新启动该容器。"),
 )
@@ -50,13 +50,13 @@ SHIM_IN_THE_WAY = Fault(
     severity=Severity.ERROR,
     title=Text(
         "Container {name} gets no GPU: its old shim (pid {pid}) is still there",
-        "容器 {name} 无法获得 GPU:旧的 shim 进程(pid {pid})仍然存在",
+        "容器 {name} 无法获得 GPU:旧的 shim 进程（pid {pid}）仍然存在",
     ),
     why=Text(
         "Its last run has not ended for containerd. Starting it fails with: could not select device driver.",
-        "对 containerd 而言,该容器的上一次运行尚未结束。启动失败:could not select device driver。",
+        "对 containerd 而言，该容器的上一次运行尚未结束。启动失败：could not select device driver。",
     ),
-    cure=Text("End the shim, then start the container.", "结束该 shim 进程,再启动容器。"),
+    cure=Text("End the shim, then start the container.", "结束该 shim 进程，再启动容器。"),
 )
 NO_HOOK = Fault(
     code="HRM-DOCKER-022",
@@ -64,11 +64,11 @@ NO_HOOK = Fault(
     title=Text("Docker has no GPU support: {missing} is not installed", "Docker 不支持 GPU:未安装 {missing}"),
     why=Text(
         'Every container with --gpus fails: could not select device driver "" with capabilities: [[gpu]].',
-        '所有带 --gpus 的容器都会失败:could not select device driver "" with capabilities: [[gpu]]。',
+        '所有带 --gpus 的容器都会失败：could not select device driver "" with capabilities: [[gpu]]。',
     ),
     cure=Text(
         "Install nvidia-container-toolkit, add its runtime to daemon.json, and restart the daemon.",
-        "安装 nvidia-container-toolkit,将其运行时写入 daemon.json,并重启守护进程。",
+        "安装 nvidia-container-toolkit，将其运行时写入 daemon.json，并重启守护进程。",
     ),
 )
 HOOK_NOT_SEEN = Fault(
@@ -80,17 +80,17 @@ HOOK_NOT_SEEN = Fault(
     ),
     why=Text(
         "It looks for it only as it starts. Until then containers with --gpus fail: could not select device driver.",
-        "它只在启动时查找该程序。在重启之前,所有带 --gpus 的容器都会失败:could not select device driver。",
+        "它只在启动时查找该程序。在重启之前，所有带 --gpus 的容器都会失败：could not select device driver。",
     ),
     cure=Text("Restart the daemon.", "重启守护进程。"),
 )
 FROM_SNAP = Fault(
     code="HRM-DOCKER-024",
     severity=Severity.ERROR,
-    title=Text("Docker is a snap, which does not see the NVIDIA toolkit", "Docker 是 snap,无法使用 NVIDIA 工具包"),
+    title=Text("Docker is a snap, which does not see the NVIDIA toolkit", "Docker 是 snap，无法使用 NVIDIA 工具包"),
     why=Text(
         "A snap sees only its own programs: containers with --gpus fail whatever is installed on the machine.",
-        "snap 只能看到自带的程序:无论本机安装了什么,带 --gpus 的容器都会失败。",
+        "snap 只能看到自带的程序：无论本机安装了什么，带 --gpus 的容器都会失败。",
     ),
     cure=Text(
         "Replace the snap by docker-ce or docker.io. Its containers, images and volumes do not come along.",
@@ -105,7 +105,7 @@ RUNTIME_UNKNOWN = Fault(
     ),
     why=Text(
         "It does not start: Unknown runtime specified. An update or a new daemon.json took the runtime away.",
-        "启动失败:Unknown runtime specified。更新或新的 daemon.json 去掉了该运行时。",
+        "启动失败：Unknown runtime specified。更新或新的 daemon.json 去掉了该运行时。",
     ),
     cure=Text("Add the runtime to daemon.json and restart the daemon.", "将该运行时加入 daemon.json 并重启守护进程。"),
 )
@@ -117,9 +117,9 @@ RUNTIME_MISSING = Fault(
     ),
     why=Text(
         "Containers with this runtime do not start. If it is the default runtime, no container does.",
-        "使用该运行时的容器无法启动。如果它是默认运行时,则所有容器都无法启动。",
+        "使用该运行时的容器无法启动。如果它是默认运行时，则所有容器都无法启动。",
     ),
-    cure=Text("Install what brings it, or take it out of daemon.json.", "安装该程序,或将其从 daemon.json 中移除。"),
+    cure=Text("Install what brings it, or take it out of daemon.json.", "安装该程序，或将其从 daemon.json 中移除。"),
 )
 
 
@@ -284,7 +284,7 @@ def _replace_snap() -> list[Step]:
     return [
         by_hand(
             "Save what is needed of its containers, images and volumes: docker save, docker cp.",
-            "先保存所需的容器、镜像和卷:docker save、docker cp。",
+            "先保存所需的容器、镜像和卷：docker save、docker cp。",
         ),
         run("snap", "remove", "docker", about=Text("Remove the snap.", "移除 snap。"), risk=Risk.DISRUPTIVE),
         run(
@@ -302,14 +302,14 @@ def _replace_snap() -> list[Step]:
 def _no_gpus() -> Step:
     return by_hand(
         "This machine has no NVIDIA GPU: start the container on one that has, or without --gpus.",
-        "本机没有 NVIDIA GPU:请在有 GPU 的机器上启动该容器,或去掉 --gpus。",
+        "本机没有 NVIDIA GPU:请在有 GPU 的机器上启动该容器，或去掉 --gpus。",
     )
 
 
 def _take_out(name: str) -> Step:
     return by_hand(
         f"Install what brings it, or take {name} out of {DAEMON_JSON}.",
-        f"安装该程序,或将 {name} 从 {DAEMON_JSON} 移除。",
+        f"安装该程序，或将 {name} 从 {DAEMON_JSON} 移除。",
     )
 
 

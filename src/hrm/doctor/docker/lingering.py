@@ -26,28 +26,28 @@ SHIM_LINGERS = Fault(
     severity=Severity.ERROR,
     title=Text(
         "Container {name} does not run, but its shim (pid {pid}) does",
-        "容器 {name} 没有运行,但它的 shim 进程(pid {pid})仍然存在",
+        "容器 {name} 没有运行，但它的 shim 进程（pid {pid}）仍然存在",
     ),
     why=Text(
         "The container will not start again, with errors that name other things: container with given ID already "
         "exists, could not select device driver. Its programs may still run, and use GPUs and memory.",
-        "该容器无法再次启动,报错也往往与此无关:container with given ID already exists、could not select device "
+        "该容器无法再次启动，报错也往往与此无关：container with given ID already exists、could not select device "
         "driver。容器内的程序可能仍在运行并占用 GPU 和内存。",
     ),
-    cure=Text("End the shim, then start the container.", "结束该 shim 进程,再启动容器。"),
+    cure=Text("End the shim, then start the container.", "结束该 shim 进程，再启动容器。"),
 )
 PROCESSES_LINGER = Fault(
     code="HRM-DOCKER-011",
     severity=Severity.ERROR,
     title=Text(
         "Container {name} does not run, but processes of it do: {pids}",
-        "容器 {name} 没有运行,但它的进程仍在运行:{pids}",
+        "容器 {name} 没有运行，但它的进程仍在运行：{pids}",
     ),
     why=Text(
         "They use GPUs, memory and ports outside all limits, and keep the container from starting again.",
-        "这些进程不受任何限制地占用 GPU、内存和端口,并使容器无法再次启动。",
+        "这些进程不受任何限制地占用 GPU、内存和端口，并使容器无法再次启动。",
     ),
-    cure=Text("End them, then start the container.", "结束这些进程,再启动容器。"),
+    cure=Text("End them, then start the container.", "结束这些进程，再启动容器。"),
 )
 
 

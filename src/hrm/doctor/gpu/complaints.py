@@ -31,17 +31,17 @@ MISMATCH_SAID = Fault(
     severity=Severity.ERROR,
     title=Text(
         "nvidia-smi loads another libnvidia-ml ({library}) than the driver that is loaded ({loaded})",
-        "nvidia-smi 加载的 libnvidia-ml({library})与已加载的驱动({loaded})不一致",
+        "nvidia-smi 加载的 libnvidia-ml({library})与已加载的驱动（{loaded}）不一致",
     ),
     why=Text(
         "Failed to initialize NVML: Driver/library version mismatch, though the library that the system has is right: "
         "a program with the same environment (LD_LIBRARY_PATH) fails, too.",
-        "Failed to initialize NVML: Driver/library version mismatch。系统库本身正确:"
-        "使用同样环境(LD_LIBRARY_PATH)的程序也会失败。",
+        "Failed to initialize NVML: Driver/library version mismatch。系统库本身正确："
+        "使用同样环境（LD_LIBRARY_PATH）的程序也会失败。",
     ),
     cure=Text(
         "Find the other library (ldd, LD_LIBRARY_PATH, ldconfig -p) and take it away; ldconfig.",
-        "找出另一个库(ldd、LD_LIBRARY_PATH、ldconfig -p)并移除;执行 ldconfig。",
+        "找出另一个库（ldd、LD_LIBRARY_PATH、ldconfig -p）并移除；执行 ldconfig。",
     ),
 )
 
@@ -49,14 +49,16 @@ LIBRARY_MISSING = Fault(
     code="HRM-DRIVER-016",
     severity=Severity.CRITICAL,
     title=Text(
-        "Driver {loaded} is loaded, and nvidia-smi finds no libnvidia-ml", "驱动 {loaded} 已加载,但找不到 libnvidia-ml"
+        "Driver {loaded} is loaded, and nvidia-smi finds no libnvidia-ml", "驱动 {loaded} 已加载，但找不到 libnvidia-ml"
     ),
     why=Text(
         "Every program that asks for a GPU fails: the driver's libraries were removed, or the loader does not find "
         "them.",
-        "所有请求 GPU 的程序都会失败:驱动库已被删除,或加载器找不到。",
+        "所有请求 GPU 的程序都会失败：驱动库已被删除，或加载器找不到。",
     ),
-    cure=Text("ldconfig; else install the driver of this version again.", "执行 ldconfig;仍不行则重新安装该版本驱动。"),
+    cure=Text(
+        "ldconfig; else install the driver of this version again.", "执行 ldconfig；仍不行则重新安装该版本驱动。"
+    ),
 )
 
 NO_ANSWER = Fault(
@@ -66,12 +68,12 @@ NO_ANSWER = Fault(
     why=Text(
         "Programs that ask for a GPU may hang when they begin. A driver without persistence mode on many GPUs is slow; "
         "one that waits for a GPU which no longer answers never ends.",
-        "请求 GPU 的程序启动时可能卡住。未开启 persistence mode 且 GPU 很多时会慢;"
-        "若驱动在等待失去响应的 GPU,则永远不会结束。",
+        "请求 GPU 的程序启动时可能卡住。未开启 persistence mode 且 GPU 很多时会慢；"
+        "若驱动在等待失去响应的 GPU，则永远不会结束。",
     ),
     cure=Text(
         "Look in the kernel's log for Xid; turn persistence mode on; restart the node if it stays so.",
-        "查看内核日志中的 Xid;开启 persistence mode;若仍如此则重启节点。",
+        "查看内核日志中的 Xid；开启 persistence mode；若仍如此则重启节点。",
     ),
 )
 
@@ -80,26 +82,26 @@ STUCK = Fault(
     severity=Severity.CRITICAL,
     title=Text(
         "Process {pid} ({program}), {minutes} min old, is stuck in the driver and cannot be ended",
-        "进程 {pid}({program},已存在 {minutes} 分钟)卡在驱动中,无法结束",
+        "进程 {pid}（{program}，已存在 {minutes} 分钟）卡在驱动中，无法结束",
     ),
     why=Text(
         "The driver waits for a GPU that does not answer. Whatever asks for a GPU next hangs in the same way.",
         "驱动在等待失去响应的 GPU。之后任何请求 GPU 的程序都会同样卡住。",
     ),
-    cure=Text("Restart the node: no signal reaches it (state D).", "重启节点:该进程处于 D 状态,信号无效。"),
+    cure=Text("Restart the node: no signal reaches it (state D).", "重启节点：该进程处于 D 状态，信号无效。"),
 )
 
 NO_DEVICES = Fault(
     code="HRM-DRIVER-019",
     severity=Severity.CRITICAL,
-    title=Text("The driver is loaded, and finds no GPU that it can use", "驱动已加载,但没有可用的 GPU"),
+    title=Text("The driver is loaded, and finds no GPU that it can use", "驱动已加载，但没有可用的 GPU"),
     why=Text(
         "No devices were found: GPUs failed to start (see the kernel's log), or this driver does not know them.",
-        "No devices were found:GPU 初始化失败(见内核日志),或该驱动不支持此 GPU。",
+        "No devices were found:GPU 初始化失败（见内核日志），或该驱动不支持此 GPU。",
     ),
     cure=Text(
         "Look in the kernel's log for NVRM and Xid; restart, with the power off where that does not help.",
-        "查看内核日志中的 NVRM 和 Xid;重启,必要时断电重启。",
+        "查看内核日志中的 NVRM 和 Xid；重启，必要时断电重启。",
     ),
 )
 
@@ -109,11 +111,11 @@ NOT_ALLOWED = Fault(
     title=Text("NVML is not allowed to open the GPUs", "NVML 无权打开 GPU"),
     why=Text(
         "Insufficient Permissions: only some users may open /dev/nvidia*, so jobs of others fail.",
-        "Insufficient Permissions:只有部分用户可以打开 /dev/nvidia*,其他用户的作业会失败。",
+        "Insufficient Permissions:只有部分用户可以打开 /dev/nvidia*，其他用户的作业会失败。",
     ),
     cure=Text(
         "Put the users into the group of the device files, or set NVreg_DeviceFileMode=0666 for the module.",
-        "将用户加入设备文件所属的组,或为模块设置 NVreg_DeviceFileMode=0666。",
+        "将用户加入设备文件所属的组，或为模块设置 NVreg_DeviceFileMode=0666。",
     ),
 )
 
@@ -122,17 +124,17 @@ NO_COMMUNICATION = Fault(
     severity=Severity.CRITICAL,
     title=Text(
         "Driver {loaded} is loaded, and nvidia-smi cannot talk to it",
-        "驱动 {loaded} 已加载,但 nvidia-smi 无法与其通信",
+        "驱动 {loaded} 已加载，但 nvidia-smi 无法与其通信",
     ),
     why=Text(
         "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver: the device files are missing, "
         "or the driver did not start its GPUs.",
         "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver:"
-        "缺少设备文件,或驱动未能启动 GPU。",
+        "缺少设备文件，或驱动未能启动 GPU。",
     ),
     cure=Text(
         "Make the device files (nvidia-modprobe), else look in the kernel's log for NVRM and restart.",
-        "创建设备文件(nvidia-modprobe);否则查看内核日志中的 NVRM 并重启。",
+        "创建设备文件（nvidia-modprobe）；否则查看内核日志中的 NVRM 并重启。",
     ),
 )
 
@@ -165,7 +167,7 @@ def nvidia_smi_answers(system: System, expected: Expected) -> Iterator[Finding |
         )
     elif re.search(r"couldn't find libnvidia-ml|NVML: (?:Shared )?Library Not Found", told.text, re.IGNORECASE):
         again = by_hand(
-            f"If it is still not found: install driver {version} again.", f"若仍找不到:重新安装驱动 {version}。"
+            f"If it is still not found: install driver {version} again.", f"若仍找不到：重新安装驱动 {version}。"
         )
         yield LIBRARY_MISSING.found(
             loaded=version, evidence=(said(told, "(?i)libnvidia-ml|Not Found"),), cure=(run("ldconfig"), again)
@@ -173,7 +175,7 @@ def nvidia_smi_answers(system: System, expected: Expected) -> Iterator[Finding |
     elif "No devices were found" in told.text or "NVML: No devices" in told.text:
         look = by_hand(
             "Look in the kernel's log for NVRM and Xid: dmesg | grep -E 'NVRM|Xid'.",
-            "查看内核日志:dmesg | grep -E 'NVRM|Xid'。",
+            "查看内核日志：dmesg | grep -E 'NVRM|Xid'。",
         )
         yield NO_DEVICES.found(evidence=(said(told, "(?i)no devices"),), cure=(look, reboot()))
     elif "Insufficient Permissions" in told.text:
@@ -228,7 +230,7 @@ def _mismatch(system: System, version: str, told: Output) -> Iterator[Finding]:
             by_hand(
                 "Look which one is loaded: LD_DEBUG=libs nvidia-smi 2>&1 | grep libnvidia-ml; take it away, or its "
                 "directory out of LD_LIBRARY_PATH and /etc/ld.so.conf.d.",
-                "查看实际加载的库:LD_DEBUG=libs nvidia-smi 2>&1 | grep libnvidia-ml;将其移除,"
+                "查看实际加载的库：LD_DEBUG=libs nvidia-smi 2>&1 | grep libnvidia-ml；将其移除，"
                 "或从 LD_LIBRARY_PATH 和 /etc/ld.so.conf.d 中删除其目录。",
             ),
         ),
@@ -264,7 +266,7 @@ def _allow() -> Step:
     return by_hand(
         "usermod -aG video USER for each user, or `options nvidia NVreg_DeviceFileMode=0666` in /etc/modprobe.d and "
         "load the module again.",
-        "对每个用户执行 usermod -aG video 用户名,或在 /etc/modprobe.d 中设置 options nvidia NVreg_DeviceFileMode=0666 "
+        "对每个用户执行 usermod -aG video 用户名，或在 /etc/modprobe.d 中设置 options nvidia NVreg_DeviceFileMode=0666 "
         "并重新加载模块。",
         risk=Risk.DISRUPTIVE,
     )

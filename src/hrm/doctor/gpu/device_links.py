@@ -35,7 +35,7 @@ LINKS_MISSING = Fault(
     cure=Text(
         "Make the links (nvidia-ctk system create-dev-char-symlinks --create-all), and a udev rule that makes them at "
         "boot. Containers that lost their GPUs have to be restarted.",
-        "创建链接(nvidia-ctk system create-dev-char-symlinks --create-all),并添加开机时创建它们的 udev 规则。"
+        "创建链接（nvidia-ctk system create-dev-char-symlinks --create-all），并添加开机时创建它们的 udev 规则。"
         "已失去 GPU 的容器需要重启。",
     ),
 )

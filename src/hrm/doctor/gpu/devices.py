@@ -35,26 +35,26 @@ OFF_THE_BUS = Fault(
     why=Text(
         "The device answers nothing but ones (revision ff): programs on it are lost, and with some drivers new "
         "programs on the node's other GPUs cannot start either.",
-        "该设备不再响应(读出全为 1,rev ff):其上的程序已丢失,某些驱动下其他 GPU 上的新程序也无法启动。",
+        "该设备不再响应（读出全为 1,rev ff）:其上的程序已丢失，某些驱动下其他 GPU 上的新程序也无法启动。",
     ),
     cure=Text(
         "Restart the node, best by power off and on. If it comes again: power cables, cooling, seat; then replace it.",
-        "重启节点,最好断电再上电。若再次出现:检查供电线、散热、插槽,然后更换。",
+        "重启节点，最好断电再上电。若再次出现：检查供电线、散热、插槽，然后更换。",
     ),
 )
 NOT_DRIVEN = Fault(
     code="HRM-GPU-102",
     severity=Severity.ERROR,
     title=Text(
-        "A GPU at {address} is on the bus, and the driver did not take it", "总线上有 GPU {address},但驱动未接管它"
+        "A GPU at {address} is on the bus, and the driver did not take it", "总线上有 GPU {address}，但驱动未接管它"
     ),
     why=Text(
         "nvidia-smi does not show the GPU. The driver may be too old for it, or it came up in a bad state.",
-        "nvidia-smi 不显示该 GPU。可能驱动太旧不支持它,或它启动时状态异常。",
+        "nvidia-smi 不显示该 GPU。可能驱动太旧不支持它，或它启动时状态异常。",
     ),
     cure=Text(
         "Look at what the kernel's log says of the address; restart the node; install a driver that knows the GPU.",
-        "查看内核日志中该地址的信息,重启节点,安装支持该 GPU 的驱动。",
+        "查看内核日志中该地址的信息，重启节点，安装支持该 GPU 的驱动。",
     ),
 )
 NOT_LISTED = Fault(
@@ -63,33 +63,33 @@ NOT_LISTED = Fault(
     title=Text("nvidia-smi cannot reach GPU {card}", "nvidia-smi 无法访问 GPU {card}"),
     why=Text(
         "The driver has the GPU, and it does not answer: no program can use it.",
-        "驱动有该 GPU 但它不响应:任何程序都无法使用。",
+        "驱动有该 GPU 但它不响应：任何程序都无法使用。",
     ),
     cure=Text(
         "Restart the node. If it stays so, check power cables and seat, then replace it.",
-        "重启节点。若仍然如此,检查供电线和插槽,然后更换。",
+        "重启节点。若仍然如此，检查供电线和插槽，然后更换。",
     ),
 )
 FEWER_THAN_EXPECTED = Fault(
     code="HRM-GPU-104",
     severity=Severity.ERROR,
-    title=Text("{found} GPUs are there, {expected} are expected", "有 {found} 个 GPU,应有 {expected} 个"),
+    title=Text("{found} GPUs are there, {expected} are expected", "有 {found} 个 GPU，应有 {expected} 个"),
     why=Text(
         "Jobs that need all GPUs of the node wait for ever, and numbers of GPUs mean other devices than before.",
-        "需要该节点全部 GPU 的作业将一直等待,且 GPU 编号对应的设备会改变。",
+        "需要该节点全部 GPU 的作业将一直等待，且 GPU 编号对应的设备会改变。",
     ),
     cure=Text(
         "Find the missing one on the bus (lspci), restart the node, check power and seat; or correct doctor.gpu.",
-        "在总线上查找缺少的 GPU(lspci),重启节点,检查供电和插槽;或更正 doctor.gpu。",
+        "在总线上查找缺少的 GPU(lspci)，重启节点，检查供电和插槽；或更正 doctor.gpu。",
     ),
 )
 MORE_THAN_EXPECTED = Fault(
     code="HRM-GPU-105",
     severity=Severity.WARNING,
-    title=Text("{found} GPUs are there, {expected} are expected", "有 {found} 个 GPU,只应有 {expected} 个"),
+    title=Text("{found} GPUs are there, {expected} are expected", "有 {found} 个 GPU，只应有 {expected} 个"),
     why=Text(
         "Something was built in that nobody wrote down, and numbers of GPUs may mean other devices than before.",
-        "装入了未登记的设备,GPU 编号可能对应不同的设备。",
+        "装入了未登记的设备，GPU 编号可能对应不同的设备。",
     ),
     cure=Text("Correct doctor.gpu in hrm.yaml.", "更正 hrm.yaml 中的 doctor.gpu。"),
 )
@@ -99,11 +99,11 @@ EXPECTED_MISSING = Fault(
     title=Text("GPU {uuid} is expected here and is missing", "应有的 GPU {uuid} 不在此节点"),
     why=Text(
         "It was exchanged, moved to another machine, or does not answer.",
-        "它已被更换、移到别的机器,或不再响应。",
+        "它已被更换、移到别的机器，或不再响应。",
     ),
     cure=Text(
         "Find it with `nvidia-smi -L` and lspci; restart the node; or correct doctor.gpu.uuids.",
-        "用 `nvidia-smi -L` 和 lspci 查找;重启节点;或更正 doctor.gpu.uuids。",
+        "用 `nvidia-smi -L` 和 lspci 查找；重启节点；或更正 doctor.gpu.uuids。",
     ),
 )
 
@@ -137,7 +137,7 @@ def on_bus(system: System, expected: Expected) -> Iterator[Finding | Unseen]:
                 cure=(
                     by_hand(
                         f"See what the kernel says of it: dmesg | grep -i {address.removesuffix('.0')}",
-                        f"查看内核日志:dmesg | grep -i {address.removesuffix('.0')}",
+                        f"查看内核日志：dmesg | grep -i {address.removesuffix('.0')}",
                     ),
                     reboot(),
                 ),
@@ -225,7 +225,7 @@ _SEARCH: tuple[Step, ...] = (
     reboot(),
     by_hand(
         "If it is still missing: power off, check its power cables and its seat.",
-        "若仍缺少:断电,检查供电线和插槽。",
+        "若仍缺少：断电，检查供电线和插槽。",
         risk=Risk.REBOOT,
     ),
 )

@@ -25,36 +25,36 @@ DRIVER_AND_LIBRARY_DIFFER = Fault(
     severity=Severity.CRITICAL,
     title=Text(
         "The kernel has driver {loaded} loaded, but libnvidia-ml is {library}",
-        "内核加载的驱动是 {loaded},而 libnvidia-ml 是 {library}",
+        "内核加载的驱动是 {loaded}，而 libnvidia-ml 是 {library}",
     ),
     why=Text(
         "Every program that asks for a GPU fails: Failed to initialize NVML: Driver/library version mismatch. The "
         "packages were changed while the old module stayed loaded.",
-        "所有请求 GPU 的程序都会失败:Failed to initialize NVML: Driver/library version mismatch。"
-        "软件包已更新,但旧内核模块仍在运行。",
+        "所有请求 GPU 的程序都会失败：Failed to initialize NVML: Driver/library version mismatch。"
+        "软件包已更新，但旧内核模块仍在运行。",
     ),
     cure=Text(
         "Stop what holds the GPUs, unload the old modules in their order (or restart), so that the module that fits "
         "the library is loaded. Where the library is not of the wanted version: remove its packages (never those that "
         "containers need) and install the wanted driver.",
-        "停止占用 GPU 的进程,按顺序卸载旧模块(或重启),使内核加载与库一致的模块。"
-        "若库不是所需版本:删除其软件包(不删除容器所需的包),再安装所需驱动。",
+        "停止占用 GPU 的进程，按顺序卸载旧模块（或重启），使内核加载与库一致的模块。"
+        "若库不是所需版本：删除其软件包（不删除容器所需的包），再安装所需驱动。",
     ),
 )
 
 NOT_THE_WANTED_DRIVER = Fault(
     code="HRM-DRIVER-001",
     severity=Severity.ERROR,
-    title=Text("The driver is {version}, and {wanted} is wanted", "驱动版本是 {version},而要求的是 {wanted}"),
+    title=Text("The driver is {version}, and {wanted} is wanted", "驱动版本是 {version}，而要求的是 {wanted}"),
     why=Text(
         "Programs that were built for this cluster may ask for more than it has, and nodes that differ give different "
         "results. The wanted version is doctor.gpu.driver in hrm.yaml.",
-        "为本集群编译的程序可能需要该驱动不具备的功能,节点之间的结果也可能不同。"
+        "为本集群编译的程序可能需要该驱动不具备的功能，节点之间的结果也可能不同。"
         "所需版本由 hrm.yaml 的 doctor.gpu.driver 指定。",
     ),
     cure=Text(
         "Remove the wrong driver by the way it was installed, unload its modules, install the wanted one.",
-        "按原安装方式删除错误的驱动,卸载其模块,再安装所需驱动。",
+        "按原安装方式删除错误的驱动，卸载其模块，再安装所需驱动。",
     ),
 )
 
@@ -63,27 +63,27 @@ LIBRARIES_DIFFER = Fault(
     severity=Severity.ERROR,
     title=Text(
         "Programs load {name} of driver {version}, and the kernel has {loaded}",
-        "程序加载的 {name} 属于驱动 {version},而内核加载的是 {loaded}",
+        "程序加载的 {name} 属于驱动 {version}，而内核加载的是 {loaded}",
     ),
     why=Text(
         "CUDA programs fail to begin (error 803, or no device), though nvidia-smi works: the update of the driver "
         "ended halfway, or an older one left its library behind.",
-        "即使 nvidia-smi 正常,CUDA 程序也无法启动(错误 803 或找不到设备):驱动更新只完成了一半,或旧驱动的库残留。",
+        "即使 nvidia-smi 正常，CUDA 程序也无法启动（错误 803 或找不到设备）:驱动更新只完成了一半，或旧驱动的库残留。",
     ),
     cure=Text(
         "Remove what is not of the driver that is loaded, and have the loader's cache made anew (ldconfig).",
-        "删除不属于当前驱动的库,并重建加载器缓存(ldconfig)。",
+        "删除不属于当前驱动的库，并重建加载器缓存（ldconfig）。",
     ),
 )
 
 SEVERAL_LIBRARIES = Fault(
     code="HRM-DRIVER-003",
     severity=Severity.WARNING,
-    title=Text("Libraries of several drivers are installed: {versions}", "安装了多个版本的驱动库:{versions}"),
+    title=Text("Libraries of several drivers are installed: {versions}", "安装了多个版本的驱动库：{versions}"),
     why=Text(
         "Which one a program gets depends on the order in which the loader looks. The next ldconfig, or a program with "
         "its own LD_LIBRARY_PATH, gets the wrong one: Driver/library version mismatch.",
-        "程序使用哪一个取决于加载器的查找顺序。下次 ldconfig 或设置了 LD_LIBRARY_PATH 的程序可能得到错误版本:"
+        "程序使用哪一个取决于加载器的查找顺序。下次 ldconfig 或设置了 LD_LIBRARY_PATH 的程序可能得到错误版本："
         "Driver/library version mismatch。",
     ),
     cure=Text(
@@ -98,16 +98,16 @@ OTHERS_LIBRARY = Fault(
     severity=Severity.WARNING,
     title=Text(
         "A program brought libraries of driver {client}, and the kernel has {loaded}",
-        "有程序使用驱动 {client} 的库,而内核加载的是 {loaded}",
+        "有程序使用驱动 {client} 的库，而内核加载的是 {loaded}",
     ),
     why=Text(
         "The libraries of the system are right: it is a container that began before the driver was changed, an image "
         "with a driver of its own, or LD_LIBRARY_PATH. That program finds no GPU.",
-        "系统库本身正确:可能是更换驱动之前启动的容器、自带驱动的镜像或 LD_LIBRARY_PATH。该程序找不到 GPU。",
+        "系统库本身正确：可能是更换驱动之前启动的容器、自带驱动的镜像或 LD_LIBRARY_PATH。该程序找不到 GPU。",
     ),
     cure=Text(
         "Start the container again; take the driver's libraries out of the image or LD_LIBRARY_PATH.",
-        "重新启动容器;从镜像或 LD_LIBRARY_PATH 中删除驱动库。",
+        "重新启动容器；从镜像或 LD_LIBRARY_PATH 中删除驱动库。",
     ),
 )
 _A_DAY_S = 86400.0
@@ -218,7 +218,7 @@ def programs_use_the_systems_libraries(system: System, expected: Expected) -> It
                 by_hand(
                     "Find it (its owner saw the error, docker ps shows when containers began) and start it again; an "
                     "image must not bring libcuda or libnvidia-ml itself.",
-                    "找到该程序(其用户会看到错误,docker ps 可查看容器启动时间)并重新启动;"
+                    "找到该程序（其用户会看到错误，docker ps 可查看容器启动时间）并重新启动；"
                     "镜像不应自带 libcuda 或 libnvidia-ml。",
                 ),
             ),

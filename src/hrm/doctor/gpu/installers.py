@@ -37,25 +37,25 @@ _EXISTING = re.compile(
 DRIVER_NOT_INSTALLED = Fault(
     code="HRM-DRIVER-021",
     severity=Severity.ERROR,
-    title=Text("The driver's installation failed: {reason}", "驱动安装失败:{reason}"),
+    title=Text("The driver's installation failed: {reason}", "驱动安装失败：{reason}"),
     why=Text(
         "The driver is not there, or is the one of before; its library may be of another version than its module.",
-        "驱动没有安装成功,或仍是旧版本;库与模块的版本可能不一致。",
+        "驱动没有安装成功，或仍是旧版本；库与模块的版本可能不一致。",
     ),
     cure=Text(
         "Do away with the reason, then run the installer again, for the driver alone.",
-        "消除原因后,再次仅为驱动运行安装程序。",
+        "消除原因后，再次仅为驱动运行安装程序。",
     ),
 )
 
 TOOLKIT_NOT_INSTALLED = Fault(
     code="HRM-DRIVER-022",
     severity=Severity.WARNING,
-    title=Text("The CUDA installer ended with errors: {error}", "CUDA 安装程序报错:{error}"),
+    title=Text("The CUDA installer ended with errors: {error}", "CUDA 安装程序报错：{error}"),
     why=Text("Parts of the toolkit may be missing.", "toolkit 可能缺少部分文件。"),
     cure=Text(
         "Do away with the reason, then run it again with --silent --toolkit.",
-        "消除原因后,用 --silent --toolkit 再次运行。",
+        "消除原因后，用 --silent --toolkit 再次运行。",
     ),
 )
 
@@ -64,11 +64,11 @@ ONLY_HARMLESS = Fault(
     severity=Severity.INFO,
     title=Text(
         "The CUDA installer's error is a harmless one: {error}",
-        "CUDA 安装程序的报错无害:{error}",
+        "CUDA 安装程序的报错无害：{error}",
     ),
     why=Text(
         "`Completed with errors` means no more than that the loader's cache may be old: all was installed.",
-        "Completed with errors 只表示加载器缓存可能未更新:所有文件均已安装。",
+        "Completed with errors 只表示加载器缓存可能未更新：所有文件均已安装。",
     ),
     cure=Text("ldconfig.", "执行 ldconfig。"),
 )
@@ -83,7 +83,7 @@ DOWNGRADED = Fault(
     why=Text(
         "A toolkit's runfile brings a driver of its time and installs it unless told otherwise: CUDA 10.0 brings "
         "410.48, with which programs of CUDA 10.1 (418.39 or newer) do not run.",
-        "toolkit 的 runfile 自带当时的驱动,默认会一并安装:CUDA 10.0 自带 410.48,"
+        "toolkit 的 runfile 自带当时的驱动，默认会一并安装：CUDA 10.0 自带 410.48,"
         "而 CUDA 10.1 的程序需要 418.39 或更高版本。",
     ),
     cure=Text(
@@ -97,7 +97,7 @@ WRONG_INSTALLER = Fault(
     severity=Severity.WARNING,
     title=Text(
         "doctor.gpu.installer brings driver {version}, and doctor.gpu.driver says {wanted}",
-        "doctor.gpu.installer 自带驱动 {version},而 doctor.gpu.driver 要求 {wanted}",
+        "doctor.gpu.installer 自带驱动 {version}，而 doctor.gpu.driver 要求 {wanted}",
     ),
     why=Text("Whoever runs it gets the wrong driver.", "运行它会得到错误的驱动。"),
     cure=Text("Name the runfile of the wanted driver in hrm.yaml.", "在 hrm.yaml 中指定所需驱动的 runfile。"),
@@ -169,7 +169,7 @@ def installers_ended_well(system: System, expected: Expected) -> Iterator[Findin
         again = by_hand(
             "Do away with the reason and run the toolkit's runfile again with --silent --toolkit: without --driver it "
             "leaves the driver alone.",
-            "消除原因后,用 --silent --toolkit 再次运行 toolkit 的 runfile:不带 --driver 就不会改动驱动。",
+            "消除原因后，用 --silent --toolkit 再次运行 toolkit 的 runfile:不带 --driver 就不会改动驱动。",
         )
         error = of_toolkit[0].text.partition("[ERROR]:")[2].strip() or of_toolkit[0].text
         yield TOOLKIT_NOT_INSTALLED.found(error=error, evidence=tuple(of_toolkit[:3]), cure=(again,))
@@ -227,7 +227,7 @@ def _failed(system: System, expected: Expected, errors: list[Evidence]) -> Itera
     elif cause is _NO_COMPILER:
         steps = (install_package("build-essential"), install(expected))
     else:
-        steps = (by_hand(f"Do away with the reason: {words}", f"消除原因:{words}"), install(expected))
+        steps = (by_hand(f"Do away with the reason: {words}", f"消除原因：{words}"), install(expected))
     yield DRIVER_NOT_INSTALLED.found(
         reason=cause.told if cause else words,
         evidence=told,

@@ -46,7 +46,7 @@ _REJECTED = (
 _REFUSED = r"(?i)NVRM:.*(?:not supported|fail|legacy|No NVIDIA|nouveau|conflict)|nvidia: (?:version magic|disagrees)"
 _WHY_NO_GPU = (
     "Nothing that asks for a GPU works: NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
-    "所有使用 GPU 的程序都无法工作:NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver。",
+    "所有使用 GPU 的程序都无法工作：NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver。",
 )
 
 NOT_BUILT = Fault(
@@ -55,12 +55,12 @@ NOT_BUILT = Fault(
     title=Text("Kernel {kernel} has no nvidia module", "内核 {kernel} 没有 nvidia 模块"),
     why=Text(
         f"{_WHY_NO_GPU[0]} The kernel was updated, and the driver was not built for it.",
-        f"{_WHY_NO_GPU[1]}内核已更新,但没有为它编译驱动模块。",
+        f"{_WHY_NO_GPU[1]}内核已更新，但没有为它编译驱动模块。",
     ),
     cure=Text(
         "Install dkms and the kernel's headers where they are missing, then dkms install -m nvidia -v VERSION from the "
         "source in /usr/src, and load the module.",
-        "缺少 dkms 或内核头文件时先安装,然后用 /usr/src 中的源码执行 dkms install -m nvidia -v 版本号,再加载模块。",
+        "缺少 dkms 或内核头文件时先安装，然后用 /usr/src 中的源码执行 dkms install -m nvidia -v 版本号，再加载模块。",
     ),
 )
 
@@ -70,25 +70,25 @@ CANNOT_BE_BUILT = Fault(
     title=Text("Driver {version} could not be built for kernel {kernel}", "驱动 {version} 无法为内核 {kernel} 编译"),
     why=Text(
         f"{_WHY_NO_GPU[0]} dkms tried; this driver does not know this kernel, or the compiler is another one.",
-        f"{_WHY_NO_GPU[1]}dkms 已尝试编译:该驱动不支持此内核,或编译器版本不符。",
+        f"{_WHY_NO_GPU[1]}dkms 已尝试编译：该驱动不支持此内核，或编译器版本不符。",
     ),
     cure=Text(
         "Start the kernel before, for which there is a module, or install a driver that knows this kernel.",
-        "启动仍有模块的旧内核,或安装支持此内核的驱动。",
+        "启动仍有模块的旧内核，或安装支持此内核的驱动。",
     ),
 )
 
 NOUVEAU = Fault(
     code="HRM-DRIVER-006",
     severity=Severity.CRITICAL,
-    title=Text("nouveau drives the GPUs instead of NVIDIA's driver", "GPU 由 nouveau 驱动,而不是 NVIDIA 驱动"),
+    title=Text("nouveau drives the GPUs instead of NVIDIA's driver", "GPU 由 nouveau 驱动，而不是 NVIDIA 驱动"),
     why=Text(
         f"{_WHY_NO_GPU[0]} A GPU has one driver at a time, and nouveau knows no CUDA.",
-        f"{_WHY_NO_GPU[1]}一个 GPU 同时只能有一个驱动,而 nouveau 不支持 CUDA。",
+        f"{_WHY_NO_GPU[1]}一个 GPU 同时只能有一个驱动，而 nouveau 不支持 CUDA。",
     ),
     cure=Text(
         "Forbid nouveau in /etc/modprobe.d, make the initramfs anew, restart.",
-        "在 /etc/modprobe.d 中禁用 nouveau,重建 initramfs,重启。",
+        "在 /etc/modprobe.d 中禁用 nouveau，重建 initramfs，重启。",
     ),
 )
 
@@ -97,16 +97,16 @@ NOT_SIGNED = Fault(
     severity=Severity.CRITICAL,
     title=Text(
         "Secure Boot keeps the nvidia module out (signed by: {signer})",
-        "Secure Boot 拒绝加载 nvidia 模块(签名者:{signer})",
+        "Secure Boot 拒绝加载 nvidia 模块（签名者：{signer}）",
     ),
     why=Text(
         f"{_WHY_NO_GPU[0]} With Secure Boot the kernel loads only modules that are signed by a key it knows.",
-        f"{_WHY_NO_GPU[1]}启用 Secure Boot 后,内核只加载由已知密钥签名的模块。",
+        f"{_WHY_NO_GPU[1]}启用 Secure Boot 后，内核只加载由已知密钥签名的模块。",
     ),
     cure=Text(
         "Enroll the key that signs the modules (mokutil --import, restart, confirm at the console), or turn Secure "
         "Boot off in the firmware.",
-        "登记签名密钥(mokutil --import,重启后在控制台确认),或在固件中关闭 Secure Boot。",
+        "登记签名密钥（mokutil --import，重启后在控制台确认），或在固件中关闭 Secure Boot。",
     ),
 )
 
@@ -116,7 +116,7 @@ NOT_LOADED = Fault(
     title=Text("The nvidia module is not loaded", "nvidia 模块未加载"),
     why=Text(*_WHY_NO_GPU),
     cure=Text(
-        "Load it; where modprobe refuses, the kernel's log says why.", "加载模块;若 modprobe 拒绝,内核日志中有原因。"
+        "Load it; where modprobe refuses, the kernel's log says why.", "加载模块；若 modprobe 拒绝，内核日志中有原因。"
     ),
 )
 
@@ -124,7 +124,7 @@ NOT_INSTALLED = Fault(
     code="HRM-DRIVER-009",
     severity=Severity.ERROR,
     title=Text(
-        "There is an NVIDIA GPU and no driver, and {wanted} is wanted", "有 NVIDIA GPU 但没有驱动,要求 {wanted}"
+        "There is an NVIDIA GPU and no driver, and {wanted} is wanted", "有 NVIDIA GPU 但没有驱动，要求 {wanted}"
     ),
     why=Text(*_WHY_NO_GPU),
     cure=Text("Install the wanted driver.", "安装所需驱动。"),
@@ -139,11 +139,11 @@ NEXT_KERNEL = Fault(
     ),
     why=Text(
         "After the next restart no GPU works: couldn't communicate with the NVIDIA driver.",
-        "下次重启后所有 GPU 都无法工作:couldn't communicate with the NVIDIA driver。",
+        "下次重启后所有 GPU 都无法工作：couldn't communicate with the NVIDIA driver。",
     ),
     cure=Text(
         "Build it now: kernel headers, then dkms install for that kernel.",
-        "现在就编译:安装内核头文件,再对该内核执行 dkms install。",
+        "现在就编译：安装内核头文件，再对该内核执行 dkms install。",
     ),
 )
 
@@ -208,7 +208,7 @@ def next_kernel_has_a_module(system: System, expected: Expected) -> Iterator[Fin
         else (
             by_hand(
                 f"Install the driver again with --dkms once kernel {newest} runs, or start {running} by default.",
-                f"在内核 {newest} 上用 --dkms 重新安装驱动,或默认启动 {running}。",
+                f"在内核 {newest} 上用 --dkms 重新安装驱动，或默认启动 {running}。",
             ),
         ),
     )
@@ -256,7 +256,7 @@ def _missing(
         )
     others = [other for other in kernels(system) if module_file(system, other) is not None]
     back_en = f"Start kernel {others[-1]}, which has a module, or install" if others else "Install"
-    back_zh = f"启动仍有模块的内核 {others[-1]},或安装" if others else "安装"
+    back_zh = f"启动仍有模块的内核 {others[-1]}，或安装" if others else "安装"
     headers = () if has_headers(system, kernel) else build(system, source, kernel)
     by_person = by_hand(
         f"{back_en} a driver that knows kernel {kernel}.",
@@ -296,7 +296,7 @@ def _refused(system: System, file: str, seen: tuple[Evidence, ...]) -> Iterator[
         steps.append(
             by_hand(
                 f"If nobody meant it so, take this line away: {forbidden[0]}",
-                f"如果不是有意为之,删除这一行:{forbidden[0]}",
+                f"如果不是有意为之，删除这一行：{forbidden[0]}",
             )
         )
     yield NOT_LOADED.found(
@@ -334,7 +334,7 @@ def _enroll(system: System) -> tuple[Step, ...]:
         by_hand(
             f"Run mokutil --import {key}, give a password, restart, and confirm it at the console (Enroll MOK); or "
             "turn Secure Boot off in the firmware.",
-            f"运行 mokutil --import {key} 并设置密码,重启后在控制台确认(Enroll MOK);或在固件中关闭 Secure Boot。",
+            f"运行 mokutil --import {key} 并设置密码，重启后在控制台确认（Enroll MOK）；或在固件中关闭 Secure Boot。",
             risk=Risk.REBOOT,
         ),
     )

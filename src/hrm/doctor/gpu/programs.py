@@ -35,11 +35,11 @@ STRAY_BESIDE_A_JOB = Fault(
     ),
     why=Text(
         "It takes memory and time from the job, which may fail for want of memory. HRM does not know of it.",
-        "它占用作业的显存和计算时间,作业可能因显存不足而失败。HRM 不知道该进程。",
+        "它占用作业的显存和计算时间，作业可能因显存不足而失败。HRM 不知道该进程。",
     ),
     cure=Text(
         "Ask its owner to submit it as a job; end it.",
-        "请其所有者通过作业提交;结束它。",
+        "请其所有者通过作业提交；结束它。",
     ),
 )
 STRAY_ON_IDLE = Fault(
@@ -50,7 +50,7 @@ STRAY_ON_IDLE = Fault(
         "The next job that is lent this GPU finds less memory than it was promised.",
         "下一个借到该 GPU 的作业得到的显存会少于承诺。",
     ),
-    cure=Text("Ask its owner to submit it as a job, or end it.", "请其所有者通过作业提交,或结束它。"),
+    cure=Text("Ask its owner to submit it as a job, or end it.", "请其所有者通过作业提交，或结束它。"),
 )
 
 

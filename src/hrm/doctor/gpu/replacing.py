@@ -106,7 +106,7 @@ def install(expected: Expected, target: str | None = None) -> Step:
         return by_hand(
             f"Install the driver {version.en}, all of it from one place: its runfile (a toolkit's with --silent "
             "--driver), or its packages. With doctor.gpu.installer in hrm.yaml this step is done for you.",
-            f"安装驱动 {version.zh},只用一种方式:runfile(toolkit 的 runfile 用 --silent --driver)或软件包。"
+            f"安装驱动 {version.zh}，只用一种方式：runfile（toolkit 的 runfile 用 --silent --driver）或软件包。"
             "在 hrm.yaml 中设置 doctor.gpu.installer 后可自动执行此步。",
         )
     name = installer.rpartition("/")[2]
@@ -123,7 +123,7 @@ def last_resort() -> tuple[Step, ...]:
         by_hand(
             "If it is still there: run cuda-uninstaller (in /usr/local/cuda-*/bin) and nvidia-uninstall, restart, and "
             "install the wanted driver again.",
-            "如果仍未解决:运行 cuda-uninstaller(在 /usr/local/cuda-*/bin 中)和 nvidia-uninstall,"
+            "如果仍未解决：运行 cuda-uninstaller（在 /usr/local/cuda-*/bin 中）和 nvidia-uninstall,"
             "重启后重新安装所需驱动。",
             risk=Risk.REBOOT,
         ),

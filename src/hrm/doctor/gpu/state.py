@@ -33,11 +33,11 @@ MEMORY_ERRORS = Fault(
     why=Text(
         "Programs that met one were ended, and others may meet them again until the GPU starts anew and leaves the bad "
         "memory out.",
-        "遇到错误的程序已被终止。在 GPU 重新启动并停用损坏显存之前,其他程序还可能遇到。",
+        "遇到错误的程序已被终止。在 GPU 重新启动并停用损坏显存之前，其他程序还可能遇到。",
     ),
     cure=Text(
         "Reset the GPU when nothing runs on it, or restart the node.",
-        "在 GPU 空闲时复位它,或重启节点。",
+        "在 GPU 空闲时复位它，或重启节点。",
     ),
 )
 MEMORY_PENDING = Fault(
@@ -50,7 +50,7 @@ MEMORY_PENDING = Fault(
     ),
     cure=Text(
         "Reset the GPU when nothing runs on it, or restart the node.",
-        "在 GPU 空闲时复位它,或重启节点。",
+        "在 GPU 空闲时复位它，或重启节点。",
     ),
 )
 MEMORY_WORN = Fault(
@@ -58,21 +58,21 @@ MEMORY_WORN = Fault(
     severity=Severity.ERROR,
     title=Text("GPU {card} has more bad memory than it can leave out", "GPU {card} 的损坏显存已无法全部停用"),
     why=Text(
-        "Errors will come again and again. The vendor exchanges such boards.", "错误会反复出现,厂商会更换这样的板卡。"
+        "Errors will come again and again. The vendor exchanges such boards.", "错误会反复出现，厂商会更换这样的板卡。"
     ),
     cure=Text("Take it out of service and have it replaced.", "停用并更换该 GPU。"),
 )
 SLOWED_BY_HEAT = Fault(
     code="HRM-GPU-113",
     severity=Severity.WARNING,
-    title=Text("GPU {card} is slowed down: {reason}", "GPU {card} 被降频:{reason}"),
+    title=Text("GPU {card} is slowed down: {reason}", "GPU {card} 被降频：{reason}"),
     why=Text(
         "Programs on it run slower than elsewhere, and those on several GPUs wait for it.",
-        "其上的程序比别处慢,使用多个 GPU 的程序会等待它。",
+        "其上的程序比别处慢，使用多个 GPU 的程序会等待它。",
     ),
     cure=Text(
         "Look at fans, dust and room temperature for heat, at power supplies and their cables for power.",
-        "过热:检查风扇、灰尘和机房温度;供电:检查电源及线缆。",
+        "过热：检查风扇、灰尘和机房温度；供电：检查电源及线缆。",
     ),
 )
 NOT_PERSISTENT = Fault(
@@ -81,18 +81,18 @@ NOT_PERSISTENT = Fault(
     title=Text("Persistence mode of GPU {card} is off", "GPU {card} 未开启持久模式"),
     why=Text(
         "The driver stops the GPU when nothing uses it: every program starts seconds later, and settings are lost.",
-        "无程序使用时驱动会关闭该 GPU:每个程序启动慢数秒,设置也会丢失。",
+        "无程序使用时驱动会关闭该 GPU:每个程序启动慢数秒，设置也会丢失。",
     ),
     cure=Text(
-        "Enable nvidia-persistenced, or `nvidia-smi -pm 1`.", "启用 nvidia-persistenced,或执行 `nvidia-smi -pm 1`。"
+        "Enable nvidia-persistenced, or `nvidia-smi -pm 1`.", "启用 nvidia-persistenced，或执行 `nvidia-smi -pm 1`。"
     ),
 )
 ASKS_FOR_RECOVERY = Fault(
     code="HRM-GPU-115",
     severity=Severity.ERROR,
-    title=Text("GPU {card} asks for recovery: {action}", "GPU {card} 需要恢复:{action}"),
+    title=Text("GPU {card} asks for recovery: {action}", "GPU {card} 需要恢复：{action}"),
     why=Text("The driver starts no new program on it before.", "在此之前驱动不会在其上启动新程序。"),
-    cure=Text("Reset the GPU when nothing runs on it, or restart the node.", "在 GPU 空闲时复位它,或重启节点。"),
+    cure=Text("Reset the GPU when nothing runs on it, or restart the node.", "在 GPU 空闲时复位它，或重启节点。"),
 )
 
 
@@ -173,7 +173,7 @@ def _slowed(answer: Answer) -> Iterator[Finding]:
         cure=(
             by_hand(
                 "Look at fans, dust, room temperature; for a power brake at power supplies and cables.",
-                "检查风扇、灰尘和机房温度;若为供电限制,检查电源和线缆。",
+                "检查风扇、灰尘和机房温度；若为供电限制，检查电源和线缆。",
             ),
         ),
     )
@@ -189,11 +189,11 @@ def _reset(answer: Answer) -> tuple[Step, ...]:
             *("nvidia-smi", "--gpu-reset", "-i", answer.card.uuid or str(answer.card.index)),
             about=Text(
                 "Reset the GPU. It fails while a program is on it, and ends none.",
-                "复位该 GPU。若有程序正在使用则会失败,不会终止程序。",
+                "复位该 GPU。若有程序正在使用则会失败，不会终止程序。",
             ),
             risk=Risk.DISRUPTIVE,
         ),
-        by_hand("Where it cannot be reset, restart the node.", "若无法复位,重启节点。", risk=Risk.REBOOT),
+        by_hand("Where it cannot be reset, restart the node.", "若无法复位，重启节点。", risk=Risk.REBOOT),
     )
 
 
@@ -201,7 +201,7 @@ def _replace(answer: Answer) -> tuple[Step, ...]:
     return (
         by_hand(
             f"Test it (dcgmi diag -r 3 -i {answer.card.id}), and have it replaced.",
-            f"检测(dcgmi diag -r 3 -i {answer.card.id})并更换。",
+            f"检测（dcgmi diag -r 3 -i {answer.card.id}）并更换。",
             risk=Risk.DISRUPTIVE,
         ),
     )
@@ -209,11 +209,11 @@ def _replace(answer: Answer) -> tuple[Step, ...]:
 
 def _persist(system: System, answer: Answer) -> tuple[Step, ...]:
     if system.which("nvidia-persistenced") and system.which("systemctl"):
-        about = Text("Have the GPUs stay started, also after a restart.", "使 GPU 保持启动,重启后仍有效。")
+        about = Text("Have the GPUs stay started, also after a restart.", "使 GPU 保持启动，重启后仍有效。")
         return (run("systemctl", "enable", "--now", "nvidia-persistenced", about=about),)
     return (
         run(
             *("nvidia-smi", "-i", answer.card.uuid or str(answer.card.index), "-pm", "1"),
-            about=Text("Have the GPU stay started, until the node restarts.", "使 GPU 保持启动,直到节点重启。"),
+            about=Text("Have the GPU stay started, until the node restarts.", "使 GPU 保持启动，直到节点重启。"),
         ),
     )

@@ -155,7 +155,7 @@ def _left(holder: Holder) -> Step:
     one = holder.process
     return by_hand(
         f"Process {one.pid} ({one.shown}) waits in the kernel and cannot be ended: only a restart helps.",
-        f"进程 {one.pid}({one.shown})卡在内核中,无法结束:只能重启节点。",
+        f"进程 {one.pid}({one.shown})卡在内核中，无法结束：只能重启节点。",
         risk=Risk.REBOOT,
     )
 
@@ -165,13 +165,15 @@ def _end(system: System, holder: Holder) -> Step:
     container = re.search(r"docker[-/]([0-9a-f]{64})", _cgroup(system, one.pid))
     if container:
         name = container[1][:12]
-        about = Text(f"Stop the container that holds GPUs ({one.shown}).", f"停止占用 GPU 的容器({one.shown})。")
+        about = Text(f"Stop the container that holds GPUs ({one.shown}).", f"停止占用 GPU 的容器（{one.shown}）。")
         return run("docker", "stop", name, about=about, risk=Risk.DISRUPTIVE, done_if=("No such container",))
     return end_process(one.pid, one.command_line)
 
 
 def _stop(service: str) -> Step:
-    about = Text(f"Stop {service}: it would start again what is ended.", f"停止 {service}:否则被结束的进程会重新启动。")
+    about = Text(
+        f"Stop {service}: it would start again what is ended.", f"停止 {service}：否则被结束的进程会重新启动。"
+    )
     return run("systemctl", "stop", service, about=about, risk=Risk.DISRUPTIVE, done_if=("not loaded",))
 
 

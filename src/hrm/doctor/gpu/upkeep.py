@@ -25,16 +25,16 @@ TWO_INSTALLATIONS = Fault(
     severity=Severity.WARNING,
     title=Text(
         "A driver from NVIDIA's runfile ({runfile}) and one from packages ({packages}) are installed at once",
-        "同时安装了 NVIDIA runfile 驱动({runfile})和软件包驱动({packages})",
+        "同时安装了 NVIDIA runfile 驱动（{runfile}）和软件包驱动（{packages}）",
     ),
     why=Text(
         "Each overwrites the other's files: the next update of the packages brings Driver/library version mismatch.",
-        "两者会互相覆盖文件:下次软件包更新后会出现 Driver/library version mismatch。",
+        "两者会互相覆盖文件：下次软件包更新后会出现 Driver/library version mismatch。",
     ),
     cure=Text(
         "Keep the one of the wanted version and remove the other: packages by apt-get purge (never those that "
         "containers need), the runfile's by nvidia-uninstall.",
-        "保留所需版本,删除另一个:软件包用 apt-get purge(不删除容器所需的包),runfile 驱动用 nvidia-uninstall。",
+        "保留所需版本，删除另一个：软件包用 apt-get purge（不删除容器所需的包）,runfile 驱动用 nvidia-uninstall。",
     ),
 )
 
@@ -43,16 +43,16 @@ NOT_HELD = Fault(
     severity=Severity.INFO,
     title=Text(
         "Unattended upgrades may replace the driver under running jobs ({packages})",
-        "自动更新可能在作业运行时替换驱动({packages})",
+        "自动更新可能在作业运行时替换驱动（{packages}）",
     ),
     why=Text(
         "An update changes the libraries while the old module stays loaded: from then on every new GPU program fails "
         "with Driver/library version mismatch.",
-        "更新会替换库文件,而旧模块仍在运行:此后所有新的 GPU 程序都会因 Driver/library version mismatch 失败。",
+        "更新会替换库文件，而旧模块仍在运行：此后所有新的 GPU 程序都会因 Driver/library version mismatch 失败。",
     ),
     cure=Text(
         "apt-mark hold the driver's packages; let go of them when you mean to update, with the node drained.",
-        "用 apt-mark hold 锁定驱动软件包;需要更新时先排空节点再解锁。",
+        "用 apt-mark hold 锁定驱动软件包；需要更新时先排空节点再解锁。",
     ),
 )
 
@@ -67,11 +67,11 @@ KMOD_MISSING = Fault(
 DKMS_MISSING = Fault(
     code="HRM-DRIVER-026",
     severity=Severity.WARNING,
-    title=Text("dkms is not installed, and the driver's source is there", "有驱动源码,但未安装 dkms"),
+    title=Text("dkms is not installed, and the driver's source is there", "有驱动源码，但未安装 dkms"),
     why=Text(
         "After the next update of the kernel nobody builds the driver's module: couldn't communicate with the NVIDIA "
         "driver.",
-        "下次内核更新后没有人编译驱动模块:couldn't communicate with the NVIDIA driver。",
+        "下次内核更新后没有人编译驱动模块：couldn't communicate with the NVIDIA driver。",
     ),
     cure=Text("Install dkms.", "安装 dkms。"),
 )
@@ -82,7 +82,7 @@ LSOF_MISSING = Fault(
     title=Text("lsof is not installed", "未安装 lsof"),
     why=Text(
         "The doctor does without it; people look with it who holds /dev/nvidia*.",
-        "doctor 不需要它;人工查看谁占用 /dev/nvidia* 时需要。",
+        "doctor 不需要它；人工查看谁占用 /dev/nvidia* 时需要。",
     ),
     cure=Text("Install lsof.", "安装 lsof。"),
 )
@@ -96,11 +96,11 @@ NOT_WITH_DKMS = Fault(
     ),
     why=Text(
         "After the next update of the kernel no GPU works: nobody builds the module for the new one.",
-        "下次内核更新后 GPU 将无法工作:没有人为新内核编译模块。",
+        "下次内核更新后 GPU 将无法工作：没有人为新内核编译模块。",
     ),
     cure=Text(
         "dkms install -m nvidia -v VERSION where its source is in /usr/src; else install it again with --dkms.",
-        "若 /usr/src 中有源码,执行 dkms install -m nvidia -v 版本号;否则用 --dkms 重新安装。",
+        "若 /usr/src 中有源码，执行 dkms install -m nvidia -v 版本号；否则用 --dkms 重新安装。",
     ),
 )
 
@@ -177,7 +177,7 @@ def _not_with_dkms(system: System, version: str, kernel: str) -> Iterator[Findin
     steps: tuple[Step, ...] = (
         by_hand(
             f"Install driver {version} again with --dkms, with the node drained.",
-            f"排空节点后,用 --dkms 重新安装驱动 {version}。",
+            f"排空节点后，用 --dkms 重新安装驱动 {version}。",
         ),
     )
     if source is not None:
@@ -211,7 +211,7 @@ def _one_way(system: System, expected: Expected, how: Installation, versions: li
     return (
         by_hand(
             "Decide which version nodes are to have and set doctor.gpu.driver in hrm.yaml; the cure is exact then.",
-            "决定节点所需的版本并在 hrm.yaml 中设置 doctor.gpu.driver,之后即可给出确切的处理步骤。",
+            "决定节点所需的版本并在 hrm.yaml 中设置 doctor.gpu.driver，之后即可给出确切的处理步骤。",
         ),
     )
 

@@ -45,9 +45,9 @@ XID_TO_IGNORE = Fault(
     title=_title("nothing to do", "无需处理"),
     why=Text(
         "The driver tells what it did. Nothing has to be done about this one alone.",
-        "驱动记录了它的操作,单独出现时无需处理。",
+        "驱动记录了它的操作，单独出现时无需处理。",
     ),
-    cure=Text("None is needed. Other Xids of the same GPU say more.", "无需处理。若同一 GPU 还有其他 Xid,以其为准。"),
+    cure=Text("None is needed. Other Xids of the same GPU say more.", "无需处理。若同一 GPU 还有其他 Xid，以其为准。"),
 )
 XID_OF_A_PROGRAM = Fault(
     code="HRM-XID-002",
@@ -55,11 +55,11 @@ XID_OF_A_PROGRAM = Fault(
     title=_title("check the program", "检查程序"),
     why=Text(
         "A program did something wrong on the GPU and was ended. The GPU is fine unless good programs meet it too.",
-        "某个程序在 GPU 上出错并被终止。除非正常的程序也遇到,否则 GPU 没有问题。",
+        "某个程序在 GPU 上出错并被终止。除非正常的程序也遇到，否则 GPU 没有问题。",
     ),
     cure=Text(
         "Check the program: run it under compute-sanitizer. If different programs meet it here only, test the GPU.",
-        "检查该程序:用 compute-sanitizer 运行它。若不同程序只在此 GPU 上遇到,再检测该 GPU。",
+        "检查该程序：用 compute-sanitizer 运行它。若不同程序只在此 GPU 上遇到，再检测该 GPU。",
     ),
 )
 XID_NEEDS_REBOOT = Fault(
@@ -68,11 +68,11 @@ XID_NEEDS_REBOOT = Fault(
     title=_title("restart the node", "重启节点"),
     why=Text(
         "The GPU does not work properly: programs on it fail, hang or compute wrongly until it is started anew.",
-        "该 GPU 已不能正常工作:在重新启动之前,其上的程序会失败、卡住或算错。",
+        "该 GPU 已不能正常工作：在重新启动之前，其上的程序会失败、卡住或算错。",
     ),
     cure=Text(
         "Restart the node when its other GPUs are free. If it comes again, check power, cooling and seat.",
-        "待其他 GPU 空闲后重启节点。若再次出现,检查供电、散热和插槽。",
+        "待其他 GPU 空闲后重启节点。若再次出现，检查供电、散热和插槽。",
     ),
 )
 XID_NEEDS_REPLACEMENT = Fault(
@@ -81,24 +81,24 @@ XID_NEEDS_REPLACEMENT = Fault(
     title=_title("replace it", "更换"),
     why=Text(
         "The hardware is worn out or damaged. Starting it anew does not help for long.",
-        "硬件老化或损坏,重新启动不能长久解决。",
+        "硬件老化或损坏，重新启动不能长久解决。",
     ),
     cure=Text(
         "Check cables and seat, test it with `dcgmi diag -r 3`, and have it replaced.",
-        "检查线缆和插槽,用 `dcgmi diag -r 3` 检测,然后更换。",
+        "检查线缆和插槽，用 `dcgmi diag -r 3` 检测，然后更换。",
     ),
 )
 XID_UNKNOWN = Fault(
     code="HRM-XID-005",
     severity=Severity.WARNING,
-    title=Text("GPU {card}: Xid {number}, whose meaning is not known", "GPU {card}:Xid {number},含义未知"),
+    title=Text("GPU {card}: Xid {number}, whose meaning is not known", "GPU {card}:Xid {number}，含义未知"),
     why=Text(
         "The driver tells of an error that its makers do not explain to the public.",
         "驱动报告了一个厂商未公开说明的错误。",
     ),
     cure=Text(
         "Look the number up in NVIDIA's Xid catalogue. If it comes again, restart the node and tell the vendor.",
-        "在 NVIDIA 的 Xid 目录中查询该编号。若再次出现,重启节点并联系厂商。",
+        "在 NVIDIA 的 Xid 目录中查询该编号。若再次出现，重启节点并联系厂商。",
     ),
 )
 GPU_CANNOT_START = Fault(
@@ -107,24 +107,24 @@ GPU_CANNOT_START = Fault(
     title=Text("The driver cannot start GPU {card}", "驱动无法启动 GPU {card}"),
     why=Text(
         "nvidia-smi does not show the GPU, and no program can use it.",
-        "nvidia-smi 不显示该 GPU,任何程序都无法使用它。",
+        "nvidia-smi 不显示该 GPU，任何程序都无法使用它。",
     ),
     cure=Text(
         "Restart the node. If it stays so, check power cables and seat, then replace the GPU.",
-        "重启节点。若仍然如此,检查供电线和插槽,然后更换 GPU。",
+        "重启节点。若仍然如此，检查供电线和插槽，然后更换 GPU。",
     ),
 )
 SWITCH_FATAL = Fault(
     code="HRM-XID-007",
     severity=Severity.ERROR,
-    title=Text("NVSwitch {switch}: fatal SXid {number}", "NVSwitch {switch}:致命错误 SXid {number}"),
+    title=Text("NVSwitch {switch}: fatal SXid {number}", "NVSwitch {switch}：致命错误 SXid {number}"),
     why=Text(
         "GPUs cannot reach each other by this switch: programs on several GPUs fail or hang.",
-        "GPU 之间无法通过该交换芯片通信:使用多个 GPU 的程序会失败或卡住。",
+        "GPU 之间无法通过该交换芯片通信：使用多个 GPU 的程序会失败或卡住。",
     ),
     cure=Text(
         "End what runs on the GPUs and restart the node. If it comes again, have the board checked.",
-        "结束 GPU 上的程序并重启节点。若再次出现,请检修主板。",
+        "结束 GPU 上的程序并重启节点。若再次出现，请检修主板。",
     ),
 )
 _FAULTS = {
@@ -252,7 +252,7 @@ def _cure(action: Action, words: str, gpu: str) -> tuple[Step, ...]:
         return (
             by_hand(
                 f"Look into the program {program}: run it under compute-sanitizer, and on another GPU.",
-                f"检查程序 {program}:用 compute-sanitizer 运行,并换一个 GPU 试。",
+                f"检查程序 {program}：用 compute-sanitizer 运行，并换一个 GPU 试。",
             ),
         )
     if action is Action.REBOOT:
@@ -260,7 +260,7 @@ def _cure(action: Action, words: str, gpu: str) -> tuple[Step, ...]:
     return (
         by_hand(
             f"Look at the GPU's power cables and seat; test it: dcgmi diag -r 3 -i {gpu}. Then have it replaced.",
-            f"检查该 GPU 的供电线和插槽,并检测:dcgmi diag -r 3 -i {gpu}。然后更换。",
+            f"检查该 GPU 的供电线和插槽，并检测：dcgmi diag -r 3 -i {gpu}。然后更换。",
             risk=Risk.DISRUPTIVE,
         ),
     )
@@ -277,6 +277,6 @@ def _evidence(lines: list[KernelLine]) -> tuple[Evidence, ...]:
 _UNKNOWN_CURE = (
     by_hand(
         "Look the number up: https://docs.nvidia.com/deploy/xid-errors/",
-        "查询该编号:https://docs.nvidia.com/deploy/xid-errors/",
+        "查询该编号：https://docs.nvidia.com/deploy/xid-errors/",
     ),
 )

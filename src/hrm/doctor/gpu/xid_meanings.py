@@ -69,7 +69,7 @@ _MEANINGS: dict[int, Meaning] = {
     **_of(
         Action.CHECK_PROGRAM,
         "exception in a kernel of the program (often an address out of bounds)",
-        "程序的核函数异常(常为越界访问)",
+        "程序的核函数异常（常为越界访问）",
         13,
     ),
     **_of(Action.CHECK_PROGRAM, "the program touched GPU memory that is not its own", "程序访问了不属于它的显存", 31),
@@ -89,7 +89,7 @@ _MEANINGS: dict[int, Meaning] = {
     **_of(
         Action.CHECK_PROGRAM,
         "memory error that was contained: only the program that met it ended",
-        "显存错误已被隔离,只有遇到它的程序被终止",
+        "显存错误已被隔离，只有遇到它的程序被终止",
         94,
     ),
     **_of(
@@ -100,7 +100,7 @@ _MEANINGS: dict[int, Meaning] = {
     **_of(
         Action.IGNORE,
         "a bad piece of GPU memory was exchanged; it takes effect when the GPU next starts",
-        "已替换损坏的显存单元,GPU 下次启动时生效",
+        "已替换损坏的显存单元，GPU 下次启动时生效",
         63,
     ),
     **_of(Action.IGNORE, "wear limit of the GPU's settings memory", "GPU 配置存储的磨损上限", 93),
@@ -111,7 +111,7 @@ _MEANINGS: dict[int, Meaning] = {
     **_of(Action.IGNORE, "a channel was taken out of use", "一个通道已停用", 160, 161),
     **_of(Action.IGNORE, "state of the power smoothing", "功率平滑状态", 162, 163),
     **_of(
-        Action.IGNORE, "details of an uncorrectable memory error (Xid 48)", "不可纠正显存错误(Xid 48)的详情", 171, 172
+        Action.IGNORE, "details of an uncorrectable memory error (Xid 48)", "不可纠正显存错误（Xid 48）的详情", 171, 172
     ),
     **_of(
         Action.REBOOT,
@@ -121,7 +121,7 @@ _MEANINGS: dict[int, Meaning] = {
         109,
         158,
     ),
-    **_of(Action.REBOOT, "uncorrectable memory error (double-bit ECC)", "不可纠正的显存错误(双比特 ECC)", 48),
+    **_of(Action.REBOOT, "uncorrectable memory error (double-bit ECC)", "不可纠正的显存错误（双比特 ECC）", 48),
     **_of(Action.REBOOT, "the GPU's memory interface is unstable", "GPU 显存接口不稳定", 57, 58),
     **_of(
         Action.REBOOT,
@@ -136,17 +136,17 @@ _MEANINGS: dict[int, Meaning] = {
     **_of(
         Action.REBOOT,
         "memory error that was not contained: all programs on the GPU are affected",
-        "显存错误未被隔离,该 GPU 上所有程序受影响",
+        "显存错误未被隔离，该 GPU 上所有程序受影响",
         95,
     ),
     **_of(Action.REBOOT, "security fault of the GPU", "GPU 安全故障", 110),
-    **_of(Action.REBOOT, "the GPU's system processor (GSP) does not answer", "GPU 系统处理器(GSP)无响应", 119, 120),
-    **_of(Action.REBOOT, "uncorrectable error in the GPU's memory (ECC)", "GPU 存储的不可纠正错误(ECC)", 140),
+    **_of(Action.REBOOT, "the GPU's system processor (GSP) does not answer", "GPU 系统处理器（GSP）无响应", 119, 120),
+    **_of(Action.REBOOT, "uncorrectable error in the GPU's memory (ECC)", "GPU 存储的不可纠正错误（ECC）", 140),
     **_of(Action.REBOOT, "the GPU cannot be started", "GPU 无法初始化", 143),
     **_of(
         Action.REBOOT,
         "a part of the GPU was taken out of use; a start of the GPU completes it",
-        "GPU 的部分单元已停用,重新启动 GPU 后生效",
+        "GPU 的部分单元已停用，重新启动 GPU 后生效",
         156,
     ),
     **_of(Action.REBOOT, "the PCIe link to the GPU timed out", "GPU 的 PCIe 链路超时", 167),
@@ -155,7 +155,7 @@ _MEANINGS: dict[int, Meaning] = {
     **_of(
         Action.REPLACE,
         "many corrected memory errors: the memory is ageing",
-        "可纠正的显存错误过多,显存正在老化",
+        "可纠正的显存错误过多，显存正在老化",
         92,
         severity=Severity.WARNING,
     ),

@@ -34,22 +34,22 @@ LIBRARY_MISSING = Fault(
     title=Text("The native library {library} is not there", "本地库 {library} 不存在"),
     why=Text(
         "Java programs that load it fail: java.lang.UnsatisfiedLinkError: no … in java.library.path.",
-        "加载它的 Java 程序会失败:java.lang.UnsatisfiedLinkError: no … in java.library.path。",
+        "加载它的 Java 程序会失败：java.lang.UnsatisfiedLinkError: no … in java.library.path。",
     ),
-    cure=Text("Copy it from a node that has it, or build it.", "从有该库的节点复制,或重新构建。"),
+    cure=Text("Copy it from a node that has it, or build it.", "从有该库的节点复制，或重新构建。"),
 )
 NEEDS_WHAT_IS_MISSING = Fault(
     code="HRM-JAVA-021",
     severity=Severity.ERROR,
-    title=Text("{library} needs {missing}, which is not found", "{library} 需要 {missing},但找不到"),
+    title=Text("{library} needs {missing}, which is not found", "{library} 需要 {missing}，但找不到"),
     why=Text(
         "Java programs that load it fail: java.lang.UnsatisfiedLinkError: {missing}: cannot open shared object file.",
-        "加载它的 Java 程序会失败:java.lang.UnsatisfiedLinkError: {missing}: cannot open shared object file。",
+        "加载它的 Java 程序会失败：java.lang.UnsatisfiedLinkError: {missing}: cannot open shared object file。",
     ),
     cure=Text(
         "Tell the dynamic linker where it lies (ld.so.conf.d, or LD_LIBRARY_PATH), or install it. One of another "
         "release of CUDA: build the library for the release that is here.",
-        "告诉动态链接器它的位置(ld.so.conf.d 或 LD_LIBRARY_PATH),或安装它。若属于另一 CUDA 版本,请重新构建。",
+        "告诉动态链接器它的位置（ld.so.conf.d 或 LD_LIBRARY_PATH），或安装它。若属于另一 CUDA 版本，请重新构建。",
     ),
 )
 NOT_LOADABLE = Fault(
@@ -58,7 +58,7 @@ NOT_LOADABLE = Fault(
     title=Text("{library} is no library for this machine", "{library} 不是可在本机加载的库"),
     why=Text(
         "It was built for another kind of processor, or broken on its way: wrong ELF class, invalid ELF header.",
-        "它面向其他处理器构建,或传输中损坏:wrong ELF class、invalid ELF header。",
+        "它面向其他处理器构建，或传输中损坏：wrong ELF class、invalid ELF header。",
     ),
     cure=Text("Build it on a machine like this one, and copy it whole.", "在同类机器上构建并完整复制。"),
 )
@@ -68,7 +68,7 @@ SYSTEM_TOO_OLD = Fault(
     title=Text("{library} needs {symbols} of a newer system", "{library} 需要较新系统的 {symbols}"),
     why=Text(
         "It was built on a newer system than this one, and cannot be loaded here.",
-        "它在比本机更新的系统上构建,无法在此加载。",
+        "它在比本机更新的系统上构建，无法在此加载。",
     ),
     cure=Text("Build it on the oldest system that it is to run on.", "在需要运行的最旧系统上构建。"),
 )
@@ -76,13 +76,13 @@ COPIES_DIFFER = Fault(
     code="HRM-JAVA-024",
     severity=Severity.WARNING,
     title=Text(
-        "{name} lies in {first} and, different, in {second}", "{name} 在 {first} 和 {second} 中各有一份,内容不同"
+        "{name} lies in {first} and, different, in {second}", "{name} 在 {first} 和 {second} 中各有一份，内容不同"
     ),
     why=Text(
         "The first one that is found counts. After a build that was copied to one only, programs run the old one.",
-        "先找到的生效。若构建后只复制到其中一处,程序会运行旧的那份。",
+        "先找到的生效。若构建后只复制到其中一处，程序会运行旧的那份。",
     ),
-    cure=Text("Keep one, and make the other a link to it.", "保留一份,将另一份改为指向它的链接。"),
+    cure=Text("Keep one, and make the other a link to it.", "保留一份，将另一份改为指向它的链接。"),
 )
 OUT_OF_SIGHT = Fault(
     code="HRM-JAVA-025",
@@ -91,12 +91,12 @@ OUT_OF_SIGHT = Fault(
     why=Text(
         "System.loadLibrary fails unless each program says -Djava.library.path: UnsatisfiedLinkError: no … in "
         "java.library.path.",
-        "除非每个程序都指定 -Djava.library.path,否则 System.loadLibrary 会失败:"
+        "除非每个程序都指定 -Djava.library.path，否则 System.loadLibrary 会失败："
         "UnsatisfiedLinkError: no … in java.library.path。",
     ),
     cure=Text(
         "Link it into /usr/lib/jni, or name its directory in doctor.java.library_path.",
-        "将其复制或链接到 /usr/lib/jni,或在 doctor.java.library_path 中写入其目录。",
+        "将其复制或链接到 /usr/lib/jni，或在 doctor.java.library_path 中写入其目录。",
     ),
 )
 
@@ -176,14 +176,14 @@ def _rebuild(system: System, library: str, missing: str, place: str) -> tuple[St
                 f"Build {library} for CUDA {cuda.release} (-L{cuda.path}/lib64), or install the toolkit that has "
                 f"{missing} beside it, without its driver.",
                 f"为 CUDA {cuda.release} 重新构建 {library}(-L{cuda.path}/lib64),"
-                f"或另装含 {missing} 的工具包(不装其驱动)。",
+                f"或另装含 {missing} 的工具包（不装其驱动）。",
                 risk=Risk.DISRUPTIVE,
             ),
         )
     return (
         by_hand(
             f"Build {library} anew on this system, or install the release that has {missing}.",
-            f"在本机重新构建 {library},或安装含 {missing} 的版本。",
+            f"在本机重新构建 {library}，或安装含 {missing} 的版本。",
             risk=Risk.DISRUPTIVE,
         ),
     )
@@ -194,7 +194,7 @@ def _fetch(name: str) -> tuple[Step, ...]:
     return (
         by_hand(
             f"Copy {base} from a node that has it (find / -xdev -name {base}), or build it; then run ldconfig.",
-            f"从有 {base} 的节点复制(find / -xdev -name {base}),或重新构建;然后执行 ldconfig。",
+            f"从有 {base} 的节点复制（find / -xdev -name {base}），或重新构建；然后执行 ldconfig。",
         ),
     )
 
@@ -229,7 +229,7 @@ def _placed(system: System, library: str, path: Sequence[str]) -> Iterator[Findi
                 cure=(
                     by_hand(
                         f"See which one is newer, and make the other a link: ln -sfn {library} {other}",
-                        f"确认哪份较新,将另一份改为链接:ln -sfn {library} {other}",
+                        f"确认哪份较新，将另一份改为链接：ln -sfn {library} {other}",
                         risk=Risk.DISRUPTIVE,
                     ),
                 ),

@@ -20,14 +20,14 @@ WANTED_MISSING = Fault(
     title=Text("Java {wanted} is not installed", "未安装 Java {wanted}"),
     why=Text(
         "Programs that need it do not start: UnsupportedClassVersionError with an older one, classes lack in a newer.",
-        "需要它的程序无法启动:旧版会报 UnsupportedClassVersionError,新版会缺少类。",
+        "需要它的程序无法启动：旧版会报 UnsupportedClassVersionError，新版会缺少类。",
     ),
-    cure=Text("Install it; others may stay beside it.", "安装它,其他版本可并存。"),
+    cure=Text("Install it; others may stay beside it.", "安装它，其他版本可并存。"),
 )
 DEFAULT_IS_ANOTHER = Fault(
     code="HRM-JAVA-002",
     severity=Severity.ERROR,
-    title=Text("java is {found}, programs need {wanted}", "java 是 {found},程序需要 {wanted}"),
+    title=Text("java is {found}, programs need {wanted}", "java 是 {found}，程序需要 {wanted}"),
     why=Text(
         "Whoever starts java without a path gets the other one. It happens when a package brings a newer Java along.",
         "不带路径启动 java 时会得到另一版本。常因某软件包带来了更新的 Java。",
@@ -42,17 +42,17 @@ COMPILER_IS_ANOTHER = Fault(
     title=Text("javac is of Java {compiler}, java is {runtime}", "javac 属于 Java {compiler},java 是 {runtime}"),
     why=Text(
         "What is compiled here does not run here: UnsupportedClassVersionError.",
-        "在此编译的程序无法在此运行:UnsupportedClassVersionError。",
+        "在此编译的程序无法在此运行：UnsupportedClassVersionError。",
     ),
     cure=Text("Let the alternatives lead both to one installation.", "用 alternatives 将两者指向同一安装。"),
 )
 HOME_LEADS_NOWHERE = Fault(
     code="HRM-JAVA-010",
     severity=Severity.ERROR,
-    title=Text("{file} sets JAVA_HOME to {home}, where no Java is", "{file} 将 JAVA_HOME 设为 {home},那里没有 Java"),
+    title=Text("{file} sets JAVA_HOME to {home}, where no Java is", "{file} 将 JAVA_HOME 设为 {home}，那里没有 Java"),
     why=Text(
         "Hadoop, Spark and Maven do not start: JAVA_HOME is not set correctly.",
-        "Hadoop、Spark、Maven 无法启动:JAVA_HOME is not set correctly。",
+        "Hadoop、Spark、Maven 无法启动：JAVA_HOME is not set correctly。",
     ),
     cure=Text("Set it to an installation that is there.", "将其设为存在的安装目录。"),
 )
@@ -61,7 +61,7 @@ HOME_IS_ANOTHER = Fault(
     severity=Severity.WARNING,
     title=Text(
         "{file} sets JAVA_HOME to Java {found}, wanted is {wanted}",
-        "{file} 将 JAVA_HOME 设为 Java {found},应为 {wanted}",
+        "{file} 将 JAVA_HOME 设为 Java {found}，应为 {wanted}",
     ),
     why=Text(
         "Programs that go by JAVA_HOME use another Java than those that go by PATH, or than on other nodes.",
@@ -72,10 +72,10 @@ HOME_IS_ANOTHER = Fault(
 HOME_IS_NOT_SET = Fault(
     code="HRM-JAVA-012",
     severity=Severity.WARNING,
-    title=Text("JAVA_HOME is not set, and is to be {wanted}", "未设置 JAVA_HOME,应为 {wanted}"),
+    title=Text("JAVA_HOME is not set, and is to be {wanted}", "未设置 JAVA_HOME，应为 {wanted}"),
     why=Text(
         "Hadoop and others do not start on this node: JAVA_HOME is not set and could not be found.",
-        "Hadoop 等在此节点无法启动:JAVA_HOME is not set and could not be found。",
+        "Hadoop 等在此节点无法启动：JAVA_HOME is not set and could not be found。",
     ),
     cure=Text("Set it for all users in /etc/profile.d.", "在 /etc/profile.d 中为所有用户设置。"),
 )
@@ -85,7 +85,7 @@ HOMES_DIFFER = Fault(
     title=Text("JAVA_HOME is set to {one} and to {other}", "JAVA_HOME 同时被设为 {one} 和 {other}"),
     why=Text(
         "Which one counts depends on how somebody logs in: shells, services and cron read different files.",
-        "生效的值取决于登录方式:shell、服务和 cron 读取不同的文件。",
+        "生效的值取决于登录方式：shell、服务和 cron 读取不同的文件。",
     ),
     cure=Text("Set it in one place only.", "只在一处设置。"),
 )

@@ -37,10 +37,11 @@ CLOCK_BEHIND = Fault(
     why=Text(
         "Parts of the cluster do not talk to each other: x509: certificate has expired or is not yet valid. Leases and "
         "etcd go wrong with clocks that differ, too.",
-        "集群组件之间无法通信:x509: certificate has expired or is not yet valid。时钟不一致还会影响租约和 etcd。",
+        "集群组件之间无法通信：x509: certificate has expired or is not yet valid。时钟不一致还会影响租约和 etcd。",
     ),
     cure=Text(
-        "Set the clock by NTP, as on all nodes; then restart kubelet.", "用 NTP 校准时钟(所有节点一致),再重启 kubelet。"
+        "Set the clock by NTP, as on all nodes; then restart kubelet.",
+        "用 NTP 校准时钟（所有节点一致），再重启 kubelet。",
     ),
 )
 EXPIRED = Fault(
@@ -49,11 +50,11 @@ EXPIRED = Fault(
     title=Text("Certificate {file} is valid until {until} only", "证书 {file} 的有效期只到 {until}"),
     why=Text(
         "From then on nothing talks to the API server: x509: certificate has expired. A fast clock looks so, too.",
-        "此后所有组件都无法与 API server 通信:x509: certificate has expired。时钟过快也有同样的现象。",
+        "此后所有组件都无法与 API server 通信：x509: certificate has expired。时钟过快也有同样的现象。",
     ),
     cure=Text(
         "If the clock is right: kubeadm certs renew all, then restart the control plane and kubelet.",
-        "若时钟正确:执行 kubeadm certs renew all,再重启控制平面和 kubelet。",
+        "若时钟正确：执行 kubeadm certs renew all，再重启控制平面和 kubelet。",
     ),
 )
 
@@ -115,30 +116,30 @@ def _set_clock() -> list[Step]:
         run("timedatectl", "set-ntp", "true", about=about),
         by_hand(
             "See that it is right now (timedatectl), on all nodes; where no time server is reached: date --set.",
-            "确认所有节点时间正确(timedatectl);无法访问时间服务器时:date --set。",
+            "确认所有节点时间正确（timedatectl）；无法访问时间服务器时：date --set。",
         ),
         restart("kubelet"),
     ]
 
 
 def _renew(path: str) -> list[Step]:
-    first = by_hand("See that the clock is right: timedatectl.", "先确认时钟正确:timedatectl。")
+    first = by_hand("See that the clock is right: timedatectl.", "先确认时钟正确：timedatectl。")
     if not path.startswith(PKI):
         return [
             first,
             by_hand(
                 "kubelet renews its own while the API server answers; else join the node anew with kubeadm join.",
-                "API server 正常时 kubelet 会自动续期;否则用 kubeadm join 重新加入。",
+                "API server 正常时 kubelet 会自动续期；否则用 kubeadm join 重新加入。",
             ),
             restart("kubelet"),
         ]
-    renew = Text("Renew all but those of the authorities.", "续期所有证书(CA 除外)。")
+    renew = Text("Renew all but those of the authorities.", "续期所有证书（CA 除外）。")
     return [
         first,
         run("kubeadm", "certs", "renew", "all", about=renew),
         by_hand(
             "Restart the control plane: move its manifests out of /etc/kubernetes/manifests for 20 s, and back.",
-            "重启控制平面:将清单移出 /etc/kubernetes/manifests 20 秒后再移回。",
+            "重启控制平面：将清单移出 /etc/kubernetes/manifests 20 秒后再移回。",
         ),
         restart("kubelet"),
     ]

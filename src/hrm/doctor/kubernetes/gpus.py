@@ -23,7 +23,7 @@ NO_PLUGIN = Fault(
     severity=Severity.WARNING,
     title=Text(
         "This node has GPUs ({gpus}), and no device plugin tells kubelet of them",
-        "本节点有 GPU({gpus} 个),但没有设备插件上报给 kubelet",
+        "本节点有 GPU（{gpus} 个），但没有设备插件上报给 kubelet",
     ),
     why=Text(
         "Pods that ask for nvidia.com/gpu stay pending: Insufficient nvidia.com/gpu.",
@@ -31,23 +31,23 @@ NO_PLUGIN = Fault(
     ),
     cure=Text(
         "Run NVIDIA's device plugin as a DaemonSet, with NVIDIA's runtime in the node's container runtime.",
-        "以 DaemonSet 部署 NVIDIA 设备插件,并在容器运行时中配置 NVIDIA 运行时。",
+        "以 DaemonSet 部署 NVIDIA 设备插件，并在容器运行时中配置 NVIDIA 运行时。",
     ),
 )
 FEWER_GPUS = Fault(
     code="HRM-K8S-016",
     severity=Severity.WARNING,
     title=Text(
-        "kubelet knows of {known} GPUs, and the driver of {gpus}", "kubelet 只登记了 {known} 个 GPU,而驱动有 {gpus} 个"
+        "kubelet knows of {known} GPUs, and the driver of {gpus}", "kubelet 只登记了 {known} 个 GPU，而驱动有 {gpus} 个"
     ),
     why=Text(
         "Pods get fewer than there are. The plugin left out those that failed since it started (Xid), or looked before "
         "the driver was ready.",
-        "Pod 可用的 GPU 少于实际数量。插件剔除了启动后出错(Xid)的 GPU,或在驱动就绪之前就已启动。",
+        "Pod 可用的 GPU 少于实际数量。插件剔除了启动后出错（Xid）的 GPU，或在驱动就绪之前就已启动。",
     ),
     cure=Text(
         "Look for Xid messages; then start the plugin's pod on this node anew.",
-        "检查 Xid 信息,然后重启本节点的插件 Pod。",
+        "检查 Xid 信息，然后重启本节点的插件 Pod。",
     ),
 )
 
@@ -77,8 +77,8 @@ def pods_get_gpus(system: System, expected: Expected) -> Iterator[Finding | Unse
                 by_hand(
                     "Cure what hrm doctor --only gpu finds first; then delete the plugin's pod on this node: "
                     "kubectl --namespace kube-system delete pod NAME. Its DaemonSet starts another.",
-                    "先处理 hrm doctor --only gpu 的结果,再删除本节点的插件 Pod:"
-                    "kubectl --namespace kube-system delete pod 名称,DaemonSet 会自动重建。",
+                    "先处理 hrm doctor --only gpu 的结果，再删除本节点的插件 Pod:"
+                    "kubectl --namespace kube-system delete pod 名称，DaemonSet 会自动重建。",
                 )
             ],
         )
@@ -100,6 +100,6 @@ def _deploy() -> Iterator[Step]:
     yield by_hand(
         "From where kubectl works, apply NVIDIA's k8s-device-plugin (its DaemonSet), and see that its pod runs here: "
         "kubectl --namespace kube-system get pods --output wide.",
-        "在可用 kubectl 的机器上部署 NVIDIA k8s-device-plugin(DaemonSet),并确认其 Pod 在本节点运行:"
+        "在可用 kubectl 的机器上部署 NVIDIA k8s-device-plugin(DaemonSet)，并确认其 Pod 在本节点运行："
         "kubectl --namespace kube-system get pods --output wide。",
     )

@@ -27,11 +27,11 @@ CAUSES: tuple[tuple[str, Text], ...] = (
     ),
     (
         r"(certificate has expired|client certificate .*is expired|x509: certificate .*not yet valid)",
-        Text("a certificate is not valid now, or the clock is wrong", "证书当前无效,或时钟有误"),
+        Text("a certificate is not valid now, or the clock is wrong", "证书当前无效，或时钟有误"),
     ),
     (
         r"(unknown flag|failed to parse kubelet flag|unrecognized feature gate)",
-        Text("it does not know an argument, often one of an older version", "无法识别某个参数,通常来自旧版本"),
+        Text("it does not know an argument, often one of an older version", "无法识别某个参数，通常来自旧版本"),
     ),
     (
         r"(failed to load kubelet config|failed to load Kubelet config|no such file or directory.*config\.yaml)",
@@ -48,27 +48,27 @@ CAUSES: tuple[tuple[str, Text], ...] = (
 KUBELET_DOWN = Fault(
     code="HRM-K8S-004",
     severity=Severity.ERROR,
-    title=Text("kubelet does not work: port {port} {answer}", "kubelet 工作不正常:端口 {port} {answer}"),
+    title=Text("kubelet does not work: port {port} {answer}", "kubelet 工作不正常：端口 {port} {answer}"),
     why=Text(
         "Pods on this node are not started, and kubeadm init fails: The HTTP call equal to 'curl -sSL "
         "http://localhost:{port}/healthz' failed.",
-        "本节点无法启动 Pod,kubeadm init 失败:The HTTP call equal to 'curl -sSL "
+        "本节点无法启动 Pod,kubeadm init 失败：The HTTP call equal to 'curl -sSL "
         "http://localhost:{port}/healthz' failed。",
     ),
     cure=Text(
         "Mend what its journal says; let systemd read its unit again, which kubeadm changes, and restart it.",
-        "先修复日志中的问题;再让 systemd 重新读取被 kubeadm 改动的单元并重启 kubelet。",
+        "先修复日志中的问题；再让 systemd 重新读取被 kubeadm 改动的单元并重启 kubelet。",
     ),
 )
 NOT_SET_UP = Fault(
     code="HRM-K8S-005",
     severity=Severity.INFO,
-    title=Text("kubelet is installed, and this node is in no cluster", "已安装 kubelet,但本节点未加入任何集群"),
+    title=Text("kubelet is installed, and this node is in no cluster", "已安装 kubelet，但本节点未加入任何集群"),
     why=Text(
         "Until kubeadm init or join writes its configuration kubelet starts and ends every few seconds, as is meant.",
-        "在 kubeadm init 或 join 写入配置之前,kubelet 每隔几秒启动并退出一次,这是正常现象。",
+        "在 kubeadm init 或 join 写入配置之前，kubelet 每隔几秒启动并退出一次，这是正常现象。",
     ),
-    cure=Text("kubeadm init, kubeadm join, or nothing.", "执行 kubeadm init 或 kubeadm join,或不作处理。"),
+    cure=Text("kubeadm init, kubeadm join, or nothing.", "执行 kubeadm init 或 kubeadm join，或不作处理。"),
 )
 
 
@@ -101,7 +101,7 @@ def kubelet_is_well(system: System, expected: Expected) -> Iterator[Finding | Un
     cause = cause_of(words.text) if words else None
     if cause is not None:
         why = Text(
-            f"{finding.why.en} Its journal says why: {cause.en}.", f"{finding.why.zh}日志给出的原因:{cause.zh}。"
+            f"{finding.why.en} Its journal says why: {cause.en}.", f"{finding.why.zh}日志给出的原因：{cause.zh}。"
         )
         finding = replace(finding, why=why)
     yield finding
@@ -144,7 +144,7 @@ def _cure(service: Unit) -> list[Step]:
     why = Text(
         "Let systemd read its unit again: kubeadm writes arguments into it, and until then systemd starts it with the "
         "old ones.",
-        "让 systemd 重新读取单元:kubeadm 会写入新的启动参数,在此之前 systemd 仍使用旧参数启动。",
+        "让 systemd 重新读取单元：kubeadm 会写入新的启动参数，在此之前 systemd 仍使用旧参数启动。",
     )
     steps = [run("systemctl", "daemon-reload", about=why)]
     if service.masked:

@@ -35,7 +35,7 @@ OTHER_NAME = Fault(
     why=Text(
         "kubeadm and kubelet look for the very name: an image that was tagged for another registry than "
         "--image-repository names, or with another form of its version, is pulled again, or not found.",
-        "kubeadm 和 kubelet 按完整名称查找:标签的仓库与 --image-repository 不一致,或版本写法不同,"
+        "kubeadm 和 kubelet 按完整名称查找：标签的仓库与 --image-repository 不一致，或版本写法不同，"
         "都会重新拉取或找不到。",
     ),
     cure=Text("Give it the name that is asked for.", "为镜像打上所需的标签。"),
@@ -47,12 +47,12 @@ TAG_NOT_FOUND = Fault(
     why=Text(
         "kubeadm init fails: [ERROR ImagePull]: failed to pull image {wanted}: manifest unknown. Mirrors keep some "
         "tags in another form (1.8.4 for v1.8.4).",
-        "kubeadm init 失败:[ERROR ImagePull]: failed to pull image {wanted}: manifest unknown。"
-        "有些镜像站的标签写法不同(1.8.4 而不是 v1.8.4)。",
+        "kubeadm init 失败：[ERROR ImagePull]: failed to pull image {wanted}: manifest unknown。"
+        "有些镜像站的标签写法不同（1.8.4 而不是 v1.8.4）。",
     ),
     cure=Text(
         "Pull it from elsewhere, or by its other tag, and give it the name that is asked for.",
-        "从其他仓库或用另一种标签拉取,再打上所需的标签。",
+        "从其他仓库或用另一种标签拉取，再打上所需的标签。",
     ),
 )
 REGISTRY_UNREACHABLE = Fault(
@@ -60,16 +60,16 @@ REGISTRY_UNREACHABLE = Fault(
     severity=Severity.WARNING,
     title=Text(
         "Registry {registry} does not answer, and image {wanted} is not here",
-        "镜像仓库 {registry} 无响应,且本机没有镜像 {wanted}",
+        "镜像仓库 {registry} 无响应，且本机没有镜像 {wanted}",
     ),
     why=Text(
         "kubeadm init and pods that need it wait and fail: ImagePullBackOff. Some registries cannot be reached from "
         "everywhere.",
-        "kubeadm init 和需要该镜像的 Pod 会等待并失败:ImagePullBackOff。部分仓库在某些网络中无法访问。",
+        "kubeadm init 和需要该镜像的 Pod 会等待并失败：ImagePullBackOff。部分仓库在某些网络中无法访问。",
     ),
     cure=Text(
         "Use a mirror by --image-repository, or load the image from a file.",
-        "用 --image-repository 指定镜像站,或从文件导入镜像。",
+        "用 --image-repository 指定镜像站，或从文件导入镜像。",
     ),
 )
 
@@ -213,7 +213,7 @@ def _ask(docker: Engine, image: Image) -> Output:
 def _from_elsewhere(docker: Engine, image: Image) -> list[Step]:
     source = _source(docker, image)
     pull = Text(f"Pull it as {source}.", f"以 {source} 拉取。")
-    remove = Text("Remove the name that it was pulled by; the image stays.", "删除拉取时的标签,镜像本身保留。")
+    remove = Text("Remove the name that it was pulled by; the image stays.", "删除拉取时的标签，镜像本身保留。")
     return [
         run(*docker.command("pull", str(source)), about=pull),
         _tag(docker, source, image),
@@ -232,7 +232,7 @@ def _source(docker: Engine, image: Image) -> Image:
 
 
 def _tag(docker: Engine, have: Image, wanted: Image) -> Step:
-    about = Text("Give it the name that is asked for, its registry too.", "打上所需的完整标签,包括仓库地址。")
+    about = Text("Give it the name that is asked for, its registry too.", "打上所需的完整标签，包括仓库地址。")
     return run(*docker.command("tag", str(have), str(wanted)), about=about)
 
 
@@ -240,7 +240,7 @@ def _mirror(image: Image) -> Step:
     return by_hand(
         f"Try kubeadm config images pull --image-repository REGISTRY with a mirror that answers, and name the same one "
         f"for kubeadm init; or on a machine that reaches it: docker pull {image}, docker save, and here docker load.",
-        f"换用可访问的镜像站:kubeadm config images pull --image-repository 镜像站,kubeadm init 也指定同一个;"
-        f"或在能访问的机器上 docker pull {image} 并 docker save,再到本机 docker load。",
+        f"换用可访问的镜像站：kubeadm config images pull --image-repository 镜像站，kubeadm init 也指定同一个；"
+        f"或在能访问的机器上 docker pull {image} 并 docker save，再到本机 docker load。",
         risk=Risk.SAFE,
     )

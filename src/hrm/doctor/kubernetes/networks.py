@@ -38,14 +38,14 @@ _OFTEN_FREE = ("10.244.0.0/16", "10.233.64.0/18", "10.200.0.0/16", "192.168.128.
 NETWORKS_OVERLAP = Fault(
     code="HRM-K8S-008",
     severity=Severity.ERROR,
-    title=Text("Addresses of {whose} ({cidr}) overlap {other}", "{whose} 的地址段({cidr})与 {other} 重叠"),
+    title=Text("Addresses of {whose} ({cidr}) overlap {other}", "{whose} 的地址段（{cidr}）与 {other} 重叠"),
     why=Text(
         "What is sent to one goes to the other: pods do not reach these hosts, and hosts not these pods.",
-        "发往一方的数据会送到另一方:Pod 无法访问这些主机,主机也无法访问这些 Pod。",
+        "发往一方的数据会送到另一方：Pod 无法访问这些主机，主机也无法访问这些 Pod。",
     ),
     cure=Text(
         "Set the cluster up with addresses that nobody has. Those of one that runs cannot be changed.",
-        "用无人使用的地址段重新部署集群;运行中的集群无法更改地址段。",
+        "用无人使用的地址段重新部署集群；运行中的集群无法更改地址段。",
     ),
 )
 
@@ -90,8 +90,8 @@ def networks_are_apart(system: System, expected: Expected) -> Iterator[Finding |
                     f"Use addresses that are free, for example kubeadm init --pod-network-cidr {free}, and the same in "
                     "the network plugin's configuration. A cluster that runs has to be set up anew (kubeadm reset); "
                     "where only Docker's overlap, give Docker others: bip and default-address-pools in daemon.json.",
-                    f"改用空闲的地址段,例如 kubeadm init --pod-network-cidr {free},网络插件的配置也要一致。"
-                    "运行中的集群需要重新部署(kubeadm reset);如果只与 Docker 网络重叠,"
+                    f"改用空闲的地址段，例如 kubeadm init --pod-network-cidr {free}，网络插件的配置也要一致。"
+                    "运行中的集群需要重新部署（kubeadm reset）；如果只与 Docker 网络重叠，"
                     "可在 daemon.json 中修改 bip 和 default-address-pools。",
                     risk=Risk.DISRUPTIVE,
                 )

@@ -21,16 +21,18 @@ CONTAINERD = "/etc/containerd/config.toml"
 SWAP_IS_ON = Fault(
     code="HRM-K8S-001",
     severity=Severity.WARNING,
-    title=Text("Swap is on ({devices}), and kubelet does not start with it", "swap 已启用({devices}),kubelet 无法启动"),
+    title=Text(
+        "Swap is on ({devices}), and kubelet does not start with it", "swap 已启用（{devices}）,kubelet 无法启动"
+    ),
     why=Text(
         "kubelet ends as it starts: running with swap on is not supported, please disable swap. Where it runs already "
         "it will not after the next restart.",
-        "kubelet 启动即退出:running with swap on is not supported, please disable swap。"
+        "kubelet 启动即退出：running with swap on is not supported, please disable swap。"
         "正在运行的 kubelet 下次重启后将无法启动。",
     ),
     cure=Text(
         "Turn swap off, now and in fstab; or allow it with failSwapOn: false.",
-        "立即并在 fstab 中关闭 swap;或设置 failSwapOn: false。",
+        "立即并在 fstab 中关闭 swap；或设置 failSwapOn: false。",
     ),
 )
 RUNTIME_DRIVER_DIFFERS = Fault(
@@ -42,7 +44,7 @@ RUNTIME_DRIVER_DIFFERS = Fault(
     ),
     why=Text(
         "Two programs make cgroups in two ways: pods end and restart without a reason, and limits do not hold.",
-        "两个程序以不同方式管理 cgroup:Pod 会无故退出并重启,资源限制失效。",
+        "两个程序以不同方式管理 cgroup:Pod 会无故退出并重启，资源限制失效。",
     ),
     cure=Text(
         "Set SystemdCgroup in containerd's configuration as kubelet has it.",
@@ -54,16 +56,17 @@ CRI_DISABLED = Fault(
     severity=Severity.ERROR,
     title=Text(
         "containerd does not serve Kubernetes: its plugin cri is turned off",
-        "containerd 未启用 cri 插件,无法为 Kubernetes 服务",
+        "containerd 未启用 cri 插件，无法为 Kubernetes 服务",
     ),
     why=Text(
         "kubelet and kubeadm fail: unknown service runtime.v1.RuntimeService. Docker's package of containerd comes "
         "with it turned off.",
-        "kubelet 和 kubeadm 失败:unknown service runtime.v1.RuntimeService。"
+        "kubelet 和 kubeadm 失败：unknown service runtime.v1.RuntimeService。"
         "Docker 软件源的 containerd 默认关闭该插件。",
     ),
     cure=Text(
-        "Take cri out of disabled_plugins and restart containerd.", "从 disabled_plugins 中去掉 cri,并重启 containerd。"
+        "Take cri out of disabled_plugins and restart containerd.",
+        "从 disabled_plugins 中去掉 cri，并重启 containerd。",
     ),
 )
 
@@ -147,7 +150,7 @@ def _for_good(system: System) -> Step:
     if changed == lines:
         return by_hand(
             "Find what turns swap on at boot (systemctl list-units --type swap) and mask it: systemctl mask NAME.",
-            "查明开机启用 swap 的单元(systemctl list-units --type swap)并屏蔽:systemctl mask NAME。",
+            "查明开机启用 swap 的单元（systemctl list-units --type swap）并屏蔽：systemctl mask NAME。",
         )
     about = Text(f"Comment swap out in {FSTAB}.", f"在 {FSTAB} 中注释掉 swap。")
     return Step(about=about, risk=Risk.SAFE, writes=FileContent(FSTAB, "\n".join(changed) + "\n"))

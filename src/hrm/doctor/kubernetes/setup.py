@@ -34,17 +34,17 @@ LEFTOVERS = Fault(
     severity=Severity.WARNING,
     title=Text(
         "An earlier kubeadm init left {what}, and no control plane runs",
-        "此前的 kubeadm init 遗留了 {what},但控制平面没有运行",
+        "此前的 kubeadm init 遗留了 {what}，但控制平面没有运行",
     ),
     why=Text(
         "kubeadm init refuses to start over it: [ERROR FileAvailable--etc-kubernetes-manifests-etcd.yaml]: "
         "/etc/kubernetes/manifests/etcd.yaml already exists; [ERROR DirAvailable--var-lib-etcd]: /var/lib/etcd is not "
         "empty.",
-        "kubeadm init 会拒绝执行:/etc/kubernetes/manifests/etcd.yaml already exists;/var/lib/etcd is not empty。",
+        "kubeadm init 会拒绝执行：/etc/kubernetes/manifests/etcd.yaml already exists;/var/lib/etcd is not empty。",
     ),
     cure=Text(
         "If no cluster here is to be kept: kubeadm reset, then kubeadm init. It deletes the cluster's data here.",
-        "如果本节点没有需要保留的集群:先 kubeadm reset,再 kubeadm init。它会删除本节点上的集群数据。",
+        "如果本节点没有需要保留的集群：先 kubeadm reset，再 kubeadm init。它会删除本节点上的集群数据。",
     ),
 )
 PORT_IN_USE = Fault(
@@ -57,11 +57,11 @@ PORT_IN_USE = Fault(
     why=Text(
         "kubeadm init fails: [ERROR Port-{port}]: Port {port} is in use. Of a control plane that is set up this part "
         "does not start.",
-        "kubeadm init 失败:[ERROR Port-{port}]: Port {port} is in use。对已部署的控制平面,该组件无法启动。",
+        "kubeadm init 失败：[ERROR Port-{port}]: Port {port} is in use。对已部署的控制平面，该组件无法启动。",
     ),
     cure=Text(
         "What is left of Kubernetes goes with kubeadm reset; move any other program to another port.",
-        "Kubernetes 的残留进程用 kubeadm reset 清除;其他程序改用别的端口。",
+        "Kubernetes 的残留进程用 kubeadm reset 清除；其他程序改用别的端口。",
     ),
 )
 
@@ -141,7 +141,7 @@ def _taken(port: int, wants: str, holder: Running, set_up: bool) -> Finding:
     of_kubernetes = program in PORTS.values() or program.startswith("kube")
     move = by_hand(
         f"Give {program} another port, or stop its service; then set the node up.",
-        f"为 {program} 改用其他端口或停止其服务,然后再部署节点。",
+        f"为 {program} 改用其他端口或停止其服务，然后再部署节点。",
         risk=Risk.DISRUPTIVE,
     )
     return PORT_IN_USE.found(
@@ -168,6 +168,6 @@ def _look_first() -> Step:
     return by_hand(
         "Look at kubelet first (HRM-K8S-004): without it no control plane runs, and nothing is to be thrown away. Make "
         f"sure that nobody needs a cluster of this node; keep a copy of {ETCD_DATA} and /etc/kubernetes.",
-        "先检查 kubelet(HRM-K8S-004):它不工作时控制平面也不会运行,不必清除任何数据。"
-        f"确认无人需要本节点上的集群,并备份 {ETCD_DATA} 和 /etc/kubernetes。",
+        "先检查 kubelet(HRM-K8S-004):它不工作时控制平面也不会运行，不必清除任何数据。"
+        f"确认无人需要本节点上的集群，并备份 {ETCD_DATA} 和 /etc/kubernetes。",
     )

@@ -20,12 +20,12 @@ CURL_WITHOUT_HTTPS = Fault(
     why=Text(
         'Keys and packages of Kubernetes come over https: curl: (1) Protocol "https" not supported or disabled in '
         "libcurl. It was built without TLS.",
-        'Kubernetes 的密钥和软件包通过 https 下载:curl: (1) Protocol "https" not supported or disabled in libcurl。'
+        'Kubernetes 的密钥和软件包通过 https 下载：curl: (1) Protocol "https" not supported or disabled in libcurl。'
         "该 curl 编译时未启用 TLS。",
     ),
     cure=Text(
         "Use the distribution's curl, or build it with TLS: ./configure --with-openssl.",
-        "使用发行版自带的 curl,或启用 TLS 重新编译:./configure --with-openssl。",
+        "使用发行版自带的 curl，或启用 TLS 重新编译：./configure --with-openssl。",
     ),
 )
 
@@ -56,7 +56,8 @@ def _linked(system: System, path: str) -> list[Evidence]:
 def _cure(system: System, path: str) -> list[Step]:
     build = by_hand(
         "Or build it with TLS: ./configure --with-openssl (until curl 7.76: --with-ssl), make, make install, ldconfig.",
-        "或启用 TLS 重新编译:./configure --with-openssl(curl 7.76 及更早:--with-ssl)、make、make install、ldconfig。",
+        "或启用 TLS 重新编译：./configure --with-openssl（curl 7.76 及更早：--with-ssl）、"
+        "make、make install、ldconfig。",
     )
     install = run(
         "apt-get",
@@ -69,7 +70,7 @@ def _cure(system: System, path: str) -> list[Step]:
     if path.startswith("/usr/local/"):
         move = by_hand(
             f"Move {path}, which comes before /usr/bin/curl, and libcurl in /usr/local/lib out of the way; ldconfig.",
-            f"移走优先于 /usr/bin/curl 的 {path} 以及 /usr/local/lib 中的 libcurl,然后执行 ldconfig。",
+            f"移走优先于 /usr/bin/curl 的 {path} 以及 /usr/local/lib 中的 libcurl，然后执行 ldconfig。",
         )
         return [install, move, build]
     return [install, build]

@@ -26,13 +26,13 @@ _FAR_OFF_S = 30.0
 NOT_SYNCHRONISED = Fault(
     code="HRM-CLOCK-001",
     severity=Severity.WARNING,
-    title=Text("{service} does not keep the clock right: it has no source", "{service} 没有可用的时间源,时钟未同步"),
+    title=Text("{service} does not keep the clock right: it has no source", "{service} 没有可用的时间源，时钟未同步"),
     why=Text(
         "The clock drifts by seconds a day. Certificates, Kerberos and files on a server are judged by it, and logs of "
         "several nodes cannot be put in order.",
-        "时钟每天会偏差数秒。证书、Kerberos 和服务器上的文件都依赖时间,多个节点的日志也无法对齐。",
+        "时钟每天会偏差数秒。证书、Kerberos 和服务器上的文件都依赖时间，多个节点的日志也无法对齐。",
     ),
-    cure=Text("Name a time server that can be reached, and restart the service.", "配置可达的时间服务器,并重启服务。"),
+    cure=Text("Name a time server that can be reached, and restart the service.", "配置可达的时间服务器，并重启服务。"),
 )
 OFF = Fault(
     code="HRM-CLOCK-002",
@@ -40,16 +40,16 @@ OFF = Fault(
     title=Text("The clock is off by {offset} s", "时钟偏差 {offset} 秒"),
     why=Text(
         "Nodes are to agree within a fraction of a second; tokens and certificates seem over, or not valid yet.",
-        "集群各节点的时间应相差不到一秒;否则令牌和证书会显得过期或尚未生效。",
+        "集群各节点的时间应相差不到一秒；否则令牌和证书会显得过期或尚未生效。",
     ),
     cure=Text(
-        "Set it at once (chronyc makestep), then find out why it drifted.", "立即校准(chronyc makestep),再查明原因。"
+        "Set it at once (chronyc makestep), then find out why it drifted.", "立即校准（chronyc makestep），再查明原因。"
     ),
 )
 STOPPED = Fault(
     code="HRM-CLOCK-003",
     severity=Severity.WARNING,
-    title=Text("{service} is installed and enabled, and does not run", "{service} 已安装并启用,但没有运行"),
+    title=Text("{service} is installed and enabled, and does not run", "{service} 已安装并启用，但没有运行"),
     why=Text("Nothing keeps the clock right.", "没有任何服务在校准时钟。"),
     cure=Text("Start the service.", "启动该服务。"),
 )
@@ -79,7 +79,7 @@ def the_clock_is_kept_right(system: System, expected: Expected) -> Iterator[Find
                     by_hand(
                         "Name a server that can be reached in the service's configuration (chrony.conf, ntp.conf, "
                         "timesyncd.conf); UDP port 123 has to be open.",
-                        "在服务的配置(chrony.conf、ntp.conf、timesyncd.conf)中写上可达的服务器;UDP 123 端口须放行。",
+                        "在服务的配置（chrony.conf、ntp.conf、timesyncd.conf）中写上可达的服务器；UDP 123 端口须放行。",
                     ),
                     restart(service),
                 ],
@@ -93,7 +93,7 @@ def the_clock_is_kept_right(system: System, expected: Expected) -> Iterator[Find
                     restart(service),
                     by_hand(
                         "chronyc makestep, or ntpd -gq while ntpd is stopped.",
-                        "执行 chronyc makestep,或在停止 ntpd 后执行 ntpd -gq。",
+                        "执行 chronyc makestep，或在停止 ntpd 后执行 ntpd -gq。",
                     ),
                 ],
             )

@@ -56,52 +56,52 @@ OUT_OF_MEMORY = Fault(
     severity=Severity.INFO,
     title=Text(
         "The kernel ended {count} processes for want of memory, {name} last",
-        "内核因内存不足结束了 {count} 个进程,最近的是 {name}",
+        "内核因内存不足结束了 {count} 个进程，最近的是 {name}",
     ),
     why=Text(
         "The machine as a whole had no memory left, so the largest program died, whosever it was. Jobs are kept to "
         "their memory only where isolation is on.",
-        "整台机器的内存用完了,最大的程序被结束,不论属于谁。只有开启隔离,作业才会被限制在各自的内存内。",
+        "整台机器的内存用完了，最大的程序被结束，不论属于谁。只有开启隔离，作业才会被限制在各自的内存内。",
     ),
     cure=Text(
         "Keep jobs to their memory (isolation), or tell HRM of less memory than the machine has.",
-        "启用隔离以限制作业内存,或让 HRM 使用的内存少于机器实际内存。",
+        "启用隔离以限制作业内存，或让 HRM 使用的内存少于机器实际内存。",
     ),
 )
 IO_ERRORS = Fault(
     code="HRM-KERNEL-002",
     severity=Severity.ERROR,
-    title=Text("{device} has I/O errors: {count} lines of the last day", "{device} 有 I/O 错误:最近一天 {count} 条"),
+    title=Text("{device} has I/O errors: {count} lines of the last day", "{device} 有 I/O 错误：最近一天 {count} 条"),
     why=Text(
         "Programs that read or write there fail, or get wrong data; the file system may become read-only.",
-        "在其上读写的程序会失败或得到错误数据;文件系统可能变为只读。",
+        "在其上读写的程序会失败或得到错误数据；文件系统可能变为只读。",
     ),
     cure=Text(
         "Save what is on it; look at its health (smartctl), its cable and its controller; replace it.",
-        "备份数据;检查其健康状况(smartctl)、线缆和控制器;更换磁盘。",
+        "备份数据；检查其健康状况（smartctl）、线缆和控制器；更换磁盘。",
     ),
 )
 FILE_SYSTEM_ERRORS = Fault(
     code="HRM-KERNEL-003",
     severity=Severity.ERROR,
-    title=Text("The file system on {device} ({kind}) has errors", "{device} 上的文件系统({kind})有错误"),
+    title=Text("The file system on {device} ({kind}) has errors", "{device} 上的文件系统（{kind}）有错误"),
     why=Text(
         "What it says of its files is not right any more; more is lost with every write.",
-        "文件系统的元数据已不正确,继续写入会丢失更多。",
+        "文件系统的元数据已不正确，继续写入会丢失更多。",
     ),
-    cure=Text("Unmount it and have it checked; never while it is mounted.", "卸载后检查修复;切勿在挂载时进行。"),
+    cure=Text("Unmount it and have it checked; never while it is mounted.", "卸载后检查修复；切勿在挂载时进行。"),
 )
 WENT_READ_ONLY = Fault(
     code="HRM-KERNEL-004",
     severity=Severity.ERROR,
-    title=Text("The file system on {device} ({kind}) stopped taking writes", "{device} 上的文件系统({kind})停止写入"),
+    title=Text("The file system on {device} ({kind}) stopped taking writes", "{device} 上的文件系统（{kind}）停止写入"),
     why=Text(
         "The kernel made it read-only after an error, to save what is there. Everything that writes to it fails.",
         "内核在出错后把它改为只读以保护数据。所有写入都会失败。",
     ),
     cure=Text(
         "Find the error before it in the log; unmount, check, mount it again.",
-        "查看日志中在此之前的错误;卸载、检查、重新挂载。",
+        "查看日志中在此之前的错误；卸载、检查、重新挂载。",
     ),
 )
 HUNG = Fault(
@@ -110,11 +110,11 @@ HUNG = Fault(
     title=Text("The kernel complains of {what} that hangs", "内核报告 {what} 卡住"),
     why=Text(
         "It waits for a disk, a server or a driver that does not answer. It cannot be ended; what needs it waits too.",
-        "它在等待没有应答的磁盘、服务器或驱动。无法结束它,依赖它的也会一直等待。",
+        "它在等待没有应答的磁盘、服务器或驱动。无法结束它，依赖它的也会一直等待。",
     ),
     cure=Text(
         "Find what it waits for (its stack in the log) and bring that back.",
-        "从日志的调用栈找出它在等什么,并使其恢复。",
+        "从日志的调用栈找出它在等什么，并使其恢复。",
     ),
 )
 UNCORRECTED = Fault(
@@ -123,14 +123,14 @@ UNCORRECTED = Fault(
     title=Text("Hardware reports an error that it could not correct", "硬件报告无法纠正的错误"),
     why=Text(
         "Memory or a processor gave wrong data: programs crash, or reckon on with it.",
-        "内存或处理器给出了错误数据:程序会崩溃,或带着错误继续计算。",
+        "内存或处理器给出了错误数据：程序会崩溃，或带着错误继续计算。",
     ),
     cure=Text("Find the module (ras-mc-ctl, dmidecode) and replace it.", "用 ras-mc-ctl、dmidecode 找出模块并更换。"),
 )
 CORRECTED = Fault(
     code="HRM-KERNEL-007",
     severity=Severity.WARNING,
-    title=Text("Hardware corrected errors: {count} lines of the last day", "硬件纠正了错误:最近一天 {count} 条"),
+    title=Text("Hardware corrected errors: {count} lines of the last day", "硬件纠正了错误：最近一天 {count} 条"),
     why=Text("A module that is corrected again and again fails in the end.", "反复被纠正的模块最终会损坏。"),
     cure=Text(
         "Find the module (ras-mc-ctl, mcelog) and plan its replacement.", "用 ras-mc-ctl、mcelog 找出模块并安排更换。"
@@ -141,13 +141,13 @@ BLOCKED = Fault(
     severity=Severity.WARNING,
     title=Text(
         "Process {pid} ({name}) waits in the kernel ({place}) and cannot be ended",
-        "进程 {pid}({name})卡在内核中({place}),无法结束",
+        "进程 {pid}({name})卡在内核中（{place}），无法结束",
     ),
     why=Text(
         "Usually a server or a disk does not answer. Its resources are not given back before that.",
         "通常是服务器或磁盘没有应答。在此之前它占用的资源不会释放。",
     ),
-    cure=Text("Bring back what it waits for; only a restart helps otherwise.", "恢复它所等待的对象;否则只能重启。"),
+    cure=Text("Bring back what it waits for; only a restart helps otherwise.", "恢复它所等待的对象；否则只能重启。"),
 )
 
 
@@ -163,7 +163,8 @@ def no_memory_ran_out(system: System, expected: Expected) -> Iterator[Finding]:
             evidence=_last([line for line, _ in found]),
             cure=[
                 by_hand(
-                    "Set isolation in hrm.yaml, or less memory for the node.", "在 hrm.yaml 中启用隔离,或减小节点内存。"
+                    "Set isolation in hrm.yaml, or less memory for the node.",
+                    "在 hrm.yaml 中启用隔离，或减小节点内存。",
                 )
             ],
         )
@@ -192,7 +193,7 @@ def disks_have_no_errors(system: System, expected: Expected) -> Iterator[Finding
                 run("smartctl", "-a", disk, about=Text("Look at its health.", "查看其健康状况。")),
                 by_hand(
                     "Look at cable and controller, or replace the disk.",
-                    "检查线缆和控制器,或更换磁盘。",
+                    "检查线缆和控制器，或更换磁盘。",
                     risk=Risk.REBOOT,
                 ),
             ],
@@ -279,7 +280,7 @@ def no_process_waits_in_the_kernel(system: System, expected: Expected) -> Iterat
             cure=[
                 by_hand(
                     "Look for a dead NFS server or disk: hrm doctor --only nfs,disk,kernel.",
-                    "检查失联的 NFS 服务器或磁盘:hrm doctor --only nfs,disk,kernel。",
+                    "检查失联的 NFS 服务器或磁盘：hrm doctor --only nfs,disk,kernel。",
                 )
             ],
         )
@@ -309,8 +310,8 @@ def _check(device: str, kind: str) -> list[Step]:
         by_hand(
             f"Unmount it where it is mounted (findmnt /dev/{device}), run {tool} /dev/{device}, mount it again. Of the "
             "root file system: restart with fsck.mode=force.",
-            f"先卸载(findmnt /dev/{device} 查看挂载点),执行 {tool} /dev/{device},再挂载。"
-            "若是根文件系统:以 fsck.mode=force 重启。",
+            f"先卸载（findmnt /dev/{device} 查看挂载点），执行 {tool} /dev/{device}，再挂载。"
+            "若是根文件系统：以 fsck.mode=force 重启。",
             risk=Risk.DISRUPTIVE,
         )
     ]

@@ -25,25 +25,25 @@ SLOW = Fault(
     severity=Severity.WARNING,
     title=Text(
         "{interface} has a link of {speed} Mbit/s, and could have {best}",
-        "{interface} 的链路速率是 {speed} Mbit/s,本可达到 {best}",
+        "{interface} 的链路速率是 {speed} Mbit/s，本可达到 {best}",
     ),
     why=Text(
         "A cable with a broken pair, or a port of the switch that is set by hand, makes a gigabit link one of 100 "
         "Mbit/s: files and models come ten times slower.",
-        "网线有一对断线或交换机端口被手工设定,千兆链路会降为 100 Mbit/s:文件和模型传输慢十倍。",
+        "网线有一对断线或交换机端口被手工设定，千兆链路会降为 100 Mbit/s:文件和模型传输慢十倍。",
     ),
-    cure=Text("Change the cable, and let both ends negotiate.", "更换网线,并让两端自动协商。"),
+    cure=Text("Change the cable, and let both ends negotiate.", "更换网线，并让两端自动协商。"),
 )
 BELOW_EXPECTED = Fault(
     code="HRM-NET-011",
     severity=Severity.WARNING,
     title=Text(
         "{interface} has a link of {speed} Mbit/s, and is to have {wanted}",
-        "{interface} 的链路速率是 {speed} Mbit/s,应为 {wanted}",
+        "{interface} 的链路速率是 {speed} Mbit/s，应为 {wanted}",
     ),
     why=Text(
         "What moves data is slower on this node than on others, and jobs over several nodes wait for it.",
-        "本节点的数据传输比其他节点慢,跨节点作业会等待它。",
+        "本节点的数据传输比其他节点慢，跨节点作业会等待它。",
     ),
     cure=Text("Look at cable, port and negotiation.", "检查网线、端口和协商设置。"),
 )
@@ -53,7 +53,7 @@ HALF_DUPLEX = Fault(
     title=Text("{interface} runs at half duplex", "{interface} 工作在半双工"),
     why=Text(
         "One end was set by hand and the other negotiates: packets collide, and throughput breaks down under load.",
-        "一端手工设定而另一端自动协商:会产生冲突,负载下吞吐量骤降。",
+        "一端手工设定而另一端自动协商：会产生冲突，负载下吞吐量骤降。",
     ),
     cure=Text("Let both ends negotiate.", "让两端都自动协商。"),
 )
@@ -66,17 +66,17 @@ ERRORS = Fault(
     ),
     why=Text(
         "Packets are lost and sent again: everything over this link is slow, now and then very.",
-        "丢包重传:经过此链路的一切都变慢,有时极慢。",
+        "丢包重传：经过此链路的一切都变慢，有时极慢。",
     ),
-    cure=Text("Change the cable or the transceiver, then the port.", "更换网线或光模块,再换端口。"),
+    cure=Text("Change the cable or the transceiver, then the port.", "更换网线或光模块，再换端口。"),
 )
 NO_CARRIER = Fault(
     code="HRM-NET-014",
     severity=Severity.WARNING,
-    title=Text("{interface} has the address {address}, but no link", "{interface} 有地址 {address},但没有链路"),
+    title=Text("{interface} has the address {address}, but no link", "{interface} 有地址 {address}，但没有链路"),
     why=Text(
         "No cable, or the other end is off: nobody reaches this machine at that address.",
-        "没插网线或对端关闭:无人能通过该地址访问本机。",
+        "没插网线或对端关闭：无人能通过该地址访问本机。",
     ),
     cure=Text("Look at the cable and at the port of the switch.", "检查网线和交换机端口。"),
 )
@@ -131,7 +131,7 @@ def links_lose_nothing(system: System, expected: Expected) -> Iterator[Finding]:
                     cure=[
                         by_hand(
                             "Change the cable or the transceiver; then look whether the number still grows.",
-                            "更换网线或光模块,再看数字是否继续增长。",
+                            "更换网线或光模块，再看数字是否继续增长。",
                         )
                     ],
                 )
@@ -179,6 +179,6 @@ def _negotiate(one: Interface) -> list[Step]:
         by_hand(
             f"Change the cable; where a speed was set by hand: ethtool -s {one.name} autoneg on, and the same at the "
             "switch.",
-            f"更换网线;若手工设定过速率:ethtool -s {one.name} autoneg on,交换机端同样处理。",
+            f"更换网线；若手工设定过速率：ethtool -s {one.name} autoneg on，交换机端同样处理。",
         ),
     ]

@@ -35,23 +35,23 @@ LITTLE_LEFT = Fault(
     title=Text("Only {left} MiB of {total} MiB memory are available", "{total} MiB 内存中只剩 {left} MiB 可用"),
     why=Text(
         "What asks for more is killed by the kernel, or makes it kill others.",
-        "再申请内存的程序会被内核结束,或导致别的程序被结束。",
+        "再申请内存的程序会被内核结束，或导致别的程序被结束。",
     ),
     cure=Text(
-        "End what takes too much, or give jobs their memory as a limit.", "结束占用过多的程序,或给作业设置内存上限。"
+        "End what takes too much, or give jobs their memory as a limit.", "结束占用过多的程序，或给作业设置内存上限。"
     ),
 )
 THRASHES = Fault(
     code="HRM-MEMORY-002",
     severity=Severity.WARNING,
-    title=Text("The machine waits for memory more than it works ({measure})", "机器忙于换页,几乎不干活({measure})"),
+    title=Text("The machine waits for memory more than it works ({measure})", "机器忙于换页，几乎不干活（{measure}）"),
     why=Text(
         "Programs wait for their own memory to come back from disk: all of them are slow, and timeouts are missed.",
-        "程序在等待自己的内存从磁盘换回:都很慢,并会超时。",
+        "程序在等待自己的内存从磁盘换回：都很慢，并会超时。",
     ),
     cure=Text(
         "End what takes too much memory; on compute nodes turn swap off.",
-        "结束占用内存过多的程序;计算节点应关闭 swap。",
+        "结束占用内存过多的程序；计算节点应关闭 swap。",
     ),
 )
 UNCORRECTED = Fault(
@@ -60,7 +60,7 @@ UNCORRECTED = Fault(
     title=Text(
         "{module} had {count} memory errors that could not be corrected", "{module} 有 {count} 个无法纠正的内存错误"
     ),
-    why=Text("Programs crash on it, or reckon on with wrong data.", "程序会崩溃,或带着错误数据继续计算。"),
+    why=Text("Programs crash on it, or reckon on with wrong data.", "程序会崩溃，或带着错误数据继续计算。"),
     cure=Text("Replace the module.", "更换该内存条。"),
 )
 CORRECTED = Fault(
@@ -74,24 +74,25 @@ SMALLER = Fault(
     code="HRM-MEMORY-005",
     severity=Severity.ERROR,
     title=Text(
-        "The machine has {total} MiB of memory, and is to have {wanted} MiB", "本机内存为 {total} MiB,应为 {wanted} MiB"
+        "The machine has {total} MiB of memory, and is to have {wanted} MiB",
+        "本机内存为 {total} MiB，应为 {wanted} MiB",
     ),
     why=Text(
         "A module is not seen any more, or was taken out: jobs that need it do not fit.",
-        "有内存条未被识别或被取走:需要它的作业放不下。",
+        "有内存条未被识别或被取走：需要它的作业放不下。",
     ),
-    cure=Text("Seat the modules anew, look at the firmware's list of them.", "重新插好内存条,查看固件中的内存列表。"),
+    cure=Text("Seat the modules anew, look at the firmware's list of them.", "重新插好内存条，查看固件中的内存列表。"),
 )
 FEWER_CPUS = Fault(
     code="HRM-MEMORY-006",
     severity=Severity.WARNING,
     title=Text(
-        "The machine has {count} CPUs online, and is to have {wanted}", "本机在线 CPU 为 {count} 个,应为 {wanted} 个"
+        "The machine has {count} CPUs online, and is to have {wanted}", "本机在线 CPU 为 {count} 个，应为 {wanted} 个"
     ),
-    why=Text("Some were turned off, or the firmware hides them.", "有些被关闭,或被固件隐藏。"),
+    why=Text("Some were turned off, or the firmware hides them.", "有些被关闭，或被固件隐藏。"),
     cure=Text(
         "Turn them on (/sys/devices/system/cpu/cpuN/online), or mend the firmware's settings.",
-        "开启它们(/sys/devices/system/cpu/cpuN/online),或改正固件设置。",
+        "开启它们（/sys/devices/system/cpu/cpuN/online），或改正固件设置。",
     ),
 )
 
@@ -113,7 +114,7 @@ def memory_is_left(system: System, expected: Expected) -> Iterator[Finding]:
                     "ps", "-eo", "pid,user,rss,args", "--sort=-rss", about=Text("See who has it.", "查看谁占用了内存。")
                 ),
                 by_hand(
-                    "End what takes too much, or have it ended by its owner.", "结束占用过多的程序,或请其所有者结束。"
+                    "End what takes too much, or have it ended by its owner.", "结束占用过多的程序，或请其所有者结束。"
                 ),
             ],
         )
@@ -192,7 +193,7 @@ def machine_is_as_large_as_it_is_to_be(system: System, expected: Expected) -> It
             cure=[
                 by_hand(
                     "Seat the modules anew; dmidecode -t memory lists them.",
-                    "重新插好内存条;dmidecode -t memory 可列出。",
+                    "重新插好内存条；dmidecode -t memory 可列出。",
                     risk=Risk.REBOOT,
                 )
             ],
@@ -205,7 +206,7 @@ def machine_is_as_large_as_it_is_to_be(system: System, expected: Expected) -> It
             evidence=[Evidence(_CPUS, online)],
             cure=[
                 by_hand(
-                    "Turn them on, or look at the firmware's settings.", "开启它们,或检查固件设置。", risk=Risk.REBOOT
+                    "Turn them on, or look at the firmware's settings.", "开启它们，或检查固件设置。", risk=Risk.REBOOT
                 )
             ],
         )
@@ -238,7 +239,7 @@ def _calm() -> list[Step]:
         ),
         by_hand(
             "End what takes too much. On compute nodes: swapoff -a.",
-            "结束占用过多的程序。计算节点:swapoff -a。",
+            "结束占用过多的程序。计算节点：swapoff -a。",
             risk=Risk.DISRUPTIVE,
         ),
     ]

@@ -37,12 +37,12 @@ NAME_ON_LOOPBACK = Fault(
     severity=Severity.WARNING,
     title=Text(
         "This machine's name {name} leads to {address}, and others are to reach it",
-        "本机名 {name} 指向 {address},而其他节点需要访问它",
+        "本机名 {name} 指向 {address}，而其他节点需要访问它",
     ),
     why=Text(
         "Programs that look up their own name (Mesos, Hadoop, Ray, MPI) listen at the loopback address or tell it to "
         "others, who then reach themselves.",
-        "按自己的主机名监听或对外公布地址的程序(Mesos、Hadoop、Ray、MPI)会用回环地址,其他节点连到的是它们自己。",
+        "按自己的主机名监听或对外公布地址的程序（Mesos、Hadoop、Ray、MPI）会用回环地址，其他节点连到的是它们自己。",
     ),
     cure=Text("Give the name the machine's address in the network.", "让该名字指向本机在网络中的地址。"),
 )
@@ -51,11 +51,11 @@ NAME_ELSEWHERE = Fault(
     severity=Severity.ERROR,
     title=Text(
         "This machine's name {name} leads to {address}, which is another machine's",
-        "本机名 {name} 指向 {address},那不是本机地址",
+        "本机名 {name} 指向 {address}，那不是本机地址",
     ),
     why=Text(
         "Programs cannot listen at it (Cannot assign requested address), or announce another machine as this one.",
-        "程序无法在该地址监听(Cannot assign requested address),或对外公布了别的机器的地址。",
+        "程序无法在该地址监听（Cannot assign requested address），或对外公布了别的机器的地址。",
     ),
     cure=_MEND,
 )
@@ -64,11 +64,11 @@ TWO_ADDRESSES = Fault(
     severity=Severity.WARNING,
     title=Text(
         "{name} has two addresses in /etc/hosts: {one} and {other}",
-        "{name} 在 /etc/hosts 中有两个地址:{one} 和 {other}",
+        "{name} 在 /etc/hosts 中有两个地址：{one} 和 {other}",
     ),
     why=Text(
         "Which one is taken depends on the program; one of them is usually old.",
-        "用哪个取决于程序,其中一个通常是旧的。",
+        "用哪个取决于程序，其中一个通常是旧的。",
     ),
     cure=_MEND,
 )
@@ -80,15 +80,15 @@ TWO_NAMES = Fault(
     ),
     why=Text(
         "Two nodes cannot have one address: whoever asks for one of them reaches the other.",
-        "两个节点不能用同一地址:找其中一个会连到另一个。",
+        "两个节点不能用同一地址：找其中一个会连到另一个。",
     ),
     cure=_MEND,
 )
 NO_ADDRESS = Fault(
     code="HRM-NET-024",
     severity=Severity.WARNING,
-    title=Text("/etc/hosts has a line that is not read: {text}", "/etc/hosts 中有一行无法识别:{text}"),
-    why=Text("It does not begin with an address, so its names lead nowhere.", "行首不是地址,其中的名字都不会生效。"),
+    title=Text("/etc/hosts has a line that is not read: {text}", "/etc/hosts 中有一行无法识别：{text}"),
+    why=Text("It does not begin with an address, so its names lead nowhere.", "行首不是地址，其中的名字都不会生效。"),
     cure=_MEND,
 )
 MISTYPED = Fault(
@@ -96,7 +96,7 @@ MISTYPED = Fault(
     severity=Severity.INFO,
     title=Text(
         "{name} has the address {address} in /etc/hosts; {meant} may be meant",
-        "/etc/hosts 中 {name} 的地址是 {address},可能想写 {meant}",
+        "/etc/hosts 中 {name} 的地址是 {address}，可能想写 {meant}",
     ),
     why=Text(
         "It differs in one part from the network that this machine and the other names are in.",
@@ -108,39 +108,40 @@ NAME_CHANGES = Fault(
     code="HRM-NET-026",
     severity=Severity.INFO,
     title=Text(
-        "This machine is called {name}, and {other} after its next start", "本机现在叫 {name},下次启动后叫 {other}"
+        "This machine is called {name}, and {other} after its next start", "本机现在叫 {name}，下次启动后叫 {other}"
     ),
     why=Text(
         "HRM and others know a node by its name: after a restart it is another one.",
-        "HRM 等系统按名字认节点:重启后它就成了另一个节点。",
+        "HRM 等系统按名字认节点：重启后它就成了另一个节点。",
     ),
     cure=Text("Set the name that is meant (hostnamectl set-hostname).", "用 hostnamectl set-hostname 设定想要的名字。"),
 )
 SERVERS_SILENT = Fault(
     code="HRM-NET-030",
     severity=Severity.WARNING,
-    title=Text("Name servers do not answer within {limit} s: {servers}", "名字服务器 {limit} 秒内没有应答:{servers}"),
+    title=Text("Name servers do not answer within {limit} s: {servers}", "名字服务器 {limit} 秒内没有应答：{servers}"),
     why=Text(
         "Every look-up of a name that is not in /etc/hosts waits for seconds: ssh, sudo and downloads hang.",
-        "查询不在 /etc/hosts 中的名字都要等数秒:ssh、sudo、下载都会卡住。",
+        "查询不在 /etc/hosts 中的名字都要等数秒：ssh、sudo、下载都会卡住。",
     ),
     cure=Text(
-        "Name servers that answer in resolv.conf, or bring them back.", "在 resolv.conf 中写上可用的服务器,或使其恢复。"
+        "Name servers that answer in resolv.conf, or bring them back.",
+        "在 resolv.conf 中写上可用的服务器，或使其恢复。",
     ),
 )
 NOT_FOUND = Fault(
     code="HRM-NET-031",
     severity=Severity.ERROR,
     title=Text("{name} cannot be looked up", "无法解析 {name}"),
-    why=Text("The configuration says that every node has to know this name.", "按配置,每个节点都必须能解析这个名字。"),
-    cure=Text("Add it to /etc/hosts, or mend the name servers.", "加入 /etc/hosts,或修复名字服务器。"),
+    why=Text("The configuration says that every node has to know this name.", "按配置，每个节点都必须能解析这个名字。"),
+    cure=Text("Add it to /etc/hosts, or mend the name servers.", "加入 /etc/hosts，或修复名字服务器。"),
 )
 NO_SERVER_READ = Fault(
     code="HRM-NET-032",
     severity=Severity.WARNING,
-    title=Text("resolv.conf has a line that is not read: {text}", "resolv.conf 中有一行无法识别:{text}"),
+    title=Text("resolv.conf has a line that is not read: {text}", "resolv.conf 中有一行无法识别：{text}"),
     why=Text("The server that it is to name is never asked.", "该行所写的服务器不会被使用。"),
-    cure=Text("Write: nameserver ADDRESS.", "应写成:nameserver 地址。"),
+    cure=Text("Write: nameserver ADDRESS.", "应写成：nameserver 地址。"),
 )
 
 
@@ -237,7 +238,7 @@ def names_can_be_looked_up(system: System, expected: Expected) -> Iterator[Findi
             and words[0].startswith("nameserv")
             and (len(words) < 2 or words[0] != "nameserver" or as_ip(words[1]) is None)
         ):
-            step = by_hand(f"In {RESOLV_CONF} write: nameserver ADDRESS", f"在 {RESOLV_CONF} 中写:nameserver 地址")
+            step = by_hand(f"In {RESOLV_CONF} write: nameserver ADDRESS", f"在 {RESOLV_CONF} 中写：nameserver 地址")
             yield NO_SERVER_READ.found(
                 text=text.strip(), evidence=[line_of(RESOLV_CONF, number, text.strip())], cure=[step]
             )
@@ -250,7 +251,7 @@ def names_can_be_looked_up(system: System, expected: Expected) -> Iterator[Findi
             cure=[
                 by_hand(
                     "Look whether they can be reached; name others in resolv.conf (or netplan, resolved.conf).",
-                    "检查能否连通;在 resolv.conf(或 netplan、resolved.conf)中换成可用的。",
+                    "检查能否连通；在 resolv.conf（或 netplan、resolved.conf）中换成可用的。",
                 )
             ],
         )
@@ -284,4 +285,6 @@ def _are_two_nodes(one: str, other: str) -> bool:
 
 
 def _line() -> Step:
-    return by_hand(f"Mend the line in {HOSTS}, the same way on all nodes.", f"改正 {HOSTS} 中的该行,所有节点保持一致。")
+    return by_hand(
+        f"Mend the line in {HOSTS}, the same way on all nodes.", f"改正 {HOSTS} 中的该行，所有节点保持一致。"
+    )

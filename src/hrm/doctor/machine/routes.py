@@ -17,7 +17,7 @@ from hrm.model.findings import Evidence, Finding, Severity, Text
 _ROUTES_6 = "/proc/net/ipv6_route"
 _NO_GATEWAY = "none"
 _MASK = Text(
-    "Write the network's own netmask, and bring the interface up anew.", "改为该网段正确的掩码,并重新启用接口。"
+    "Write the network's own netmask, and bring the interface up anew.", "改为该网段正确的掩码，并重新启用接口。"
 )
 
 NO_DEFAULT_ROUTE = Fault(
@@ -26,7 +26,7 @@ NO_DEFAULT_ROUTE = Fault(
     title=Text("There is no default route", "没有默认路由"),
     why=Text(
         "Nothing beyond the machine's own networks can be reached: Network is unreachable.",
-        "无法访问本机网段以外的任何地址:Network is unreachable。",
+        "无法访问本机网段以外的任何地址：Network is unreachable。",
     ),
     cure=Text("Name the gateway in the network's configuration.", "在网络配置中写上网关。"),
 )
@@ -39,15 +39,15 @@ GATEWAY_OUTSIDE = Fault(
     ),
     why=Text(
         "The kernel refuses such a route (Nexthop has invalid gateway), or packets for elsewhere reach nobody.",
-        "内核会拒绝这条路由(Nexthop has invalid gateway),或者发往外部的包无人接收。",
+        "内核会拒绝这条路由（Nexthop has invalid gateway），或者发往外部的包无人接收。",
     ),
-    cure=Text("Mend the gateway, or the netmask if that is what is wrong.", "改正网关;若是掩码写错则改正掩码。"),
+    cure=Text("Mend the gateway, or the netmask if that is what is wrong.", "改正网关；若是掩码写错则改正掩码。"),
 )
 WRONG_GATEWAY = Fault(
     code="HRM-NET-003",
     severity=Severity.ERROR,
     title=Text(
-        "The default route leads over {gateway}, and is to lead over {wanted}", "默认路由经过 {gateway},应为 {wanted}"
+        "The default route leads over {gateway}, and is to lead over {wanted}", "默认路由经过 {gateway}，应为 {wanted}"
     ),
     why=Text(
         "What is not in the machine's own networks goes another way than meant, or nowhere.",
@@ -59,11 +59,11 @@ WRONG_NETMASK = Fault(
     code="HRM-NET-004",
     severity=Severity.ERROR,
     title=Text(
-        "{interface} has {address}, but the network is {network}", "{interface} 的地址是 {address},而网段是 {network}"
+        "{interface} has {address}, but the network is {network}", "{interface} 的地址是 {address}，而网段是 {network}"
     ),
     why=Text(
         "With another netmask some machines of the network are looked for behind the gateway, or strangers beside it.",
-        "掩码不对时,本网段的一些机器会被当作在网关之后,或把外面的机器当作在本网段。",
+        "掩码不对时，本网段的一些机器会被当作在网关之后，或把外面的机器当作在本网段。",
     ),
     cure=_MASK,
 )
@@ -75,9 +75,9 @@ OVERLAPPING = Fault(
     ),
     why=Text(
         "Packets for the smaller network leave by one of them only; machines behind the other cannot be reached.",
-        "发往较小网段的包只会从其中一个接口出去,另一边的机器就无法访问。",
+        "发往较小网段的包只会从其中一个接口出去，另一边的机器就无法访问。",
     ),
-    cure=Text("Give one of them another network, or its right netmask.", "给其中一个换网段,或改正掩码。"),
+    cure=Text("Give one of them another network, or its right netmask.", "给其中一个换网段，或改正掩码。"),
 )
 DUPLICATE = Fault(
     code="HRM-NET-006",
@@ -87,11 +87,11 @@ DUPLICATE = Fault(
     ),
     why=Text(
         "Connections reach now this machine and now the other; both lose them at random.",
-        "连接有时到本机,有时到另一台,两边都会随机断线。",
+        "连接有时到本机，有时到另一台，两边都会随机断线。",
     ),
     cure=Text(
         "Find the other machine by its MAC address, and give one of them another address.",
-        "按 MAC 地址找到那台机器,并更换其中一台的地址。",
+        "按 MAC 地址找到那台机器，并更换其中一台的地址。",
     ),
 )
 
@@ -107,7 +107,7 @@ def there_is_a_way_out(system: System, expected: Expected) -> Iterator[Finding]:
             cure=[
                 by_hand(
                     f"ip route add default via {wanted or 'GATEWAY'}; and write it into the network's configuration.",
-                    f"ip route add default via {wanted or '网关'};并写入网络配置。",
+                    f"ip route add default via {wanted or '网关'}；并写入网络配置。",
                 )
             ],
         )
@@ -120,7 +120,7 @@ def there_is_a_way_out(system: System, expected: Expected) -> Iterator[Finding]:
                 cure=[
                     by_hand(
                         f"ip route replace default via {wanted}; mend the configuration.",
-                        f"ip route replace default via {wanted};并改正配置。",
+                        f"ip route replace default via {wanted}；并改正配置。",
                     )
                 ],
             )
@@ -179,7 +179,7 @@ def netmasks_fit_the_networks(system: System, expected: Expected) -> Iterator[Fi
                     cure=[
                         by_hand(
                             "Look which netmask is wrong, and mend it in the configuration.",
-                            "查出哪个掩码写错,并在配置中改正。",
+                            "查出哪个掩码写错，并在配置中改正。",
                         )
                     ],
                 )
@@ -209,7 +209,7 @@ def nobody_else_has_this_address(system: System, expected: Expected) -> Iterator
                 cure=[
                     by_hand(
                         f"Find the machine with {mac} (switch, ip neigh), and change one of the addresses.",
-                        f"在交换机或 ip neigh 中查找 {mac},并更换其中一个地址。",
+                        f"在交换机或 ip neigh 中查找 {mac}，并更换其中一个地址。",
                     )
                 ],
             )
@@ -227,7 +227,7 @@ def _outside(gateway: str, interface: str, network: str, evidence: list[Evidence
         cure=[
             by_hand(
                 "Mend gateway or netmask in the network's configuration, and bring the interface up anew.",
-                "在网络配置中改正网关或掩码,并重新启用接口。",
+                "在网络配置中改正网关或掩码，并重新启用接口。",
             )
         ],
     )

@@ -39,16 +39,16 @@ _LOW_KIB = 5 * 1024 * 1024
 _NEEDED_BY_ALL = ("/", "/tmp", "/var", "/var/tmp")
 
 _CLEAR = Text(
-    "Find what is large (du), remove what is not needed, or grow the disk.", "用 du 找出大文件,删除不需要的,或扩容。"
+    "Find what is large (du), remove what is not needed, or grow the disk.", "用 du 找出大文件，删除不需要的，或扩容。"
 )
 FULL = Fault(
     code="HRM-MACHINE-001",
     severity=Severity.ERROR,
     title=Text(
         "{point} is full: {free_mib} MiB left of {size_gib} GiB",
-        "{point} 已满:{size_gib} GiB 中只剩 {free_mib} MiB",
+        "{point} 已满：{size_gib} GiB 中只剩 {free_mib} MiB",
     ),
-    why=Text("Whatever writes there fails: No space left on device.", "所有写入都会失败:No space left on device。"),
+    why=Text("Whatever writes there fails: No space left on device.", "所有写入都会失败：No space left on device。"),
     cure=_CLEAR,
 )
 LOW = Fault(
@@ -56,7 +56,7 @@ LOW = Fault(
     severity=Severity.WARNING,
     title=Text(
         "{point} is nearly full: {used} % of {size_gib} GiB",
-        "{point} 快满了:{size_gib} GiB 已用 {used} %",
+        "{point} 快满了：{size_gib} GiB 已用 {used} %",
     ),
     why=Text("Jobs that write there will fail soon.", "在那里写入的作业不久就会失败。"),
     cure=_CLEAR,
@@ -64,24 +64,24 @@ LOW = Fault(
 NO_INODES = Fault(
     code="HRM-MACHINE-003",
     severity=Severity.ERROR,
-    title=Text("{point} has no inodes left ({used} used)", "{point} 的 inode 用完了(已用 {used})"),
+    title=Text("{point} has no inodes left ({used} used)", "{point} 的 inode 用完了（已用 {used}）"),
     why=Text(
         "No file can be made there, though df shows free bytes: No space left on device.",
-        "虽然 df 显示还有空间,但无法再创建文件:No space left on device。",
+        "虽然 df 显示还有空间，但无法再创建文件：No space left on device。",
     ),
     cure=Text(
         "Find directories with very many small files, and remove what is not needed.",
-        "找出小文件极多的目录,删除不需要的。",
+        "找出小文件极多的目录，删除不需要的。",
     ),
 )
 FEW_INODES = Fault(
     code="HRM-MACHINE-004",
     severity=Severity.WARNING,
-    title=Text("{point} has few inodes left: {used} % are used", "{point} 的 inode 快用完了:已用 {used} %"),
+    title=Text("{point} has few inodes left: {used} % are used", "{point} 的 inode 快用完了：已用 {used} %"),
     why=Text("Soon no file can be made there.", "不久就无法再创建文件。"),
     cure=Text(
         "Find directories with very many small files, and remove what is not needed.",
-        "找出小文件极多的目录,删除不需要的。",
+        "找出小文件极多的目录，删除不需要的。",
     ),
 )
 
@@ -157,7 +157,7 @@ def _clear(point: str, *argv: str) -> list[Step]:
         by_hand(
             "Remove what is not needed. Deleted files that are still open (lsof +L1) count until their program ends. "
             "hrm clean removes logs of old jobs, docker system prune images of nobody.",
-            "删除不需要的文件。已删除但仍打开的文件(lsof +L1)要等程序结束才释放。"
-            "hrm clean 清理旧作业的日志,docker system prune 清理无人使用的镜像。",
+            "删除不需要的文件。已删除但仍打开的文件（lsof +L1）要等程序结束才释放。"
+            "hrm clean 清理旧作业的日志，docker system prune 清理无人使用的镜像。",
         ),
     ]

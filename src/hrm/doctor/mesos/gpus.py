@@ -24,14 +24,14 @@ _START = Text(
     "Start the agent with isolation, list and number that fit each other.",
     "用互相一致的隔离方式、设备列表和数量启动 agent。",
 )
-_REFUSES = Text("The agent refuses to start: {said}", "agent 拒绝启动:{said}")
+_REFUSES = Text("The agent refuses to start: {said}", "agent 拒绝启动：{said}")
 
 COUNT_DIFFERS = Fault(
     code="HRM-MESOS-030",
     severity=Severity.ERROR,
     title=Text(
         "The agent lends {count} GPUs by resources, but lists {listed}",
-        "resources 写了 {count} 块 GPU,而设备列表是 {listed}",
+        "resources 写了 {count} 块 GPU，而设备列表是 {listed}",
     ),
     why=_REFUSES,
     cure=_START,
@@ -41,7 +41,7 @@ NO_ISOLATOR = Fault(
     severity=Severity.ERROR,
     title=Text(
         "GPUs are listed, but isolation has no gpu/nvidia ({isolation})",
-        "列出了 GPU,但 isolation 中没有 gpu/nvidia({isolation})",
+        "列出了 GPU，但 isolation 中没有 gpu/nvidia({isolation})",
     ),
     why=_REFUSES,
     cure=_START,
@@ -49,17 +49,17 @@ NO_ISOLATOR = Fault(
 HALF_SAID = Fault(
     code="HRM-MESOS-032",
     severity=Severity.ERROR,
-    title=Text("{said} is set without {missing}", "设了 {said},却没有 {missing}"),
-    why=Text("The agent refuses to start: one cannot be set without the other.", "agent 拒绝启动:两者必须同时设置。"),
+    title=Text("{said} is set without {missing}", "设了 {said}，却没有 {missing}"),
+    why=Text("The agent refuses to start: one cannot be set without the other.", "agent 拒绝启动：两者必须同时设置。"),
     cure=_START,
 )
 NEEDED_ISOLATORS = Fault(
     code="HRM-MESOS-033",
     severity=Severity.ERROR,
-    title=Text("isolation has gpu/nvidia, but not {missing}", "isolation 有 gpu/nvidia,但缺少 {missing}"),
+    title=Text("isolation has gpu/nvidia, but not {missing}", "isolation 有 gpu/nvidia，但缺少 {missing}"),
     why=Text(
         "The agent refuses to start: gpu/nvidia needs the devices cgroup and a mount namespace of each container.",
-        "agent 拒绝启动:gpu/nvidia 需要 devices cgroup 和每个容器自己的挂载命名空间。",
+        "agent 拒绝启动：gpu/nvidia 需要 devices cgroup 和每个容器自己的挂载命名空间。",
     ),
     cure=_START,
 )
@@ -68,18 +68,18 @@ NO_SUCH_GPU = Fault(
     severity=Severity.ERROR,
     title=Text(
         "The agent lists GPU {index}, but this machine has {present}",
-        "agent 列出了 GPU {index},而本机只有 {present} 块",
+        "agent 列出了 GPU {index}，而本机只有 {present} 块",
     ),
-    why=Text("The agent refuses to start, or lends a GPU that is not there.", "agent 拒绝启动,或借出不存在的 GPU。"),
+    why=Text("The agent refuses to start, or lends a GPU that is not there.", "agent 拒绝启动，或借出不存在的 GPU。"),
     cure=_START,
 )
 DUPLICATES = Fault(
     code="HRM-MESOS-035",
     severity=Severity.ERROR,
-    title=Text("The agent's list of GPUs has duplicates: {listed}", "agent 的 GPU 列表有重复:{listed}"),
+    title=Text("The agent's list of GPUs has duplicates: {listed}", "agent 的 GPU 列表有重复：{listed}"),
     why=Text(
         "The agent refuses to start: '--nvidia_gpu_devices' contains duplicates.",
-        "agent 拒绝启动:'--nvidia_gpu_devices' contains duplicates。",
+        "agent 拒绝启动：'--nvidia_gpu_devices' contains duplicates。",
     ),
     cure=_START,
 )
@@ -89,7 +89,7 @@ ALL_LENT = Fault(
     title=Text("Mesos lends all {present} GPUs of this machine", "Mesos 借出本机全部 {present} 块 GPU"),
     why=Text(
         "Without --nvidia_gpu_devices every GPU is lent, also one that another system lends too: two jobs meet on it.",
-        "没有 --nvidia_gpu_devices 时会借出所有 GPU,若别的系统也在使用,两个作业就会撞在同一块上。",
+        "没有 --nvidia_gpu_devices 时会借出所有 GPU，若别的系统也在使用，两个作业就会撞在同一块上。",
     ),
     cure=Text("Name the GPUs that Mesos may lend.", "写明 Mesos 可以借出的 GPU。"),
 )
@@ -102,17 +102,17 @@ NOT_ISOLATED = Fault(
     ),
     why=Text(
         "GPUs are neither counted nor kept apart: every task may use every GPU, also those that others were given.",
-        "GPU 既不计数也不隔离:每个任务都能使用任何 GPU,包括分给别人的。",
+        "GPU 既不计数也不隔离：每个任务都能使用任何 GPU，包括分给别人的。",
     ),
     cure=_START,
 )
 OTHERS_THAN_EXPECTED = Fault(
     code="HRM-MESOS-038",
     severity=Severity.ERROR,
-    title=Text("Mesos lends the GPUs {lent}, and is to lend {wanted}", "Mesos 借出的 GPU 是 {lent},应为 {wanted}"),
+    title=Text("Mesos lends the GPUs {lent}, and is to lend {wanted}", "Mesos 借出的 GPU 是 {lent}，应为 {wanted}"),
     why=Text(
         "A GPU that is lent twice has two jobs on it; one that is lent by nobody idles.",
-        "被借出两次的 GPU 会有两个作业;没人借出的则闲置。",
+        "被借出两次的 GPU 会有两个作业；没人借出的则闲置。",
     ),
     cure=_START,
 )
@@ -120,7 +120,7 @@ NO_CONTAINERIZER = Fault(
     code="HRM-MESOS-039",
     severity=Severity.ERROR,
     title=Text(
-        "GPUs need the containerizer mesos, and only {said} is set", "GPU 需要 mesos containerizer,而只设了 {said}"
+        "GPUs need the containerizer mesos, and only {said} is set", "GPU 需要 mesos containerizer，而只设了 {said}"
     ),
     why=Text("The Docker containerizer of Mesos lends no GPUs.", "Mesos 的 docker containerizer 不支持 GPU。"),
     cure=_START,
@@ -227,7 +227,7 @@ def _cure(told: Mesos, system: System, expected: Expected) -> list[Step]:
         by_hand(
             f"Start the agent with: {flags}. Where it ran with others before, remove meta/slaves/latest of its "
             "work_dir in between: it refuses changed resources.",
-            f"用以下参数启动 agent:{flags}。若之前用过别的参数,启动前先删除 work_dir 下的 meta/slaves/latest:"
+            f"用以下参数启动 agent:{flags}。若之前用过别的参数，启动前先删除 work_dir 下的 meta/slaves/latest:"
             "agent 不接受改变了的资源。",
         )
     ]

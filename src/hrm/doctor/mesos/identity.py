@@ -37,44 +37,44 @@ FOREIGN_ADDRESS = Fault(
     why=Text(
         "It ends at once: Failed to bind, Cannot assign requested address. A copied file still has the other machine's "
         "address.",
-        "它会立即退出:Failed to bind, Cannot assign requested address。多半是拷贝来的文件仍写着别的机器的地址。",
+        "它会立即退出：Failed to bind, Cannot assign requested address。多半是拷贝来的文件仍写着别的机器的地址。",
     ),
-    cure=Text("Write this machine's own address, and restart the daemon.", "改为本机自己的地址,并重启守护进程。"),
+    cure=Text("Write this machine's own address, and restart the daemon.", "改为本机自己的地址，并重启守护进程。"),
 )
 FOREIGN_NAME = Fault(
     code="HRM-MESOS-011",
     severity=Severity.WARNING,
     title=Text(
-        "The Mesos {role} calls itself {name}, but this machine is {own}", "Mesos {role} 自称 {name},而本机是 {own}"
+        "The Mesos {role} calls itself {name}, but this machine is {own}", "Mesos {role} 自称 {name}，而本机是 {own}"
     ),
     why=Text(
         "Others look for its sandboxes and its page at that name, and find another machine or none.",
-        "其他机器会按这个名字访问它的 sandbox 和页面,结果找到别的机器或找不到。",
+        "其他机器会按这个名字访问它的 sandbox 和页面，结果找到别的机器或找不到。",
     ),
-    cure=Text("Write this machine's own name, and restart the daemon.", "改为本机自己的主机名,并重启守护进程。"),
+    cure=Text("Write this machine's own name, and restart the daemon.", "改为本机自己的主机名，并重启守护进程。"),
 )
 MISTYPED = Fault(
     code="HRM-MESOS-012",
     severity=Severity.ERROR,
     title=Text(
         "{flag} of the Mesos {role} has the address {address}; {meant} was probably meant",
-        "Mesos {role} 的 {flag} 写的是 {address},可能想写 {meant}",
+        "Mesos {role} 的 {flag} 写的是 {address}，可能想写 {meant}",
     ),
     why=Text(
         "The address differs in one part from one that is known here, and lies in no network of this machine: the "
         "daemon waits for a master that is not there.",
-        "该地址与一个已知地址只差一段,并且不在本机的任何网段内:守护进程会一直等待不存在的 master。",
+        "该地址与一个已知地址只差一段，并且不在本机的任何网段内：守护进程会一直等待不存在的 master。",
     ),
-    cure=Text("Write the right address, and restart the daemon.", "改为正确的地址,并重启守护进程。"),
+    cure=Text("Write the right address, and restart the daemon.", "改为正确的地址，并重启守护进程。"),
 )
 PORT_TAKEN = Fault(
     code="HRM-MESOS-013",
     severity=Severity.ERROR,
     title=Text("Port {port} of the Mesos {role} is taken by {holder}", "Mesos {role} 的端口 {port} 被 {holder} 占用"),
     why=Text(
-        "It cannot start: Failed to bind, Address already in use.", "无法启动:Failed to bind, Address already in use。"
+        "It cannot start: Failed to bind, Address already in use.", "无法启动：Failed to bind, Address already in use。"
     ),
-    cure=Text("End the program that has the port, or choose another one.", "结束占用端口的程序,或改用别的端口。"),
+    cure=Text("End the program that has the port, or choose another one.", "结束占用端口的程序，或改用别的端口。"),
 )
 SAME_PORT = Fault(
     code="HRM-MESOS-014",
@@ -89,14 +89,14 @@ SAME_PORT = Fault(
 NO_MASTER = Fault(
     code="HRM-MESOS-015",
     severity=Severity.ERROR,
-    title=Text("The Mesos master {master} does not answer ({how})", "Mesos master {master} 没有应答({how})"),
+    title=Text("The Mesos master {master} does not answer ({how})", "Mesos master {master} 没有应答（{how}）"),
     why=Text(
         "The agent of this machine cannot register, and nothing that Mesos runs comes here.",
-        "本机的 agent 无法注册,Mesos 不会把任务派到这里。",
+        "本机的 agent 无法注册，Mesos 不会把任务派到这里。",
     ),
     cure=Text(
         "Start the master (mesos-start-cluster.sh on its machine), or mend its address.",
-        "在 master 机器上执行 mesos-start-cluster.sh 启动 master,或改正它的地址。",
+        "在 master 机器上执行 mesos-start-cluster.sh 启动 master，或改正它的地址。",
     ),
 )
 NO_SUCH_HOST = Fault(
@@ -104,12 +104,12 @@ NO_SUCH_HOST = Fault(
     severity=Severity.ERROR,
     title=Text(
         "{flag} of the Mesos {role} names {host}, which no machine is called",
-        "Mesos {role} 的 {flag} 指向 {host},没有这个主机名",
+        "Mesos {role} 的 {flag} 指向 {host}，没有这个主机名",
     ),
     why=Text(
-        "The name leads to no address, so the daemon reaches nobody.", "该名字解析不到地址,守护进程连不上任何机器。"
+        "The name leads to no address, so the daemon reaches nobody.", "该名字解析不到地址，守护进程连不上任何机器。"
     ),
-    cure=Text("Add the name to /etc/hosts, or mend it.", "在 /etc/hosts 中加上该名字,或改正它。"),
+    cure=Text("Add the name to /etc/hosts, or mend it.", "在 /etc/hosts 中加上该名字，或改正它。"),
 )
 
 
@@ -176,7 +176,7 @@ def addresses_are_those_that_are_known(system: System, expected: Expected) -> It
                     cure=[
                         by_hand(
                             f"Add {host} to /etc/hosts, or mend the name.",
-                            f"在 /etc/hosts 中加上 {host},或改正该名字。",
+                            f"在 /etc/hosts 中加上 {host}，或改正该名字。",
                         )
                     ],
                 )
@@ -225,7 +225,7 @@ def the_master_answers(system: System, expected: Expected) -> Iterator[Finding]:
                 cure=[
                     by_hand(
                         "On the master's machine: mesos-start-cluster.sh (or systemctl start mesos-master).",
-                        "在 master 机器上执行:mesos-start-cluster.sh(或 systemctl start mesos-master)。",
+                        "在 master 机器上执行：mesos-start-cluster.sh（或 systemctl start mesos-master）。",
                     )
                 ],
             )
@@ -270,7 +270,7 @@ def _own_address(setting: Setting, own: Sequence[OwnAddress], told: Mesos) -> li
 def _write(setting: Setting, value: str) -> Step:
     place = f"{setting.evidence.source}:{setting.evidence.line}" if setting.evidence.line else setting.evidence.source
     text = f"{setting.spelled}={value}"
-    return by_hand(f"In {place} write: {text}", f"在 {place} 中改为:{text}")
+    return by_hand(f"In {place} write: {text}", f"在 {place} 中改为：{text}")
 
 
 def _texts(own: Sequence[OwnAddress]) -> list[str]:

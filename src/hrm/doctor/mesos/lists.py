@@ -26,13 +26,13 @@ _AT_ONCE = 16
 REMARK = Fault(
     code="HRM-MESOS-020",
     severity=Severity.ERROR,
-    title=Text("{list} has words behind a host: {words}", "{list} 中主机名后面还有别的词:{words}"),
+    title=Text("{list} has words behind a host: {words}", "{list} 中主机名后面还有别的词：{words}"),
     why=Text(
         "Only a # at the beginning of a line makes a comment. The start scripts take every other word for a host, and "
         "try to reach it by ssh.",
-        "只有行首的 # 才是注释。启动脚本把其余每个词都当作主机名,并尝试用 ssh 连接。",
+        "只有行首的 # 才是注释。启动脚本把其余每个词都当作主机名，并尝试用 ssh 连接。",
     ),
-    cure=Text("Leave one host on each line; comments get a line of their own.", "每行只写一个主机名,注释单独成行。"),
+    cure=Text("Leave one host on each line; comments get a line of their own.", "每行只写一个主机名，注释单独成行。"),
 )
 TWICE = Fault(
     code="HRM-MESOS-021",
@@ -40,51 +40,53 @@ TWICE = Fault(
     title=Text("{host} stands twice in {list}", "{host} 在 {list} 中出现了两次"),
     why=Text(
         "It is started twice there; the second cannot bind its port, or holds up the first.",
-        "会在那台机器上启动两次;第二个绑定不了端口,或影响第一个。",
+        "会在那台机器上启动两次；第二个绑定不了端口，或影响第一个。",
     ),
     cure=Text("Remove one of the lines.", "删除其中一行。"),
 )
 UNREACHABLE = Fault(
     code="HRM-MESOS-022",
     severity=Severity.WARNING,
-    title=Text("{host} is listed in {list}, but cannot be reached ({how})", "{host} 在 {list} 中,但无法连接({how})"),
+    title=Text("{host} is listed in {list}, but cannot be reached ({how})", "{host} 在 {list} 中，但无法连接（{how}）"),
     why=Text(
         "Starting and stopping the cluster waits for its ssh, and Mesos has a machine less than is listed.",
         "启动和停止集群时会等待它的 ssh,Mesos 实际的机器比列表少。",
     ),
-    cure=Text("Bring the machine back, mend its name, or comment its line out.", "恢复该机器、改正名字,或注释掉该行。"),
+    cure=Text(
+        "Bring the machine back, mend its name, or comment its line out.", "恢复该机器、改正名字，或注释掉该行。"
+    ),
 )
 NOT_RUNNING = Fault(
     code="HRM-MESOS-023",
     severity=Severity.WARNING,
     title=Text(
         "{host} is listed in {list} and is up, but no Mesos {role} listens there",
-        "{host} 在 {list} 中并且在线,但没有 Mesos {role} 在监听",
+        "{host} 在 {list} 中并且在线，但没有 Mesos {role} 在监听",
     ),
     why=Text("Mesos has a machine less than is listed.", "Mesos 实际的机器比列表少。"),
     cure=Text(
         "Start it there (mesos-daemon.sh), and look at its log where it ends.",
-        "在那台机器上用 mesos-daemon.sh 启动;若退出则查看日志。",
+        "在那台机器上用 mesos-daemon.sh 启动；若退出则查看日志。",
     ),
 )
 NAMELESS = Fault(
     code="HRM-MESOS-024",
     severity=Severity.ERROR,
     title=Text("{host} in {list} is the name of no machine", "{list} 中的 {host} 不是任何机器的名字"),
-    why=Text("The start scripts cannot reach it, and print an error of ssh's.", "启动脚本连不上它,ssh 会报错。"),
-    cure=Text("Mend the name, or add it to /etc/hosts.", "改正名字,或加入 /etc/hosts。"),
+    why=Text("The start scripts cannot reach it, and print an error of ssh's.", "启动脚本连不上它，ssh 会报错。"),
+    cure=Text("Mend the name, or add it to /etc/hosts.", "改正名字，或加入 /etc/hosts。"),
 )
 MASTER_ON_SLAVE = Fault(
     code="HRM-MESOS-025",
     severity=Severity.WARNING,
     title=Text(
         "This machine ({host}) is an agent and no master, but has settings of a master",
-        "本机({host})是 agent 而不是 master,却带有 master 的设置",
+        "本机（{host}）是 agent 而不是 master，却带有 master 的设置",
     ),
     why=Text(
         "Started here by mistake, a second master runs beside the real one, and agents that find it are lost to the "
         "cluster.",
-        "若在此误启动,就会有第二个 master 与真正的并存;连到它的 agent 就脱离了集群。",
+        "若在此误启动，就会有第二个 master 与真正的并存；连到它的 agent 就脱离了集群。",
     ),
     cure=Text("Move the file of master settings away on agents.", "在 agent 上移走 master 的设置文件。"),
 )
@@ -93,7 +95,7 @@ UNLISTED_MASTER = Fault(
     severity=Severity.WARNING,
     title=Text(
         "Agents look for the master {master}, but {list} has {listed}",
-        "agent 要找的 master 是 {master},而 {list} 中是 {listed}",
+        "agent 要找的 master 是 {master}，而 {list} 中是 {listed}",
     ),
     why=Text(
         "The start scripts start another master than the one that agents wait for.",
@@ -190,19 +192,19 @@ def _of_member(entry: Entry, how: Reached | str) -> Iterator[Finding | Unseen]:
     if how == "nameless":
         step = by_hand(
             f"Mend {entry.host} in {entry.path}, or add it to /etc/hosts.",
-            f"改正 {entry.path} 中的 {entry.host},或加入 /etc/hosts。",
+            f"改正 {entry.path} 中的 {entry.host}，或加入 /etc/hosts。",
         )
         yield NAMELESS.found(host=entry.host, list=entry.path, evidence=[entry.evidence], cure=[step])
     elif isinstance(how, Reached):
         step = by_hand(
             f"Bring {entry.host} back, or write # before its line in {entry.path}.",
-            f"恢复 {entry.host},或在 {entry.path} 中该行行首加 #。",
+            f"恢复 {entry.host}，或在 {entry.path} 中该行行首加 #。",
         )
         yield UNREACHABLE.found(host=entry.host, list=entry.path, how=str(how), evidence=[entry.evidence], cure=[step])
     elif how == "up":
         step = by_hand(
             f"On {entry.host}: mesos-daemon.sh mesos-{entry.role}; where it ends at once, look at its log.",
-            f"在 {entry.host} 上执行 mesos-daemon.sh mesos-{entry.role};若立即退出,查看它的日志。",
+            f"在 {entry.host} 上执行 mesos-daemon.sh mesos-{entry.role}；若立即退出，查看它的日志。",
         )
         yield NOT_RUNNING.found(
             host=entry.host, list=entry.path, role=entry.role, evidence=[entry.evidence], cure=[step]

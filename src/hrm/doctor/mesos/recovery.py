@@ -38,17 +38,17 @@ STALE = Fault(
     severity=Severity.ERROR,
     title=Text(
         "The Mesos agent does not start: {latest} has it with other settings",
-        "Mesos agent 无法启动:{latest} 记录的设置与现在不同",
+        "Mesos agent 无法启动：{latest} 记录的设置与现在不同",
     ),
     why=Text(
         "Its resources, attributes or name were changed. It compares them with what it remembers of its last run and "
         "gives up: Failed to perform recovery.",
-        "改变了它的资源、属性或主机名。启动时它与上次运行的记录比较,不一致就退出:Failed to perform recovery。",
+        "改变了它的资源、属性或主机名。启动时它与上次运行的记录比较，不一致就退出：Failed to perform recovery。",
     ),
     cure=Text(
         "With the master running: stop the agent, remove the link, start the agent with its flags. It comes back as a "
         "new agent; tasks of the old one are lost.",
-        "在 master 运行的情况下:停止 agent,删除该链接,再用所需参数启动。它会作为新的 agent 注册;旧任务会丢失。",
+        "在 master 运行的情况下：停止 agent，删除该链接，再用所需参数启动。它会作为新的 agent 注册；旧任务会丢失。",
     ),
 )
 SHARED = Fault(
@@ -59,7 +59,7 @@ SHARED = Fault(
     ),
     why=Text(
         "Whoever clears it to cure the agent takes the master's registry with it, and all agents have to come anew.",
-        "为修复 agent 而清理该目录时会连 master 的注册表一起删掉,所有 agent 都要重新注册。",
+        "为修复 agent 而清理该目录时会连 master 的注册表一起删掉，所有 agent 都要重新注册。",
     ),
     cure=Text("Give each a directory of its own.", "给两者各自的目录。"),
 )
@@ -72,7 +72,7 @@ ON_NETWORK = Fault(
     ),
     why=Text(
         "Other machines have the same directory, and agents overwrite what each remembers of itself.",
-        "其他机器也挂载了同一目录,各 agent 会互相覆盖自己的记录。",
+        "其他机器也挂载了同一目录，各 agent 会互相覆盖自己的记录。",
     ),
     cure=Text("Choose a directory on a disk of this machine.", "改用本机磁盘上的目录。"),
 )
@@ -85,7 +85,7 @@ IN_TMP = Fault(
     ),
     why=Text(
         "After a restart, or when systemd-tmpfiles clears /tmp, sandboxes and what the daemon remembers are gone.",
-        "重启后,或 systemd-tmpfiles 清理 /tmp 时,sandbox 和守护进程的记录都会消失。",
+        "重启后，或 systemd-tmpfiles 清理 /tmp 时，sandbox 和守护进程的记录都会消失。",
     ),
     cure=Text("Choose a directory such as /var/lib/mesos.", "改用 /var/lib/mesos 这样的目录。"),
 )
@@ -150,8 +150,8 @@ def each_daemon_has_a_directory_of_its_own(system: System, expected: Expected) -
                 by_hand(
                     f"Stop the master, move {settings[MASTER].value}/replicated_log to a directory of its own, name "
                     "that as MESOS_work_dir in mesos-master-env.sh, start the master.",
-                    f"停止 master,把 {settings[MASTER].value}/replicated_log 移到单独的目录,"
-                    "在 mesos-master-env.sh 中用 MESOS_work_dir 指定它,再启动 master。",
+                    f"停止 master，把 {settings[MASTER].value}/replicated_log 移到单独的目录，"
+                    "在 mesos-master-env.sh 中用 MESOS_work_dir 指定它，再启动 master。",
                     risk=Risk.DISRUPTIVE,
                 )
             ],
@@ -178,13 +178,13 @@ def _failure(path: str, content: str) -> tuple[list[Evidence], str] | None:
 def _remove(system: System, told: Mesos, latest: str) -> list[Step]:
     """In this order: the master first, so that the new agent finds it; no agent while the link goes."""
     mount = mount_of(latest, mounts(system))
-    about = Text(f"Remove the link {latest} (its target stays).", f"删除链接 {latest}(目标目录保留)。")
+    about = Text(f"Remove the link {latest} (its target stays).", f"删除链接 {latest}（目标目录保留）。")
     if mount is None or mount.point == "/":
         removal = run("rm", "-f", latest, about=about, risk=Risk.DISRUPTIVE)
     else:
         removal = by_hand(
             f"Make sure that {mount.point} is this agent's own disk and mounted, then: rm -f {latest}",
-            f"确认 {mount.point} 已挂载并且是本 agent 自己的磁盘,然后执行:rm -f {latest}",
+            f"确认 {mount.point} 已挂载并且是本 agent 自己的磁盘，然后执行：rm -f {latest}",
             risk=Risk.DISRUPTIVE,
         )
     master = told.value(AGENT, "master") or "the master"
@@ -196,12 +196,12 @@ def _remove(system: System, told: Mesos, latest: str) -> list[Step]:
     return [
         by_hand(
             f"On the master's machine ({master}): mesos-start-cluster.sh, if the master does not run.",
-            f"若 master 没有运行,在 master 机器({master})上执行:mesos-start-cluster.sh。",
+            f"若 master 没有运行，在 master 机器（{master}）上执行：mesos-start-cluster.sh。",
         ),
         by_hand(
             "On this machine: mesos-stop-agents.sh (or systemctl stop mesos-agent): no agent may run while the link "
             "goes.",
-            "在本机执行:mesos-stop-agents.sh(或 systemctl stop mesos-agent):删除链接时不能有 agent 在运行。",
+            "在本机执行：mesos-stop-agents.sh（或 systemctl stop mesos-agent）:删除链接时不能有 agent 在运行。",
             risk=Risk.DISRUPTIVE,
         ),
         removal,
@@ -213,5 +213,5 @@ def _choose(role: str) -> Step:
     return by_hand(
         f"Set MESOS_work_dir of the {role} to a directory on a local disk, such as /var/lib/mesos/{role}, and restart "
         "it.",
-        f"把 {role} 的 MESOS_work_dir 设为本地磁盘上的目录,例如 /var/lib/mesos/{role},并重启。",
+        f"把 {role} 的 MESOS_work_dir 设为本地磁盘上的目录，例如 /var/lib/mesos/{role}，并重启。",
     )

@@ -76,47 +76,47 @@ DOUBLED = Fault(
     ),
     why=Text(
         "The value begins with =. A directory of that name is made below the working directory, or it is refused.",
-        "值以 = 开头。Mesos 会在当前目录下创建这个名字的目录,或拒绝该值。",
+        "值以 = 开头。Mesos 会在当前目录下创建这个名字的目录，或拒绝该值。",
     ),
     cure=_MEND,
 )
 UNKNOWN = Fault(
     code="HRM-MESOS-002",
     severity=Severity.WARNING,
-    title=Text("Mesos has no setting {flag}; {meant} was probably meant", "Mesos 没有设置项 {flag},可能想写 {meant}"),
+    title=Text("Mesos has no setting {flag}; {meant} was probably meant", "Mesos 没有设置项 {flag}，可能想写 {meant}"),
     why=Text(
         "An unknown variable is passed over in silence, so the default counts. An unknown flag on the command line "
         "keeps the daemon from starting.",
-        "未知的环境变量会被悄悄忽略,使用默认值;命令行上的未知参数会使守护进程无法启动。",
+        "未知的环境变量会被悄悄忽略，使用默认值；命令行上的未知参数会使守护进程无法启动。",
     ),
     cure=_MEND,
 )
 PREFIX = Fault(
     code="HRM-MESOS-003",
     severity=Severity.WARNING,
-    title=Text("{name} is not read: the prefix has to be MESOS_", "{name} 不会被读取:前缀必须是 MESOS_"),
+    title=Text("{name} is not read: the prefix has to be MESOS_", "{name} 不会被读取：前缀必须是 MESOS_"),
     why=Text(
         "Mesos looks for variables by the prefix MESOS_ in capitals; the default counts instead.",
-        "Mesos 只读取以大写 MESOS_ 开头的变量,因此使用的是默认值。",
+        "Mesos 只读取以大写 MESOS_ 开头的变量，因此使用的是默认值。",
     ),
     cure=_MEND,
 )
 CAPITALS = Fault(
     code="HRM-MESOS-004",
     severity=Severity.INFO,
-    title=Text("{name} is written in capitals, the settings around it are not", "{name} 用了大写,而其他设置是小写"),
+    title=Text("{name} is written in capitals, the settings around it are not", "{name} 用了大写，而其他设置是小写"),
     why=Text(
         "Mesos reads it all the same. But who later adds {other} has two values for one flag, and one of them loses "
         "in silence.",
-        "Mesos 仍会读取。但若以后又加上 {other},同一参数就有两个值,其中一个会被悄悄忽略。",
+        "Mesos 仍会读取。但若以后又加上 {other}，同一参数就有两个值，其中一个会被悄悄忽略。",
     ),
     cure=_MEND,
 )
 TWICE = Fault(
     code="HRM-MESOS-005",
     severity=Severity.WARNING,
-    title=Text("{flag} of the {role} has two values: {one} and {other}", "{role} 的 {flag} 有两个值:{one} 和 {other}"),
-    why=Text("Only one of them counts, and a reader cannot tell which.", "只有一个有效,读的人看不出是哪一个。"),
+    title=Text("{flag} of the {role} has two values: {one} and {other}", "{role} 的 {flag} 有两个值：{one} 和 {other}"),
+    why=Text("Only one of them counts, and a reader cannot tell which.", "只有一个有效，读的人看不出是哪一个。"),
     cure=Text("Remove the line that is not meant.", "删除不需要的那一行。"),
 )
 NOT_EXPORTED = Fault(
@@ -127,16 +127,16 @@ NOT_EXPORTED = Fault(
         "mesos-daemon.sh reads the file and then starts Mesos: what is not exported does not reach it.",
         "mesos-daemon.sh 读取该文件后启动 Mesos:没有 export 的变量传不到 Mesos。",
     ),
-    cure=Text("Write export before it, and restart the daemon.", "在前面加上 export,并重启守护进程。"),
+    cure=Text("Write export before it, and restart the daemon.", "在前面加上 export，并重启守护进程。"),
 )
 INVALID = Fault(
     code="HRM-MESOS-007",
     severity=Severity.ERROR,
     title=Text(
-        "{flag} of the {role} cannot be {value}: it takes {wanted}", "{role} 的 {flag} 不能是 {value}:应为 {wanted}"
+        "{flag} of the {role} cannot be {value}: it takes {wanted}", "{role} 的 {flag} 不能是 {value}：应为 {wanted}"
     ),
     why=Text(
-        "The daemon does not start with it, or behaves otherwise than meant.", "守护进程无法启动,或行为与预期不符。"
+        "The daemon does not start with it, or behaves otherwise than meant.", "守护进程无法启动，或行为与预期不符。"
     ),
     cure=_MEND,
 )
@@ -175,7 +175,7 @@ def restart_by_hand(role: str) -> Step:
     return by_hand(
         f"Restart the Mesos {role} the way it is started here (systemctl restart mesos-{role}, or "
         f"mesos-daemon.sh mesos-{role}).",
-        f"按本机的方式重启 Mesos {role}(systemctl restart mesos-{role},或 mesos-daemon.sh mesos-{role})。",
+        f"按本机的方式重启 Mesos {role}（systemctl restart mesos-{role}，或 mesos-daemon.sh mesos-{role}）。",
     )
 
 
@@ -277,4 +277,4 @@ def _write(setting: Setting, right: str) -> Step:
     place = setting.evidence.source
     line = f", line {setting.evidence.line}" if setting.evidence.line else ""
     zh_line = f"第 {setting.evidence.line} 行" if setting.evidence.line else ""
-    return by_hand(f"In {place}{line}, write: {right}", f"在 {place} {zh_line}改为:{right}")
+    return by_hand(f"In {place}{line}, write: {right}", f"在 {place} {zh_line}改为：{right}")

@@ -26,7 +26,7 @@ FAILED = Fault(
     title=Text("{line}: {problem}", "检查 {line}:{problem}"),
     why=Text(
         "The configuration of this site says that a node without it takes no jobs.",
-        "按本站点的配置,不满足该条件的节点不接受作业。",
+        "按本站点的配置，不满足该条件的节点不接受作业。",
     ),
     cure=Text("Mend what the line asks for.", "修复该行所检查的内容。"),
 )
@@ -40,10 +40,10 @@ NOT_UNDERSTOOD = Fault(
 SCRIPT_SAYS_ERROR = Fault(
     code="HRM-OWN-003",
     severity=Severity.CRITICAL,
-    title=Text("The health script says: {said}", "健康检查脚本报告:{said}"),
+    title=Text("The health script says: {said}", "健康检查脚本报告：{said}"),
     why=Text(
         "By YARN's rule a node whose health script prints a line that begins with ERROR takes no jobs.",
-        "按 YARN 的规则,健康检查脚本输出以 ERROR 开头的行时,该节点不接受作业。",
+        "按 YARN 的规则，健康检查脚本输出以 ERROR 开头的行时，该节点不接受作业。",
     ),
     cure=Text("Mend what the script complains of.", "修复脚本所报告的问题。"),
 )
@@ -53,9 +53,9 @@ SCRIPT_HANGS = Fault(
     title=Text("The health script {path} does not end within {limit} s", "健康检查脚本 {path} 在 {limit} 秒内没有结束"),
     why=Text(
         "By YARN's rule such a node takes no jobs: what the script waits for, jobs would wait for too.",
-        "按 YARN 的规则,这样的节点不接受作业:脚本在等的东西,作业也会等。",
+        "按 YARN 的规则，这样的节点不接受作业：脚本在等的东西，作业也会等。",
     ),
-    cure=Text("Find what it waits for, or give it more time.", "查明它在等什么,或延长时限。"),
+    cure=Text("Find what it waits for, or give it more time.", "查明它在等什么，或延长时限。"),
 )
 SCRIPT_MISSING = Fault(
     code="HRM-OWN-005",
@@ -69,11 +69,11 @@ SCRIPT_BROKEN = Fault(
     severity=Severity.INFO,
     title=Text(
         "The health script {path} ended with {status}, and said no ERROR",
-        "健康检查脚本 {path} 以 {status} 退出,但没有报告 ERROR",
+        "健康检查脚本 {path} 以 {status} 退出，但没有报告 ERROR",
     ),
     why=Text(
         "As with YARN the node counts as well: a typing error in the script must not drain all nodes.",
-        "与 YARN 一样,节点算健康:脚本里的笔误不应排空所有节点。",
+        "与 YARN 一样，节点算健康：脚本里的笔误不应排空所有节点。",
     ),
     cure=Text("Mend the script.", "修正脚本。"),
 )
@@ -87,7 +87,7 @@ def own_lines_hold(system: System, expected: Expected) -> Iterator[Finding | Uns
         try:
             understood.append(parse_line(text))
         except ValueError as error:
-            step = by_hand("Mend the line; docs/doctor.md has all words.", "改正该行;所有写法见 docs/doctor.md。")
+            step = by_hand("Mend the line; docs/doctor.md has all words.", "改正该行；所有写法见 docs/doctor.md。")
             yield NOT_UNDERSTOOD.found(line=text, problem=error, evidence=[Evidence(_SOURCE, text)], cure=[step])
     name = hostname(system) if understood else ""
     # What may take its time comes last: it is what is left behind if all takes too long.
@@ -107,7 +107,7 @@ def own_lines_hold(system: System, expected: Expected) -> Iterator[Finding | Uns
                     severity=line.severity,
                     gpu=line.gpu,
                     evidence=[Evidence(_SOURCE, line.text)],
-                    cure=[by_hand(f"Mend it: {problem}.", f"修复:{problem}。")],
+                    cure=[by_hand(f"Mend it: {problem}.", f"修复：{problem}。")],
                 )
 
 
