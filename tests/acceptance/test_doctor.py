@@ -58,7 +58,7 @@ def test_programs_get_it_as_json_and_readers_of_chinese_in_chinese(hrm: Hrm) -> 
     told = hrm("doctor", "--root", MISMATCH, "--lang", "zh", "-o", "json").json
 
     assert (told["healthy"], told["findings"][0]["code"]) == (False, "HRM-GPU-001")
-    assert told["findings"][0]["title"] == "内核加载的驱动是 418.39,而 libnvidia-ml 是 440.100"
+    assert told["findings"][0]["title"] == "内核加载的驱动是 418.39，而 libnvidia-ml 是 440.100"
     assert {"name", "time_s", "unseen"} == set(told["checks_run"][0])
 
 

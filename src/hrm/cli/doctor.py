@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hrm.cli.doctor_output import plain_cluster, plain_report, tell, tell_comparison
+from hrm.cli.language import LanguageOption, language
 from hrm.cli.output import Output, OutputOption, show
 from hrm.model.errors import InvalidInput, NotFound
 from hrm.model.findings import DoctorReport
@@ -43,9 +44,7 @@ def doctor(
     root: Annotated[
         Path | None, typer.Option("--root", metavar="DIR", help="Look at a machine that was recorded there.")
     ] = None,
-    lang: Annotated[
-        str | None, typer.Option("--lang", metavar="LANG", help="en or zh [default: the terminal's language].")
-    ] = None,
+    lang: LanguageOption = None,
     node: Annotated[
         list[str] | None, typer.Option("--node", "-n", metavar="NODE", help="Look at this node of the server's.")
     ] = None,
@@ -68,15 +67,15 @@ def doctor(
     """
     from hrm.doctor import registry
 
-    language = lang or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or "en"
+    spoken = language(lang)
     checks = registry.chosen(registry.all_checks(), only.split(","))
     if explain is not None:
-        _explain(checks, explain, language, output)
+        _explain(checks, explain, spoken, output)
         return
     if quick:
         checks = [check for check in checks if check.quick]
     if list_:
-        _list(checks, language, output)
+        _list(checks, spoken, output)
         return
     if fix and root is not None:
         raise InvalidInput("--fix and --root exclude each other", next_step="cure the machine itself, on it")
@@ -86,14 +85,14 @@ def doctor(
                 "--node and --all go with none of --fix, --root and --quick",
                 next_step="run `hrm doctor --fix` on that machine",
             )
-        _examine_nodes(node or [], only, language, output)
+        _examine_nodes(node or [], only, spoken, output)
         return
     if fix and not yes and not sys.stdin.isatty():
         raise InvalidInput("--fix asks, and there is no terminal to ask at", next_step="add --yes")
     system, expected = _system(root), _expected()
     report = _examine(system, expected, checks, facts=not quick)
     if output is Output.TABLE:
-        tell(report, language)
+        tell(report, spoken)
     cures: dict[str, Any] = {}
     if fix and report.findings:
         from hrm.cli.doctor_fix import Fixing
@@ -101,16 +100,16 @@ def doctor(
         def look(names: Sequence[str]) -> DoctorReport:
             return _examine(system, expected, [check for check in checks if not names or check.name in names])
 
-        fixing = Fixing(system, look, language, yes=yes, disruptive=disruptive)
+        fixing = Fixing(system, look, spoken, yes=yes, disruptive=disruptive)
         report = fixing.fix(report)
         cures = {"cures": fixing.done}
     if output is not Output.TABLE:
-        show({**plain_report(report, language), **cures}, output)
+        show({**plain_report(report, spoken), **cures}, output)
     if not report.healthy:
         raise typer.Exit(1)
 
 
-def _examine_nodes(names: Sequence[str], only: str, language: str, output: Output) -> None:
+def _examine_nodes(names: Sequence[str], only: str, spoken: str, output: Output) -> None:
     """Nodes of the server side by side; without ``names`` all that are up."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -129,12 +128,12 @@ def _examine_nodes(names: Sequence[str], only: str, language: str, output: Outpu
         for report in pool.map(lambda node: _ask(node, areas), nodes):
             reports.append(report)
             if output is Output.TABLE:
-                tell(report, language)
+                tell(report, spoken)
     compared = compare(reports, all_facts()) if len(reports) > 1 else []
     if output is not Output.TABLE:
-        show(plain_cluster(reports, compared, language), output)
+        show(plain_cluster(reports, compared, spoken), output)
     elif len(reports) > 1:
-        tell_comparison(compared, len(reports), language)
+        tell_comparison(compared, len(reports), spoken)
     if compared or not all(report.healthy for report in reports):
         raise typer.Exit(1)
 
@@ -183,7 +182,7 @@ def _examine(system: System, expected: Expected, checks: Sequence[Check], *, fac
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _explain(checks: Sequence[Check], code: str, language: str, output: Output) -> None:
+def _explain(checks: Sequence[Check], code: str, spoken: str, output: Output) -> None:
     for check in checks:
         for fault in check.faults:
             if fault.code == code.upper():
@@ -191,9 +190,9 @@ def _explain(checks: Sequence[Check], code: str, language: str, output: Output) 
                     "code": fault.code,
                     "severity": str(fault.severity),
                     "check": check.name,
-                    "title": fault.title.unfilled().of(language),
-                    "why": fault.why.unfilled().of(language),
-                    "cure": fault.cure.unfilled().of(language),
+                    "title": fault.title.unfilled().of(spoken),
+                    "why": fault.why.unfilled().of(spoken),
+                    "cure": fault.cure.unfilled().of(spoken),
                 }
                 if output is not Output.TABLE:
                     show(told, output)
@@ -204,7 +203,7 @@ def _explain(checks: Sequence[Check], code: str, language: str, output: Output) 
     raise NotFound(f"no check finds {code!r}", next_step="hrm doctor --list shows all codes")
 
 
-def _list(checks: Sequence[Check], language: str, output: Output) -> None:
+def _list(checks: Sequence[Check], spoken: str, output: Output) -> None:
     from hrm.cli.output import Column, show_list
 
     rows = [
@@ -212,7 +211,7 @@ def _list(checks: Sequence[Check], language: str, output: Output) -> None:
             "check": check.name,
             "code": fault.code,
             "severity": str(fault.severity),
-            "title": fault.title.unfilled().of(language),
+            "title": fault.title.unfilled().of(spoken),
         }
         for check in checks
         for fault in check.faults

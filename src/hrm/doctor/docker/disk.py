@@ -101,8 +101,8 @@ def _prune(docker: Engine) -> list[Step]:
             f"If that is not enough: see which ended containers are large ({ended}) and remove those whose files "
             f"nobody needs (docker rm); remove old images that no container uses ({images}): those that were "
             "built here and pushed nowhere are lost.",
-            f"如仍不足：查看较大的已结束容器（{ended}），确认其中的文件无人需要后移除（docker rm）;"
-            f"移除一周前且未被使用的镜像（{images}）:在本机构建且未推送的镜像会丢失。",
+            f"如仍不足：查看较大的已结束容器（{ended}），确认其中的文件无人需要后移除（docker rm）；"
+            f"移除一周前且未被使用的镜像（{images}）：在本机构建且未推送的镜像会丢失。",
             risk=Risk.DISRUPTIVE,
         ),
     ]

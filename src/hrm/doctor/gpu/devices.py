@@ -35,7 +35,7 @@ OFF_THE_BUS = Fault(
     why=Text(
         "The device answers nothing but ones (revision ff): programs on it are lost, and with some drivers new "
         "programs on the node's other GPUs cannot start either.",
-        "该设备不再响应（读出全为 1,rev ff）:其上的程序已丢失，某些驱动下其他 GPU 上的新程序也无法启动。",
+        "该设备不再响应（读出全为 1,rev ff）：其上的程序已丢失，某些驱动下其他 GPU 上的新程序也无法启动。",
     ),
     cure=Text(
         "Restart the node, best by power off and on. If it comes again: power cables, cooling, seat; then replace it.",

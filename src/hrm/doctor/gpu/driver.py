@@ -68,7 +68,7 @@ LIBRARIES_DIFFER = Fault(
     why=Text(
         "CUDA programs fail to begin (error 803, or no device), though nvidia-smi works: the update of the driver "
         "ended halfway, or an older one left its library behind.",
-        "即使 nvidia-smi 正常，CUDA 程序也无法启动（错误 803 或找不到设备）:驱动更新只完成了一半，或旧驱动的库残留。",
+        "即使 nvidia-smi 正常，CUDA 程序也无法启动（错误 803 或找不到设备）：驱动更新只完成了一半，或旧驱动的库残留。",
     ),
     cure=Text(
         "Remove what is not of the driver that is loaded, and have the loader's cache made anew (ldconfig).",

@@ -34,7 +34,7 @@ TWO_INSTALLATIONS = Fault(
     cure=Text(
         "Keep the one of the wanted version and remove the other: packages by apt-get purge (never those that "
         "containers need), the runfile's by nvidia-uninstall.",
-        "保留所需版本，删除另一个：软件包用 apt-get purge（不删除容器所需的包）,runfile 驱动用 nvidia-uninstall。",
+        "保留所需版本，删除另一个：软件包用 apt-get purge（不删除容器所需的包），runfile 驱动用 nvidia-uninstall。",
     ),
 )
 

@@ -22,7 +22,7 @@ SWAP_IS_ON = Fault(
     code="HRM-K8S-001",
     severity=Severity.WARNING,
     title=Text(
-        "Swap is on ({devices}), and kubelet does not start with it", "swap 已启用（{devices}）,kubelet 无法启动"
+        "Swap is on ({devices}), and kubelet does not start with it", "swap 已启用（{devices}），kubelet 无法启动"
     ),
     why=Text(
         "kubelet ends as it starts: running with swap on is not supported, please disable swap. Where it runs already "

@@ -201,7 +201,7 @@ def _remove(system: System, told: Mesos, latest: str) -> list[Step]:
         by_hand(
             "On this machine: mesos-stop-agents.sh (or systemctl stop mesos-agent): no agent may run while the link "
             "goes.",
-            "在本机执行：mesos-stop-agents.sh（或 systemctl stop mesos-agent）:删除链接时不能有 agent 在运行。",
+            "在本机执行：mesos-stop-agents.sh（或 systemctl stop mesos-agent）：删除链接时不能有 agent 在运行。",
             risk=Risk.DISRUPTIVE,
         ),
         removal,

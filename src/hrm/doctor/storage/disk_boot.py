@@ -35,26 +35,26 @@ _BY_NAME = ("/dev/sd", "/dev/hd", "/dev/vd", "/dev/xvd")
 _BY_UNIT = Text(
     "Better: a systemd mount unit, which waits for the network; the cure writes one. Then take the line out of "
     "rc.local.",
-    "更好的办法:使用会等待网络的 systemd mount 单元(处理步骤会写好);然后从 rc.local 中删除该行。",
+    "更好的办法：使用会等待网络的 systemd mount 单元（处理步骤会写好）；然后从 rc.local 中删除该行。",
 )
 
 NO_SHEBANG = Fault(
     code="HRM-DISK-010",
     severity=Severity.WARNING,
-    title=Text("/etc/rc.local mounts {points} and has no #! line", "/etc/rc.local 挂载 {points},但没有 #! 行"),
+    title=Text("/etc/rc.local mounts {points} and has no #! line", "/etc/rc.local 挂载 {points}，但没有 #! 行"),
     why=Text(
         "systemd cannot run it (Exec format error): after the next restart nothing of it is mounted.",
-        "systemd 无法执行它(Exec format error):下次重启后不会挂载。",
+        "systemd 无法执行它（Exec format error）:下次重启后不会挂载。",
     ),
     cure=_BY_UNIT,
 )
 NOT_EXECUTABLE = Fault(
     code="HRM-DISK-011",
     severity=Severity.WARNING,
-    title=Text("/etc/rc.local mounts {points} and is not executable", "/etc/rc.local 挂载 {points},但没有执行权限"),
+    title=Text("/etc/rc.local mounts {points} and is not executable", "/etc/rc.local 挂载 {points}，但没有执行权限"),
     why=Text(
         "systemd runs it only with its run bit: after the next restart nothing of it is mounted.",
-        "没有执行权限 systemd 不会运行它:下次重启后不会挂载。",
+        "没有执行权限 systemd 不会运行它：下次重启后不会挂载。",
     ),
     cure=_BY_UNIT,
 )
@@ -67,36 +67,38 @@ NOT_STARTED = Fault(
     ),
     why=Text(
         "Its file has no [Install], or it was not enabled, and no generator of systemd starts it.",
-        "其单元文件没有 [Install],或没有 enable,也没有 systemd generator 启动它。",
+        "其单元文件没有 [Install]，或没有 enable，也没有 systemd generator 启动它。",
     ),
     cure=_BY_UNIT,
 )
 BEFORE_NETWORK = Fault(
     code="HRM-DISK-013",
     severity=Severity.WARNING,
-    title=Text("rc.local mounts {points} and does not wait for the network", "rc.local 挂载 {points},但不等待网络就绪"),
+    title=Text(
+        "rc.local mounts {points} and does not wait for the network", "rc.local 挂载 {points}，但不等待网络就绪"
+    ),
     why=Text(
         "After=network.target does not mean that the network is up: whether the mount succeeds at boot is chance.",
-        "After=network.target 并不表示网络已就绪:开机时能否挂载成功全凭运气。",
+        "After=network.target 并不表示网络已就绪：开机时能否挂载成功全凭运气。",
     ),
     cure=_BY_UNIT,
 )
 MISTYPED = Fault(
     code="HRM-DISK-014",
     severity=Severity.WARNING,
-    title=Text("rc.local has a mount that cannot succeed: {command}", "rc.local 中的挂载命令不可能成功:{command}"),
+    title=Text("rc.local has a mount that cannot succeed: {command}", "rc.local 中的挂载命令不可能成功：{command}"),
     why=Text(
         "It names a device and no mount point (a blank is missing), or is written with a capital letter.",
-        "它只有设备而没有挂载点(缺少空格),或者命令写成了大写。",
+        "它只有设备而没有挂载点（缺少空格），或者命令写成了大写。",
     ),
-    cure=Text("Correct it, or use a mount unit.", "更正它,或改用 mount 单元。"),
+    cure=Text("Correct it, or use a mount unit.", "更正它，或改用 mount 单元。"),
 )
 NOT_AT_BOOT = Fault(
     code="HRM-DISK-015",
     severity=Severity.WARNING,
     title=Text("Nothing mounts {point} ({source}) at boot", "开机时不会挂载 {point}({source})"),
-    why=Text("It was mounted by hand: after the next restart it is missing.", "它是手动挂载的:下次重启后就没有了。"),
-    cure=Text("Write a mount unit, or a line of fstab.", "编写 mount 单元,或在 fstab 中加一行。"),
+    why=Text("It was mounted by hand: after the next restart it is missing.", "它是手动挂载的：下次重启后就没有了。"),
+    cure=Text("Write a mount unit, or a line of fstab.", "编写 mount 单元，或在 fstab 中加一行。"),
 )
 UNIT_OFF = Fault(
     code="HRM-DISK-016",
@@ -108,33 +110,33 @@ UNIT_OFF = Fault(
 UNIT_MISNAMED = Fault(
     code="HRM-DISK-017",
     severity=Severity.WARNING,
-    title=Text("{unit} is for {point} and must be called {name}", "{unit} 对应 {point},必须命名为 {name}"),
+    title=Text("{unit} is for {point} and must be called {name}", "{unit} 对应 {point}，必须命名为 {name}"),
     why=Text(
         "systemd refuses it: Where= setting doesn't match unit name.",
-        "systemd 拒绝它:Where= setting doesn't match unit name。",
+        "systemd 拒绝它：Where= setting doesn't match unit name。",
     ),
     cure=Text("Give it the name that systemd wants.", "改成 systemd 要求的名称。"),
 )
 BY_DEVICE_NAME = Fault(
     code="HRM-DISK-018",
     severity=Severity.WARNING,
-    title=Text("{point} is mounted by the name {source}, not by UUID", "{point} 按名称 {source} 挂载,而不是按 UUID"),
+    title=Text("{point} is mounted by the name {source}, not by UUID", "{point} 按名称 {source} 挂载，而不是按 UUID"),
     why=Text(
         "The name depends on the order in which disks are found: after a restart it may be another disk.",
-        "名称取决于发现磁盘的顺序:重启后可能是另一块盘。",
+        "名称取决于发现磁盘的顺序：重启后可能是另一块盘。",
     ),
-    cure=Text("Use UUID=… (blkid shows it).", "改用 UUID=…(用 blkid 查看)。"),
+    cure=Text("Use UUID=… (blkid shows it).", "改用 UUID=…（用 blkid 查看）。"),
 )
 NO_NETDEV = Fault(
     code="HRM-DISK-019",
     severity=Severity.WARNING,
     title=Text(
         "{point} lies on an iSCSI disk and is mounted without _netdev",
-        "{point} 位于 iSCSI 磁盘上,但挂载选项没有 _netdev",
+        "{point} 位于 iSCSI 磁盘上，但挂载选项没有 _netdev",
     ),
     why=Text(
         "It is mounted before the network is there: the boot waits, then drops to emergency mode.",
-        "网络就绪之前就会尝试挂载:开机会等待,然后进入 emergency mode。",
+        "网络就绪之前就会尝试挂载：开机会等待，然后进入 emergency mode。",
     ),
     cure=Text("Add _netdev to its options.", "在挂载选项中加入 _netdev。"),
 )
@@ -144,9 +146,9 @@ UUID_ABSENT = Fault(
     title=Text("{source} of {file} is no disk of this machine", "{file} 中的 {source} 不是本机的任何磁盘"),
     why=Text(
         "It cannot be mounted: the disk is missing, or was formatted anew. The boot waits for it.",
-        "无法挂载:磁盘缺失,或被重新格式化过。开机时会等待它。",
+        "无法挂载：磁盘缺失，或被重新格式化过。开机时会等待它。",
     ),
-    cure=Text("See blkid; bring the disk back, or correct the line.", "查看 blkid;恢复磁盘,或更正该行。"),
+    cure=Text("See blkid; bring the disk back, or correct the line.", "查看 blkid；恢复磁盘，或更正该行。"),
 )
 
 
@@ -163,7 +165,7 @@ def rc_local_works_at_boot(system: System, expected: Expected) -> Iterator[Findi
                 cure=(
                     by_hand(
                         f"Correct line {one.evidence.line}: mount DEVICE DIRECTORY",
-                        f"更正第 {one.evidence.line} 行:mount 设备 目录",
+                        f"更正第 {one.evidence.line} 行：mount 设备 目录",
                     ),
                 ),
             )
@@ -275,7 +277,7 @@ def _correct(system: System, line: PlannedMount, device: str) -> tuple[Step, ...
     return (
         by_hand(
             f"Write in {FSTAB}, line {line.evidence.line}: {meant}",
-            f"把 {FSTAB} 第 {line.evidence.line} 行改为:{meant}",
+            f"把 {FSTAB} 第 {line.evidence.line} 行改为：{meant}",
         ),
         run("systemctl", "daemon-reload", about=Text("Have systemd read it.", "让 systemd 重新读取。")),
     )
@@ -284,7 +286,7 @@ def _correct(system: System, line: PlannedMount, device: str) -> tuple[Step, ...
 def _correct_by_hand(line: PlannedMount) -> Step:
     return by_hand(
         f"Bring the disk back, or correct line {line.evidence.line} of {FSTAB}.",
-        f"恢复该磁盘,或更正 {FSTAB} 第 {line.evidence.line} 行。",
+        f"恢复该磁盘，或更正 {FSTAB} 第 {line.evidence.line} 行。",
     )
 
 

@@ -23,23 +23,23 @@ _STOPPED = ("ro", "emergency_ro", "shutdown")
 NOT_MOUNTED = Fault(
     code="HRM-DISK-001",
     severity=Severity.ERROR,
-    title=Text("{point} is not mounted ({source})", "{point} 没有挂载({source})"),
+    title=Text("{point} is not mounted ({source})", "{point} 没有挂载（{source}）"),
     why=Text(
         "Programs see the empty directory beneath the mount point: files are missing, and what they write lands on the "
         "machine's own disk.",
-        "程序看到的是挂载点下面的空目录:文件缺失,写入的数据落在系统盘上。",
+        "程序看到的是挂载点下面的空目录：文件缺失，写入的数据落在系统盘上。",
     ),
     cure=Text("Mount it. Delete nothing at the mount point.", "挂载它。不要删除挂载点下的任何内容。"),
 )
 OTHER_SOURCE = Fault(
     code="HRM-DISK-002",
     severity=Severity.ERROR,
-    title=Text("{found} is mounted at {point}, not {source}", "{point} 上挂载的是 {found},而不是 {source}"),
+    title=Text("{found} is mounted at {point}, not {source}", "{point} 上挂载的是 {found}，而不是 {source}"),
     why=Text(
         "Names such as /dev/sdb change from boot to boot: programs read and write other data than they are meant to.",
-        "/dev/sdb 这类名称每次开机可能不同:程序读写的不是应有的数据。",
+        "/dev/sdb 这类名称每次开机可能不同：程序读写的不是应有的数据。",
     ),
-    cure=Text("Unmount it and mount the right one, by its UUID.", "卸载它,并按 UUID 挂载正确的文件系统。"),
+    cure=Text("Unmount it and mount the right one, by its UUID.", "卸载它，并按 UUID 挂载正确的文件系统。"),
 )
 STOPPED = Fault(
     code="HRM-DISK-003",
@@ -47,31 +47,33 @@ STOPPED = Fault(
     title=Text("{point} ({source}) turned read-only after errors", "{point}({source})出错后变为只读"),
     why=Text(
         "The kernel met errors of the disk or of the filesystem and lets nobody write any more: Read-only file system.",
-        "内核遇到磁盘或文件系统错误,不再允许写入:Read-only file system。",
+        "内核遇到磁盘或文件系统错误，不再允许写入：Read-only file system。",
     ),
     cure=Text(
         "Find out why (kernel log, session with the array), unmount, check the filesystem, mount again.",
-        "查明原因(内核日志、与阵列的会话),卸载、检查文件系统、重新挂载。",
+        "查明原因（内核日志、与阵列的会话），卸载、检查文件系统、重新挂载。",
     ),
 )
 READ_ONLY = Fault(
     code="HRM-DISK-004",
     severity=Severity.ERROR,
-    title=Text("{point} is mounted read-only and is to be written", "{point} 以只读方式挂载,但应当可写"),
-    why=Text("Whatever writes there fails: Read-only file system.", "所有写入都会失败:Read-only file system。"),
-    cure=Text("mount -o remount,rw; if that fails, check the filesystem.", "mount -o remount,rw;若失败,检查文件系统。"),
+    title=Text("{point} is mounted read-only and is to be written", "{point} 以只读方式挂载，但应当可写"),
+    why=Text("Whatever writes there fails: Read-only file system.", "所有写入都会失败：Read-only file system。"),
+    cure=Text(
+        "mount -o remount,rw; if that fails, check the filesystem.", "mount -o remount,rw；若失败，检查文件系统。"
+    ),
 )
 STACKED = Fault(
     code="HRM-DISK-005",
     severity=Severity.WARNING,
-    title=Text("Two filesystems are mounted at {point}: {sources}", "{point} 上挂载了两个文件系统:{sources}"),
+    title=Text("Two filesystems are mounted at {point}: {sources}", "{point} 上挂载了两个文件系统：{sources}"),
     why=Text(
         "The later hides the earlier: files seem to be gone, and the earlier one cannot be unmounted by its name.",
-        "后挂载的遮住了先挂载的:文件看似消失,且先挂载的无法按名称卸载。",
+        "后挂载的遮住了先挂载的：文件看似消失，且先挂载的无法按名称卸载。",
     ),
     cure=Text(
         "umount -l the one on top (never rm anything there), and mount the right one once.",
-        "umount -l 上面的那个(绝不要 rm),再把正确的挂载一次。",
+        "umount -l 上面的那个（绝不要 rm），再把正确的挂载一次。",
     ),
 )
 
@@ -197,7 +199,7 @@ def _stacked(found: Sequence[Mount]) -> Iterator[Finding]:
                 cure=(
                     by_hand(
                         f"See which of them is wanted; the last ({several[-1].source}) is on top.",
-                        f"确认需要哪一个;最后一个({several[-1].source})在最上面。",
+                        f"确认需要哪一个；最后一个（{several[-1].source}）在最上面。",
                     ),
                     unmount_lazily(point),
                 ),
@@ -220,14 +222,14 @@ def _check_and_mount(system: System, mount: Mount) -> tuple[Step, ...]:
     look = by_hand(
         "Find out why: dmesg, and hrm doctor --only iscsi,kernel. While the disk itself fails, copy what matters "
         "first.",
-        "查明原因:dmesg,以及 hrm doctor --only iscsi,kernel。若磁盘本身有故障,先备份重要数据。",
+        "查明原因：dmesg，以及 hrm doctor --only iscsi,kernel。若磁盘本身有故障，先备份重要数据。",
     )
     if mount.point == "/":
         return (look, reboot())
     detach = run(
         "umount",
         mount.point,
-        about=Text("Unmount it (fuser -vm shows who uses it).", "卸载(fuser -vm 可查看占用者)。"),
+        about=Text("Unmount it (fuser -vm shows who uses it).", "卸载（fuser -vm 可查看占用者）。"),
         risk=Risk.DISRUPTIVE,
         done_if=("not mounted",),
     )

@@ -26,7 +26,7 @@ FAILED = Fault(
     why=Text("Jobs that use it fail in the same way.", "使用它的作业会以同样的方式失败。"),
     cure=Text(
         "See what the line says, and hrm doctor --only disk,nfs,iscsi.",
-        "查看该行的内容,并运行 hrm doctor --only disk,nfs,iscsi。",
+        "查看该行的内容，并运行 hrm doctor --only disk,nfs,iscsi。",
     ),
 )
 SLOW = Fault(
@@ -36,7 +36,7 @@ SLOW = Fault(
     why=Text("The disk, the array, or the way to it is overloaded or failing.", "磁盘、阵列或到它的链路过载或有故障。"),
     cure=Text(
         "See the load of the server (iostat -x), its network and the array's state.",
-        "查看服务器负载(iostat -x)、网络和阵列状态。",
+        "查看服务器负载（iostat -x）、网络和阵列状态。",
     ),
 )
 

@@ -24,12 +24,12 @@ NO_NAME = Fault(
     why=Text(
         "iscsid does not start, or the array refuses the login: the array's disk is not there, and nothing that "
         "lies on it.",
-        "iscsid 无法启动,或者磁盘阵列拒绝登录:阵列的磁盘不可用,其上的数据也都不可用。",
+        "iscsid 无法启动，或者磁盘阵列拒绝登录：阵列的磁盘不可用，其上的数据也都不可用。",
     ),
     cure=Text(
         "Write the name that the array knows into /etc/iscsi/initiatorname.iscsi (or make one with iscsi-iname and "
         "enter it at the array), and restart iscsid.",
-        "把阵列登记的名称写入 /etc/iscsi/initiatorname.iscsi(或用 iscsi-iname 生成并登记到阵列),然后重启 iscsid。",
+        "把阵列登记的名称写入 /etc/iscsi/initiatorname.iscsi（或用 iscsi-iname 生成并登记到阵列），然后重启 iscsid。",
     ),
 )
 OTHER_NAME = Fault(
@@ -37,17 +37,17 @@ OTHER_NAME = Fault(
     severity=Severity.ERROR,
     title=Text(
         "The iSCSI initiator is {found}, but the array knows this node as {recorded}",
-        "iSCSI 启动器名称是 {found},而阵列登记的是 {recorded}",
+        "iSCSI 启动器名称是 {found}，而阵列登记的是 {recorded}",
     ),
     why=Text(
         "The name is made anew when the system is reinstalled. The array maps its disk to the recorded name: discovery "
         "still works, and after the login there is no disk.",
-        "重装系统后名称会重新生成。阵列把磁盘映射给登记的名称:发现仍会成功,但登录后没有磁盘。",
+        "重装系统后名称会重新生成。阵列把磁盘映射给登记的名称：发现仍会成功，但登录后没有磁盘。",
     ),
     cure=Text(
         "Write the recorded name back and restart iscsid; or add the new name at the array: host, port = this name, "
         "host mapping.",
-        "写回登记的名称并重启 iscsid;或者在阵列上登记新名称:添加主机、端口填此名称、添加主机映射。",
+        "写回登记的名称并重启 iscsid；或者在阵列上登记新名称：添加主机、端口填此名称、添加主机映射。",
     ),
 )
 
@@ -59,8 +59,8 @@ def array_guide(name: str) -> Step:
         f"network): Hosts, Add host, type iSCSI, port = {name or 'the InitiatorName of this node'}. Then Add host "
         "mapping and choose the volume. Until then the host is shown as degraded and has no disk; that discovery "
         "works proves no mapping.",
-        "在磁盘阵列上操作(用同一网段的电脑打开控制器管理地址的网页):主机 → 添加主机,类型 iSCSI,端口填 "
-        f"{name or '本节点的 InitiatorName'};然后点击“添加主机映射”并选择卷。在此之前主机状态为“已降级”,没有磁盘;"
+        "在磁盘阵列上操作（用同一网段的电脑打开控制器管理地址的网页）:主机 → 添加主机，类型 iSCSI，端口填 "
+        f"{name or '本节点的 InitiatorName'}；然后点击“添加主机映射”并选择卷。在此之前主机状态为“已降级”，没有磁盘；"
         "发现命令成功并不代表已经映射。",
     )
 
@@ -99,7 +99,7 @@ def _cure(recorded: str) -> tuple[Step, ...]:
             by_hand(
                 f"Write InitiatorName=NAME into {INITIATOR}, with the name that the array knows, or a new one from "
                 "iscsi-iname.",
-                f"把 InitiatorName=名称 写入 {INITIATOR},名称用阵列登记的,或用 iscsi-iname 新生成。",
+                f"把 InitiatorName=名称 写入 {INITIATOR}，名称用阵列登记的，或用 iscsi-iname 新生成。",
             ),
             restart("iscsid"),
             array_guide(""),

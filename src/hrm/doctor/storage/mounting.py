@@ -27,7 +27,7 @@ def unmount_lazily(point: str) -> Step:
     """Take a mount that hangs out of everybody's way; what is open stays open."""
     about = Text(
         f"Detach {point}; never rm anything there: it would go from the server.",
-        f"分离 {point};绝不要在那里执行 rm:会删除服务器上的数据。",
+        f"分离 {point}；绝不要在那里执行 rm:会删除服务器上的数据。",
     )
     return run(
         "umount", "-l", point, about=about, risk=Risk.DISRUPTIVE, done_if=("not mounted", "no mount point specified")
@@ -39,7 +39,7 @@ def restart_at(server: str) -> Step:
     return by_hand(
         f"When all clients have done so, on {server}: systemctl restart nfs-kernel-server (Red Hat: nfs-server); "
         "showmount -a there names the clients.",
-        f"所有客户端都执行之后,在 {server} 上:systemctl restart nfs-kernel-server(红帽系:nfs-server);"
+        f"所有客户端都执行之后，在 {server} 上：systemctl restart nfs-kernel-server（红帽系：nfs-server）;"
         "在服务器上执行 showmount -a 可查看客户端。",
     )
 

@@ -27,41 +27,41 @@ NOT_EXPORTED = Fault(
     title=Text("{server} does not export {path}, which this node mounts", "{server} 没有导出本节点要挂载的 {path}"),
     why=Text(
         "Mounting it fails: mount.nfs: access denied by server while mounting {server}:{path}",
-        "挂载失败:mount.nfs: access denied by server while mounting {server}:{path}",
+        "挂载失败：mount.nfs: access denied by server while mounting {server}:{path}",
     ),
     cure=Text(
         "Export it on the server (/etc/exports, exportfs -ra), or correct what this node mounts.",
-        "在服务器上导出它(/etc/exports,exportfs -ra),或更正本节点要挂载的路径。",
+        "在服务器上导出它（/etc/exports,exportfs -ra），或更正本节点要挂载的路径。",
     ),
 )
 NOT_TO_US = Fault(
     code="HRM-NFS-021",
     severity=Severity.ERROR,
     title=Text(
-        "{server} exports {path} to {clients}, not to this node", "{server} 只把 {path} 导出给 {clients},不包括本节点"
+        "{server} exports {path} to {clients}, not to this node", "{server} 只把 {path} 导出给 {clients}，不包括本节点"
     ),
     why=Text(
         "Mounting it fails: mount.nfs: access denied by server while mounting {server}:{path}",
-        "挂载失败:mount.nfs: access denied by server while mounting {server}:{path}",
+        "挂载失败：mount.nfs: access denied by server while mounting {server}:{path}",
     ),
     cure=Text(
         "Add this node's address to the line in the server's /etc/exports, then exportfs -ra there.",
-        "在服务器 /etc/exports 的该行加入本节点地址,然后在服务器上执行 exportfs -ra。",
+        "在服务器 /etc/exports 的该行加入本节点地址，然后在服务器上执行 exportfs -ra。",
     ),
 )
 SERVER_SILENT = Fault(
     code="HRM-NFS-022",
     severity=Severity.ERROR,
-    title=Text("The NFS server {server} does not answer ({answer})", "NFS 服务器 {server} 没有响应({answer})"),
+    title=Text("The NFS server {server} does not answer ({answer})", "NFS 服务器 {server} 没有响应（{answer}）"),
     why=Text(
         "What touches a directory of it hangs, and so does mounting one. refused: the machine is there, and its "
         "NFS server "
         "does not run.",
-        "访问它的目录会卡住,挂载也会卡住。refused 表示机器在线,但 NFS 服务没有运行。",
+        "访问它的目录会卡住，挂载也会卡住。refused 表示机器在线，但 NFS 服务没有运行。",
     ),
     cure=Text(
         "On each client: umount -l; on the server: restart its NFS server; then mount on the clients again.",
-        "在各客户端执行 umount -l;在服务器上重启 NFS 服务;然后在客户端重新挂载。",
+        "在各客户端执行 umount -l；在服务器上重启 NFS 服务；然后在客户端重新挂载。",
     ),
 )
 SERVER_WITHOUT_RPCBIND = Fault(
@@ -71,22 +71,22 @@ SERVER_WITHOUT_RPCBIND = Fault(
     why=Text(
         "NFS itself answers; mounts of version 3 fail (mount.nfs: requested NFS version or transport protocol is not "
         "supported), showmount says nothing.",
-        "NFS 本身有响应,但 v3 挂载会失败(mount.nfs: requested NFS version or transport protocol is not supported),"
+        "NFS 本身有响应，但 v3 挂载会失败（mount.nfs: requested NFS version or transport protocol is not supported）,"
         "showmount 没有结果。",
     ),
     cure=Text(
         "Start rpcbind on the server, then restart its NFS server; or mount with vers=4.",
-        "在服务器上启动 rpcbind,然后重启 NFS 服务;或使用 vers=4 挂载。",
+        "在服务器上启动 rpcbind，然后重启 NFS 服务；或使用 vers=4 挂载。",
     ),
 )
 NO_CLIENT = Fault(
     code="HRM-NFS-024",
     severity=Severity.ERROR,
-    title=Text("This node is to mount {source} and has no mount.nfs", "本节点要挂载 {source},但没有 mount.nfs"),
+    title=Text("This node is to mount {source} and has no mount.nfs", "本节点要挂载 {source}，但没有 mount.nfs"),
     why=Text(
         "mount says: bad option; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper "
         "program.",
-        "mount 报错:bad option; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> "
+        "mount 报错：bad option; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> "
         "helper program。",
     ),
     cure=Text("Install nfs-common.", "安装 nfs-common。"),
@@ -250,16 +250,16 @@ def _start_rpcbind(server: str) -> tuple[Step, ...]:
     return (
         by_hand(
             f"On {server}: systemctl enable --now rpcbind, then systemctl restart nfs-kernel-server.",
-            f"在 {server} 上:systemctl enable --now rpcbind,然后 systemctl restart nfs-kernel-server。",
+            f"在 {server} 上：systemctl enable --now rpcbind，然后 systemctl restart nfs-kernel-server。",
         ),
     )
 
 
 def _export_at(system: System, one: _Wanted, nearest: Sequence[str]) -> Step:
     meant = f" If {nearest[0]} was meant, correct {one.evidence.source} here." if nearest else ""
-    zh = f"若本意是 {nearest[0]},请更正本节点的 {one.evidence.source}。" if nearest else ""
+    zh = f"若本意是 {nearest[0]}，请更正本节点的 {one.evidence.source}。" if nearest else ""
     line = f"{one.path} {hostname(system) or '172.19.0.0/24'}(rw,sync,no_subtree_check)"
     return by_hand(
         f"On {one.server}, in /etc/exports: {line}; then exportfs -ra.{meant}",
-        f"在 {one.server} 的 /etc/exports 中加入:{line};然后执行 exportfs -ra。{zh}",
+        f"在 {one.server} 的 /etc/exports 中加入：{line}；然后执行 exportfs -ra。{zh}",
     )

@@ -21,25 +21,25 @@ from hrm.model.findings import Evidence, FileContent, Finding, Risk, Severity, S
 MISTYPED = Fault(
     code="HRM-NFS-001",
     severity=Severity.ERROR,
-    title=Text("{file} has what exportfs does not know: {words}", "{file} 中有 exportfs 不认识的内容:{words}"),
+    title=Text("{file} has what exportfs does not know: {words}", "{file} 中有 exportfs 不认识的内容：{words}"),
     why=Text(
         "exportfs leaves the line out (unknown keyword): clients are told access denied by server while mounting.",
-        "exportfs 会忽略该行(unknown keyword):客户端挂载时报 access denied by server while mounting。",
+        "exportfs 会忽略该行（unknown keyword）:客户端挂载时报 access denied by server while mounting。",
     ),
-    cure=Text("Correct the line, then exportfs -ra.", "更正该行,然后执行 exportfs -ra。"),
+    cure=Text("Correct the line, then exportfs -ra.", "更正该行，然后执行 exportfs -ra。"),
 )
 OPTIONS_APART = Fault(
     code="HRM-NFS-002",
     severity=Severity.WARNING,
     title=Text(
-        "{path}: a blank before the options gives them to everybody", "{path}:选项前多了空格,选项对所有主机生效"
+        "{path}: a blank before the options gives them to everybody", "{path}：选项前多了空格，选项对所有主机生效"
     ),
     why=Text(
         "exportfs reads two clients: the one that is named, with default options (read only), and everybody, with "
         "these.",
-        "exportfs 会读成两个客户端:所写的主机使用默认选项(只读),而这些选项对所有主机生效。",
+        "exportfs 会读成两个客户端：所写的主机使用默认选项（只读），而这些选项对所有主机生效。",
     ),
-    cure=Text("Remove the blank, then exportfs -ra.", "删除空格,然后执行 exportfs -ra。"),
+    cure=Text("Remove the blank, then exportfs -ra.", "删除空格，然后执行 exportfs -ra。"),
 )
 OPEN_TO_ALL = Fault(
     code="HRM-NFS-003",
@@ -48,58 +48,58 @@ OPEN_TO_ALL = Fault(
     why=Text(
         "Whoever reaches this machine can mount it and write as root, any user of theirs with a program of their own "
         "where insecure is set. Nothing that lies there is safe from anybody in the network.",
-        "任何能访问本机的人都可以挂载并以 root 身份写入;设置了 insecure 时,普通用户的程序也可以。"
+        "任何能访问本机的人都可以挂载并以 root 身份写入；设置了 insecure 时，普通用户的程序也可以。"
         "该目录中的数据对整个网络不设防。",
     ),
     cure=Text(
         "Export to the nodes' network alone, with root_squash and secure (both are the default) where programs allow.",
-        "只导出给节点所在网段;程序允许时使用 root_squash 和 secure(均为默认值)。",
+        "只导出给节点所在网段；程序允许时使用 root_squash 和 secure（均为默认值）。",
     ),
 )
 PATH_ABSENT = Fault(
     code="HRM-NFS-004",
     severity=Severity.ERROR,
     title=Text("{path} is exported and is not there", "导出的目录 {path} 不存在"),
-    why=Text("Clients cannot mount it: exportfs fails to stat it.", "客户端无法挂载:exportfs 无法访问该目录。"),
+    why=Text("Clients cannot mount it: exportfs fails to stat it.", "客户端无法挂载：exportfs 无法访问该目录。"),
     cure=Text(
         "Mount or make the directory, or take the line out; then exportfs -ra.",
-        "挂载或创建该目录,或删除该行;然后执行 exportfs -ra。",
+        "挂载或创建该目录，或删除该行；然后执行 exportfs -ra。",
     ),
 )
 NOT_MOUNTED = Fault(
     code="HRM-NFS-005",
     severity=Severity.ERROR,
-    title=Text("{path} is exported, but {source} is not mounted there", "{path} 已导出,但 {source} 没有挂载在那里"),
+    title=Text("{path} is exported, but {source} is not mounted there", "{path} 已导出，但 {source} 没有挂载在那里"),
     why=Text(
         "Clients see the empty directory beneath the mount point, and what they write lands on this machine's own "
         "disk. "
         "It does not come to the array, and is hidden when that is mounted again.",
-        "客户端看到的是挂载点下面的空目录,写入的数据落在本机的系统盘上,不在阵列上;阵列重新挂载后这些数据会被遮住。",
+        "客户端看到的是挂载点下面的空目录，写入的数据落在本机的系统盘上，不在阵列上；阵列重新挂载后这些数据会被遮住。",
     ),
     cure=Text(
         "Mount it, then exportfs -ra; clients unmount (umount -l) and mount again. Delete nothing at the mount point.",
-        "挂载它,然后执行 exportfs -ra;客户端 umount -l 后重新挂载。不要删除挂载点下的任何内容。",
+        "挂载它，然后执行 exportfs -ra；客户端 umount -l 后重新挂载。不要删除挂载点下的任何内容。",
     ),
 )
 NOT_APPLIED = Fault(
     code="HRM-NFS-006",
     severity=Severity.ERROR,
-    title=Text("{path} stands in {file} and is not exported", "{path} 写在 {file} 中,但没有被导出"),
+    title=Text("{path} stands in {file} and is not exported", "{path} 写在 {file} 中，但没有被导出"),
     why=Text(
         "The file was changed after the server read it: clients are told access denied by server.",
-        "文件在服务启动后改动过:客户端会得到 access denied by server。",
+        "文件在服务启动后改动过：客户端会得到 access denied by server。",
     ),
     cure=Text("exportfs -ra", "执行 exportfs -ra。"),
 )
 EXPORT_MISSING = Fault(
     code="HRM-NFS-007",
     severity=Severity.ERROR,
-    title=Text("This node is to export {path} and does not", "本节点应导出 {path},但没有导出"),
+    title=Text("This node is to export {path} and does not", "本节点应导出 {path}，但没有导出"),
     why=Text(
         "Clients are told access denied by server while mounting.",
         "客户端挂载时报 access denied by server while mounting。",
     ),
-    cure=Text("Add it to /etc/exports, then exportfs -ra.", "把它加入 /etc/exports,然后执行 exportfs -ra。"),
+    cure=Text("Add it to /etc/exports, then exportfs -ra.", "把它加入 /etc/exports，然后执行 exportfs -ra。"),
 )
 
 
@@ -176,7 +176,7 @@ def how_to_export(path: str) -> Step:
     example = f"{path} 172.19.0.0/24(rw,sync,no_subtree_check)"
     return by_hand(
         f"Add the directory to {EXPORTS} with the network of the nodes, for example: {example}",
-        f"把该目录和节点网段加入 {EXPORTS},例如:{example}",
+        f"把该目录和节点网段加入 {EXPORTS}，例如：{example}",
     )
 
 
@@ -199,7 +199,7 @@ def _written(system: System, line: Export) -> Iterator[Finding]:
                 cure=(
                     by_hand(
                         f"Write into {file}, with the network of your nodes: {meant.replace('insecure,', '')}",
-                        f"在 {file} 中改为(使用你的节点网段):{meant.replace('insecure,', '')}",
+                        f"在 {file} 中改为（使用你的节点网段）:{meant.replace('insecure,', '')}",
                     ),
                     apply_exports(),
                 ),
@@ -212,7 +212,7 @@ def _mend(system: System, line: Export) -> tuple[Step, ...]:
     plain = [option for client in line.clients for option in client.options]
     if line.meant != line.written and not _still_wrong(line.meant, plain):
         content = corrected(system.read(file) or "", [line])
-        about = Text(f"Correct the line to: {line.meant}", f"把该行改为:{line.meant}")
+        about = Text(f"Correct the line to: {line.meant}", f"把该行改为：{line.meant}")
         return (Step(about=about, risk=Risk.DISRUPTIVE, writes=FileContent(file, content)), apply_exports())
     words = " ".join(line.unknown)
     return (
@@ -235,5 +235,5 @@ def _is_absent(system: System, path: str) -> bool:
 
 def _make_or_leave(path: str) -> Step:
     return by_hand(
-        f"Mount or make {path}, or take its line out of {EXPORTS}.", f"挂载或创建 {path},或从 {EXPORTS} 中删除该行。"
+        f"Mount or make {path}, or take its line out of {EXPORTS}.", f"挂载或创建 {path}，或从 {EXPORTS} 中删除该行。"
     )

@@ -31,43 +31,43 @@ STALE = Fault(
     code="HRM-NFS-030",
     severity=Severity.ERROR,
     title=Text(
-        "{point} is stale: {source} is no longer what was mounted", "{point} 已失效:{source} 不再是当初挂载的目录"
+        "{point} is stale: {source} is no longer what was mounted", "{point} 已失效：{source} 不再是当初挂载的目录"
     ),
     why=Text(
         "Every access fails with Stale file handle: the server exports another filesystem there since (its disk was "
         "mounted anew, or not at all).",
-        "所有访问都报 Stale file handle:服务器上该目录已换成另一个文件系统(磁盘重新挂载过,或没有挂载)。",
+        "所有访问都报 Stale file handle:服务器上该目录已换成另一个文件系统（磁盘重新挂载过，或没有挂载）。",
     ),
     cure=Text(
         "See that the server has its disk mounted and exported; then umount -l here, and mount again.",
-        "确认服务器已挂载并导出该磁盘;然后在本节点 umount -l 并重新挂载。",
+        "确认服务器已挂载并导出该磁盘；然后在本节点 umount -l 并重新挂载。",
     ),
 )
 HANGS = Fault(
     code="HRM-NFS-031",
     severity=Severity.ERROR,
-    title=Text("{point} does not answer ({source})", "{point} 没有响应({source})"),
+    title=Text("{point} does not answer ({source})", "{point} 没有响应（{source}）"),
     why=Text(
         "The server is gone or hangs: every program that touches the directory waits in the kernel, df and ls too, and "
         "cannot be ended in the usual way.",
-        "服务器离线或卡死:任何访问该目录的程序(包括 df、ls)都会在内核中等待,无法正常结束。",
+        "服务器离线或卡死：任何访问该目录的程序（包括 df、ls）都会在内核中等待，无法正常结束。",
     ),
     cure=Text(
         "umount -l on each client, restart the NFS server, mount again. Never rm at the mount point.",
-        "在各客户端 umount -l,重启 NFS 服务,再重新挂载。绝不要在挂载点执行 rm。",
+        "在各客户端 umount -l，重启 NFS 服务，再重新挂载。绝不要在挂载点执行 rm。",
     ),
 )
 MOUNT_HANGS = Fault(
     code="HRM-NFS-032",
     severity=Severity.ERROR,
-    title=Text("A mount hangs since {minutes} min: {command}", "挂载命令已卡住 {minutes} 分钟:{command}"),
+    title=Text("A mount hangs since {minutes} min: {command}", "挂载命令已卡住 {minutes} 分钟：{command}"),
     why=Text(
         "The server does not answer to it; rc.local, and what comes after it at boot, waits too.",
-        "服务器没有响应;rc.local 以及开机时排在它后面的程序也会等待。",
+        "服务器没有响应；rc.local 以及开机时排在它后面的程序也会等待。",
     ),
     cure=Text(
         "End it; umount -l on each client; restart the NFS server; mount again.",
-        "结束该命令;在各客户端 umount -l;重启 NFS 服务;重新挂载。",
+        "结束该命令；在各客户端 umount -l；重启 NFS 服务；重新挂载。",
     ),
 )
 FULL = Fault(
@@ -76,10 +76,10 @@ FULL = Fault(
     title=Text("{point} ({source}) has {free} % of its {what} left", "{point}({source})的{what}只剩 {free} %"),
     why=Text(
         "When nothing is left, whatever writes there fails, on all nodes: No space left on device.",
-        "用完后所有节点上的写入都会失败:No space left on device。",
+        "用完后所有节点上的写入都会失败：No space left on device。",
     ),
     cure=Text(
-        "Remove on the server what is not needed, or enlarge the volume.", "在服务器上清理不需要的数据,或扩容卷。"
+        "Remove on the server what is not needed, or enlarge the volume.", "在服务器上清理不需要的数据，或扩容卷。"
     ),
 )
 

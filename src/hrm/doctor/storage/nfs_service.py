@@ -27,19 +27,19 @@ NOT_SERVING = Fault(
     code="HRM-NFS-010",
     severity=Severity.ERROR,
     title=Text(
-        "This node is to export {paths}, and its NFS server does not run", "本节点应导出 {paths},但 NFS 服务没有运行"
+        "This node is to export {paths}, and its NFS server does not run", "本节点应导出 {paths}，但 NFS 服务没有运行"
     ),
     why=Text(
         "Clients cannot mount, and programs on those that have it mounted hang until it is back.",
-        "客户端无法挂载;已挂载的客户端上,程序会一直卡住直到服务恢复。",
+        "客户端无法挂载；已挂载的客户端上，程序会一直卡住直到服务恢复。",
     ),
-    cure=Text("Start the NFS server, and have it start with the machine.", "启动 NFS 服务,并设为开机启动。"),
+    cure=Text("Start the NFS server, and have it start with the machine.", "启动 NFS 服务，并设为开机启动。"),
 )
 NOT_AT_BOOT = Fault(
     code="HRM-NFS-011",
     severity=Severity.WARNING,
-    title=Text("{service} runs and does not start with the machine", "{service} 正在运行,但不会随系统启动"),
-    why=Text("After the next restart of this node all clients hang.", "本节点下次重启后,所有客户端都会卡住。"),
+    title=Text("{service} runs and does not start with the machine", "{service} 正在运行，但不会随系统启动"),
+    why=Text("After the next restart of this node all clients hang.", "本节点下次重启后，所有客户端都会卡住。"),
     cure=Text("Enable it.", "设为开机启动。"),
 )
 NO_RPCBIND = Fault(
@@ -48,11 +48,11 @@ NO_RPCBIND = Fault(
     title=Text("rpcbind does not answer on this node", "本节点的 rpcbind 没有响应"),
     why=Text(
         "NFS of version 3 finds its server's parts, and locks, by rpcbind: mounting fails, showmount says nothing.",
-        "NFS v3 通过 rpcbind 查找服务各部分和文件锁:挂载失败,showmount 没有结果。",
+        "NFS v3 通过 rpcbind 查找服务各部分和文件锁：挂载失败，showmount 没有结果。",
     ),
     cure=Text(
         "Start rpcbind, then restart the NFS server so that it registers again.",
-        "启动 rpcbind,然后重启 NFS 服务使其重新注册。",
+        "启动 rpcbind，然后重启 NFS 服务使其重新注册。",
     ),
 )
 NOT_REGISTERED = Fault(
@@ -63,9 +63,9 @@ NOT_REGISTERED = Fault(
         "rpcbind was restarted after the server, or that part does not run: clients of version 3 cannot mount "
         "(Program not "
         "registered).",
-        "rpcbind 在 NFS 服务之后重启过,或该部分没有运行:v3 客户端无法挂载(Program not registered)。",
+        "rpcbind 在 NFS 服务之后重启过，或该部分没有运行：v3 客户端无法挂载（Program not registered）。",
     ),
-    cure=Text("Restart the NFS server: it registers again.", "重启 NFS 服务,使其重新注册。"),
+    cure=Text("Restart the NFS server: it registers again.", "重启 NFS 服务，使其重新注册。"),
 )
 NO_STATUS = Fault(
     code="HRM-NFS-014",
@@ -73,7 +73,7 @@ NO_STATUS = Fault(
     title=Text("rpcinfo does not list program 100024 (status)", "rpcinfo 列表中没有 100024(status)"),
     why=Text(
         "Harmless: rpc.statd only tells about locks after a restart. Mounting and using NFS works without it.",
-        "无害:rpc.statd 只在重启后通知文件锁。没有它也能正常挂载和使用 NFS。",
+        "无害：rpc.statd 只在重启后通知文件锁。没有它也能正常挂载和使用 NFS。",
     ),
     cure=Text("Nothing has to be done.", "无需处理。"),
 )
@@ -81,13 +81,13 @@ CLIENT_ON_ABSENT = Fault(
     code="HRM-NFS-015",
     severity=Severity.WARNING,
     title=Text(
-        "{client} has {path} mounted, which this node no longer exports", "{client} 挂载着 {path},而本节点已不再导出它"
+        "{client} has {path} mounted, which this node no longer exports", "{client} 挂载着 {path}，而本节点已不再导出它"
     ),
     why=Text(
         "Programs there get Stale file handle or Permission denied; after its restart the client cannot mount it.",
-        "该客户端上的程序会得到 Stale file handle 或 Permission denied;客户端重启后将无法挂载。",
+        "该客户端上的程序会得到 Stale file handle 或 Permission denied；客户端重启后将无法挂载。",
     ),
-    cure=Text("Export it again, or unmount it on the client (umount -l).", "重新导出,或在客户端上卸载(umount -l)。"),
+    cure=Text("Export it again, or unmount it on the client (umount -l).", "重新导出，或在客户端上卸载（umount -l）。"),
 )
 
 

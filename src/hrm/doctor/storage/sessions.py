@@ -32,7 +32,7 @@ NO_SESSION = Fault(
         "The array's disk is not there: what is mounted from it is missing here, and on all nodes that this one "
         "exports "
         "it to.",
-        "阵列的磁盘不存在:本节点上由它挂载的目录缺失,由本节点导出给其他节点的目录也一样。",
+        "阵列的磁盘不存在：本节点上由它挂载的目录缺失，由本节点导出给其他节点的目录也一样。",
     ),
     cure=Text("Discover the target and log in.", "发现目标并登录。"),
 )
@@ -43,26 +43,26 @@ BROKEN_SESSION = Fault(
     why=Text(
         "The connection to the array is gone. What reads or writes its disk waits, then fails; the filesystem turns "
         "read-only.",
-        "与磁盘阵列的连接已断开。读写该磁盘的程序先等待、然后失败;文件系统会变为只读。",
+        "与磁盘阵列的连接已断开。读写该磁盘的程序先等待、然后失败；文件系统会变为只读。",
     ),
     cure=Text(
         "Mend the way to the controller; the session comes back by itself. Else log out and in, with nothing mounted.",
-        "恢复到控制器的网络,会话会自动恢复;否则在卸载文件系统后注销并重新登录。",
+        "恢复到控制器的网络，会话会自动恢复；否则在卸载文件系统后注销并重新登录。",
     ),
 )
 ONE_CONTROLLER = Fault(
     code="HRM-ISCSI-012",
     severity=Severity.WARNING,
     title=Text(
-        "{target} is used by one way only: no session at {portal}", "{target} 只使用了一条路径:{portal} 没有会话"
+        "{target} is used by one way only: no session at {portal}", "{target} 只使用了一条路径：{portal} 没有会话"
     ),
     why=Text(
         "When that one controller, cable or switch fails, the disk is gone, though the array has a second way.",
-        "一旦这个控制器、网线或交换机出故障,磁盘就会丢失,尽管阵列还有第二条路径。",
+        "一旦这个控制器、网线或交换机出故障，磁盘就会丢失，尽管阵列还有第二条路径。",
     ),
     cure=Text(
         "Install multipath-tools, so that both ways are one device, and then log in at the other portal too.",
-        "安装 multipath-tools(使两条路径成为一个设备),然后也登录另一个门户。",
+        "安装 multipath-tools（使两条路径成为一个设备），然后也登录另一个门户。",
     ),
 )
 MANUAL = Fault(
@@ -70,11 +70,11 @@ MANUAL = Fault(
     severity=Severity.WARNING,
     title=Text(
         "{target} is not logged in to at boot: node.startup is {startup}",
-        "{target} 开机时不会登录:node.startup 为 {startup}",
+        "{target} 开机时不会登录：node.startup 为 {startup}",
     ),
     why=Text(
         "After the next restart the array's disk is missing until somebody logs in by hand.",
-        "下次重启后,在有人手动登录之前,阵列的磁盘都不可用。",
+        "下次重启后，在有人手动登录之前，阵列的磁盘都不可用。",
     ),
     cure=Text("Set node.startup to automatic.", "把 node.startup 设为 automatic。"),
 )
@@ -84,22 +84,22 @@ SERVICE_NOT_ENABLED = Fault(
     title=Text("{service} does not start with the machine", "{service} 不会随系统启动"),
     why=Text(
         "Nothing logs in to the array after the next restart, though node.startup is automatic.",
-        "尽管 node.startup 为 automatic,下次重启后也不会登录阵列。",
+        "尽管 node.startup 为 automatic，下次重启后也不会登录阵列。",
     ),
     cure=Text("Enable it.", "设为开机启动。"),
 )
 NO_DISK = Fault(
     code="HRM-ISCSI-015",
     severity=Severity.ERROR,
-    title=Text("Logged in to {target}, and there is no disk", "已登录 {target},但没有磁盘"),
+    title=Text("Logged in to {target}, and there is no disk", "已登录 {target}，但没有磁盘"),
     why=Text(
         "The array maps no volume to this node's initiator: the host is there without a host mapping, or the initiator "
         "has another name since a reinstall. That discovery and login work proves no mapping.",
-        "阵列没有把任何卷映射给本节点的启动器:只添加了主机而没有添加主机映射(主机状态“已降级”),或重装后启动器名称变了。"
+        "阵列没有把任何卷映射给本节点的启动器：只添加了主机而没有添加主机映射（主机状态“已降级”），或重装后启动器名称变了。"
         "发现和登录成功并不代表已经映射。",
     ),
     cure=Text(
-        "Add the host mapping at the array, then look for disks again.", "在阵列上添加主机映射,然后重新扫描磁盘。"
+        "Add the host mapping at the array, then look for disks again.", "在阵列上添加主机映射，然后重新扫描磁盘。"
     ),
 )
 DISK_OFFLINE = Fault(
@@ -108,27 +108,27 @@ DISK_OFFLINE = Fault(
     title=Text("/dev/{disk} of {target} is {state}", "{target} 的 /dev/{disk} 状态为 {state}"),
     why=Text(
         "The kernel has given the disk up: every read and write of it fails.",
-        "内核已放弃该磁盘:对它的所有读写都会失败。",
+        "内核已放弃该磁盘：对它的所有读写都会失败。",
     ),
     cure=Text(
         "When the session is well again, set the disk running, check the filesystem, and mount it again.",
-        "会话恢复后,把磁盘置为 running,检查文件系统并重新挂载。",
+        "会话恢复后，把磁盘置为 running，检查文件系统并重新挂载。",
     ),
 )
 OTHER_SIZE = Fault(
     code="HRM-ISCSI-017",
     severity=Severity.WARNING,
     title=Text(
-        "The disk of {target} has {found}, expected are {expected}", "{target} 的磁盘大小为 {found},预期为 {expected}"
+        "The disk of {target} has {found}, expected are {expected}", "{target} 的磁盘大小为 {found}，预期为 {expected}"
     ),
     why=Text(
         "Another volume is mapped to this node than the one that is meant, or the volume was changed at the array.",
-        "映射给本节点的可能是另一个卷,或者该卷在阵列上被改动过。",
+        "映射给本节点的可能是另一个卷，或者该卷在阵列上被改动过。",
     ),
     cure=Text(
         "Look at the array which volume is mapped. After it was enlarged: iscsiadm -m session --rescan, then grow the "
         "filesystem.",
-        "在阵列上检查映射的是哪个卷。若卷已扩容:执行 iscsiadm -m session --rescan,再扩展文件系统。",
+        "在阵列上检查映射的是哪个卷。若卷已扩容：执行 iscsiadm -m session --rescan，再扩展文件系统。",
     ),
 )
 
@@ -279,11 +279,11 @@ def _reconnect(session: Session) -> tuple[Step, ...]:
     return (
         by_hand(
             f"See that {host} answers (ping, cable, switch, controller): the session then comes back by itself.",
-            f"确认 {host} 可达(ping、网线、交换机、控制器):随后会话会自动恢复。",
+            f"确认 {host} 可达（ping、网线、交换机、控制器）:随后会话会自动恢复。",
         ),
         by_hand(
             "If it does not: unmount what lies on the disk (umount -l; never rm anything at the mount point).",
-            "如未恢复:卸载该磁盘上的文件系统(umount -l;绝不要在挂载点执行 rm)。",
+            "如未恢复：卸载该磁盘上的文件系统（umount -l；绝不要在挂载点执行 rm）。",
         ),
         _iscsiadm(f"{node} --logout", out, risk=Risk.DISRUPTIVE, done_if=("No matching sessions found",)),
         _iscsiadm(f"{node} --login", back, risk=Risk.DISRUPTIVE, done_if=_THERE),
@@ -309,7 +309,7 @@ def _set_running(place: str, disk: str) -> tuple[Step, ...]:
         ),
         by_hand(
             f"Unmount what lies on it, check it with fsck /dev/{disk}, and mount it again.",
-            f"卸载其上的文件系统,用 fsck /dev/{disk} 检查,然后重新挂载。",
+            f"卸载其上的文件系统，用 fsck /dev/{disk} 检查，然后重新挂载。",
         ),
     )
 

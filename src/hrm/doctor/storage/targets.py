@@ -21,15 +21,15 @@ from hrm.model.findings import Evidence, Finding, Severity, Step, Text
 PORTAL_SILENT = Fault(
     code="HRM-ISCSI-030",
     severity=Severity.ERROR,
-    title=Text("The array does not answer at {portal}: {answer}", "磁盘阵列在 {portal} 没有响应:{answer}"),
+    title=Text("The array does not answer at {portal}: {answer}", "磁盘阵列在 {portal} 没有响应：{answer}"),
     why=Text(
         "Without the portal nobody can log in: the controller is off, its address is another one, or the network "
         "between has a fault.",
-        "门户不通就无法登录:控制器未开机、地址不对,或者中间的网络有故障。",
+        "门户不通就无法登录：控制器未开机、地址不对，或者中间的网络有故障。",
     ),
     cure=Text(
         "Check controller, cable and address; refused: the host answers, and its iSCSI service does not run.",
-        "检查控制器、网线和地址;若为 refused:主机可达,但其 iSCSI 服务未运行。",
+        "检查控制器、网线和地址；若为 refused:主机可达，但其 iSCSI 服务未运行。",
     ),
 )
 TARGET_ABSENT = Fault(
@@ -40,11 +40,11 @@ TARGET_ABSENT = Fault(
     ),
     why=Text(
         "The target has another name, or the array does not know this node's initiator.",
-        "目标名称不对,或者阵列不认识本节点的启动器。",
+        "目标名称不对，或者阵列不认识本节点的启动器。",
     ),
     cure=Text(
         "Add the host with this node's initiator at the array, and its host mapping; or correct the target's name.",
-        "在阵列上用本节点的启动器名称添加主机并添加主机映射;或者更正目标名称。",
+        "在阵列上用本节点的启动器名称添加主机并添加主机映射；或者更正目标名称。",
     ),
 )
 LOGIN_REFUSED = Fault(
@@ -53,12 +53,12 @@ LOGIN_REFUSED = Fault(
     title=Text("{target} refuses the login of this node", "{target} 拒绝本节点登录"),
     why=Text(
         "The target wants a CHAP name and password, and those of this node are missing or wrong.",
-        "目标要求 CHAP 用户名和密码,而本节点没有设置或设置错误。",
+        "目标要求 CHAP 用户名和密码，而本节点没有设置或设置错误。",
     ),
     cure=Text(
         "Set node.session.auth.authmethod, username and password of the record as the array has them, and log in "
         "again.",
-        "按阵列上的设置修改记录中的 node.session.auth.authmethod、username、password,然后重新登录。",
+        "按阵列上的设置修改记录中的 node.session.auth.authmethod、username、password，然后重新登录。",
     ),
 )
 NOT_MAPPED = Fault(
@@ -68,9 +68,9 @@ NOT_MAPPED = Fault(
     why=Text(
         "The host was added at the array without a host mapping (it is shown there as degraded): login works, and no "
         "disk appears.",
-        "在阵列上只添加了主机而没有添加主机映射(阵列上显示“已降级”):登录成功,但不会出现磁盘。",
+        "在阵列上只添加了主机而没有添加主机映射（阵列上显示“已降级”）:登录成功，但不会出现磁盘。",
     ),
-    cure=Text("Add the host mapping at the array, then log in.", "在阵列上添加主机映射,然后登录。"),
+    cure=Text("Add the host mapping at the array, then log in.", "在阵列上添加主机映射，然后登录。"),
 )
 NO_DRIVER = Fault(
     code="HRM-ISCSI-034",
@@ -78,11 +78,11 @@ NO_DRIVER = Fault(
     title=Text("The kernel has no iSCSI driver", "内核没有 iSCSI 驱动"),
     why=Text(
         "iscsiadm cannot log in anywhere before module iscsi_tcp is loaded.",
-        "加载模块 iscsi_tcp 之前,iscsiadm 无法登录任何目标。",
+        "加载模块 iscsi_tcp 之前，iscsiadm 无法登录任何目标。",
     ),
     cure=Text(
         "Load iscsi_tcp; install the kernel's extra modules if it is not there.",
-        "加载 iscsi_tcp;若没有该模块,安装内核的附加模块包。",
+        "加载 iscsi_tcp；若没有该模块，安装内核的附加模块包。",
     ),
 )
 
@@ -203,7 +203,7 @@ def _look_at(portal: str) -> tuple[Step, ...]:
         by_hand(
             f"See that {host} is the address of a controller, that it answers (ping {host}), and that port {port} "
             "is open.",
-            f"确认 {host} 是控制器的地址、可以 ping 通,并且端口 {port} 已打开。",
+            f"确认 {host} 是控制器的地址、可以 ping 通，并且端口 {port} 已打开。",
         ),
     )
 
@@ -215,8 +215,8 @@ def _chap(target: str, portal: str) -> tuple[Step, ...]:
             f"Set what the array has for this host (passwords have at least 12 characters): "
             f"{record} -n node.session.auth.authmethod -v CHAP; {record} -n node.session.auth.username -v NAME; "
             f"{record} -n node.session.auth.password -v PASSWORD",
-            f"按阵列上该主机的设置填写(密码至少 12 个字符):"
-            f"{record} -n node.session.auth.authmethod -v CHAP; {record} -n node.session.auth.username -v 用户名; "
+            f"按阵列上该主机的设置填写（密码至少 12 个字符）:"
+            f"{record} -n node.session.auth.authmethod -v CHAP; {record} -n node.session.auth.username -v 用户名； "
             f"{record} -n node.session.auth.password -v 密码",
         ),
         *login(target, portal)[1:],
