@@ -10,6 +10,7 @@ from hrm.doctor.expected import Expected
 from hrm.doctor.expected.storage import MountExpected, StorageExpected
 from hrm.doctor.mounts import FSTAB, MOUNTINFO, RC_LOCAL
 from hrm.doctor.storage import disk_boot, disk_mounts, disk_probe
+from hrm.doctor.storage.disk_mounts import network_mounts
 from hrm.model.findings import Severity
 from hrm.testing.machines import Machine
 
@@ -378,3 +379,20 @@ def test_a_server_that_maps_root_to_nobody_leaves_the_probe_unseen(machine: Mach
 
     assert report.findings == ()
     assert "Permission denied" in report.checks_run[0].unseen[0]
+
+
+def test_nodes_are_compared_by_what_they_mount_of_others(machine: Machine) -> None:
+    machine.file(
+        "/proc/self/mountinfo",
+        "25 1 8:4 / / rw - ext4 /dev/sda4 rw\n"
+        "61 25 0:52 / /home rw - nfs4 master00:/home rw\n"
+        "60 25 0:51 / /data rw - nfs 172.19.0.200:/data rw\n",
+    )
+
+    assert network_mounts.tell(machine.system()) == "172.19.0.200:/data on /data, master00:/home on /home"
+
+
+def test_a_machine_that_mounts_nothing_of_others_is_not_compared(machine: Machine) -> None:
+    machine.file("/proc/self/mountinfo", "25 1 8:4 / / rw - ext4 /dev/sda4 rw\n")
+
+    assert network_mounts.tell(machine.system()) is None

@@ -36,4 +36,4 @@ CHECKS: tuple[Check, ...] = (
     disk_boot.rc_local_works_at_boot,
     disk_probe.mounts_can_be_used,
 )
-FACTS: tuple[Fact, ...] = (initiator.initiator_name,)
+FACTS: tuple[Fact, ...] = (initiator.initiator_name, disk_mounts.network_mounts)

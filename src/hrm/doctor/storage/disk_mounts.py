@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hrm.doctor.checks import Unseen, check
+from hrm.doctor.checks import Unseen, check, fact
 from hrm.doctor.expected import Expected
 from hrm.doctor.faults import Fault
 from hrm.doctor.kernel_log import kernel_lines
@@ -85,6 +85,13 @@ class _Wanted:
     options: tuple[str, ...]
     evidence: Evidence
     severity: Severity | None = None
+
+
+@fact("disk.network-mounts")
+def network_mounts(system: System) -> str | None:
+    """What is mounted of other machines: a server, which mounts nothing, is not compared."""
+    found = [f"{mount.source} on {mount.point}" for mount in mounts(system) if mount.network]
+    return ", ".join(sorted(found)) or None
 
 
 @check("disk.mounts", NOT_MOUNTED, OTHER_SOURCE, STOPPED, READ_ONLY, STACKED, quick=True)
