@@ -134,13 +134,23 @@ def private_folder() -> Iterator[str]:
     for name in os.listdir(base):
         if name.startswith(mine):
             _remove_if_left(f"{base}/{name}")
-    folder = tempfile.mkdtemp(prefix=mine)
-    lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    folder, lock = _locked_folder(mine)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder(prefix: str) -> tuple[str, int]:
+    """A new folder, and its lock, which is held."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=prefix)
+        lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(f"{folder}/lock"):
+            return folder, lock
+        # Before it was locked another that began just then took it for one that was left.
         os.close(lock)
 
 

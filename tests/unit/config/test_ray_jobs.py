@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,24 @@ def test_its_directory_goes_with_it_and_with_it_those_of_jobs_that_were_killed(
             assert sorted(path.name for path in tmp_path.iterdir()) == sorted([in_use.name, Path(folder).name])
 
     assert [path.name for path in tmp_path.iterdir()] == [in_use.name]
+
+
+def test_a_directory_that_another_job_took_for_a_left_one_before_it_was_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    taken: list[Path] = []
+
+    def lock(descriptor: int, operation: int) -> None:
+        if not taken:
+            taken.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent)
+            shutil.rmtree(taken[0])
+
+    monkeypatch.setattr("fcntl.flock", lock)
+
+    with private_folder() as folder:
+        assert Path(folder).is_dir()
+        assert Path(folder) != taken[0]
 
 
 def test_where_ray_is_not_installed_that_is_said_with_what_to_do(tmp_path: Path) -> None:
