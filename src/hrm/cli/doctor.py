@@ -163,6 +163,7 @@ def _expected() -> Expected:
 
 
 def _examine(system: System, expected: Expected, checks: Sequence[Check], *, facts: bool = False) -> DoctorReport:
+    from hrm.doctor.addresses import hostname
     from hrm.doctor.registry import all_facts
     from hrm.doctor.runner import examine
 
@@ -174,9 +175,9 @@ def _examine(system: System, expected: Expected, checks: Sequence[Check], *, fac
         if sys.stderr.isatty():
             print(f"\r{done} of {len(checks)} checks\x1b[K", end="", file=sys.stderr, flush=True)
 
-    hostname = (system.read("/etc/hostname") or "").strip() or os.uname().nodename
+    node = hostname(system) or os.uname().nodename
     try:
-        return examine(hostname, system, expected, checks, all_facts() if facts else (), on_done=on_done)
+        return examine(node, system, expected, checks, all_facts() if facts else (), on_done=on_done)
     finally:
         if done and sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
