@@ -69,11 +69,6 @@ def split_nfs(source: str) -> tuple[str, str] | None:
     return None if found is None else (found[1].strip("[]"), found[2])
 
 
-def same_source(system: System, one: str, other: str) -> bool:
-    """Whether two names mean the same thing to mount: a link such as ``/dev/disk/by-uuid/…`` means its device."""
-    return device_of(system, one).rstrip("/") == device_of(system, other).rstrip("/")
-
-
 def device_of(system: System, source: str) -> str:
     """The device that ``UUID=…``, ``LABEL=…`` or a link below ``/dev`` means; ``source`` as it is where none is known.
 

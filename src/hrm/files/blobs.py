@@ -48,10 +48,6 @@ class BlobStore:
         #: Between looking what nobody needs and removing it nothing may begin to need it.
         self._turn = threading.Lock()
 
-    def has_manifest(self, upload_id: str) -> bool:
-        """True iff that upload is whole."""
-        return is_digest(upload_id) and self._manifest_path(upload_id).exists()
-
     def manifest(self, upload_id: str) -> Manifest:
         """Raises NotFound."""
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -245,12 +245,6 @@ class JobSpec:
                 return position, group
             index -= group.tasks
         raise IndexError(index)
-
-    def task_groups(self) -> Iterator[tuple[int, TaskGroupSpec]]:
-        """Each task in order as (position of its group, group)."""
-        for position, group in enumerate(self.groups):
-            for _ in range(group.tasks):
-                yield position, group
 
     def in_queue(self, queue: str) -> JobSpec:
         return replace(self, queue=queue)

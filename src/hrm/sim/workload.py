@@ -163,10 +163,6 @@ class Workload:
                     next_step=f"use one of: {', '.join(sorted(leaves)[:20])}",
                 )
 
-    def with_queues(self, root: QueueSpec) -> Workload:
-        """The same under other queues."""
-        return replace(self, root=root)
-
     @property
     def total(self) -> Resources:
         """Of all nodes together."""

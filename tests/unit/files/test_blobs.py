@@ -85,7 +85,8 @@ def test_a_content_that_is_not_what_its_hash_says_is_refused_and_not_kept(tmp_pa
     receiver.close()
 
     assert store.missing(scan.manifest) == scan.manifest.contents
-    assert not store.has_manifest(scan.manifest.upload_id)
+    with pytest.raises(NotFound):
+        store.manifest(scan.manifest.upload_id)
     assert list((tmp_path / "store" / "new").iterdir()) == []
 
 
@@ -121,7 +122,7 @@ def test_the_upload_unused_for_longest_goes_first_but_not_one_in_use(tmp_path: P
     done = store.prune(keep={ids[0]}, age_s=None, most_bytes=250)
 
     assert told == done == (1, 100)
-    assert [store.has_manifest(upload_id) for upload_id in ids] == [True, False, True]
+    assert [(tmp_path / "store" / "manifests" / upload_id).exists() for upload_id in ids] == [True, False, True]
     assert store.missing(scans[0].manifest) == store.missing(scans[2].manifest) == {}
     assert len(store.missing(scans[1].manifest)) == 1
 

@@ -26,8 +26,6 @@ from hrm.model.findings import Evidence, Finding, Risk, Severity, Step, Text
 HOOKS = ("nvidia-container-runtime-hook", "nvidia-cdi-hook")
 GPUS = "/proc/driver/nvidia/gpus"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: A daemon that started less long ago may not have been ready.
-JUST_STARTED_S = 60.0
 _NO_DRIVER = "could not select device driver"
 _NO_RUNTIME = ("Unknown runtime specified", "unknown or invalid runtime name")
 

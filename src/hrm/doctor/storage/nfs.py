@@ -12,7 +12,6 @@ from hrm.doctor.processes import processes
 from hrm.doctor.system import Output, System
 
 PORT = 2049
-RPCBIND_PORT = 111
 THREADS = "/proc/fs/nfsd/threads"
 #: How long a server has to say what it exports.
 SHOW_LIMIT_S = 3.0
