@@ -16,7 +16,7 @@ from hrm.rm.facade import Facade
 from hrm.yarn import cluster_messages as cluster
 from hrm.yarn.amounts import maximum_capability, resource_message, resource_types
 from hrm.yarn.application_messages import Links, application_report, parse_time
-from hrm.yarn.applications import Application, Applications
+from hrm.yarn.applications import NATIVE_TYPE, Application, Applications
 from hrm.yarn.calls import Caller, Handler, Service
 from hrm.yarn.client_tokens import ClientTokens
 from hrm.yarn.cluster_view import ClusterView
@@ -194,9 +194,15 @@ class Clients:
             may_look=may_look,
         )
         attempt = application.attempt
-        if may_look and application.yarn.unmanaged and attempt is not None and not application.is_over:
+        if not may_look or attempt is None or application.is_over or application.yarn.application_type == NATIVE_TYPE:
+            return message
+        attempt_id = AttemptId.parse(attempt.attempt_id)
+        # By it whoever may look inside speaks with the master, which knows its key since it registered.
+        service = f"{attempt.host}:{attempt.rpc_port}" if attempt.host and attempt.rpc_port > 0 else ""
+        message.client_to_am_token.CopyFrom(self._secrets.issue_client_to_am(attempt_id, caller.user, service=service))
+        if application.yarn.unmanaged:
             # A master that runs elsewhere gets by this what others find in their container.
-            message.am_rm_token.CopyFrom(self._secrets.issue_amrm(AttemptId.parse(attempt.attempt_id)))
+            message.am_rm_token.CopyFrom(self._secrets.issue_amrm(attempt_id))
         return message
 
     async def move(

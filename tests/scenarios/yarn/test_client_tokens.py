@@ -6,11 +6,16 @@ from typing import Any
 
 import pytest
 
+from hrm.model.ids import ApplicationId, AttemptId
 from hrm.yarn.calls import TokenKind
 from hrm.yarn.errors import AccessDenied, InvalidToken
 from hrm.yarn.proto import records_pb2 as records
 from hrm.yarn.proto import security_pb2 as security
-from hrm.yarn.proto.identifiers_pb2 import AMRMTokenIdentifierProto, YARNDelegationTokenIdentifierProto
+from hrm.yarn.proto.identifiers_pb2 import (
+    AMRMTokenIdentifierProto,
+    ClientToAMTokenIdentifierProto,
+    YARNDelegationTokenIdentifierProto,
+)
 from tests.scenarios.yarn.client_door import Door
 
 
@@ -72,3 +77,26 @@ async def test_once_it_is_over_its_token_is_told_no_more(door: Door) -> None:
     report = await door.report(app)
     assert report.yarn_application_state == records.KILLED
     assert not report.HasField("am_rm_token")
+
+
+async def test_whoever_may_look_inside_gets_a_token_for_the_master_in_the_own_name(door: Door) -> None:
+    viewers = records.ApplicationACLMapProto(accessType=records.APPACCESS_VIEW_APP, acl="bob")
+    context = records.ContainerLaunchContextProto(application_ACLs=[viewers])
+    app = await door.submit(am_container_spec=context)
+    await door.life.service.masters.register(
+        str(AttemptId(ApplicationId.parse(app), 1)), host="n1", rpc_port=4711, tracking_url=""
+    )
+    for user in ("ada", "bob"):
+        token = (await door.report(app, user=user)).client_to_am_token
+        assert (token.kind, token.service) == (TokenKind.CLIENT_TO_AM, "n1:4711")
+        assert ClientToAMTokenIdentifierProto.FromString(token.identifier).clientName == user
+    assert not (await door.report(app, user="eve")).HasField("client_to_am_token")
+
+
+async def test_an_application_that_is_over_and_a_job_of_hrms_have_no_master_to_come_in_at(door: Door) -> None:
+    app = await door.submit()
+    await door.life.service.kill(app, by="ada")
+    await door.life.ended(app)
+    native = await door.life.submit(user="ada")
+    for name in (app, native):
+        assert not (await door.report(name)).HasField("client_to_am_token")

@@ -194,11 +194,14 @@ class TokenSecrets:
         """What the attempt's master is told at its registration, to know its clients by."""
         return self._current(TokenKind.CLIENT_TO_AM).password(str(attempt).encode())
 
-    def issue_client_to_am(self, attempt: AttemptId, client: str) -> TokenProto:
-        """What a client proves itself with to the attempt's master, which checks it alone."""
+    def issue_client_to_am(self, attempt: AttemptId, client: str, *, service: str = "") -> TokenProto:
+        """What a client proves itself with to the attempt's master, which checks it alone.
+
+        ``service`` is where the master listens, as ``host:port``; "" iff it listens nowhere yet.
+        """
         identifier = ClientToAMTokenIdentifierProto(appAttemptId=attempt_message(attempt), clientName=client)
         key = MasterKey(0, self.client_to_am_key(attempt), 0.0)
-        return self._token(TokenKind.CLIENT_TO_AM, key, identifier)
+        return self._token(TokenKind.CLIENT_TO_AM, key, identifier, service)
 
     # Delegation: a program in a user's name to the ResourceManager.
 
