@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import json
 import os
+import pwd
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,9 +14,13 @@ from typing import Any
 
 import pytest
 
-from hrm.testing import eventually
+from hrm.testing import eventually, eventually_async
 from hrm.testing.hadoop import Hadoop
+from hrm.testing.hadoop_client import HadoopClient
 from hrm.testing.other_user import OtherUser
+from hrm.yarn.proto import service_pb2 as service
+from hrm.yarn.proto.security_pb2 import TokenProto
+from hrm.yarn.protocols import APPLICATION_CLIENT, APPLICATION_MASTER
 from tests.acceptance.conftest import Hrm, server_up
 
 pytestmark = pytest.mark.yarn
@@ -119,6 +125,50 @@ def test_another_user_of_the_machine_is_who_the_kernel_says(somebody_else: Other
     assert somebody_else.do(ask_with, f"{web}/ws/v1/cluster/info", token)[0] == 403
     assert hrm.state(app) != "KILLED"
     assert ask(url, **kill)[0] in (200, 202)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_no_master_has_the_server_speak_to_itself_in_root_s_name(somebody_else: OtherUser, hrm: Hrm, web: str) -> None:
+    victim = submitted(web)
+    clients, masters = (hrm("status", "-o", "json").json["yarn"][port] for port in ("clients", "masters"))
+    mine = somebody_else.do(master_with_its_page_at, clients, masters, web)
+    path = f"{web}/proxy/{mine}/ws/v1/cluster/apps/{victim}"
+    status, text = somebody_else.do(ask_kill, f"{path}/state")
+    assert (status, "is not a process of nobody's" in text) == (502, True), text
+    assert somebody_else.do(ask, path)[0] == 502
+    assert hrm.state(victim) not in ("KILLED", "FAILED")
+
+
+def master_with_its_page_at(clients: str, masters: str, page: str) -> str:
+    """An application of whoever calls, whose master runs here and names ``page`` as its own."""
+    return asyncio.run(registered(address(clients), address(masters), page))
+
+
+def address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+async def registered(clients: tuple[str, int], masters: tuple[str, int], page: str) -> str:
+    async with await HadoopClient.connect(clients, user=pwd.getpwuid(os.geteuid()).pw_name) as client:
+        new = await client.call(APPLICATION_CLIENT, "getNewApplication", service.GetNewApplicationRequestProto())
+        request = service.SubmitApplicationRequestProto()
+        context = request.application_submission_context
+        context.application_id.CopyFrom(new.application_id)
+        context.unmanaged_am = True
+        await client.call(APPLICATION_CLIENT, "submitApplication", request)
+        asked = service.GetApplicationReportRequestProto(application_id=new.application_id)
+
+        async def token() -> TokenProto | None:
+            report = (await client.call(APPLICATION_CLIENT, "getApplicationReport", asked)).application_report
+            return report.am_rm_token if report.am_rm_token.password else None
+
+        given = await eventually_async(token, 60)
+    async with await HadoopClient.connect(masters, token=given) as master:
+        request = service.RegisterApplicationMasterRequestProto(host="here", tracking_url=page)
+        await master.call(APPLICATION_MASTER, "registerApplicationMaster", request)
+    return f"application_{new.application_id.cluster_timestamp}_{new.application_id.id:04d}"
 
 
 def ask_kill(url: str) -> tuple[int, str]:

@@ -1,11 +1,14 @@
-"""Who opened a TCP socket on this machine, as the kernel's tables tell it (proc(5)): for both ends of a connection."""
+"""Who opened a TCP socket on this machine, as the kernel's tables tell it (proc(5)).
+
+For both ends of a connection, and for an end that waits for one.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 #: The user id of a socket that nobody holds any more: no user's.
@@ -13,6 +16,8 @@ GONE = -1
 TCP_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 #: The tables are read page by page, so a row that others move about may be missed.
 _LOOKS = 3
+#: The state of a socket that waits for connections (TCP_LISTEN).
+_LISTENS = b"0A"
 Address = tuple[str, int]
 Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -38,6 +43,36 @@ def socket_owner(theirs: Address, ours: Address, tables: Sequence[Path] = TCP_TA
         if not their_ip.is_loopback or not any(os.access(table, os.R_OK) for table in tables):
             return None
     return GONE
+
+
+def listener_owners(at: Address, tables: Sequence[Path] = TCP_TABLES) -> set[int]:
+    """Who may answer a connection of this machine's to ``at``: those who listen there, or else at any address.
+
+    Empty iff nobody does, or this system has no such tables.
+    """
+    ip, port = _ip(at[0]), f"{at[1]:04X}"
+    exact: list[Ip] = [ip]
+    any_address: list[Ip] = [ipaddress.IPv6Address("::")]
+    if ip.version == 4:
+        exact.append(_embedded(ip))
+        any_address.append(ipaddress.IPv4Address("0.0.0.0"))
+    for hosts in (exact, any_address):
+        names = {f"{_words(host)}:{port}".encode() for host in hosts}
+        if found := {owner for table in tables for owner in _listening(table, names)}:
+            return found
+    return set()
+
+
+def _listening(table: Path, names: Collection[bytes]) -> Iterator[int]:
+    try:
+        text = table.read_bytes()
+    except OSError:
+        return
+    for line in text.splitlines()[1:]:
+        # Number, the two addresses, state, and so on as in `_look_up`.
+        fields = line.split()
+        if fields[3] == _LISTENS and fields[1] in names:
+            yield int(fields[7])
 
 
 def _look_up(table: Path, rows: Sequence[bytes]) -> int | None:

@@ -52,6 +52,8 @@ class Rest:
     def __init__(self, door: Door) -> None:
         self.door = door
         self._uid: int | None = 1001
+        #: Whose the programs are that listen on this machine.
+        self.listeners = {1001}
         self.site = Site(
             door.life.service,
             door.clients,
@@ -63,6 +65,7 @@ class Rest:
             hosts=("rm",),
             source="127.0.0.1",
             owner_of=self._owner_of,
+            listeners_of=lambda address: self.listeners,
             clock=door.life.manager.clock,
         )
         self._client = httpx.AsyncClient(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -116,6 +117,14 @@ async def test_a_browser_that_a_master_sends_back_is_sent_to_its_page(rest: Rest
     assert (response.status_code, response.headers["location"]) == (302, f"/proxy/{app}/jobs/?x=1")
 
 
+async def test_a_redirect_to_what_is_no_address_is_said(rest: Rest, page: Page) -> None:
+    app = await shown(rest, page)
+    page.answer = b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n"
+    response = await rest(f"/proxy/{app}/")
+    assert response.status_code == 502
+    assert "which is no address" in response.json()["RemoteException"]["message"]
+
+
 async def test_a_master_that_sends_its_own_proxy_back_goes_round_no_circle(rest: Rest, page: Page) -> None:
     app = await shown(rest, page)
     page.answer = f"HTTP/1.1 302 Found\r\nLocation: /proxy/redirect/{app}/\r\nContent-Length: 0\r\n\r\n".encode()
@@ -141,6 +150,56 @@ async def test_nothing_but_http_is_fetched(rest: Rest, page: Page) -> None:
     assert response.status_code == 502
     assert "only http is fetched" in response.json()["RemoteException"]["message"]
     assert page.asked == []
+
+
+@pytest.mark.parametrize("listeners", [{0}, {1002}, {1001, 1002}])
+async def test_on_this_machine_nobody_is_asked_but_programs_of_the_applications_user(
+    rest: Rest, page: Page, listeners: set[int]
+) -> None:
+    app = await shown(rest, page)
+    rest.listeners = listeners
+    response = await rest(f"/proxy/{app}/")
+    assert response.status_code == 502
+    assert "is not a process of ada's" in response.json()["RemoteException"]["message"]
+    assert page.asked == []
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "224.0.0.1", "0.0.0.0", "[::]", "0"]
+)
+async def test_addresses_that_mean_something_else_to_each_machine_are_not_asked(
+    rest: Rest, page: Page, host: str
+) -> None:
+    page.url = f"http://{host}:80"
+    app = await shown(rest, page)
+    response = await rest(f"/proxy/{app}/latest/meta-data/")
+    assert response.status_code == 502
+    assert "where no page is asked for" in response.json()["RemoteException"]["message"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://127.0.0.1:port", "http://[::1", "http://:80"])
+async def test_an_address_that_is_none_is_said(rest: Rest, page: Page, url: str) -> None:
+    page.url = url
+    app = await shown(rest, page)
+    assert (await rest(f"/proxy/{app}/")).status_code == 502
+
+
+async def test_a_name_is_looked_up_once_and_asked_for_where_that_leads(
+    rest: Rest, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(page.url.rpartition(":")[2])
+    answers = [[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]]
+    look_up = socket.getaddrinfo
+
+    def looked_up(host: object, *rest: object, **more: object) -> object:
+        return answers.pop() if host == "rebound.example.org" else look_up(host, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    page.url = f"http://rebound.example.org:{port}"
+    app = await shown(rest, page)
+    assert (await rest(f"/proxy/{app}/")).text == "hello"
+    assert "host: rebound.example.org" in page.asked[0].lower()
+    assert answers == []
 
 
 async def test_a_page_that_is_gone_is_said(rest: Rest, page: Page) -> None:

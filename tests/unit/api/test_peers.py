@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrm.api.peers import Peer
-from hrm.config.tcp_owner import GONE, Address, socket_owner
+from hrm.config.tcp_owner import GONE, Address, listener_owners, socket_owner
 from hrm.testing import eventually
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -151,3 +151,41 @@ async def test_over_the_unix_socket_nothing_has_to_be_looked_up() -> None:
     peer = Peer(proven_uid=1001)
 
     assert (await peer.owner(), peer.proven_uid) == (1001, 1001)
+
+
+def listening_rows(*rows: tuple[str, int, int, str]) -> str:
+    """A table with (host, port, user id, state)."""
+    lines = [
+        f"   {number}: {written(host, port, embedded=False)} {written('0.0.0.0', 0, embedded=False)} {state} "
+        f"0:0 00:0 0 {uid} 0 1{number}"
+        for number, (host, port, uid, state) in enumerate(rows)
+    ]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "owners"),
+    [
+        ([("127.0.0.1", 80, 7, "0A")], {7}),
+        ([("127.0.0.1", 81, 7, "0A")], set()),
+        ([("127.0.0.1", 80, 7, "01")], set()),
+        ([("127.0.0.2", 80, 7, "0A")], set()),
+        ([("0.0.0.0", 80, 8, "0A")], {8}),
+        ([("::", 80, 9, "0A")], {9}),
+        ([("::ffff:127.0.0.1", 80, 6, "0A")], {6}),
+        ([("0.0.0.0", 80, 8, "0A"), ("127.0.0.1", 80, 7, "0A")], {7}),
+        ([("0.0.0.0", 80, 8, "0A"), ("::", 80, 9, "0A")], {8, 9}),
+    ],
+)
+def test_who_listens_is_who_is_there_and_else_who_is_anywhere(
+    tmp_path: Path, rows: list[tuple[str, int, int, str]], owners: set[int]
+) -> None:
+    (tmp_path / "tcp").write_text(listening_rows(*rows))
+    for host in ("127.0.0.1", "::ffff:127.0.0.1"):
+        assert listener_owners((host, 80), [tmp_path / "tcp", tmp_path / "no tcp6"]) == owners
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_socket_of_ours_that_listens_is_ours(family: int, host: str) -> None:
+    with socket.create_server((host, 0), family=family) as listening:
+        assert listener_owners(listening.getsockname()[:2]) == {os.geteuid()}

@@ -1,16 +1,17 @@
 """The way to masters' pages: ``/proxy/APP/…`` is fetched from where the application's master said that its page is.
 
-Nothing else is ever fetched, redirects are passed on and not followed, and neither tokens nor cookies of the caller go
-there. Such a page is somebody's program: it is shown only to whom the application's ACLs name, and its scripts may
-talk to nothing here but that page.
+Nothing else is ever fetched, on this machine only from programs of the application's user (`PageServers`); redirects are
+passed on and not followed, and neither tokens nor cookies of the caller go there. Such a page is somebody's program: it
+is shown only to whom the application's ACLs name, and its scripts may talk to nothing here but that page.
 """
 
 from __future__ import annotations
 
 import asyncio
 import http.client
+import socket
 import urllib.parse
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,11 +19,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from hrm.config.tcp_owner import Address
 from hrm.yarn.application_messages import Links
 from hrm.yarn.applications import Applications
 from hrm.yarn.rights import Rights
 from hrm.yarn.web.callers import Callers
 from hrm.yarn.web.formats import MAX_BODY_BYTES, BadGateway, NoSuchPage
+from hrm.yarn.web.page_servers import PageServers
 
 TIMEOUT_S = 30.0
 #: Pages that are fetched at once; others wait.
@@ -41,6 +44,17 @@ _PASSED_BACK = (
 
 
 @dataclass(frozen=True, slots=True)
+class _Address:
+    """Where a master said that its page is."""
+
+    host: str
+    port: int
+    netloc: str
+    path: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Page:
     status: int
     headers: dict[str, str]
@@ -52,11 +66,19 @@ class ProxyPages:
     """``source`` is the address that pages are asked for from: masters let in their proxy alone, by its address."""
 
     def __init__(
-        self, applications: Applications, rights: Rights, callers: Callers, *, links: Links, source: str | None
+        self,
+        applications: Applications,
+        rights: Rights,
+        callers: Callers,
+        servers: PageServers,
+        *,
+        links: Links,
+        source: str | None,
     ) -> None:
         self._applications = applications
         self._rights = rights
         self._callers = callers
+        self._servers = servers
         self._links = links
         self._source = source
         # Threads of its own: a master that does not answer must not hold up what others ask.
@@ -86,10 +108,7 @@ class ProxyPages:
         attempt = application.attempt
         if application.is_over or attempt is None or not attempt.tracking_url:
             return RedirectResponse(self._links.page(name), 302)
-        url = attempt.tracking_url if "://" in attempt.tracking_url else f"http://{attempt.tracking_url}"
-        there = urllib.parse.urlsplit(url)
-        if there.scheme != "http" or not there.hostname:
-            raise BadGateway(f"the page of {name} is at {attempt.tracking_url[:200]!r}: only http is fetched")
+        there = _page_at(attempt.tracking_url, name)
         body = bytearray()
         async for piece in request.stream():
             body += piece
@@ -102,8 +121,19 @@ class ProxyPages:
         headers["Cookie"] = f"proxy-user={urllib.parse.quote(caller.user)}"
         loop = asyncio.get_running_loop()
         try:
+            places = await loop.run_in_executor(self._threads, self._servers.places, there.host, there.port)
+            for each in places:
+                await self._servers.check(each, application.report.user)
+            # Asked for at these addresses, whatever the name leads to by then.
             fetched = await loop.run_in_executor(
-                self._threads, self._fetch, there, request.method, target, bytes(body), headers
+                self._threads,
+                self._fetch,
+                there,
+                [each.address for each in places],
+                request.method,
+                target,
+                bytes(body),
+                headers,
             )
         except (OSError, http.client.HTTPException) as error:
             raise BadGateway(f"the page of {name} at {there.netloc} cannot be had: {error}") from None
@@ -115,11 +145,17 @@ class ProxyPages:
         )
 
     def _fetch(
-        self, there: urllib.parse.SplitResult, method: str, target: str, body: bytes, headers: dict[str, str]
+        self,
+        there: _Address,
+        addresses: Sequence[Address],
+        method: str,
+        target: str,
+        body: bytes,
+        headers: dict[str, str],
     ) -> _Page:
         """In a thread."""
-        assert there.hostname is not None, "looked at before"
-        connection = self._connection(there.hostname, there.port or 80)
+        connection = http.client.HTTPConnection(there.host, there.port, timeout=TIMEOUT_S)
+        connection.sock = self._connected(addresses)
         try:
             connection.request(method, target, body=body or None, headers=headers)
             response = connection.getresponse()
@@ -129,18 +165,16 @@ class ProxyPages:
         found = {key.lower(): value for key, value in response.getheaders()}
         return _Page(response.status, found, response, connection)
 
-    def _connection(self, host: str, port: int) -> http.client.HTTPConnection:
+    def _connected(self, addresses: Sequence[Address]) -> socket.socket:
         """From the address that masters know as their proxy's, where that leads there."""
-        if self._source is not None:
-            connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S, source_address=(self._source, 0))
-            try:
-                connection.connect()
-                return connection
-            except OSError:
-                connection.close()
-        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-        connection.connect()
-        return connection
+        failure = OSError("its name leads nowhere")
+        for address in addresses:
+            for source in [None] if self._source is None else [(self._source, 0), None]:
+                try:
+                    return socket.create_connection(address, TIMEOUT_S, source)
+                except OSError as error:
+                    failure = error
+        raise failure
 
     async def _pieces(self, page: _Page) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
@@ -158,12 +192,27 @@ def _name(request: Request) -> str:
     return name
 
 
-def _place_here(place: str, there: urllib.parse.SplitResult, name: str) -> str:
+def _page_at(tracking_url: str, name: str) -> _Address:
+    """Raises BadGateway for what is no address, or not to be fetched."""
+    try:
+        found = urllib.parse.urlsplit(tracking_url if "://" in tracking_url else f"http://{tracking_url}")
+        host, port = found.hostname, found.port or 80
+    except ValueError:
+        raise BadGateway(f"the page of {name} is at {tracking_url[:200]!r}, which is no address") from None
+    if found.scheme != "http" or not host:
+        raise BadGateway(f"the page of {name} is at {tracking_url[:200]!r}: only http is fetched")
+    return _Address(host, port, found.netloc, found.path, found.geturl())
+
+
+def _place_here(place: str, there: _Address, name: str) -> str:
     """Where a redirect of the page's leads by way of the proxy; elsewhere it leads where it leads.
 
     Raises BadGateway for a master that sends its own proxy back.
     """
-    found = urllib.parse.urlsplit(urllib.parse.urljoin(there.geturl(), place))
+    try:
+        found = urllib.parse.urlsplit(urllib.parse.urljoin(there.url, place))
+    except ValueError:
+        raise BadGateway(f"the page redirects to {place[:200]!r}, which is no address") from None
     base = f"/proxy/{name}"
     if found.path.startswith(f"/proxy/redirect/{name}"):
         raise BadGateway("its master does not take this server for its proxy: it lets in another address alone")

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hrm.config.tcp_owner import Address, socket_owner
+from hrm.config.tcp_owner import Address, listener_owners, socket_owner
 from hrm.model.errors import HrmError
 from hrm.model.resources import MEMORY
 from hrm.rm.facade import Facade
@@ -34,6 +34,7 @@ from hrm.yarn.web.formats import SEALED, NoSuchPage, error_answer
 from hrm.yarn.web.node import NodePages
 from hrm.yarn.web.options import OptionPages
 from hrm.yarn.web.outputs import OutputPages
+from hrm.yarn.web.page_servers import PageServers
 from hrm.yarn.web.proxy import ProxyPages
 from hrm.yarn.web.resource_manager import ResourceManagerPages
 from hrm.yarn.web.tokens import TokenPages
@@ -57,6 +58,7 @@ class Site:
         hosts: Collection[str],
         source: str | None,
         owner_of: Callable[[Address, Address], int | None] = socket_owner,
+        listeners_of: Callable[[Address], set[int]] = listener_owners,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``verify`` tells whose token one is; ``hosts`` are names of this server; ``source`` see `ProxyPages`."""
@@ -68,7 +70,9 @@ class Site:
             verify=verify, tokens=tokens, accounts=accounts, hosts=hosts, owner_of=owner_of
         )
         known, rights = clients.known, clients.rights
-        self._proxy = ProxyPages(known, rights, callers, links=links, source=source)
+        self._proxy = ProxyPages(
+            known, rights, callers, PageServers(accounts, listeners_of), links=links, source=source
+        )
         pages = ResourceManagerPages(facade, clients, callers, links=links, nodes=nodes, clock=clock)
         outputs = OutputPages(facade, known, rights, callers)
         node = NodePages(facade, clients, callers, outputs, links=links, nodes=nodes)
