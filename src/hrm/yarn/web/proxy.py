@@ -1,8 +1,8 @@
 """The way to masters' pages: ``/proxy/APP/…`` is fetched from where the application's master said that its page is.
 
-Nothing else is ever fetched, on this machine only from programs of the application's user (`PageServers`); redirects are
-passed on and not followed, and neither tokens nor cookies of the caller go there. Such a page is somebody's program: it
-is shown only to whom the application's ACLs name, and its scripts may talk to nothing here but that page.
+Nothing else is ever fetched, on this machine only from programs of the application's user (`PageServers`); redirects
+are passed on and not followed, and neither tokens nor cookies of the caller go there. Such a page is somebody's
+program: it is shown only to whom the application's ACLs name, and its scripts may talk to nothing here but that page.
 """
 
 from __future__ import annotations
