@@ -127,6 +127,13 @@ class Applications:
         except (NotFound, InvalidInput):
             raise not_found(application_id) from None
 
+    async def is_gone(self, application_id: str) -> bool:
+        """True iff all of it has ended, or nobody knows it any more."""
+        try:
+            return (await self._facade.application(application_id)).state.final
+        except (NotFound, InvalidInput):
+            return True
+
     async def attempts(self, application_id: str) -> list[AttemptReport]:
         """All runs of its master, oldest first. Raises ApplicationNotFound."""
         try:

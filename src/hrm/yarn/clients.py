@@ -30,6 +30,8 @@ from hrm.yarn.protocols import APPLICATION_CLIENT
 from hrm.yarn.rights import Rights
 from hrm.yarn.runs import Runs
 from hrm.yarn.submission import job_of
+from hrm.yarn.tokens.brought import BroughtTokens
+from hrm.yarn.tokens.credentials import Credentials
 from hrm.yarn.tokens.secrets import TokenSecrets
 
 #: Methods that must not be done twice.
@@ -91,6 +93,8 @@ class Clients:
         self._cluster = ClusterView(facade, config, nodes)
         self.known = Applications(facade, clock)
         self.rights = Rights(facade)
+        #: The tokens of submissions; whoever opens the door has it `run`.
+        self.brought = BroughtTokens(secrets, self.known.is_gone, clock)
         self.runs = Runs(facade, self.known, self.rights, links=links, nodes=nodes)
         own: dict[str, Handler] = {
             name: getattr(self, method)
@@ -147,6 +151,13 @@ class Clients:
             if error.field.endswith("resources"):
                 raise InvalidResourceRequest(f"Invalid resource request, {error}") from None
             raise
+        # After it: a token of what was refused is nobody's. A client that heard no answer says it again.
+        await self.brought.take(
+            Credentials.read(context.am_container_spec.tokens).tokens.values(),
+            str(new),
+            owner=caller.user,
+            cancel=context.cancel_tokens_when_complete,
+        )
         return service.SubmitApplicationResponseProto()
 
     async def kill(

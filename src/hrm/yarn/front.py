@@ -136,10 +136,14 @@ class FrontDoor:
         )
         await self._node_doors.look(facade, self.secrets, sessions, grants)
         await self._door.open(clients=[clients], masters=[masters], is_live=sessions.is_live)
-        looking = asyncio.create_task(self._node_doors.open(facade, self.secrets, sessions, grants))
+        going_on = [
+            asyncio.create_task(self._node_doors.open(facade, self.secrets, sessions, grants)),
+            asyncio.create_task(desk.brought.run()),
+        ]
         try:
             async with serving(site, self.web):
                 yield
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            for task in going_on:
+                task.cancel()
+            await asyncio.gather(*going_on, return_exceptions=True)

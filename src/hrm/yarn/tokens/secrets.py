@@ -234,19 +234,19 @@ class TokenSecrets:
         """Until when it is good now, in epoch milliseconds. Raises InvalidToken, AccessDenied (``by`` is not the one
         who may renew it)."""
         async with self._changing:
-            identifier = self._delegation(token)
+            identifier = self.delegation(token)
             if not identifier.renewer or identifier.renewer != by:
                 raise AccessDenied(f"{by} may not renew the token of {identifier.owner}: {identifier.renewer} may")
             until_ms = min(int((self._clock() + DELEGATION_RENEWAL_S) * 1000), identifier.maxDate)
-            renewed = Delegation(identifier.owner, until_ms)
-            good = {**self._state.delegations, identifier.sequenceNumber: renewed}
+            good = {**self._state.delegations}
+            good[identifier.sequenceNumber] = replace(good[identifier.sequenceNumber], until_ms=until_ms)
             await self._become(replace(self._state, delegations=good))
             return until_ms
 
     async def cancel_delegation(self, token: TokenProto, *, by: str) -> None:
         """It is good for nobody from now on. Raises InvalidToken, AccessDenied."""
         async with self._changing:
-            identifier = self._delegation(token)
+            identifier = self.delegation(token)
             if by not in (identifier.owner, identifier.renewer, identifier.realUser) or not by:
                 raise AccessDenied(f"{by} may not cancel the token of {identifier.owner}")
             good = {**self._state.delegations}
@@ -255,7 +255,7 @@ class TokenSecrets:
 
     def delegated(self, token: TokenProto) -> Caller:
         """Who acts by a token of which all is known, its password too. Raises InvalidToken."""
-        self._delegation(token)
+        self.delegation(token)
         expected = self.delegation_verifier()(token.identifier)
         return Caller(user=expected.user, real_user=expected.real_user, token=expected.token)
 
@@ -270,7 +270,20 @@ class TokenSecrets:
 
         return expected
 
-    def _delegation(self, token: TokenProto) -> YARNDelegationTokenIdentifierProto:
+    @property
+    def delegations(self) -> Mapping[int, Delegation]:
+        """Those that were not cancelled, by their numbers."""
+        return self._state.delegations
+
+    async def change_delegations(self, change: Callable[[Mapping[int, Delegation]], Mapping[int, Delegation]]) -> None:
+        """Keep what ``change`` makes of them; it counts when this returns. Raises ClusterError."""
+        async with self._changing:
+            changed = change(self._state.delegations)
+            if changed != self._state.delegations:
+                await self._become(replace(self._state, delegations=changed))
+
+    def delegation(self, token: TokenProto) -> YARNDelegationTokenIdentifierProto:
+        """What a delegation token says that is good. Raises InvalidToken."""
         identifier, key = self._good_delegation(token.identifier)
         if token.kind != TokenKind.DELEGATION or not hmac.compare_digest(
             token.password, key.password(token.identifier)

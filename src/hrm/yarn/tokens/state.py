@@ -32,12 +32,25 @@ LIFETIMES: Mapping[TokenKind, KeyLifetime] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Of a delegation token that submissions brought along: it is renewed while one of ``applications`` lives."""
+
+    applications: tuple[str, ...]
+    #: Whether it is cancelled after the last of them; False once one of them said that it is to stay.
+    cancel: bool
+    #: Until then it can be renewed (epoch milliseconds).
+    max_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delegation:
     """What is kept of a delegation token that was not cancelled."""
 
     owner: str
     #: It is good until then if nobody renews it (epoch milliseconds).
     until_ms: int
+    #: None iff no application that lives brought it.
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,7 @@ class TokenState:
                 "version": _VERSION,
                 "keys": {kind.value: [_plain(key) for key in ring.keys.values()] for kind, ring in self.rings.items()},
                 "delegations_made": self.delegations_made,
-                "delegations": {str(number): [kept.owner, kept.until_ms] for number, kept in self.delegations.items()},
+                "delegations": {str(number): _plain_delegation(kept) for number, kept in self.delegations.items()},
             }
         ).encode()
 
@@ -93,16 +106,28 @@ class TokenState:
             rings = {kind: KeyRing({key.key_id: key for key in keys[kind]}) for kind in TokenKind}
             if not all(ring.keys for ring in rings.values()):
                 raise ValueError("a kind of tokens has no key")
-            delegations = {
-                int(number): Delegation(str(owner), int(until_ms))
-                for number, (owner, until_ms) in plain["delegations"].items()
-            }
+            delegations = {int(number): _delegation(*kept) for number, kept in plain["delegations"].items()}
             return cls(rings, int(plain["delegations_made"]), delegations)
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
             raise InvalidInput(
                 f"{where} is damaged ({type(error).__name__}: {error})",
                 next_step="delete it: new keys are made, and all of YARN's tokens end",
             ) from None
+
+
+def _plain_delegation(kept: Delegation) -> list[Any]:
+    plain: list[Any] = [kept.owner, kept.until_ms]
+    if kept.hold is not None:
+        hold = kept.hold
+        plain.append({"applications": [*hold.applications], "cancel": hold.cancel, "max_ms": hold.max_ms})
+    return plain
+
+
+def _delegation(owner: str, until_ms: int, hold: dict[str, Any] | None = None) -> Delegation:
+    held = None
+    if hold is not None:
+        held = Hold(tuple(map(str, hold["applications"])), bool(hold["cancel"]), int(hold["max_ms"]))
+    return Delegation(str(owner), int(until_ms), held)
 
 
 def _plain(key: MasterKey) -> dict[str, Any]:
