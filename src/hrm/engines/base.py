@@ -119,6 +119,12 @@ class Engine(Protocol):
         Nothing happens to those that run, or whose end is not acknowledged.
         """
 
+    def end_applications(self, node_id: str, application_ids: Sequence[str]) -> None:
+        """These are over: what their containers shared on the node goes as soon as none of them runs there.
+
+        No error if they had nothing there. Where this does not arrive, `clean` finds that they do not live.
+        """
+
     async def clean(
         self, node_id: str, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float
     ) -> Freed:

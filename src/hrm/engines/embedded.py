@@ -110,6 +110,9 @@ class EmbeddedEngine:
     def forget(self, node_id: str, container_ids: Sequence[str]) -> None:
         self._on(node_id).forget(container_ids)
 
+    def end_applications(self, node_id: str, application_ids: Sequence[str]) -> None:
+        self._on(node_id).end_applications(application_ids)
+
     async def clean(
         self, node_id: str, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float
     ) -> Freed:

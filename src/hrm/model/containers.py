@@ -130,7 +130,7 @@ class ContainerUsage:
     cpu_milli: int
     read_bytes: int
     written_bytes: int
-    #: What its own directory holds.
+    #: What its own directory holds, and its part of what its application's directory on the node does.
     disk_mib: int
     #: 0 to 1 as the task reports by `HRM_PROGRESS_FILE`; None where it reports none.
     progress: float | None = None

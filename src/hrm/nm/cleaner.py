@@ -108,6 +108,14 @@ class Cleaner:
                 _breathe(at)
             self._trash.empty(stop=stop)
 
+    def remove_applications(self, application_ids: Iterable[str]) -> None:
+        """Clear away the directories of these applications. Raises OSError."""
+        with self._turn:
+            for application_id in application_ids:
+                self._trash.take(records.APPLICATIONS, application_id)
+            # What is not done in time is gone on with when the node clears up.
+            self._trash.empty(stop=self._after(FORGET_BUDGET_S))
+
     def close(self) -> None:
         """Come to an end soon, whatever is being done: who waits for the threads must not wait for a disk."""
         self._closing = True

@@ -17,6 +17,7 @@ from hrm.model.containers import LaunchSpec
 from hrm.model.files import FileSettings
 from hrm.nm import prepared
 from hrm.nm.accounts import ROOT, Account, Accounts
+from hrm.nm.application_dirs import ApplicationDirs
 from hrm.nm.environment import base_environment, container_environment
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.preparing import Preparations
@@ -45,6 +46,7 @@ class ContainerLauncher:
         gpus: NodeGpus,
         files: FileSettings,
         staging: Staging,
+        applications: ApplicationDirs,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         is_wanted: Callable[[str], bool],
         never_began: Callable[[str, str], None],
@@ -59,6 +61,7 @@ class ContainerLauncher:
         #: As the server wants it now.
         self.files = files
         self._staging = staging
+        self._applications = applications
         self._spawn = spawn
         self._is_wanted = is_wanted
         self.preparations = Preparations(never_began)
@@ -124,7 +127,8 @@ class ContainerLauncher:
         argv: Sequence[str] = spec.command
         if prepared.has_context(spec):
             argv = prepared.program()
-            env = prepared.variables(self._cache_dir(account)) | env | self._public.variables(spec.container_id)
+            ours = prepared.variables(self._cache_dir(account), self._application_dir(spec, account))
+            env = ours | env | self._public.variables(spec.container_id)
         elif spec.python_env is not None:
             argv, more = prepared.in_python_env(spec, self.files, self._cache_dir(account))
             env = more | env
@@ -155,3 +159,14 @@ class ContainerLauncher:
             # The container will say so, who is to write there.
             _log.error("cannot make the cache for containers' files", error=str(error))
             return self._state_dir / prepared.CACHE
+
+    def _application_dir(self, spec: LaunchSpec, account: Account | None) -> Path:
+        if account is not None and account.refused:
+            # It does not begin.
+            return self._applications.folder
+        try:
+            return self._applications.make(spec.application_id, account)
+        except OSError as error:
+            # As above.
+            _log.error("cannot make the directory of an application", error=str(error))
+            return self._applications.folder

@@ -38,6 +38,7 @@ from hrm.model.isolation import Isolation, IsolationSettings
 from hrm.model.resources import Resources
 from hrm.model.streams import ContentSource
 from hrm.nm import entries, guests
+from hrm.nm.application_dirs import ApplicationDirs
 from hrm.nm.cleaner import Cleaner, application_of
 from hrm.nm.container_launcher import ContainerLauncher
 from hrm.nm.doctor_rounds import Rounds
@@ -125,6 +126,7 @@ class NodeManager:
         files = files or FileSettings()
         self._staging = Staging(self._state_dir, contents, files)
         self._shared = SharedPaths(files, self._offers_changed)
+        self._applications = ApplicationDirs(self._state_dir)
         self._launcher = ContainerLauncher(
             node_id,
             self._state_dir,
@@ -133,6 +135,7 @@ class NodeManager:
             gpus=self._gpus,
             files=files,
             staging=self._staging,
+            applications=self._applications,
             spawn=self._spawn,
             is_wanted=lambda container_id: container_id in self._launched,
             never_began=self._never_began,
@@ -257,6 +260,7 @@ class NodeManager:
         forgotten = self._forgotten(greeting["hello"]["incarnation"])
         for container_id in list(self._launched):
             self._heard_of(container_id)
+        self._remove_ended_applications()
         if self._listener:
             self._listener.registered(
                 [entries.start_record(entry) for entry in greeting["running"]],
@@ -369,11 +373,33 @@ class NodeManager:
             # What stays is old one day, and then it goes.
             _log.warning("cannot clear away what containers left", containers=len(container_ids), error=str(error))
 
+    def end_applications(self, application_ids: Sequence[str]) -> None:
+        """These are over: their directories go, when nothing of them runs here any more."""
+        self._launcher.in_turn(partial(self._end_applications, [*application_ids]))
+
+    def _end_applications(self, application_ids: list[str]) -> None:
+        self._applications.end(application_ids)
+        self._remove_ended_applications()
+
+    def _remove_ended_applications(self) -> None:
+        if gone := self._applications.settled((*self._launched, *self._running)):
+            self._spawn(self._remove_applications(gone))
+
+    async def _remove_applications(self, application_ids: Sequence[str]) -> None:
+        try:
+            await asyncio.to_thread(self._cleaner.remove_applications, application_ids)
+        except OSError as error:
+            # They are found again when the node clears up.
+            _log.warning("cannot clear away what applications left", names=application_ids, error=str(error))
+
     async def clean(
         self, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float = CLEAN_BUDGET_S
     ) -> Freed:
         """See `hrm.nm.cleaner.Cleaner.clean`. Raises ClusterError."""
         self._cleaned_at = asyncio.get_running_loop().time()
+        if not dry_run and (left := self._applications.left(spare, (*self._launched, *self._running))):
+            _log.info("clearing away directories of applications that are over", names=left)
+            await self._remove_applications(left)
         try:
             return await asyncio.to_thread(self._cleaner.clean, policy, spare=spare, dry_run=dry_run, budget_s=budget_s)
         except OSError as error:
@@ -387,6 +413,8 @@ class NodeManager:
             await asyncio.sleep(SILENCE_S / 4)
             if loop.time() - self._cleaned_at >= SILENCE_S:
                 spare = {application_of(container_id) for container_id in (*self._running, *self._ended)}
+                # Whose containers ended here may go on elsewhere.
+                spare |= self._applications.names()
                 try:
                     freed = await self.clean(keep, spare=spare, dry_run=False)
                 except ClusterError as error:
@@ -485,6 +513,7 @@ class NodeManager:
                 self._running.pop(entry["id"], None)
                 self._inputs.close(entry["id"])
                 self._ended[entry["id"]] = entry
+            self._remove_ended_applications()
             if self._listener:
                 self._listener.finished([entries.exit_record(self._state_dir, entry) for entry in ended])
 

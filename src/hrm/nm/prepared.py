@@ -17,7 +17,7 @@ from hrm.model.launch_contexts import PROGRAM
 from hrm.model.python_envs import Order, put_into
 from hrm.nm import prepare, python_env
 from hrm.nm.accounts import Account
-from hrm.nm.prepare.contract import CACHE_VARIABLE, CANNOT
+from hrm.nm.prepare.contract import APPLICATION_VARIABLE, CACHE_VARIABLE, CANNOT
 from hrm.nm.prepare.script import FROM_NODE
 from hrm.nm.shepherd import records
 
@@ -47,9 +47,10 @@ def in_python_env(spec: LaunchSpec, files: FileSettings, cache_dir: Path) -> tup
     return [sys.executable, "-I", builder, *spec.command], environ
 
 
-def variables(cache_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What it needs of the node besides what every container finds."""
-    return {CACHE_VARIABLE: str(cache_dir)} | {name: environ[name] for name in FROM_NODE if name in environ}
+def variables(cache_dir: Path, shared: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What it needs of the node besides what every container finds; ``shared``: its application's directory."""
+    ours = {CACHE_VARIABLE: str(cache_dir), APPLICATION_VARIABLE: str(shared)}
+    return ours | {name: environ[name] for name in FROM_NODE if name in environ}
 
 
 def make_cache(state_dir: Path, account: Account | None) -> Path:

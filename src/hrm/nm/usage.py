@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from hrm.model.containers import ContainerUsage, NodeUsage
+from hrm.nm.cleaner import application_of
 from hrm.nm.shepherd import processes, records
 
 #: Containers measured per heartbeat, in turn; the others are told as they were last seen.
@@ -58,6 +59,7 @@ class UsageSampler:
         self._state_dir = state_dir
         self._walk_s = _QUOTA_WALK_S if has_quota else _DISK_WALK_S
         self._samples: dict[str, _Sample] = {}
+        self._shares = ApplicationShares(state_dir, self._walk_s)
         self._machine_cpu = _machine_cpu()
 
     async def sample(self, running: Sequence[Running]) -> tuple[NodeUsage, list[ContainerUsage]]:
@@ -98,7 +100,7 @@ class UsageSampler:
         disk_mib, disk_at = (before.usage.disk_mib, before.disk_at) if before else (0, -math.inf)
         walk = may_walk and now - disk_at >= self._walk_s
         if walk:
-            disk_mib, disk_at = disk_use_mib(work_dir), now
+            disk_mib, disk_at = disk_use_mib(work_dir) + self._shares.mib(container.container_id, now), now
         # What processes share is counted for each: dearer to tell apart than it is worth, unless it would be too much.
         memory_mib = sum(process.rss_pages for process in family) * _PAGE_BYTES // _MIB
         if container.limits and 0 < container.limits["memory_mib"] < memory_mib and len(family) > 1:
@@ -126,6 +128,36 @@ class UsageSampler:
             cpu_milli=round(max(0.0, busy_s) / passed * 1000) if passed > 0 else 0,
             disk_free_mib=psutil.disk_usage(str(self._state_dir)).free // _MIB,
         )
+
+
+class ApplicationShares:
+    """What of an application's directory on the node counts for each of its containers, as part of what these hold.
+
+    Nobody knows who left what there. So each that the application has had here since it began, and that has a directory
+    of its own still, counts for as much as any other: an application may hold as much on a node as if all had kept it
+    to themselves.
+    """
+
+    def __init__(self, state_dir: Path, walk_s: float) -> None:
+        self._state_dir = state_dir
+        self._walk_s = walk_s
+        #: By application: when its directory was walked, and the share of each.
+        self._walked: dict[str, tuple[float, int]] = {}
+
+    def mib(self, container_id: str, now: float) -> int:
+        """The container's share, as it was when the directory was last walked."""
+        self._walked = {name: one for name, one in self._walked.items() if now - one[0] < self._walk_s}
+        application_id = application_of(container_id)
+        if application_id not in self._walked:
+            self._walked[application_id] = now, self._share(application_id) if application_id else 0
+        return self._walked[application_id][1]
+
+    def _share(self, application_id: str) -> int:
+        folder = self._state_dir / records.APPLICATIONS / application_id
+        if not folder.is_dir():
+            return 0
+        names = os.listdir(self._state_dir / records.CONTAINERS)
+        return -(-disk_use_mib(folder) // max(1, sum(application_of(name) == application_id for name in names)))
 
 
 def read_progress(path: Path) -> float | None:

@@ -138,6 +138,8 @@ class LiveApplication:
     #: When an ``attached`` job without a client is ended (epoch seconds); None while one holds it.
     abandoned_at: float | None = None
     records: dict[int, TaskRecord] = field(default_factory=dict)
+    #: Nodes where its containers share a directory.
+    shares_on: set[str] = field(default_factory=set)
     #: How long the latest tasks of each group took that succeeded, in seconds.
     run_times: dict[int, deque[float]] = field(default_factory=dict)
 

@@ -416,6 +416,10 @@ class ResourceManager:
     def _gone(self, app: LiveApplication) -> None:
         self.applications.pop(app.id, None)
         self._stirred.pop(app.id, None)
+        for node_id in app.shares_on:
+            # One that is away hears of it when it clears up.
+            if self.nodes.is_up(node_id):
+                self.engine.end_applications(node_id, [str(app.id)])
         app.ended.set()
 
     def _attempt(self, attempt_id: AttemptId) -> LiveApplication:
@@ -470,6 +474,8 @@ class ResourceManager:
             container.launch = launch.spec
             turn.touch(container)
             turn.launch(container.row.node_id, launch.spec)
+            if app.job.yarn is not None:
+                app.shares_on.add(container.row.node_id)
             if app.row.suspended_at is not None:
                 turn.freeze(container.row.node_id, container.row.container_id, frozen=True)
         self.turns.each(turn, self.containers.stop_named, actions.stops)

@@ -46,6 +46,8 @@ def restore(manager: ResourceManager, listener: Listener, loaded: Loaded) -> Non
         for container in _expect(manager, listener, saved.containers):
             known = container.row
             app.containers[known.container_id] = container
+            if app.job.yarn is not None:
+                app.shares_on.add(known.node_id)
             killed_for_others = known.preemption is not None and known.preemption.killed
             stopping = known.message if known.state is ContainerState.STOPPING and not killed_for_others else None
             # What it was suspended counts for no time limit.

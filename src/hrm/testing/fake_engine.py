@@ -56,6 +56,8 @@ class FakeEngine:
         self.launches: list[LaunchSpec] = []
         #: Every id that was acknowledged, repeats too.
         self.acknowledged: list[str] = []
+        #: (node, application) of each that a node was told is over.
+        self.ended_applications: list[tuple[str, str]] = []
         #: (policy, spared applications, dry run) of each `clean`.
         self.cleanings: list[tuple[CleanPolicy, frozenset[str], bool]] = []
         #: Why no port is to be had, the next times that somebody wants one.
@@ -129,6 +131,10 @@ class FakeEngine:
 
     def forget(self, node_id: str, container_ids: Sequence[str]) -> None:
         self.cluster.forget(self.cluster.node(node_id), container_ids)
+
+    def end_applications(self, node_id: str, application_ids: Sequence[str]) -> None:
+        self.cluster.node(node_id)
+        self.ended_applications += [(node_id, application_id) for application_id in application_ids]
 
     async def clean(
         self, node_id: str, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float

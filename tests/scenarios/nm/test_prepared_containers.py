@@ -90,7 +90,7 @@ async def test_variables_are_those_of_the_node_and_of_the_context_and_each_may_u
     assert env["SAID"] == 'so "they" say'
     assert env["CONTAINER_ID"] == container_id
     assert env["NM_HOST"] == "node1"
-    assert env["LOCAL_DIRS"] == f"{home}/local"
+    assert env["LOCAL_DIRS"] == str(state_dir / "applications" / APPLICATION)
     assert env["LOG_DIRS"] == f"{home}/logs"
     assert not [name for name in env if name.startswith(("HRM_LAUNCH", "SECRET", "HRM_TOKENS"))]
 

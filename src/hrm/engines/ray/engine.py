@@ -256,6 +256,9 @@ class RayEngine:
     def forget(self, node_id: str, container_ids: Sequence[str]) -> None:
         self._on(node_id).send("forget", list(container_ids))
 
+    def end_applications(self, node_id: str, application_ids: Sequence[str]) -> None:
+        self._on(node_id).send("end_applications", list(application_ids))
+
     def close_stdin(self, node_id: str, container_id: str) -> None:
         self._on(node_id).send("close_stdin", container_id)
 

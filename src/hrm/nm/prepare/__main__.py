@@ -18,7 +18,7 @@ from hrm.model.errors import HrmError
 from hrm.model.hadoop_tokens import merged
 from hrm.model.launch_contexts import HADOOP_CONF_VARIABLE, TOKENS_VARIABLE, LaunchContext, taken_from
 from hrm.nm.prepare.cache import Cache
-from hrm.nm.prepare.contract import CACHE_VARIABLE, CANNOT, PUBLIC_VARIABLE
+from hrm.nm.prepare.contract import APPLICATION_VARIABLE, CACHE_VARIABLE, CANNOT, PUBLIC_VARIABLE
 from hrm.nm.prepare.errors import PrepareError
 from hrm.nm.prepare.script import launch_script
 from hrm.nm.shepherd import records
@@ -53,7 +53,10 @@ def prepare(context: LaunchContext, home: Path, environ: MutableMapping[str, str
     server_tokens = base64.b64decode(environ.pop(TOKENS_VARIABLE, ""))
     cache_dir = environ.pop(CACHE_VARIABLE)
     public = json.loads(environ.pop(PUBLIC_VARIABLE, "{}"))
-    for name in ("tmp", "local", LOGS):
+    shared = environ.pop(APPLICATION_VARIABLE)
+    if not os.access(shared, os.W_OK | os.X_OK):
+        raise PrepareError(f"the node has no directory for its application: {shared}")
+    for name in ("tmp", LOGS):
         (home / name).mkdir(exist_ok=True)
     for stream in records.STREAMS:
         # What a command writes to its log goes the way of all output: kept, limited and shown with it.
@@ -67,7 +70,7 @@ def prepare(context: LaunchContext, home: Path, environ: MutableMapping[str, str
             raise PrepareError(f"two things of the container are called {link!r:.80}")
         path.symlink_to(public.get(link) or cache.get(resource))
     _write_private(home / TOKENS, merged(server_tokens, context.tokens))
-    ours = _ours(home, environ)
+    ours = _ours(home, shared, environ)
     conf = json.loads(environ.pop(HADOOP_CONF_VARIABLE, "{}"))
     if conf and "HADOOP_CONF_DIR" not in environ:
         # The machine has none, for want of a Hadoop.
@@ -86,11 +89,11 @@ def _write_private(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _ours(home: Path, environ: MutableMapping[str, str]) -> dict[str, str]:
+def _ours(home: Path, shared: str, environ: MutableMapping[str, str]) -> dict[str, str]:
     ours = {
         "CONTAINER_ID": environ["HRM_CONTAINER_ID"],
         "HADOOP_TOKEN_FILE_LOCATION": str(home / TOKENS),
-        "LOCAL_DIRS": str(home / "local"),
+        "LOCAL_DIRS": shared,
         "LOG_DIRS": str(home / LOGS),
         "LOGNAME": environ.get("LOGNAME", ""),
         "PWD": str(home),

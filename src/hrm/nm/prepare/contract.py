@@ -6,5 +6,7 @@ from __future__ import annotations
 CACHE_VARIABLE = "HRM_CACHE_DIR"
 #: Of what is PUBLIC, by name as JSON: where the node has copies for all users.
 PUBLIC_VARIABLE = "HRM_PUBLIC_COPIES"
+#: Where its application's directory on the node is.
+APPLICATION_VARIABLE = "HRM_APPLICATION_DIR"
 #: Exit code where the container could not be prepared: its surroundings are at fault, as a shell says it.
 CANNOT = 126

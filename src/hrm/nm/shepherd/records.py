@@ -5,6 +5,7 @@ Under the state directory of the node (0700):
 ================  =====================================================================================================
 ``containers/ID`` the container's own directory (``HRM_CONTAINER_DIR``, 0700); all else is HRM's
 ``staged/ID``     what it is to find there, until it begins
+``applications/`` directories of applications, by their ids: what their containers share, made by the NodeManager
 ``running/ID``    the claim, made once and for ever before anything is started, and the run record: line 1, who the
                   process is; line 2, once it has ended, how
 ``ended/ID``      the same file, moved here when complete, until the end is acknowledged
@@ -33,6 +34,7 @@ LOG = "shepherd.log"
 CGROUPS = "cgroups"
 CONTAINERS = "containers"
 STAGED = "staged"
+APPLICATIONS = "applications"
 RUNNING = "running"
 ENDED = "ended"
 EXITS = "exits"
