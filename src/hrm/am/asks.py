@@ -7,18 +7,19 @@ from dataclasses import replace
 
 from hrm.am.protocol import AllocateRequest, Container
 from hrm.model.jobs import TaskGroupSpec
+from hrm.model.node_needs import ANY_NODE, NodeNeeds
 from hrm.model.requests import ResourceRequest
 
 #: Of the ask for the master's own container; masters' asks have numbers from 0 on.
 MASTER_REQUEST = -1
 
-AskKey = tuple[int, int, str, object, str | None, object]
+AskKey = tuple[int, int, str, object, str | None, NodeNeeds, object]
 
 
 class Asks:
     """Between what a master says in its calls and what its stand-in says to the scheduler."""
 
-    def __init__(self, needs: frozenset[str] = frozenset()) -> None:
+    def __init__(self, needs: NodeNeeds = ANY_NODE) -> None:
         """``needs`` (`ResourceRequest.needs`) hold for all that is asked for."""
         self._needs = needs
         #: Granted to the master; it has launched nothing there.
@@ -45,7 +46,7 @@ class Asks:
     def ask(self, asks: Sequence[ResourceRequest]) -> None:
         """The master wants this; counts are absolute."""
         for one in asks:
-            one = replace(one, needs=self._needs) if self._needs else one
+            one = one if self._needs == ANY_NODE else replace(one, needs=one.needs.also(self._needs))
             self._asked[_key(one)] = one
             self._new.append(one)
 
@@ -119,5 +120,6 @@ def _key(ask: ResourceRequest) -> AskKey:
         ask.resource_name,
         ask.resources,
         ask.gpu_model,
+        ask.needs,
         ask.placement,
     )

@@ -21,7 +21,6 @@ from hrm.am.protocol import AllocateRequest, AllocateResponse, Container
 from hrm.am.unheard import Unheard
 from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, Preemption
 from hrm.model.errors import Conflict, InvalidInput, NotFound
-from hrm.model.files import offers_of
 from hrm.model.ids import AttemptId
 from hrm.model.jobs import MAX_TASKS, JobSpec, MasterSpec, TaskGroupSpec
 from hrm.model.masters import MASTER_FINISHED, STOPPED_BY_MASTER, EndedContainer, FinalStatus, Heartbeat
@@ -84,7 +83,7 @@ class OwnMaster:
         #: What had ended when this life began, by number.
         self._ended_before = {index for index, task in self.begun.items() if task.state is not TaskState.RUNNING}
         self._failures = Failures(self._spec, self._master)
-        self._asks = Asks(offers_of(job.groups[0].shared))
+        self._asks = Asks(job.groups[0].needs)
         if self._master.state is TaskState.PENDING and self._master.attempt < attempt_id.number:
             self._want_master()
         #: Of containers that are not over: what is known of their end for others.

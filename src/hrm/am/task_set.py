@@ -19,7 +19,6 @@ from hrm.am.group_order import GroupOrder, names, never_began
 from hrm.am.master import MAX_LOSSES, Actions, AttemptEnd, Counts, Launch, Task, environment_of
 from hrm.am.protocol import AllocateRequest, AllocateResponse, Container
 from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, Preemption
-from hrm.model.files import offers_of
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.masters import FinalStatus
@@ -302,7 +301,7 @@ class TaskSetMaster:
             priority=group.priority,
             allocation_request_id=position,
             gpu_model=group.gpu_model,
-            needs=offers_of(group.shared),
+            needs=group.needs,
         )
 
     def _allocated(self, container: Container, now: float, actions: Actions) -> None:

@@ -12,9 +12,11 @@ from hrm.api.access import MasterPath
 from hrm.api.schemas import ALLOCATE_BODY, FINISH_BODY, LAUNCH_BODY, STOP_BODY, returns
 from hrm.api.settings import PREFIX
 from hrm.api.wire import MAX_MESSAGE_CHARS, json_response, read_object, text_in
+from hrm.model.attributes import MAX_CHARS
 from hrm.model.errors import InvalidInput
 from hrm.model.job_codec import launch_from_dict, resources_from_dict
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
+from hrm.model.node_needs import needs_of
 from hrm.model.requests import ANY, ResourceRequest
 from hrm.rm.facade import Facade
 
@@ -30,6 +32,7 @@ _ASK_FIELDS = (
     "relax_locality",
     "allocation_request_id",
     "gpu_model",
+    "constraint",
 )
 
 
@@ -122,6 +125,7 @@ def _ask(data: object, path: str) -> ResourceRequest:
             relax_locality=relax_locality,
             allocation_request_id=_integer(data, "allocation_request_id", "allocation_request_id", 0),
             gpu_model=text_in(data, "gpu_model", MAX_MESSAGE_CHARS),
+            needs=needs_of(frozenset(), text_in(data, "constraint", MAX_CHARS)),
         )
     except InvalidInput as error:
         raise error.within(path) from None

@@ -87,6 +87,7 @@ _TASK_GROUP = _object(
             "description": "paths it reads, by which it is placed",
         },
         "shared": {"type": "array", "items": _TEXT, "description": "shared paths that its nodes must have"},
+        "constraint": _or_null({"type": "string", "description": "attributes of its nodes: os=debian12 & !hdd"}),
         "depends_on": {"type": "array", "items": _TEXT, "description": "groups that must have succeeded before"},
     },
     ["command"],
@@ -177,6 +178,7 @@ _ASK = _object(
         "relax_locality": {"type": "boolean", "default": True},
         "allocation_request_id": {"type": "integer", "minimum": 0, "default": 0},
         "gpu_model": _or_null(_TEXT),
+        "constraint": _or_null({"type": "string", "description": "attributes of the node: os=debian12 & !hdd"}),
     }
 )
 ALLOCATE_BODY = _body(

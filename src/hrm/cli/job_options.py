@@ -73,6 +73,15 @@ InputsOption = Annotated[
     list[str] | None,
     typer.Option("--input", metavar="PATH", help="It reads this: preferably where a node has it (again for more)."),
 ]
+ConstraintOption = Annotated[
+    str | None,
+    typer.Option(
+        "--constraint",
+        "-C",
+        metavar="EXPR",
+        help="Only on nodes with these attributes: 'os=debian12 & !gpu_model=*T4'.",
+    ),
+]
 PythonEnvOption = Annotated[
     Path | None,
     typer.Option("--python-env", metavar="FILE", help="Run in an environment of a requirements.txt or pyproject.toml."),
@@ -172,6 +181,7 @@ class JobOptions:
     tasks_per_node: TasksPerNodeOption = None
     shared: SharedOption = None
     inputs: InputsOption = None
+    constraint: ConstraintOption = None
     python_env: PythonEnvOption = None
 
     def job(self, command: list[str]) -> JobSpec:
@@ -224,6 +234,8 @@ class JobOptions:
             fields["shared"] = tuple(self.shared)
         if self.inputs is not None:
             fields["inputs"] = tuple(self.inputs)
+        if self.constraint is not None:
+            fields["constraint"] = self.constraint
         if (model := self._gpu_model()) is not None:
             fields["gpu_model"] = model
         return fields

@@ -83,6 +83,7 @@ class GroupShape(Strict):
     timeout: Seconds | None = Field(default=None, description="A task that runs longer is ended and has failed.")
     shared: list[str] | None = Field(default=None, description="Shared paths that must be there on its nodes.")
     inputs: list[str] | None = Field(default=None, description="Paths it reads; it would like to run where they are.")
+    constraint: str | None = Field(default=None, description="Only on nodes whose attributes meet this expression.")
 
 
 class NamedGroupShape(GroupShape):
@@ -259,6 +260,7 @@ def _group(
             depends_on=depends_on,
             shared=tuple(pick("shared") or ()),
             inputs=tuple(pick("inputs") or ()),
+            constraint=pick("constraint"),
         )
     except InvalidInput as error:
         document.add_error(path, error)

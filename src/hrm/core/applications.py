@@ -12,6 +12,7 @@ from hrm.core.locality import Delay, Level
 from hrm.core.ordering import Key
 from hrm.core.reasons import Reason
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.node_needs import ANY_NODE, NodeNeeds
 from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.tag_placements import TagPlacement
@@ -21,25 +22,27 @@ if TYPE_CHECKING:
     from hrm.core.nodes import Node
     from hrm.core.queues import Queue
 
-#: Amounts, model of GPU, and what a node must offer besides.
-ShapeKey = tuple[Resources, str | None, frozenset[str]]
+#: Amounts, model of GPU, and what a node must be besides.
+ShapeKey = tuple[Resources, str | None, NodeNeeds]
 #: What tells asks of one application apart: priority, request id, shape, for its master, gang, container that grows,
 #: tags and constraint.
 AskKey = tuple[int, int, ShapeKey, bool, int | None, ContainerId | None, TagPlacement | None]
 
 
 class Shape(Amounts):
-    """What one container needs: amounts, model of GPU, and what a node must offer besides.
+    """What one container needs: amounts, model of GPU, and what a node must be besides.
 
     Equal asks of all applications share one object. So a visit that finds a shape too large for a
     node turns it down once, not once per application.
     """
 
-    __slots__ = ("gpu_model", "key", "missed_visit", "needs", "reason", "resources", "uses")
+    __slots__ = ("choosy", "gpu_model", "key", "missed_visit", "needs", "reason", "resources", "uses")
 
     resources: Resources
     gpu_model: str | None
-    needs: frozenset[str]
+    needs: NodeNeeds
+    #: False iff any node with room will do.
+    choosy: bool
     #: Equal iff the shapes are.
     key: ShapeKey
     #: Asks that have this shape, waiting or not; it is forgotten with the last.
@@ -50,11 +53,12 @@ class Shape(Amounts):
     reason: Reason
 
     @classmethod
-    def make(cls, resources: Resources, gpu_model: str | None, needs: frozenset[str] = frozenset()) -> Shape:
+    def make(cls, resources: Resources, gpu_model: str | None, needs: NodeNeeds = ANY_NODE) -> Shape:
         shape = cls.of(resources)
         shape.resources = resources
         shape.gpu_model = gpu_model
         shape.needs = needs
+        shape.choosy = needs != ANY_NODE
         shape.key = resources, gpu_model, needs
         shape.uses = 0
         shape.missed_visit = 0

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from hrm.core.amounts import Amounts
 from hrm.core.reasons import Reason
 from hrm.core.tags import TagsOfNode
+from hrm.model.attributes import parse_expression
+from hrm.model.node_needs import NodeNeeds
 from hrm.model.nodes import DeviceSpec, NodeSpec
 from hrm.model.resources import Resources
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from hrm.core.applications import Ask, Container, Hold, Shape
 
 WHOLE = 1000
+#: Needs of which a node remembers whether it meets them.
+_MAX_KNOWN = 64
 
 
 class Node:
@@ -26,7 +30,9 @@ class Node:
     """
 
     __slots__ = (
+        "_known",
         "_model_positions",
+        "attributes",
         "bucket",
         "containers",
         "device_free",
@@ -71,6 +77,8 @@ class Node:
         self.spec = spec
         self.rack = spec.rack
         self.offers = frozenset(spec.offers)
+        self.attributes = dict(spec.attributes)
+        self._known: dict[NodeNeeds, bool] = {}
         self.total = Amounts.of(spec.total)
         self.free = self.total.copy()
         #: By index.
@@ -94,9 +102,21 @@ class Node:
             self._model_positions[glob] = known
         return known
 
+    def meets(self, needs: NodeNeeds) -> bool:
+        """True iff it is what a request wants of a node besides room. Remembered until the node changes."""
+        known = self._known.get(needs)
+        if known is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            known = self._known[needs] = needs.offers <= self.offers and self._has(needs.constraint)
+        return known
+
+    def _has(self, constraint: str) -> bool:
+        return not constraint or parse_expression(constraint).meets(self.attributes)
+
     def fits(self, shape: Shape) -> bool:
         """True iff it can be placed here now, as far as amounts and devices go."""
-        if not shape.fits_in(self.free) or not shape.needs <= self.offers:
+        if not shape.fits_in(self.free) or (shape.choosy and not self.meets(shape.needs)):
             return False
         gpus = shape.gpus
         if not gpus:
@@ -109,7 +129,7 @@ class Node:
     def why_not(self, shape: Shape) -> Reason:
         """What is short here now. Only for a shape that does not fit."""
         free = self.free
-        if not shape.needs <= self.offers:
+        if shape.choosy and not self.meets(shape.needs):
             return Reason.NOT_OFFERED
         if shape.gpus:
             if shape.gpus > sum(self.pieces(shape)) or shape.gpus > free.gpus:
@@ -128,7 +148,7 @@ class Node:
 
     def could_hold(self, shape: Shape) -> bool:
         """True iff it would fit if nothing ran here."""
-        if not shape.fits_in(self.total) or not shape.needs <= self.offers:
+        if not shape.fits_in(self.total) or (shape.choosy and not self.meets(shape.needs)):
             return False
         if not shape.gpus:
             return True

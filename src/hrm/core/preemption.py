@@ -183,7 +183,7 @@ def _warn(victim: Container, beneficiary: App, why: Starvation, starved_s: float
 
 def _open_to(ask: Ask, node: Node) -> bool:
     mine = node.reservation is None or node.reservation.app is ask.app
-    return node.schedulable and mine and ask.shape.needs <= node.offers and still_wants(ask, node)
+    return node.schedulable and mine and node.meets(ask.shape.needs) and still_wants(ask, node)
 
 
 def _has_room(books: Books, ask: Ask) -> bool:

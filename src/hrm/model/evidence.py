@@ -239,6 +239,19 @@ class MissingFact(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeFact(Fact):
+    """A condition of the request's constraint on attributes of nodes, and where it is not met."""
+
+    kind: ClassVar[str] = "attribute"
+    need: str
+    #: How many nodes do not meet it, and the first of them.
+    count: int
+    nodes: list[str]
+    #: What nodes have instead ("os=debian11"; "" for no such attribute), and how many.
+    there: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReservationFact(Fact):
     """A node that is reserved, and what for."""
 

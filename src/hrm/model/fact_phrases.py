@@ -113,6 +113,17 @@ def _missing(fact: Facts) -> Phrase:
     return phrase("missing", need=fact["need"], nodes=nodes)
 
 
+def _attribute(fact: Facts) -> Phrase:
+    values: list[Item] = [
+        phrase("attribute.have", count=count, what=what) if what else phrase("attribute.have_none", count=count)
+        for what, count in fact["there"].items()
+    ]
+    there: Value = phrase("attribute.there", values=values) if values else ""
+    more = fact["count"] - len(fact["nodes"])
+    nodes = phrase("names.more", names=fact["nodes"], more=more) if more else phrase("names", names=fact["nodes"])
+    return phrase("attribute.missing", condition=fact["need"], nodes=nodes, there=there)
+
+
 def _reservation(fact: Facts) -> Phrase:
     waits_for = amounts_phrase(fact["waits_for"])
     return phrase("fact.reservation", node=fact["node_id"], app=short_id(fact["application"]), waits_for=waits_for)
@@ -168,6 +179,7 @@ _MAKERS: dict[str, Callable[[Facts], Phrase]] = {
     "share": _share,
     "locality": _locality,
     "missing": _missing,
+    "attribute": _attribute,
     "reservation": _reservation,
     "warning": _warning,
     "group": _group,

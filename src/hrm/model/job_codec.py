@@ -8,7 +8,7 @@
  "groups": [{"name": "main", "command": ["python", "train.py"], "tasks": 4, "env": {"SEED": "1"},
              "resources": {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 500},
              "workdir": "/data", "retries": 0, "timeout_s": 3600.0, "priority": 0, "gpu_model": null,
-             "depends_on": [], "shared": [], "inputs": []}]}
+             "depends_on": [], "shared": [], "inputs": [], "constraint": "os=debian12"}]}
 ```
 
 Amounts are exact integers; human forms (``4G``) are read by the command line and by job files, not here. Only
@@ -62,6 +62,7 @@ _GROUP_FIELDS = (
     "depends_on",
     "shared",
     "inputs",
+    "constraint",
 )
 #: Names of amounts in the model's own messages, which speak of human forms, as they stand here.
 _WIRE_FIELD = {
@@ -122,6 +123,7 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
                 "depends_on": list(group.depends_on),
                 "shared": list(group.shared),
                 "inputs": list(group.inputs),
+                "constraint": group.constraint,
             }
             for group in job.groups
         ],
@@ -189,6 +191,7 @@ def _group(data: object, path: str) -> TaskGroupSpec:
             depends_on=tuple(_text(name, f"depends_on[{number}]") for number, name in enumerate(depends_on)),
             shared=tuple(_text(one, f"shared[{number}]") for number, one in enumerate(shared)),
             inputs=tuple(_text(one, f"inputs[{number}]") for number, one in enumerate(inputs)),
+            constraint=_optional_text(fields.get("constraint"), "constraint"),
         )
 
 

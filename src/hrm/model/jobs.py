@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
+from hrm.model.attributes import parse_expression
 from hrm.model.errors import InvalidInput, TooLarge
-from hrm.model.files import check_path
+from hrm.model.files import check_path, offers_of
+from hrm.model.node_needs import NodeNeeds, needs_of
 from hrm.model.python_envs import PythonEnv
 from hrm.model.resources import Resources
 from hrm.model.yarn import YarnApplication
@@ -54,6 +56,8 @@ class TaskGroupSpec:
     shared: tuple[str, ...] = ()
     #: Paths that it reads: it would like to run where they are on the node's own disks.
     inputs: tuple[str, ...] = ()
+    #: Expression on attributes of its nodes (`hrm.model.attributes`); None iff any will do. Slurm's ``--constraint``.
+    constraint: str | None = None
 
     def __post_init__(self) -> None:
         if not self.command or not self.command[0]:
@@ -98,7 +102,14 @@ class TaskGroupSpec:
             check_path(path, f"shared[{number}]")
         for number, path in enumerate(self.inputs):
             check_path(path, f"inputs[{number}]")
+        if self.constraint is not None:
+            parse_expression(self.constraint)
         _check_name(self.name)
+
+    @property
+    def needs(self) -> NodeNeeds:
+        """What its nodes must be besides large enough."""
+        return needs_of(offers_of(self.shared), self.constraint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

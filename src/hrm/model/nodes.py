@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hrm.model.errors import InvalidInput
@@ -51,6 +52,8 @@ class NodeSpec:
     host: str = ""
     #: What it has besides amounts that a request may need, each in the words of an explanation: ``shared path /data``.
     offers: tuple[str, ...] = ()
+    #: Names and values, by name (`hrm.model.attributes`).
+    attributes: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         parse_node_id(self.node_id)
@@ -71,6 +74,10 @@ class NodeSpec:
         """The same machine with exactly these devices."""
         total = replace(self.total, gpus_milli=1000 * len(devices))
         return replace(self, devices=devices, total=total)
+
+    def with_attributes(self, attributes: Mapping[str, str]) -> NodeSpec:
+        """The same machine with exactly these attributes."""
+        return replace(self, attributes=tuple(sorted(attributes.items())))
 
     @property
     def size(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hrm.model.errors import InvalidInput
+from hrm.model.node_needs import ANY_NODE, NodeNeeds
 from hrm.model.resources import Resources
 from hrm.model.tag_placements import TagPlacement
 
@@ -44,8 +45,8 @@ class ResourceRequest:
     allocation_request_id: int = 0
     #: Glob over device models, None iff any will do.
     gpu_model: str | None = None
-    #: Of `NodeSpec.offers`: only a node that has all of these will do.
-    needs: frozenset[str] = frozenset()
+    #: Only a node that meets these will do.
+    needs: NodeNeeds = ANY_NODE
     #: True iff the application's own master is to run there: the queue's limit on masters counts it.
     for_master: bool = False
     #: Set iff they are granted only together with all others of this gang.

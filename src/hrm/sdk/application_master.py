@@ -299,7 +299,7 @@ def _name(container: GrantedContainer | str) -> str:
 
 
 def _key(ask: ResourceRequest) -> tuple[object, ...]:
-    return ask.priority, ask.allocation_request_id, ask.resource_name, ask.resources, ask.gpu_model
+    return ask.priority, ask.allocation_request_id, ask.resource_name, ask.resources, ask.gpu_model, ask.needs
 
 
 def _ask_to_dict(ask: ResourceRequest) -> dict[str, Any]:
@@ -311,4 +311,5 @@ def _ask_to_dict(ask: ResourceRequest) -> dict[str, Any]:
         "relax_locality": ask.relax_locality,
         "allocation_request_id": ask.allocation_request_id,
         "gpu_model": ask.gpu_model,
+        "constraint": ask.needs.constraint or None,
     }

@@ -27,6 +27,7 @@ from hrm.core.events import Event
 from hrm.core.invariants import check_invariants
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.model.ids import ApplicationId, AttemptId
+from hrm.model.node_needs import needs_of
 from hrm.model.nodes import DEFAULT_RACK, DeviceSpec, NodeSpec
 from hrm.model.queues import ROOT, Policy, QueueSpec
 from hrm.model.requests import ANY, GangRequest, ResourceRequest
@@ -45,6 +46,7 @@ def node(
     model: str = "RTX 2080 Ti",
     rack: str = DEFAULT_RACK,
     others: dict[str, int] | None = None,
+    **attributes: str,
 ) -> NodeSpec:
     """A node whose devices are called ``<node>/0``, ``<node>/1``, …, virtual and all of one model."""
     return NodeSpec(
@@ -54,6 +56,7 @@ def node(
             DeviceSpec(device_id=f"{node_id}/{index}", index=index, model=model, virtual=True) for index in range(gpus)
         ),
         rack=rack,
+        attributes=tuple(sorted(attributes.items())),
     )
 
 
@@ -104,6 +107,7 @@ def request(
     for_master: bool = False,
     gang: GangRequest | None = None,
     needs: Iterable[str] = (),
+    constraint: str | None = None,
 ) -> ResourceRequest:
     return ResourceRequest(
         resources=Resources.parse(cpus=cpus, memory=memory, gpus=gpus, others=others),
@@ -115,7 +119,7 @@ def request(
         gpu_model=model,
         for_master=for_master,
         gang=gang,
-        needs=frozenset(needs),
+        needs=needs_of(frozenset(needs), constraint),
     )
 
 

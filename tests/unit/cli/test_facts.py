@@ -7,6 +7,7 @@ import pytest
 from hrm.cli.facts import say_fact
 from hrm.model import evidence
 from hrm.model.evidence import (
+    AttributeFact,
     BestNodeFact,
     DeviceOutFact,
     DrainedFact,
@@ -117,6 +118,10 @@ TOLD: list[tuple[Fact, str]] = [
             gathers_before=APP,
         ),
         "of 4 containers at once 0 fit now, and 3 would if nothing ran; application 7 gathers nodes before it",
+    ),
+    (
+        AttributeFact(need="os=debian12", count=7, nodes=["n1", "n2"], there={"os=debian11": 1, "": 6}),
+        "os=debian12 is not so on n1, n2 and 5 more (1 has os=debian11, 6 have no such attribute)",
     ),
     (GroupFact(name="b", waits_for=["a", "c"]), "group b begins when all tasks of a, c have succeeded"),
     (DrainedFact(node_id="n1", by="ada", reason="new disk"), "n1 is drained by ada (new disk)"),

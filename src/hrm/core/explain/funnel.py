@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import Ask, Shape
+from hrm.core.explain import missing
 from hrm.core.locality import Level
 from hrm.core.nodes import WHOLE, Node, pick_devices
 from hrm.core.reasons import Reason
@@ -148,7 +149,7 @@ def _alike(ask: Ask, nodes: Sequence[Node]) -> dict[Node, list[Node]]:
             total.gpus,
             node.schedulable,
             gpus and node.device_models,
-            shape.needs <= node.offers,
+            not shape.choosy or node.meets(shape.needs),
         )
         kinds.setdefault(kind, []).append(node)
     return {some[0]: some for some in kinds.values()}
@@ -183,9 +184,10 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
                 lambda node: bool(node.positions_of_model(model)),
             )
         )
-    if needs := shape.needs:
-        said = phrase("condition.needs", needs=[*sorted(needs)])
-        tests.append(Test(Reason.NOT_OFFERED, "needs", said, lambda node: needs <= node.offers))
+    if shape.choosy:
+        needs = shape.needs
+        said = phrase("condition.needs", needs=[*missing.wanted(needs)])
+        tests.append(Test(Reason.NOT_OFFERED, "needs", said, lambda node: node.meets(needs)))
     tests.append(
         Test(
             Reason.NEVER_FITS,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hrm.core.applications import Ask, Hold
+from hrm.core.explain import missing
 from hrm.core.explain.finding import Finding, Look, has_to
 from hrm.core.explain.funnel import Funnel, allowed_level
 from hrm.core.explain.room import too_large
@@ -15,11 +16,9 @@ from hrm.core.nodes import Node
 from hrm.core.reasons import Reason
 from hrm.core.wording import MAX_NAMES, say_app, say_apps, say_asked, say_names, say_nodes_are, say_resources, say_shape
 from hrm.model.evidence import (
-    Fact,
     GpuModelsFact,
     KeptFact,
     LocalityFact,
-    MissingFact,
     PlacesFact,
     PreemptionFact,
     ReservationFact,
@@ -54,12 +53,12 @@ def never(funnel: Funnel) -> Finding | None:
     where = nodes if ask.plain else [node for node in nodes if ask.accepts(node)]
     if not where:
         return _closed_to_all(ask)
-    offering = [node for node in where if shape.needs <= node.offers]
+    offering = [node for node in where if not shape.choosy or node.meets(shape.needs)]
     if not offering:
         return Finding(
             Reason.NOT_OFFERED,
-            parts([phrase("waits_for", asked=say_shape(shape)), *missing_on(funnel)]),
-            _lacking(funnel),
+            parts([phrase("waits_for", asked=say_shape(shape)), *_missing(funnel)]),
+            missing.facts(shape.needs, funnel.found(Reason.NOT_OFFERED), nodes),
             [has_to("need", phrase("change.need"), "hrm nodes")],
         )
     if not any(node.could_hold(shape) for node in offering):
@@ -67,30 +66,16 @@ def never(funnel: Funnel) -> Finding | None:
     return None
 
 
-def missing_on(funnel: Funnel) -> list[Phrase]:
-    """``shared path /data is missing on node3``; none iff nothing that it needs is missing anywhere."""
-    lacking = funnel.found(Reason.NOT_OFFERED)
-    return [
-        phrase("missing", need=need, nodes=say_names(nodes))
-        for need in sorted(funnel.ask.shape.needs)
-        if (nodes := [node for node in lacking if need not in node.offers])
-    ]
-
-
-def _lacking(funnel: Funnel) -> list[Fact]:
-    lacking = funnel.found(Reason.NOT_OFFERED)
-    return [
-        MissingFact(need=need, count=len(nodes), nodes=nodes[:MAX_NAMES])
-        for need in sorted(funnel.ask.shape.needs)
-        if (nodes := [node.node_id for node in lacking if need not in node.offers])
-    ]
-
-
 def with_missing(funnel: Funnel, finding: Finding) -> Finding:
     """The finding, and on which other nodes something is missing that the ask needs."""
-    if finding.reason in (Reason.NOT_OFFERED, Reason.NO_NODES) or not (missing := missing_on(funnel)):
+    if finding.reason in (Reason.NOT_OFFERED, Reason.NO_NODES) or not (said := _missing(funnel)):
         return finding
-    return replace(finding, said=finding.going_on(*missing), facts=[*finding.facts, *_lacking(funnel)])
+    facts = missing.facts(funnel.ask.shape.needs, funnel.found(Reason.NOT_OFFERED), funnel.nodes)
+    return replace(finding, said=finding.going_on(*said), facts=[*finding.facts, *facts])
+
+
+def _missing(funnel: Funnel) -> list[Phrase]:
+    return missing.said(funnel.ask.shape.needs, funnel.found(Reason.NOT_OFFERED), funnel.nodes)
 
 
 def _closed_to_all(ask: Ask) -> Finding:

@@ -1,0 +1,33 @@
+"""What a request wants of a node besides amounts and places."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hrm.model.attributes import parse_expression
+
+
+class NodeNeeds(NamedTuple):
+    """Only a node that meets all of this will do. A tuple of plain values: they are compared at every request."""
+
+    #: Of `NodeSpec.offers`: it has all of these.
+    offers: frozenset[str] = frozenset()
+    #: Its attributes meet this expression, in the canonical form of `hrm.model.attributes`; "" iff any do.
+    constraint: str = ""
+
+    def also(self, other: NodeNeeds) -> NodeNeeds:
+        """Both of them. Raises InvalidInput where that is more than one expression may have."""
+        both = [f"({one})" for one in (self.constraint, other.constraint) if one]
+        constraint = str(parse_expression(" & ".join(both))) if both else ""
+        return NodeNeeds(self.offers | other.offers, constraint)
+
+
+#: Any node will do.
+ANY_NODE = NodeNeeds()
+
+
+def needs_of(offers: frozenset[str], constraint: str | None) -> NodeNeeds:
+    """``constraint`` as a user writes it; None iff there is none. Raises InvalidInput."""
+    if not offers and constraint is None:
+        return ANY_NODE
+    return NodeNeeds(offers, "" if constraint is None else str(parse_expression(constraint)))
