@@ -28,7 +28,7 @@ from hrm.testing.pyspark import INSTALLED
 CONFIGURATION = """
 node: {vcores: 4, memory: 6G}
 scheduler: {master_timeout: 10m}
-yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0}
+yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0, node_web_port: 0}
 """
 PROGRAM = """\
 import time

@@ -48,7 +48,7 @@ from hrm.yarn.protocols import APPLICATION_CLIENT, APPLICATION_MASTER
 
 CONFIGURATION = """
 node: {vcores: 1000, memory: 1000G, isolation: none}
-yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0}
+yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0, node_web_port: 0}
 """
 ME = pwd.getpwuid(os.geteuid()).pw_name
 Address = tuple[str, int]

@@ -31,7 +31,7 @@ node: {vcores: 4, memory: 4G}
 queues: {research: {weight: 3}, batch: {weight: 1}}
 scheduler: {default_queue: batch}
 server: {port: 0}
-yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0}
+yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0, node_web_port: 0}
 """
 
 

@@ -31,7 +31,7 @@ def hrm() -> Iterator[Hrm]:
             "node: {vcores: 4, memory: 6G}\n"
             "server: {port: 0}\n"
             "scheduler: {master_timeout: 10m}\n"
-            "yarn: {client_port: 0, master_port: 0, web_port: 0, node_port: 0}\n"
+            "yarn: {client_port: 0, master_port: 0, web_port: 0, node_port: 0, node_web_port: 0}\n"
         )
         yield hrm
 

@@ -54,7 +54,7 @@ def hrm() -> Iterator[Hrm]:
             "node: {vcores: 4, memory: 4G}\n"
             "server: {port: 0}\n"
             "scheduler: {master_timeout: 10m}\n"
-            "yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0, "
+            "yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0, node_web_port: 0, "
             f"classpath: '{Hadoop(hrm.home).spark}/jars/*'}}\n"
         )
         assert hrm("up", "--detach").code == 0

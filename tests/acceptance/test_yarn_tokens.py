@@ -33,7 +33,7 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 CONFIGURATION = """\
 node: {vcores: 4, memory: 4G}
 server: {port: 0}
-yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0}
+yarn: {enabled: true, client_port: 0, master_port: 0, web_port: 0, node_port: 0, node_web_port: 0}
 """
 NOT_REGISTERED = "org.apache.hadoop.yarn.exceptions.ApplicationMasterNotRegisteredException"
 

@@ -24,6 +24,7 @@ class YarnShape(Strict):
     master_port: int | None = Field(default=None, ge=0, le=65535, description="Port for masters.")
     web_port: int | None = Field(default=None, ge=0, le=65535, description="Port for REST and browsers.")
     node_port: int | None = Field(default=None, ge=0, le=65535, description="Port at which masters start containers.")
+    node_web_port: int | None = Field(default=None, ge=0, le=65535, description="Port for what a node tells over HTTP.")
     minimum: AmountsOf | None = Field(default=None, description="Smaller requests are raised to this.")
     increment: AmountsOf | None = Field(default=None, description="Requests are raised to multiples of this.")
     maximum: AmountsLimit | None = Field(default=None, description="Larger requests are refused.")
@@ -39,6 +40,9 @@ def yarn_config(shape: YarnShape | None) -> YarnConfig:
     given: dict[str, Any] = {}
     if shape is not None:
         given = {name: value for name in YarnShape.model_fields if (value := getattr(shape, name)) is not None}
+    if given.get("node_port") == 0:
+        # Whoever leaves the nodes' ports to chance need not say so twice.
+        given.setdefault("node_web_port", 0)
     for key in ("minimum", "increment"):
         if key in given:
             # What is not named is as it is by default.
@@ -64,6 +68,7 @@ def plain_yarn(config: YarnConfig) -> dict[str, Any]:
         "master_port": config.master_port,
         "web_port": config.web_port,
         "node_port": config.node_port,
+        "node_web_port": config.node_web_port,
         "minimum": show_share(config.minimum),
         "increment": show_share(config.increment),
         **({} if config.maximum is None else {"maximum": show_share(config.maximum)}),

@@ -22,6 +22,8 @@ class YarnConfig:
     web_port: int = 8088
     #: Of the NodeManagers' door.
     node_port: int = 8041
+    #: Of the NodeManagers' pages.
+    node_web_port: int = 8042
     #: Requests are raised to the least, then to a multiple of the increment (yarn.scheduler.…-allocation-mb).
     minimum: Resources = DEFAULT_LEAST
     increment: Resources = DEFAULT_LEAST

@@ -170,11 +170,11 @@ class Engine(Protocol):
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         """TCP ports of the node's loopback on which the container's own processes listen. Raises NotFound."""
 
-    async def relay(self, node_id: str, to: tuple[str, int]) -> tuple[str, int] | None:
+    async def relay(self, node_id: str, to: tuple[str, int], purpose: str = "rpc") -> tuple[str, int] | None:
         """Have a port of the node's own address lead to ``to``, where the server listens; (host, port) of it.
 
-        Asked again it is the same, with another ``to`` maybe. None iff the node is the server's own machine. Raises
-        ClusterError.
+        One port for each ``purpose``; asked again it is the same, with another ``to`` maybe. None iff the node is
+        the server's own machine. Raises ClusterError.
         """
 
     async def connect(self, node_id: str, container_id: str, port: int) -> ByteStream:

@@ -144,7 +144,7 @@ class EmbeddedEngine:
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         return await self._on(node_id).listening_ports(container_id)
 
-    async def relay(self, node_id: str, to: tuple[str, int]) -> tuple[str, int] | None:
+    async def relay(self, node_id: str, to: tuple[str, int], purpose: str = "rpc") -> tuple[str, int] | None:
         return None
 
     async def connect(self, node_id: str, container_id: str, port: int) -> ByteStream:

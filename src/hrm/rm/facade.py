@@ -297,10 +297,10 @@ class Facade(Protocol):
     async def ports(self, application_id: str, task_index: int) -> PortsReport:
         """What its processes listen on. Raises Conflict if the task does not run."""
 
-    async def relay(self, node_id: str, to: tuple[str, int]) -> tuple[str, int] | None:
+    async def relay(self, node_id: str, to: tuple[str, int], purpose: str = "rpc") -> tuple[str, int] | None:
         """Where on the node a port leads to ``to``, at which the server listens; None iff it is the server's machine.
 
-        Raises NotFound, and ClusterError where the node does not answer.
+        One for each ``purpose``.         Raises NotFound, and ClusterError where the node does not answer.
         """
 
     async def connect(self, application_id: str, task_index: int, port: int) -> ByteStream:

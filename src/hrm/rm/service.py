@@ -481,8 +481,8 @@ class Service:
     async def ports(self, application_id: str, task_index: int) -> PortsReport:
         return await self._interaction.ports(await self._not_over(application_id), task_index)
 
-    async def relay(self, node_id: str, to: tuple[str, int]) -> tuple[str, int] | None:
-        return await self._manager.engine.relay(node_id, to)
+    async def relay(self, node_id: str, to: tuple[str, int], purpose: str = "rpc") -> tuple[str, int] | None:
+        return await self._manager.engine.relay(node_id, to, purpose)
 
     async def connect(self, application_id: str, task_index: int, port: int) -> ByteStream:
         self.last_used_at = self._manager.clock()

@@ -452,7 +452,7 @@ class FakeFacade(FakeGrounds):
             ports=[PORT],
         )
 
-    async def relay(self, node_id: str, to: tuple[str, int]) -> tuple[str, int] | None:
+    async def relay(self, node_id: str, to: tuple[str, int], purpose: str = "rpc") -> tuple[str, int] | None:
         return None
 
     async def connect(self, application_id: str, task_index: int, port: int) -> Echo:

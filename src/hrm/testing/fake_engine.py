@@ -187,7 +187,7 @@ class FakeEngine:
     async def listening_ports(self, node_id: str, container_id: str) -> list[int]:
         return sorted(self._running(node_id, container_id).ports)
 
-    async def relay(self, node_id: str, to: tuple[str, int]) -> tuple[str, int] | None:
+    async def relay(self, node_id: str, to: tuple[str, int], purpose: str = "rpc") -> tuple[str, int] | None:
         return None
 
     async def connect(self, node_id: str, container_id: str, port: int) -> Echo:

@@ -43,9 +43,6 @@ class Links:
         """What the server says of it."""
         return f"{self.web}/cluster/app/{application_id}"
 
-    def log(self, container_id: str, user: str) -> str:
-        return f"{self.web}/node/containerlogs/{container_id}/{user}"
-
     def tracking(self, application: Application) -> str:
         """The master's page if it has one, or may have; else what the server says."""
         attempt = application.attempt
@@ -182,16 +179,14 @@ def attempt_state(attempt: AttemptReport) -> records.YarnApplicationAttemptState
     return _ATTEMPT_STATES[attempt.state]
 
 
-def live_container(
-    report: ContainerReport, user: str, *, links: Links, nodes: NodeAddresses
-) -> records.ContainerReportProto:
+def live_container(report: ContainerReport, user: str, *, nodes: NodeAddresses) -> records.ContainerReportProto:
     message = records.ContainerReportProto(
         container_id=container_message(ContainerId.parse(report.container_id)),
         resource=resource_message(report.resources, up=True),
         creation_time=millis(report.allocated_at),
         finish_time=0,
         diagnostics_info="",
-        log_url=links.log(report.container_id, user),
+        log_url=nodes.log(report.node_id, report.container_id, user),
         container_exit_status=_INVALID_EXIT_STATUS,
         container_state=f"C_{live_container_state(report)}",
     )
@@ -204,14 +199,14 @@ def live_container_state(report: ContainerReport) -> str:
     return "NEW" if report.state == ContainerState.ALLOCATED else "RUNNING"
 
 
-def ended_container(report: TaskAttemptReport, *, links: Links, nodes: NodeAddresses) -> records.ContainerReportProto:
+def ended_container(report: TaskAttemptReport, *, nodes: NodeAddresses) -> records.ContainerReportProto:
     message = records.ContainerReportProto(
         container_id=container_message(ContainerId.parse(report.container_id)),
         resource=resource_message(report.resources, up=True),
         creation_time=millis(report.allocated_at),
         finish_time=millis(report.ended_at),
         diagnostics_info=report.message,
-        log_url=links.log(report.container_id, report.user),
+        log_url=nodes.log(report.node_id, report.container_id, report.user),
         container_exit_status=status_of(report),
         container_state=records.C_COMPLETE,
     )

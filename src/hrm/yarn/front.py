@@ -134,16 +134,22 @@ class FrontDoor:
             cluster=ClusterView(facade, self._config, self.nodes),
             grants=grants,
         )
-        await self._node_doors.look(facade, self.secrets, sessions, grants)
-        await self._door.open(clients=[clients], masters=[masters], is_live=sessions.is_live)
-        going_on = [
-            asyncio.create_task(self._node_doors.open(facade, self.secrets, sessions, grants)),
-            asyncio.create_task(desk.brought.run()),
-        ]
-        try:
-            async with serving(site, self.web):
+        site.app.is_here = self._node_doors.is_here
+        async with serving(site, self.web) as server:
+
+            async def listen(bound: socket.socket, node_id: str) -> None:
+                site.app.add(bound.getsockname()[1], node_id)
+                await server.listen(bound)
+
+            await self._node_doors.look(facade, self.secrets, sessions, grants, listen)
+            await self._door.open(clients=[clients], masters=[masters], is_live=sessions.is_live)
+            going_on = [
+                asyncio.create_task(self._node_doors.open(facade, self.secrets, sessions, grants, listen)),
+                asyncio.create_task(desk.brought.run()),
+            ]
+            try:
                 yield
-        finally:
-            for task in going_on:
-                task.cancel()
-            await asyncio.gather(*going_on, return_exceptions=True)
+            finally:
+                for task in going_on:
+                    task.cancel()
+                await asyncio.gather(*going_on, return_exceptions=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NodeAddress:
-    """``http_address`` is ``host:port`` of where its logs are read."""
+    """``http_address`` is ``host:port`` of what it tells over HTTP: its logs, and what runs there."""
 
     host: str
     port: int
@@ -16,21 +16,22 @@ class NodeAddress:
 
 
 class NodeAddresses:
-    """``open_door`` opens that of a node which is asked for and has none yet, and says at which host and port.
+    """``open_door`` opens those of a node which is asked for and has none yet, and says where they are.
 
-    Without it such nodes have port 0: there is nobody to call.
+    Without it such nodes have port 0: there is nobody to call. ``http_address`` is the server's own, which answers for
+    all nodes.
     """
 
-    def __init__(self, http_address: str, open_door: Callable[[str], tuple[str, int]] | None = None) -> None:
+    def __init__(self, http_address: str, open_door: Callable[[str], NodeAddress] | None = None) -> None:
         self.http_address = http_address
         self._open_door = open_door
         #: By name: texts of what programs on nodes read to find the server.
         self.client_files: Mapping[str, str] = {}
         self._of: dict[str, NodeAddress] = {}
 
-    def add(self, node_id: str, host: str, port: int) -> NodeAddress:
-        """Where the node's door is from now on."""
-        address = self._of[node_id] = NodeAddress(host, port, self.http_address)
+    def add(self, node_id: str, address: NodeAddress) -> NodeAddress:
+        """Where the node's doors are from now on."""
+        self._of[node_id] = address
         return address
 
     def of(self, node_id: str) -> NodeAddress:
@@ -38,4 +39,9 @@ class NodeAddresses:
             return known
         if self._open_door is None:
             return NodeAddress(node_id, 0, self.http_address)
-        return self.add(node_id, *self._open_door(node_id))
+        return self.add(node_id, self._open_door(node_id))
+
+    def log(self, node_id: str | None, container_id: str, user: str) -> str:
+        """The page with what a container printed; None: it is not known where it was."""
+        place = self.http_address if node_id is None else self.of(node_id).http_address
+        return f"http://{place}/node/containerlogs/{container_id}/{user}"

@@ -92,7 +92,7 @@ class Runs:
         user = application.report.user
         return service.GetContainersResponseProto(
             containers=[
-                live_container(report, user, links=self._links, nodes=self._nodes)
+                live_container(report, user, nodes=self._nodes)
                 for report in self._facade.containers(str(attempt.application))
                 if is_of_attempt(report.container_id, attempt)
             ]
@@ -129,12 +129,12 @@ class Runs:
         name, app = str(container), application.report
         for live in self._facade.containers(app.application_id):
             if live.container_id == name:
-                return live_container(live, app.user, links=self._links, nodes=self._nodes)
+                return live_container(live, app.user, nodes=self._nodes)
         try:
             ended = await self._facade.history(app.application_id)
         except CallerError:
             ended = []
         for report in ended:
             if report.container_id == name:
-                return ended_container(report, links=self._links, nodes=self._nodes)
+                return ended_container(report, nodes=self._nodes)
         raise ContainerNotFound(f"Container with id '{container}' doesn't exist in RM.")

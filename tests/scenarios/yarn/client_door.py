@@ -18,7 +18,7 @@ from hrm.yarn.client_tokens import ClientTokens
 from hrm.yarn.clients import Clients, application_client_service
 from hrm.yarn.errors import YarnError, from_hrm
 from hrm.yarn.ids import application_message
-from hrm.yarn.nodes import NodeAddresses
+from hrm.yarn.nodes import NodeAddress, NodeAddresses
 from hrm.yarn.proto import records_pb2 as records
 from hrm.yarn.proto import service_pb2 as service
 from hrm.yarn.tokens.secrets import TokenSecrets
@@ -33,7 +33,7 @@ class Door:
     def __init__(self, life: Life, config: YarnConfig = YarnConfig()) -> None:
         self.life = life
         self.nodes = NodeAddresses("rm:8088")
-        self.nodes.add("n1", "127.0.0.1", 8041)
+        self.nodes.add("n1", NodeAddress("127.0.0.1", 8041, "rm:8088"))
         clock = life.manager.clock
         self.secrets = TokenSecrets(TokenState.new(clock()), lambda data: None, clock=clock)
         self.links = Links(web=WEB)

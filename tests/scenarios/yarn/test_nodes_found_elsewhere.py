@@ -23,10 +23,10 @@ class Machine:
         self.relay = Relay()
         self.answers = True
 
-    async def lead(self, node_id: str, to: tuple[str, int]) -> tuple[str, int]:
+    async def lead(self, node_id: str, to: tuple[str, int], purpose: str = "rpc") -> tuple[str, int]:
         if not self.answers:
             raise ClusterError(f"{node_id} does not answer")
-        return await self.relay.open(ELSEWHERE, to)
+        return await self.relay.open(ELSEWHERE, to, purpose)
 
 
 @pytest.fixture

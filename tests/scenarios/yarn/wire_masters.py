@@ -25,7 +25,7 @@ from hrm.yarn.protocols import APPLICATION_CLIENT, APPLICATION_MASTER, CONTAINER
 from tests.scenarios.yarn.client_door import submission
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
-ANY_PORTS = YarnConfig(enabled=True, client_port=0, master_port=0, web_port=0, node_port=0)
+ANY_PORTS = YarnConfig(enabled=True, client_port=0, master_port=0, web_port=0, node_port=0, node_web_port=0)
 
 
 class Yarn:

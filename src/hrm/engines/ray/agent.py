@@ -251,8 +251,8 @@ class Agent:
     async def supply(self, number: int, data: bytes, problem: str) -> bool:
         return await self._wanted.supply(number, data, problem)
 
-    async def relay(self, host: str, to: tuple[str, int]) -> tuple[str, int]:
-        return await self._relay.open(host, to)
+    async def relay(self, host: str, to: tuple[str, int], purpose: str) -> tuple[str, int]:
+        return await self._relay.open(host, to, purpose)
 
     async def open_stream(self, container_id: str, port: int) -> int:
         """The number by which the connection is known from now on."""

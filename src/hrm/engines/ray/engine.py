@@ -300,8 +300,8 @@ class RayEngine:
         link = self._on(node_id)
         return RemoteStream(link, await link.ask("open_stream", container_id, port))
 
-    async def relay(self, node_id: str, to: tuple[str, int]) -> tuple[str, int] | None:
-        host, port = await self._on(node_id).ask("relay", self._node(node_id).machine.address, to)
+    async def relay(self, node_id: str, to: tuple[str, int], purpose: str = "rpc") -> tuple[str, int] | None:
+        host, port = await self._on(node_id).ask("relay", self._node(node_id).machine.address, to, purpose)
         return host, port
 
     async def execute(self, node_id: str, container_id: str, spec: ExecSpec) -> ByteStream:

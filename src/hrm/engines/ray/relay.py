@@ -1,8 +1,9 @@
-"""A port on a machine of the cluster that leads to the server: for programs that look for it where they run."""
+"""Ports on a machine of the cluster that lead to the server: for programs that look for it where they run."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from hrm.model.errors import ClusterError
 
@@ -13,28 +14,28 @@ _PIECE_BYTES = 64 << 10
 
 
 class Relay:
-    """The agent's. It stays at its port while the agent lives, wherever the server is meanwhile."""
+    """The agent's. It stays at its ports while the agent lives, wherever the server is meanwhile."""
 
     def __init__(self) -> None:
-        self._to = ("", 0)
-        self._server: asyncio.Server | None = None
+        self._to: dict[str, tuple[str, int]] = {}
+        self._servers: dict[str, asyncio.Server] = {}
         self._open: set[asyncio.Task[None]] = set()
 
-    async def open(self, host: str, to: tuple[str, int]) -> tuple[str, int]:
+    async def open(self, host: str, to: tuple[str, int], purpose: str = "rpc") -> tuple[str, int]:
         """Listen at ``host``, an address of this machine's, and pass on to ``to`` from now on; where it listens.
 
-        Raises ClusterError.
+        A port for each ``purpose``. Raises ClusterError.
         """
-        self._to = to
-        if self._server is None:
+        self._to[purpose] = to
+        if purpose not in self._servers:
             try:
-                self._server = await asyncio.start_server(self._accept, host, 0)
+                self._servers[purpose] = await asyncio.start_server(partial(self._accept, purpose), host, 0)
             except OSError as error:
                 raise ClusterError(f"cannot listen on {host}: {error.strerror or error}") from None
-        listening: tuple[str, int] = self._server.sockets[0].getsockname()[:2]
+        listening: tuple[str, int] = self._servers[purpose].sockets[0].getsockname()[:2]
         return listening
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, purpose: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._open) >= MAX_OPEN:
             writer.close()
             return
@@ -43,7 +44,7 @@ class Relay:
         self._open.add(task)
         try:
             async with asyncio.timeout(_CONNECT_S):
-                theirs, ours = await asyncio.open_connection(*self._to)
+                theirs, ours = await asyncio.open_connection(*self._to[purpose])
         except (OSError, TimeoutError):
             writer.close()
         else:

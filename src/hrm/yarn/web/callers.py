@@ -109,15 +109,26 @@ class Callers:
     def _check_host(self, request: Request) -> None:
         """A page that points its own name here still sends its own name (DNS rebinding)."""
         hosts = request.headers.getlist("host")
-        if len(hosts) != 1 or _name(hosts[0]) not in self._hosts:
+        # A node's port has one name more: that of the machine which it is found at.
+        names = {*self._hosts, request.scope.get("hrm.host", "")}
+        if len(hosts) != 1 or names_host(hosts[0]) not in names - {""}:
             raise AccessDenied(f"the Host header does not name this server: {', '.join(hosts)[:100]!r}")
+
+
+def brings_token(request: Request) -> bool:
+    """True iff it says by a token who asks; whether that is good is another question."""
+    return bool(
+        request.headers.get("authorization")
+        or request.headers.get(_DELEGATION)
+        or request.query_params.get("delegation")
+    )
 
 
 def _address(request: Request) -> Address:
     return (request.client.host, request.client.port) if request.client is not None else ("", 0)
 
 
-def _name(host: str) -> str:
+def names_host(host: str) -> str:
     """Without its port and an IPv6 address's brackets, in lower case."""
     host = host.lower()
     if host.startswith("["):

@@ -1,7 +1,7 @@
 """``/ws/v1/node``: what a NodeManager of YARN's tells of itself, its applications and its containers.
 
-One server answers for all nodes: ``?node=`` says which is meant, by HRM's name or as ``host:port``; without it all of
-them are, or the first one where only one can be told.
+At a node's own port it is that node. The server's own answers for all: ``?node=`` says which is meant, by HRM's name or
+as ``host:port``; without it all of them are, or the first one where only one can be told.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from hrm.model.states import NodeState
 from hrm.model.yarn_amounts import YARN_NAMES
 from hrm.rm.facade import Facade
 from hrm.yarn.amounts import yarn_counts
-from hrm.yarn.application_messages import Links
 from hrm.yarn.applications import Application
 from hrm.yarn.calls import Caller
 from hrm.yarn.clients import Clients
@@ -29,6 +28,7 @@ from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.web import told
 from hrm.yarn.web.callers import Callers
 from hrm.yarn.web.formats import HADOOP_VERSION, NoSuchPage, answer
+from hrm.yarn.web.node_ports import node_of
 from hrm.yarn.web.outputs import OutputPages
 from hrm.yarn.web.queries import choice
 
@@ -55,7 +55,6 @@ class NodePages:
         callers: Callers,
         outputs: OutputPages,
         *,
-        links: Links,
         nodes: NodeAddresses,
     ) -> None:
         self._facade = facade
@@ -63,7 +62,6 @@ class NodePages:
         self._rights = clients.rights
         self._callers = callers
         self._outputs = outputs
-        self._links = links
         self._nodes = nodes
         self.routes = [
             Route(_BASE, self.info),
@@ -142,7 +140,7 @@ class NodePages:
         """All that are not over."""
         caller = await self._callers.of(request)
         found = [
-            told.node_container(report, application.report.user, links=self._links, nodes=self._nodes)
+            told.node_container(report, application.report.user, nodes=self._nodes)
             for application, containers in await self._here(request, caller)
             for report in containers
         ]
@@ -154,9 +152,9 @@ class NodePages:
         user = application.report.user
         for live in self._facade.containers(application.report.application_id):
             if live.container_id == ended.container_id:
-                value = told.node_container(live, user, links=self._links, nodes=self._nodes)
+                value = told.node_container(live, user, nodes=self._nodes)
                 return answer(request, "container", value)
-        value = told.ended_node_container(ended, links=self._links, nodes=self._nodes)
+        value = told.ended_node_container(ended, nodes=self._nodes)
         return answer(request, "container", value)
 
     # --- devices
@@ -215,7 +213,7 @@ class NodePages:
 
     def _meant(self, request: Request) -> list[NodeReport]:
         """Raises NoSuchPage."""
-        name, reports = request.query_params.get("node"), self._facade.nodes()
+        name, reports = node_of(request) or request.query_params.get("node"), self._facade.nodes()
         if name is None:
             return reports
         for report in reports:

@@ -1,6 +1,6 @@
 """What containers printed, where YARN's links point: ``/node/containerlogs/…`` and those of ``/ws/v1/node/…``.
 
-One server answers for all nodes: a container's id says where it is.
+At a node's own port for its containers; at the server's own for all: a container's id says where it is.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from hrm.yarn.errors import ContainerNotFound
 from hrm.yarn.rights import Rights
 from hrm.yarn.web.callers import Callers
 from hrm.yarn.web.formats import SEALED, BadRequest, NoSuchPage, answer
+from hrm.yarn.web.node_ports import node_of
 
 _CHUNK_BYTES = 256 << 10
 _FILES = {"stdout": LogStream.STDOUT, "stderr": LogStream.STDERR}
@@ -98,7 +99,7 @@ class OutputPages:
         application = await self._applications.find(str(container.attempt.application))
         await self._rights.check_look(caller, application)
         for report in await self._facade.history(application.report.application_id):
-            if report.container_id == name:
+            if report.container_id == name and node_of(request) in (None, report.node_id):
                 return application, report
         raise ContainerNotFound(f"container with id: {name} not found")
 

@@ -322,7 +322,7 @@ class ResourceManagerPages:
         caller, one = await self._asked(request)
         await self._rights.check_look(caller, one)
         reports = await self._applications.attempts(one.report.application_id)
-        lines = [told.attempt_line(report, one, links=self._links, nodes=self._nodes) for report in reports]
+        lines = [told.attempt_line(report, one, nodes=self._nodes) for report in reports]
         return answer(request, "appAttempts", {"appAttempt": lines})
 
     async def attempt(self, request: Request) -> Response:
@@ -334,7 +334,7 @@ class ResourceManagerPages:
         one, report = await self._run(request)
         attempt = AttemptId.parse(report.attempt_id)
         found = [
-            told.live_container(live, one.report.user, links=self._links, nodes=self._nodes)
+            told.live_container(live, one.report.user, nodes=self._nodes)
             for live in self._facade.containers(one.report.application_id)
             if is_of_attempt(live.container_id, attempt)
         ]
@@ -345,12 +345,10 @@ class ResourceManagerPages:
         name, user = request.path_params["container"], one.report.user
         for live in self._facade.containers(one.report.application_id):
             if live.container_id == name:
-                return answer(
-                    request, "container", told.live_container(live, user, links=self._links, nodes=self._nodes)
-                )
+                return answer(request, "container", told.live_container(live, user, nodes=self._nodes))
         for ended in await self._facade.history(one.report.application_id):
             if ended.container_id == name:
-                return answer(request, "container", told.ended_container(ended, links=self._links, nodes=self._nodes))
+                return answer(request, "container", told.ended_container(ended, nodes=self._nodes))
         raise ContainerNotFound(f"container with id: {name[:80]} not found")
 
     async def _run(self, request: Request) -> tuple[Application, AttemptReport]:

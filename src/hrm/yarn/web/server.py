@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator
 
 import uvicorn
 
-from hrm.serving import served
+from hrm.serving import PartServer, served
 from hrm.yarn.web.site import Site
 
 MAX_CONNECTIONS = 1000
 
 
 @contextlib.asynccontextmanager
-async def serving(site: Site, listening: socket.socket) -> AsyncIterator[None]:
-    """Answer while the block runs. Raises ClusterError where the port cannot be listened on."""
+async def serving(site: Site, listening: socket.socket) -> AsyncIterator[PartServer]:
+    """Answer while the block runs, at other sockets too that its server is given.
+
+    Raises ClusterError where the port cannot be listened on.
+    """
     listening.listen(512)
     config = uvicorn.Config(
         site.app,
@@ -32,7 +35,7 @@ async def serving(site: Site, listening: socket.socket) -> AsyncIterator[None]:
         timeout_graceful_shutdown=2,
     )
     try:
-        async with served(config, [listening], name="YARN's REST door"):
-            yield
+        async with served(config, [listening], name="YARN's REST door") as server:
+            yield server
     finally:
         site.close()

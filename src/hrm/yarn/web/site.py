@@ -32,6 +32,7 @@ from hrm.yarn.web.activities import ActivityPages
 from hrm.yarn.web.callers import Callers, Identity
 from hrm.yarn.web.formats import SEALED, NoSuchPage, error_answer
 from hrm.yarn.web.node import NodePages
+from hrm.yarn.web.node_ports import NodePorts
 from hrm.yarn.web.options import OptionPages
 from hrm.yarn.web.outputs import OutputPages
 from hrm.yarn.web.page_servers import PageServers
@@ -64,7 +65,6 @@ class Site:
         """``verify`` tells whose token one is; ``hosts`` are names of this server; ``source`` see `ProxyPages`."""
         self._facade = facade
         self._clients = clients
-        self._links = links
         self._nodes = nodes
         self._callers = callers = Callers(
             verify=verify, tokens=tokens, accounts=accounts, hosts=hosts, owner_of=owner_of
@@ -75,9 +75,10 @@ class Site:
         )
         pages = ResourceManagerPages(facade, clients, callers, links=links, nodes=nodes, clock=clock)
         outputs = OutputPages(facade, known, rights, callers)
-        node = NodePages(facade, clients, callers, outputs, links=links, nodes=nodes)
+        node = NodePages(facade, clients, callers, outputs, nodes=nodes)
         activities = ActivityPages(facade, clients, callers, nodes=nodes, clock=clock)
-        self.app = Starlette(
+        handlers = {HTTPException: _http_error, YarnError: _error, HrmError: _error, Exception: _unforeseen}
+        all_pages = Starlette(
             routes=[
                 Route("/", self.home),
                 Route("/cluster", self.home),
@@ -91,13 +92,11 @@ class Site:
                 *outputs.routes,
                 *self._proxy.routes,
             ],
-            exception_handlers={
-                HTTPException: _http_error,
-                YarnError: _error,
-                HrmError: _error,
-                Exception: _unforeseen,
-            },
+            exception_handlers=handlers,
         )
+        node_pages = Starlette(routes=[*node.routes, *outputs.routes], exception_handlers=handlers)
+        #: Which nodes' ports are served besides the server's own.
+        self.app = NodePorts(all_pages, node_pages, nodes)
 
     def close(self) -> None:
         self._proxy.close()
@@ -121,7 +120,7 @@ class Site:
             "Diagnostics": one.diagnostics if may_look else "",
         }
         if may_look and one.attempt is not None and one.attempt.container_id is not None:
-            lines["Output of its master"] = self._links.log(one.attempt.container_id, report.user)
+            lines["Output of its master"] = self._nodes.log(one.attempt.node_id, one.attempt.container_id, report.user)
         rows = "".join(f"<tr><th>{key}<td>{html.escape(str(value))}" for key, value in lines.items())
         title = html.escape(report.application_id)
         body = f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1><table>{rows}</table>"

@@ -59,10 +59,11 @@ def application(
         return told
     told["trackingUrl"] = links.tracking(one)
     if attempt is not None and attempt.container_id is not None:
-        told["amContainerLogs"] = links.log(attempt.container_id, report.user)
+        told["amContainerLogs"] = nodes.log(attempt.node_id, attempt.container_id, report.user)
         told["amHostHttpAddress"] = nodes.http_address
         if attempt.node_id is not None:
             place = nodes.of(attempt.node_id)
+            told["amHostHttpAddress"] = place.http_address
             told["masterNodeId"] = f"{place.host}:{place.port}"
         if attempt.host and attempt.rpc_port >= 0:
             told["amRPCAddress"] = f"{attempt.host}:{attempt.rpc_port}"
@@ -98,7 +99,7 @@ def timeout(deadline_at: float | None, now: float) -> dict[str, Any]:
     }
 
 
-def attempt_line(attempt: AttemptReport, one: Application, *, links: Links, nodes: NodeAddresses) -> dict[str, Any]:
+def attempt_line(attempt: AttemptReport, one: Application, *, nodes: NodeAddresses) -> dict[str, Any]:
     """AppAttemptInfo, as a list of them has it."""
     told: dict[str, Any] = {
         "id": AttemptId.parse(attempt.attempt_id).number,
@@ -110,9 +111,10 @@ def attempt_line(attempt: AttemptReport, one: Application, *, links: Links, node
     if attempt.container_id is not None:
         told["containerId"] = attempt.container_id
         told["nodeHttpAddress"] = nodes.http_address
-        told["logsLink"] = links.log(attempt.container_id, one.report.user)
+        told["logsLink"] = nodes.log(attempt.node_id, attempt.container_id, one.report.user)
         if attempt.node_id is not None:
             place = nodes.of(attempt.node_id)
+            told["nodeHttpAddress"] = place.http_address
             told["nodeId"] = f"{place.host}:{place.port}"
     return told
 
@@ -134,10 +136,10 @@ def attempt(attempt: AttemptReport, one: Application, *, links: Links) -> dict[s
     }
 
 
-def live_container(report: ContainerReport, user: str, *, links: Links, nodes: NodeAddresses) -> dict[str, Any]:
+def live_container(report: ContainerReport, user: str, *, nodes: NodeAddresses) -> dict[str, Any]:
     """ContainerInfo of one that is not over."""
     return {
-        **_container(report.container_id, report.node_id, report.resources, user, links=links, nodes=nodes),
+        **_container(report.container_id, report.node_id, report.resources, user, nodes=nodes),
         "startedTime": millis(report.started_at or report.allocated_at),
         "finishedTime": 0,
         "containerState": live_container_state(report),
@@ -146,10 +148,10 @@ def live_container(report: ContainerReport, user: str, *, links: Links, nodes: N
     }
 
 
-def ended_container(report: TaskAttemptReport, *, links: Links, nodes: NodeAddresses) -> dict[str, Any]:
+def ended_container(report: TaskAttemptReport, *, nodes: NodeAddresses) -> dict[str, Any]:
     """ContainerInfo of one that is over."""
     return {
-        **_container(report.container_id, report.node_id, report.resources, report.user, links=links, nodes=nodes),
+        **_container(report.container_id, report.node_id, report.resources, report.user, nodes=nodes),
         "startedTime": millis(report.started_at or report.allocated_at),
         "finishedTime": millis(report.ended_at),
         "containerState": "COMPLETE",
@@ -159,7 +161,7 @@ def ended_container(report: TaskAttemptReport, *, links: Links, nodes: NodeAddre
 
 
 def _container(
-    container_id: str, node_id: str, resources: Mapping[str, int], user: str, *, links: Links, nodes: NodeAddresses
+    container_id: str, node_id: str, resources: Mapping[str, int], user: str, *, nodes: NodeAddresses
 ) -> dict[str, Any]:
     place, counts = nodes.of(node_id), yarn_counts(resources, up=True)
     return {
@@ -171,24 +173,24 @@ def _container(
         "nodeHttpAddress": place.http_address,
         "nodeId": f"{place.host}:{place.port}",
         "priority": "0",
-        "logUrl": links.log(container_id, user),
+        "logUrl": nodes.log(node_id, container_id, user),
     }
 
 
-def node_container(report: ContainerReport, user: str, *, links: Links, nodes: NodeAddresses) -> dict[str, Any]:
+def node_container(report: ContainerReport, user: str, *, nodes: NodeAddresses) -> dict[str, Any]:
     """ContainerInfo of a NodeManager, of one that is not over."""
     return {
-        **_node_container(report.container_id, report.node_id, report.resources, user, links=links, nodes=nodes),
+        **_node_container(report.container_id, report.node_id, report.resources, user, nodes=nodes),
         "state": "SCHEDULED" if report.state == ContainerState.ALLOCATED else "RUNNING",
         "exitCode": -1000,
         "diagnostics": "",
     }
 
 
-def ended_node_container(report: TaskAttemptReport, *, links: Links, nodes: NodeAddresses) -> dict[str, Any]:
+def ended_node_container(report: TaskAttemptReport, *, nodes: NodeAddresses) -> dict[str, Any]:
     """ContainerInfo of a NodeManager, of one that is over."""
     return {
-        **_node_container(report.container_id, report.node_id, report.resources, report.user, links=links, nodes=nodes),
+        **_node_container(report.container_id, report.node_id, report.resources, report.user, nodes=nodes),
         "state": "DONE",
         "exitCode": status_of(report),
         "diagnostics": report.message,
@@ -196,7 +198,7 @@ def ended_node_container(report: TaskAttemptReport, *, links: Links, nodes: Node
 
 
 def _node_container(
-    container_id: str, node_id: str, resources: Mapping[str, int], user: str, *, links: Links, nodes: NodeAddresses
+    container_id: str, node_id: str, resources: Mapping[str, int], user: str, *, nodes: NodeAddresses
 ) -> dict[str, Any]:
     place, asked = nodes.of(node_id), yarn_counts(resources, up=True)
     return {
@@ -205,7 +207,7 @@ def _node_container(
         "totalMemoryNeededMB": asked[_MEMORY],
         "totalVCoresNeeded": asked[_VCORES],
         "executionType": "GUARANTEED",
-        "containerLogsLink": links.log(container_id, user),
+        "containerLogsLink": nodes.log(node_id, container_id, user),
         "nodeId": f"{place.host}:{place.port}",
         "containerLogFiles": ["stdout", "stderr"],
     }
