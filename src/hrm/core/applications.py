@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from hrm.core.amounts import NOTHING, Amounts
+from hrm.core.constraints import Constraint
 from hrm.core.locality import Delay, Level
 from hrm.core.ordering import Key
 from hrm.core.reasons import Reason
@@ -89,6 +90,7 @@ class Ask:
         "_reason_visit",
         "allocation_request_id",
         "app",
+        "constraint",
         "counted_by_any",
         "delay",
         "for_master",
@@ -114,7 +116,11 @@ class Ask:
         #: The container that is to hold this in addition; None iff it asks for containers.
         self.grows: Container | None = None
         #: Tags that its containers bear, and what must hold of a node; None iff neither.
-        self.placement = request.placement
+        self.placement = placement = request.placement
+        #: The latter, as it stands now; None iff any node will do.
+        self.constraint: Constraint | None = None
+        if placement is not None and placement.constraint is not None:
+            self.constraint = Constraint(placement.constraint, placement, app)
         #: True iff it may lie anywhere at once, by itself, and is for no master: a visit has nothing more to check.
         self.plain = False
         #: Among the asks of the application: lower priority number first, then request id, then the older.
@@ -180,8 +186,8 @@ class Ask:
         return anywhere.relax
 
     def is_kept_off(self, node: Node) -> bool:
-        """True iff what runs on the node is not what its constraint wants beside it."""
-        return self.placement is not None and not node.tags.meets(self.placement, self.app)
+        """True iff the node is not what its constraint wants, by what runs there."""
+        return self.constraint is not None and not self.constraint.meets(node)
 
     def level_at(self, node: Node) -> Level:
         """How near the node is to the places it would like; everything is near to who does not care."""
@@ -410,18 +416,28 @@ class App:
         "runnable",
         "shapes",
         "start",
+        "tags",
         "usage",
         "user",
         "weight",
     )
 
-    def __init__(self, application_id: ApplicationId, user: str, submitted_at: float, priority: int) -> None:
+    def __init__(
+        self,
+        application_id: ApplicationId,
+        user: str,
+        submitted_at: float,
+        priority: int,
+        tags: frozenset[str] = frozenset(),
+    ) -> None:
         self.application_id = application_id
         #: Last tie-break. Numbers, because as text application 10000 would come before 9999.
         self.name = (application_id.cluster_timestamp, application_id.seq)
         self.user = user
         self.start = submitted_at
         self.priority = priority
+        #: That it was submitted with: placement constraints of others may name them.
+        self.tags = tags
         self.weight = 1.0
         #: Applications have no minimum share.
         self.min_share = NOTHING

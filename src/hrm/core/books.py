@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from hrm.core.amounts import Amounts
@@ -14,6 +14,7 @@ from hrm.core.gangs import Gang
 from hrm.core.nodes import Node, NodeIndex
 from hrm.core.openings import Openings
 from hrm.core.queues import Cluster
+from hrm.core.tags import Tags
 from hrm.core.tree import QueueTree
 from hrm.model.errors import InvariantBroken
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
@@ -36,6 +37,8 @@ class Books:
         #: In the order they joined.
         self.nodes: dict[str, Node] = {}
         self.nodes_of_rack: Counter[str] = Counter()
+        #: What the containers of each rack bear.
+        self.tags_of_rack: defaultdict[str, Tags] = defaultdict(Tags)
         #: Told of what is asked for: amounts, model of GPU, how many more. None iff nobody wants to know.
         self.watch_asks: Callable[[Amounts, str | None, int], None] | None = None
         #: In the order they were submitted.
@@ -194,9 +197,11 @@ class Books:
         container = Container(container_id, app, node, shape, node.take(shape, positions), ask.priority)
         app.containers[attempt.number, self.epoch, seq] = container
         node.containers[container] = None
-        if ask.placement is not None and ask.placement.tags:
+        if ask.placement is not None:
+            if ask.constraint is not None:
+                ask.constraint.placed(node)
             container.tags = ask.placement.tags
-            node.tags.add(container, 1)
+            node.bear(container, 1)
         if ask.gang is not None:
             container.gang_id = ask.gang.gang_id
         ask.count_down(node)
@@ -400,6 +405,7 @@ class Books:
     def add_node(self, spec: NodeSpec) -> None:
         node = self.nodes[spec.node_id] = Node(spec)
         self.nodes_of_rack[node.rack] += 1
+        node.move_to(self.tags_of_rack[node.rack])
         self.cluster.total.add(node.total)
         self._follow_cluster()
         self.room_grew += 1
@@ -431,6 +437,7 @@ class Books:
         self.cluster.total.subtract(node.total)
         self.nodes_of_rack[node.rack] -= 1
         node.set_spec(spec)
+        node.move_to(self.tags_of_rack[node.rack])
         self.odd_nodes.add(node)
         self.room_grew += 1
         self.nodes_of_rack[node.rack] += 1

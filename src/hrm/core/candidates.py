@@ -170,6 +170,8 @@ class Candidates:
     def _place(self, ask: Ask, visit: Visit) -> tuple[Node, Score] | Reason:
         """The best of the nearest nodes that it may go to now."""
         places, blacklist = ask.places, ask.app.blacklist
+        if ask.constraint is not None:
+            ask.constraint.look(visit)
         if places.keys() != {ANY}:
             near = self._best(ask, (self._books.nodes[name] for name in places if name in self._books.nodes))
             if near is not None:
@@ -191,7 +193,7 @@ class Candidates:
             if ask.closed_racks():
                 # Rankings know nothing of places.
                 return self._best(ask, self._joined) or Reason.WRONG_PLACE
-        if ask.placement is not None:
+        if ask.constraint is not None:
             # Nor of what runs there.
             return self._best(ask, self._joined) or Reason.PLACEMENT_CONSTRAINT
         return self._first(ask.shape, blacklist) or Reason.BLACKLISTED

@@ -71,6 +71,8 @@ class AppAdded:
     priority: int = 0
     #: True iff it was there before a restart: a queue that is being removed takes it back.
     recovered: bool = False
+    #: That placement constraints of other applications may name it by.
+    tags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

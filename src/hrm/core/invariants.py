@@ -26,6 +26,7 @@ def check_invariants(scheduler: Scheduler) -> None:
     books = scheduler.books
     found = [
         *(line for node in books.nodes.values() for line in _check_node(node)),
+        *_check_racks(books),
         *(line for app in books.apps.values() for line in _check_app(app)),
         *(line for queue in books.tree.root.walk() for line in _check_queue(queue)),
         *_check_reservations(books),
@@ -77,11 +78,7 @@ def _check_node(node: Node) -> list[str]:
         found += [
             f"node {node.node_id}: over its {name} by {-amount}" for name, amount in node.free.items() if amount < 0
         ]
-    tagged: dict[str, Counter[App]] = {}
-    for container in node.containers:
-        for tag in container.tags:
-            tagged.setdefault(tag, Counter())[container.app] += 1
-    if node.tags.as_dict() != {tag: dict(counts) for tag, counts in tagged.items()}:
+    if node.tags.as_dict() != _tags_on([node]):
         found.append(f"node {node.node_id}: the count of tags is not that of its containers")
     if node.device_free and (max(node.device_free), node.device_free.count(WHOLE)) != (
         node.largest_free,
@@ -89,6 +86,27 @@ def _check_node(node: Node) -> list[str]:
     ):
         found.append(f"node {node.node_id}: the summary of its devices is out of date: {node.device_free}")
     return found
+
+
+def _check_racks(books: Books) -> list[str]:
+    nodes: dict[str, list[Node]] = {rack: [] for rack in books.tags_of_rack}
+    for node in books.nodes.values():
+        nodes.setdefault(node.rack, []).append(node)
+    return [
+        f"rack {rack}: the count of tags is not that of its containers"
+        for rack, there in nodes.items()
+        if any(node.rack_tags is not books.tags_of_rack.get(rack) for node in there)
+        or books.tags_of_rack[rack].as_dict() != _tags_on(there)
+    ]
+
+
+def _tags_on(nodes: Iterable[Node]) -> dict[str, dict[App, int]]:
+    tagged: dict[str, Counter[App]] = {}
+    for node in nodes:
+        for container in node.containers:
+            for tag in container.tags:
+                tagged.setdefault(tag, Counter())[container.app] += 1
+    return {tag: dict(counts) for tag, counts in tagged.items()}
 
 
 def _check_app(app: App) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hrm.core.amounts import Amounts
 from hrm.core.reasons import Reason
-from hrm.core.tags import TagsOfNode
+from hrm.core.tags import Tags
 from hrm.model.attributes import parse_expression
 from hrm.model.node_needs import NodeNeeds
 from hrm.model.nodes import DeviceSpec, NodeSpec
@@ -47,6 +47,7 @@ class Node:
         "overcommitted",
         "positions",
         "rack",
+        "rack_tags",
         "reservation",
         "schedulable",
         "spec",
@@ -67,7 +68,9 @@ class Node:
         #: True iff facts (a smaller node, recovered containers) put more here than there is.
         self.overcommitted = False
         #: Of its containers, those that bear any.
-        self.tags = TagsOfNode()
+        self.tags = Tags()
+        #: The same of all nodes of its rack; the books say which.
+        self.rack_tags = Tags()
         #: Where `NodeIndex` keeps it.
         self.bucket: tuple[int, int, int] | None = None
         self.set_spec(spec)
@@ -195,16 +198,27 @@ class Node:
     def occupy(self, container: Container) -> None:
         """Book a container that runs already, on the devices it names."""
         self.containers[container] = None
-        if container.tags:
-            self.tags.add(container, 1)
+        self.bear(container, 1)
         self._book(container)
         self.sum_devices()
+
+    def bear(self, container: Container, by: int) -> None:
+        """Count its tags, if it has any: ``by`` 1 where it comes, -1 where it goes."""
+        if container.tags:
+            self.tags.add(container, by)
+            self.rack_tags.add(container, by)
+
+    def move_to(self, rack_tags: Tags) -> None:
+        """It belongs to this rack now."""
+        for container in self.containers:
+            self.rack_tags.add(container, -1)
+            rack_tags.add(container, 1)
+        self.rack_tags = rack_tags
 
     def give_back(self, container: Container) -> None:
         """Free what a container held. Devices that left the node meanwhile are passed over."""
         del self.containers[container]
-        if container.tags:
-            self.tags.add(container, -1)
+        self.bear(container, -1)
         self.free.add(container.shape)
         if container.device_ids:
             part = container.milli_per_device

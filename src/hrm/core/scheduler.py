@@ -121,7 +121,7 @@ class Scheduler:
         if event.application_id in self._books.apps:
             raise InvariantBroken(f"{event.application_id} was added already")
         queue = self._books.tree.open_leaf(event.queue, recovered=event.recovered)
-        app = App(event.application_id, event.user, event.submitted_at, event.priority)
+        app = App(event.application_id, event.user, event.submitted_at, event.priority, event.tags)
         self._books.apps[event.application_id] = app
         queue.admit(app)
         return self._activate(app) if queue.may_run(app.user) else []

@@ -1,16 +1,16 @@
-"""Tags that containers bear on a node, and whether a node meets a constraint on them."""
+"""Tags that containers bear on a node, or in a rack, counted by application."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hrm.model.tag_placements import AllOf, AnyOf, TagConstraint, TagCount, TagPlacement, Whose
+from hrm.model.tag_placements import Namespace, OfApplication, OfTagged, Whose
 
 if TYPE_CHECKING:
     from hrm.core.applications import App, Container
 
 
-class TagsOfNode:
+class Tags:
     """How many containers bear which tag, by application."""
 
     __slots__ = ("_by_tag",)
@@ -30,39 +30,30 @@ class TagsOfNode:
                 if not by_app:
                     del self._by_tag[tag]
 
-    def count(self, tag: str, whose: Whose, app: App) -> int:
+    def count(self, tag: str, whose: Namespace, app: App) -> int:
+        """As an ask of ``app`` means ``whose``."""
         by_app = self._by_tag.get(tag)
         if by_app is None:
             return 0
         if whose is Whose.SELF:
             return by_app.get(app, 0)
-        everybody = sum(by_app.values())
-        return everybody if whose is Whose.ALL else everybody - by_app.get(app, 0)
+        return sum(count for owner, count in by_app.items() if counts(whose, owner, app))
 
     def as_dict(self) -> dict[str, dict[App, int]]:
         """For checks."""
         return {tag: dict(by_app) for tag, by_app in self._by_tag.items()}
 
-    def meets(self, placement: TagPlacement, app: App) -> bool:
-        """True iff another container of ``app`` may come here (PlacementConstraintsUtil.canSatisfyConstraints)."""
-        return placement.constraint is None or self._meets(placement.constraint, placement, app)
 
-    def _meets(self, constraint: TagConstraint, placement: TagPlacement, app: App) -> bool:
-        match constraint:
-            case AllOf(parts):
-                return all(self._meets(part, placement, app) for part in parts)
-            case AnyOf(parts):
-                return any(self._meets(part, placement, app) for part in parts)
-            case TagCount(tags=tags, whose=whose, least=least, most=most):
-                counts = [self.count(tag, whose, app) for tag in tags]
-                if most is not None and max(counts) >= max(most, 1):
-                    return False
-                return min(counts) >= least or _is_the_first(constraint, placement, app)
-
-
-def _is_the_first(constraint: TagCount, placement: TagPlacement, app: App) -> bool:
-    """True iff it is to lie beside its like, of which there is none yet: somebody has to begin."""
-    tags = set(constraint.tags)
-    if constraint.whose is Whose.OTHERS or not tags <= placement.tags:
-        return False
-    return not any(tags & container.tags for container in app.containers.values())
+def counts(whose: Namespace, owner: App, app: App) -> bool:
+    """True iff containers of ``owner`` count for an ask of ``app``."""
+    match whose:
+        case Whose.SELF:
+            return owner is app
+        case Whose.OTHERS:
+            return owner is not app
+        case Whose.ALL:
+            return True
+        case OfApplication(application_id):
+            return owner.application_id == application_id
+        case OfTagged(tag):
+            return tag in owner.tags

@@ -165,8 +165,10 @@ def turned_down(ask: Ask, node: Node, visit: Visit) -> Reason | None:
         return visit.gangs.turned_down(ask.gang, node, visit)
     if not ask.accepts(node):
         return Reason.WRONG_PLACE
-    if ask.is_kept_off(node):
-        return Reason.PLACEMENT_CONSTRAINT
+    if ask.constraint is not None:
+        ask.constraint.look(visit)
+        if not ask.constraint.meets(node):
+            return Reason.PLACEMENT_CONSTRAINT
     if ask.for_master and is_over_am_share(ask):
         ask.app.queue.held[ask.shape] = None
         return Reason.QUEUE_AM_SHARE

@@ -1,20 +1,30 @@
 """Where containers may lie by what runs beside them: tags that they bear, and how many with a tag a node may have.
 
-YARN's allocation tags and PlacementConstraint, as far as one node is the scope: affinity, anti-affinity, cardinality.
+YARN's allocation tags and PlacementConstraint: affinity, anti-affinity and cardinality by node and by rack, put
+together by `and`, `or` and an `or` whose alternatives open one after the other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isfinite
 
 from hrm.model.errors import InvalidInput
+from hrm.model.ids import ApplicationId
 
 MAX_TAGS = 32
 MAX_TAG_CHARS = 255
 #: Parts of one constraint, and how deep they may lie in each other.
 MAX_PARTS = 64
 MAX_DEPTH = 8
+
+
+class Scope(StrEnum):
+    """What is counted together."""
+
+    NODE = "node"
+    RACK = "rack"
 
 
 class Whose(StrEnum):
@@ -25,22 +35,45 @@ class Whose(StrEnum):
     ALL = "all"
 
 
+@dataclass(frozen=True, slots=True)
+class OfApplication:
+    """Those of one application count (YARN's ``app-id``)."""
+
+    application_id: ApplicationId
+
+
+@dataclass(frozen=True, slots=True)
+class OfTagged:
+    """Those of all applications that were submitted with this tag count (YARN's ``app-tag``)."""
+
+    tag: str
+
+    def __post_init__(self) -> None:
+        _check_tags([self.tag], "constraint")
+
+
+#: Of which applications containers count (YARN's TargetApplicationsNamespace).
+Namespace = Whose | OfApplication | OfTagged
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagCount:
-    """A node has at least ``least`` and, without the one that is to come, fewer than ``most`` with each of the tags.
+    """A node, or its rack, has at least ``least`` and, without the one to come, fewer than ``most`` with each tag.
 
     ``most`` 0 is anti-affinity: there may be none; None: any number. ``least`` 1 is affinity: there must be one. Whose
     own tags are asked for may be the first of all its application's.
     """
 
     tags: tuple[str, ...]
-    whose: Whose = Whose.SELF
+    whose: Namespace = Whose.SELF
     least: int = 0
     most: int | None = None
+    scope: Scope = Scope.NODE
 
     def __post_init__(self) -> None:
         if not self.tags:
             raise InvalidInput("names no tag", field="constraint")
+        _check_tags(self.tags, "constraint")
         if self.least < 0 or (self.most is not None and self.most < self.least):
             raise InvalidInput(f"from {self.least} to {self.most} is no range", field="constraint")
 
@@ -59,7 +92,35 @@ class AnyOf:
     parts: tuple[TagConstraint, ...]
 
 
-TagConstraint = TagCount | AllOf | AnyOf
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """One alternative, and how long it has to be met before the next is good enough too.
+
+    Either ``delay_s`` seconds since a node with room was first looked at, or so many opportunities: heartbeats of nodes
+    with room (YARN's TimedPlacementConstraint).
+    """
+
+    constraint: TagConstraint
+    delay_s: float | None = None
+    opportunities: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.delay_s is None) == (self.opportunities is None):
+            raise InvalidInput("waits by time or by opportunities", field="constraint")
+        if self.delay_s is not None and not (isfinite(self.delay_s) and self.delay_s >= 0):
+            raise InvalidInput(f"cannot be negative: {self.delay_s} s", field="constraint")
+        if self.opportunities is not None and self.opportunities < 0:
+            raise InvalidInput(f"cannot be negative: {self.opportunities} opportunities", field="constraint")
+
+
+@dataclass(frozen=True, slots=True)
+class DelayedOr:
+    """At first the first must hold; each that has waited long enough lets the next do as well. The last stays."""
+
+    parts: tuple[Timed, ...]
+
+
+TagConstraint = TagCount | AllOf | AnyOf | DelayedOr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +131,26 @@ class TagPlacement:
     constraint: TagConstraint | None = None
 
     def __post_init__(self) -> None:
-        if len(self.tags) > MAX_TAGS or any(not 0 < len(tag) <= MAX_TAG_CHARS for tag in self.tags):
-            raise InvalidInput(f"at most {MAX_TAGS} tags of 1 to {MAX_TAG_CHARS} characters each", field="tags")
+        _check_tags(self.tags, "tags")
         if self.constraint is not None and (_parts(self.constraint, 0)) > MAX_PARTS:
             raise InvalidInput(f"more than {MAX_PARTS} parts", field="constraint")
+
+
+def _check_tags(tags: tuple[str, ...] | frozenset[str] | list[str], field: str) -> None:
+    if len(tags) > MAX_TAGS or any(not 0 < len(tag) <= MAX_TAG_CHARS for tag in tags):
+        raise InvalidInput(f"at most {MAX_TAGS} tags of 1 to {MAX_TAG_CHARS} characters each", field=field)
 
 
 def _parts(constraint: TagConstraint, depth: int) -> int:
     if depth > MAX_DEPTH:
         raise InvalidInput(f"deeper than {MAX_DEPTH} in each other", field="constraint")
-    if isinstance(constraint, TagCount):
-        return 1
-    return 1 + sum(_parts(part, depth + 1) for part in constraint.parts)
+    match constraint:
+        case TagCount():
+            return 1
+        case AllOf(parts) | AnyOf(parts):
+            inner = parts
+        case DelayedOr(timed):
+            inner = tuple(part.constraint for part in timed)
+    if not inner:
+        raise InvalidInput("of no parts", field="constraint")
+    return 1 + sum(_parts(part, depth + 1) for part in inner)

@@ -307,7 +307,8 @@ class ResourceManager:
         try:
             for event in self.queues.opened(row.queue, recovered=recovered):
                 self.tell(turn, event)
-            self.tell(turn, AppAdded(app.id, row.queue, row.user, row.submitted_at, row.priority, recovered))
+            tags = frozenset(app.job.yarn.tags) if app.job.yarn is not None else frozenset[str]()
+            self.tell(turn, AppAdded(app.id, row.queue, row.user, row.submitted_at, row.priority, recovered, tags))
         except InvalidInput as gone:
             # The queue was there when the submission was checked.
             self._refuse(turn, app, gone.message)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hrm.model.queues import Order, QueueSpec, ShareOfCluster
 from hrm.model.requests import ANY, GangRequest, ResourceRequest
 from hrm.model.scheduling import SchedulerOptions, Victims
-from hrm.model.tag_placements import TagCount, TagPlacement, Whose
+from hrm.model.tag_placements import AllOf, AnyOf, DelayedOr, OfTagged, Scope, TagCount, TagPlacement, Timed, Whose
 from hrm.testing.builders import amounts, node, queue, queues
 
 MODELS = ("RTX 2080 Ti", "V100")
@@ -78,6 +78,17 @@ NODES = st.builds(
     rack=st.sampled_from(["/r1", "/r2"]),
     others=st.sampled_from([None, {"licences": 2}]),
 )
+#: Beside an "a" of its rack, or after a while alone on its node, or after some heartbeats anywhere.
+PATIENT = DelayedOr(
+    (
+        Timed(constraint=TagCount(tags=("a",), least=1, scope=Scope.RACK, whose=Whose.ALL), delay_s=4.0),
+        Timed(
+            constraint=AnyOf((TagCount(tags=("a", "b"), most=0), TagCount(tags=("b",), whose=OfTagged("t"), least=2))),
+            opportunities=2,
+        ),
+        Timed(constraint=AllOf((TagCount(tags=("c",), most=0),)), opportunities=0),
+    )
+)
 SIZES = [
     amounts(1, "1G"),
     amounts(0.5, "3G"),
@@ -104,6 +115,8 @@ REQUESTS = st.builds(
             TagPlacement(tags=frozenset({"a"}), constraint=TagCount(tags=("a",), most=0)),
             TagPlacement(tags=frozenset({"b"}), constraint=TagCount(tags=("a",), whose=Whose.ALL, most=2)),
             TagPlacement(tags=frozenset({"b"}), constraint=TagCount(tags=("a",), least=1)),
+            TagPlacement(tags=frozenset({"a"}), constraint=TagCount(tags=("a",), most=2, scope=Scope.RACK)),
+            TagPlacement(tags=frozenset({"b"}), constraint=PATIENT),
         ]
     ),
 )

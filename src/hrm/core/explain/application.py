@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hrm.core.applications import App, Ask, Shape
 from hrm.core.explain.changes import changes_for, other_queues
+from hrm.core.explain.constraints import kept_off
 from hrm.core.explain.decisions import decisions_of
 from hrm.core.explain.finding import SHORT_OF, Finding, Look, has_to
 from hrm.core.explain.forecast import forecast_ask, forecast_run
@@ -15,7 +16,6 @@ from hrm.core.explain.limits import at_am_share, at_max_share, not_runnable
 from hrm.core.explain.places import (
     closed,
     kept_for_others,
-    kept_off,
     never,
     nothing_to_preempt,
     reserved,
@@ -174,7 +174,7 @@ def _now(look: Look, funnel: Funnel) -> Finding:
         return reserved(ask, promised)
     if kept := funnel.found(Reason.KEPT_FOR_OTHERS):
         return kept_for_others(ask, kept)
-    if constrained := funnel.found(Reason.PLACEMENT_CONSTRAINT):
-        return kept_off(ask, constrained)
+    if (constrained := funnel.found(Reason.PLACEMENT_CONSTRAINT)) and ask.constraint is not None:
+        return kept_off(look, ask, ask.constraint, constrained)
     finding = no_room(funnel)
     return nothing_to_preempt(ask, finding) if ask.app.nothing_to_preempt else finding

@@ -7,9 +7,12 @@ not worked out: what they will do with it is not known either.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Ask, Container
+from hrm.core.constraints import Constraint
+from hrm.core.explain.constraints import Opening, meets_without, next_opening, say_constraint
 from hrm.core.explain.finding import ExpectedEnd, Look
 from hrm.core.explain.funnel import Funnel
 from hrm.core.explain.limits import running_beside, waiting_before
@@ -41,7 +44,6 @@ _NOT_BY_TIME = frozenset(
         Reason.INSUFFICIENT_FOR_GANG,
         Reason.RESERVED_FOR_OTHERS,
         Reason.KEPT_FOR_OTHERS,
-        Reason.PLACEMENT_CONSTRAINT,
     }
 )
 
@@ -53,6 +55,8 @@ def forecast_ask(look: Look, reason: Reason, funnel: Funnel) -> Forecast:
     ask = funnel.ask
     if look.now is None:
         return _said(NOT_KNOWN)
+    if reason is Reason.PLACEMENT_CONSTRAINT and ask.constraint is not None:
+        return _constraint_met(look, ask, ask.constraint, funnel.found(reason))
     if reason is Reason.QUEUE_MAX_SHARE:
         return _under_max_share(look, ask)
     if reason is Reason.QUEUE_AM_SHARE:
@@ -97,6 +101,57 @@ def _foretold(
         text=say(said),
         said=said,
     )
+
+
+# ---- what runs there
+
+
+def _constraint_met(look: Look, ask: Ask, constraint: Constraint, nodes: Sequence[Node]) -> Forecast:
+    """When another alternative opens that one of these nodes meets, or something ends that counts."""
+    assert look.now is not None
+    opening = next_opening(look.now, constraint, nodes)
+    ends = _first_end_that_counts(look, ask, constraint, nodes)
+    if opening is not None and (ends is None or look.now + opening.seconds <= ends[1].at):
+        return _opens(look.now, opening)
+    if ends is None:
+        return _said(phrase(f"forecast.{Reason.PLACEMENT_CONSTRAINT}"))
+    container, end, node = ends
+    what = phrase("forecast.allowed", node=node.node_id)
+    return _foretold(look, end.at, [container.app], [end.basis], node=node, what=what)
+
+
+def _opens(now: float, opening: Opening) -> Forecast:
+    alternative, node = say_constraint(opening.alternative), opening.node.node_id
+    if opening.heartbeats:
+        return _said(phrase("forecast.opens_after", count=opening.heartbeats, next=alternative, node=node))
+    said = phrase("forecast.opens", when=say_in(opening.seconds), next=alternative, node=node)
+    return replace(_said(said), at=now + opening.seconds, in_s=opening.seconds, node_id=node)
+
+
+def _first_end_that_counts(
+    look: Look, ask: Ask, constraint: Constraint, nodes: Sequence[Node]
+) -> tuple[Container, ExpectedEnd, Node] | None:
+    """Of what is known to end, that after which one of the nodes first meets it."""
+    first: tuple[Container, ExpectedEnd, Node] | None = None
+    of_rack: dict[str, list[Node]] = {}
+    for node in look.books.nodes.values() if constraint.counts_racks else ():
+        of_rack.setdefault(node.rack, []).append(node)
+    looked_at = 0
+    for node in nodes:
+        there = of_rack.get(node.rack, [node])
+        tagged = [container for one in there for container in one.containers if container.tags]
+        known = _known_ends(look, tagged, ask)
+        for count, (container, end) in enumerate(known, 1):
+            looked_at += count
+            if first is not None and end.at >= first[1].at:
+                break
+            if meets_without(constraint, node, [one for one, _ in known[:count]]):
+                first = container, end, node
+                break
+        looked_at += len(tagged)
+        if looked_at > MAX_LOOKED_AT:
+            break
+    return first
 
 
 # ---- room on a node

@@ -230,7 +230,7 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
             lambda node: not node.holds or node.fits(shape),
         )
     )
-    if ask.placement is not None and ask.placement.constraint is not None:
+    if ask.constraint is not None:
         said = phrase("condition.constraint")
         tests.append(Test(Reason.PLACEMENT_CONSTRAINT, "constraint", said, lambda node: not ask.is_kept_off(node)))
     allowed = allowed_level(ask, options)

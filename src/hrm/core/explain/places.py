@@ -206,15 +206,6 @@ def reserved(ask: Ask, nodes: Sequence[Node]) -> Finding:
     )
 
 
-def kept_off(ask: Ask, nodes: Sequence[Node]) -> Finding:
-    """There is room, but not beside what runs there."""
-    return Finding(
-        Reason.PLACEMENT_CONSTRAINT,
-        phrase("constraint.not_met", asked=say_shape(ask.shape), nodes=say_names(nodes)),
-        changes=[has_to("other_place", phrase("change.constraint"))],
-    )
-
-
 def warnings(look: Look, ask: Ask) -> list[WarningFact]:
     """What was asked for and does not count: YARN warns of it alike."""
     if ANY not in ask.places:

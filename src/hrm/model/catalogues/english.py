@@ -6,6 +6,7 @@ SENTENCES = {
     # What stands between the members of a list, by the form in which it is written.
     "between.list": ", ",
     "between.and": " and ",
+    "between.or": " or ",
     "between.also": ", and ",
     "between.then": "; ",
     "parts": "{parts:then}",
@@ -146,6 +147,21 @@ SENTENCES = {
     "constraint.not_met": (
         "there is room for {asked} on {nodes}, but what runs there is not what its placement constraint wants beside it"
     ),
+    "constraint.wants": "it wants {wants}",
+    "constraint.least": "at least {least} {tags:and} {whose} {where}",
+    "constraint.most": "at most {most} {tags:and} {whose} {where}",
+    "constraint.range": "{least} to {most} {tags:and} {whose} {where}",
+    "constraint.none": "no {tags:or} {whose} {where}",
+    "constraint.of_self": "of its own",
+    "constraint.of_others": "of other applications",
+    "constraint.of_all": "of anybody",
+    "constraint.of_application": "of application {app}",
+    "constraint.of_tagged": "of applications with the tag {tag}",
+    "constraint.on_node": "on the node",
+    "constraint.in_rack": "in the rack",
+    "constraint.all_of": "({parts:and})",
+    "constraint.any_of": "({parts:or})",
+    "constraint.in_turn": "({first}, later also {rest:or})",
     "reserved": (
         "there is room for {asked} on {nodes}, but {node} is reserved for {app}, which is below its share and waits"
         " for {for_what}"
@@ -183,6 +199,9 @@ SENTENCES = {
     "forecast.insufficient_for_gang": "not known: all of the gang has to fit at once",
     "forecast.reserved_for_others": "not known: when the reservation ends, nobody can tell",
     "forecast.placement_constraint": "not known: what runs on the nodes has to change",
+    "forecast.allowed": "its placement constraint is met by {node}",
+    "forecast.opens": "{when} {next} will do as well, which {node} has",
+    "forecast.opens_after": "after {count} more {count:heartbeat|heartbeats} {next} will do as well, which {node} has",
     "forecast.kept_for_others": "not known: the room is promised to others",
     "forecast.when_something_ends": "{what} {when}, when something of {apps} ends ({how:and})",
     "forecast.when_all_ends": "{what} {when}, when {apps} {count:ends|end} ({how:and})",
@@ -202,6 +221,7 @@ SENTENCES = {
     "change.ahead": "those ahead have to get their share ({policy} order of {parent})",
     "change.locality": "it takes another place when it has waited long enough",
     "change.constraint": "what runs on the nodes has to change, or the constraint",
+    "change.opens": "wait: {next} will do after {count} more {count:heartbeat|heartbeats}",
     "change.reservation": "the reservation has to be fulfilled or dropped",
     "change.end_in_queue": "something in queue {queue} has to end",
     "change.end_application_in_queue": "an application in queue {queue} has to end",
