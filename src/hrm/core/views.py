@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Container, Way
 from hrm.core.locality import Level
 from hrm.core.nodes import Node
@@ -38,6 +39,8 @@ class QueueView:
     applications_pending: int
     containers_running: int
     containers_pending: int
+    #: What those that are pending ask for, however much the cluster has.
+    pending: Resources
     #: True iff it is no longer declared and goes with its last application.
     draining: bool
 
@@ -126,10 +129,17 @@ def view_container(container: Container) -> ContainerView:
 def view_queues(root: Queue) -> list[QueueView]:
     """Parents before children, children as declared, draining ones last."""
     counts: dict[Queue, tuple[int, int]] = {}
+    pending: dict[Queue, Amounts] = {}
     for queue in reversed(list(root.walk())):
         below = [counts[child] for child in queue.children.values()]
         own = [(len(app.containers), app.pending()) for app in queue.apps]
         counts[queue] = _sums(below + own)
+        waits = pending[queue] = Amounts()
+        for child in queue.children.values():
+            waits.add(pending[child])
+        for app in queue.apps:
+            waits.add(app.demand)
+            waits.subtract(app.usage)
     cluster = root.cluster.total
     return [
         QueueView(
@@ -146,6 +156,7 @@ def view_queues(root: Queue) -> list[QueueView]:
             applications_pending=queue.waiting,
             containers_running=counts[queue][0],
             containers_pending=counts[queue][1],
+            pending=pending[queue].frozen(),
             draining=queue.draining,
         )
         for queue in root.walk()

@@ -201,6 +201,8 @@ class QueueReport:
     max_am_share: float | None = None
     #: No request may be larger; None where unlimited.
     max_container: Amounts | None = None
+    #: What the containers that are pending ask for, however much the cluster has.
+    pending: Amounts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

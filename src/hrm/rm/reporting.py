@@ -256,6 +256,7 @@ def queues(scheduler: Scheduler) -> list[QueueReport]:
             applications_pending=view.applications_pending,
             containers_running=view.containers_running,
             containers_pending=view.containers_pending,
+            pending=view.pending.as_dict(),
             type="parent" if view.spec.is_parent else "leaf",
             order=view.spec.order,
             draining=view.draining,

@@ -131,11 +131,7 @@ class ResourceManagerPages:
     async def metrics(self, request: Request) -> Response:
         await self._callers.of(request)
         counts = await self._facade.application_counts()
-        root = self._facade.queues()[0]
-        value = told.metrics(
-            self._facade.nodes(), counts, containers=root.containers_running, waiting=root.containers_pending
-        )
-        return answer(request, "clusterMetrics", value)
+        return answer(request, "clusterMetrics", told.metrics(self._facade.nodes(), counts, self._facade.queues()[0]))
 
     async def scheduler(self, request: Request) -> Response:
         await self._callers.of(request)

@@ -131,9 +131,7 @@ class Site:
         await self._callers.of(request)
         counts = await self._facade.application_counts()
         queues = self._facade.queues()
-        sums = told.metrics(
-            self._facade.nodes(), counts, containers=queues[0].containers_running, waiting=queues[0].containers_pending
-        )
+        sums = told.metrics(self._facade.nodes(), counts, queues[0])
         beans: list[dict[str, Any]] = [
             {
                 "name": "Hadoop:service=ResourceManager,name=ClusterMetrics",
@@ -146,7 +144,7 @@ class Site:
             }
         ]
         for number, queue in enumerate(queues):
-            used, wanted = yarn_counts(queue.used, up=True), yarn_counts(queue.demand, up=True)
+            used, waiting = yarn_counts(queue.used, up=True), yarn_counts(queue.pending, up=True)
             share = yarn_counts(queue.fair_share)
             path = full_queue(queue.name).split(".")
             beans.append(
@@ -160,8 +158,8 @@ class Site:
                     "AllocatedMB": used["memory-mb"],
                     "AllocatedVCores": used["vcores"],
                     "AllocatedContainers": queue.containers_running,
-                    "PendingMB": max(0, wanted["memory-mb"] - used["memory-mb"]),
-                    "PendingVCores": max(0, wanted["vcores"] - used["vcores"]),
+                    "PendingMB": waiting["memory-mb"],
+                    "PendingVCores": waiting["vcores"],
                     "PendingContainers": queue.containers_pending,
                     "ReservedContainers": 0,
                     "FairShareMB": share["memory-mb"],

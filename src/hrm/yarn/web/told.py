@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hrm.model.ids import AttemptId
-from hrm.model.reports import AttemptReport, ContainerReport, NodeReport, TaskAttemptReport
+from hrm.model.reports import AttemptReport, ContainerReport, NodeReport, QueueReport, TaskAttemptReport
 from hrm.model.resources import MEMORY, VCORES
 from hrm.model.states import ContainerState, NodeState
 from hrm.yarn.amounts import yarn_counts
@@ -262,31 +262,31 @@ def resource(counts: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def metrics(nodes: Iterable[NodeReport], counts: Mapping[str, int], *, containers: int, waiting: int) -> dict[str, Any]:
+def metrics(nodes: Iterable[NodeReport], counts: Mapping[str, int], root: QueueReport) -> dict[str, Any]:
     """ClusterMetricsInfo; ``counts`` are applications by state of HRM's."""
     reports = list(nodes)
     states = Counter(report.state for report in reports)
     whole = yarn_counts(cluster_total(reports))
     used = yarn_counts(_sum(report.used for report in reports), up=True)
-    completed = counts.get("FINISHED", 0)
-    pending = counts.get("SUBMITTED", 0) + counts.get("ACCEPTED", 0)
+    waiting = yarn_counts(root.pending, up=True)
     return {
         "appsSubmitted": sum(counts.values()),
-        "appsCompleted": completed,
-        "appsPending": pending,
+        "appsCompleted": counts.get("FINISHED", 0),
+        "appsPending": counts.get("SUBMITTED", 0) + counts.get("ACCEPTED", 0),
         "appsRunning": counts.get("RUNNING", 0),
         "appsFailed": counts.get("FAILED", 0),
         "appsKilled": counts.get("KILLED", 0),
         "reservedMB": 0,
         "availableMB": max(0, whole[_MEMORY] - used[_MEMORY]),
         "allocatedMB": used[_MEMORY],
-        "pendingMB": 0,
+        "pendingMB": waiting[_MEMORY],
         "reservedVirtualCores": 0,
         "availableVirtualCores": max(0, whole[_VCORES] - used[_VCORES]),
         "allocatedVirtualCores": used[_VCORES],
-        "containersAllocated": containers,
+        "pendingVirtualCores": waiting[_VCORES],
+        "containersAllocated": root.containers_running,
         "containersReserved": 0,
-        "containersPending": waiting,
+        "containersPending": root.containers_pending,
         "totalMB": whole[_MEMORY],
         "totalVirtualCores": whole[_VCORES],
         "totalNodes": len(reports),
@@ -299,6 +299,8 @@ def metrics(nodes: Iterable[NodeReport], counts: Mapping[str, int], *, container
         "shutdownNodes": 0,
         "totalUsedResourcesAcrossPartition": resource(used),
         "totalClusterResourcesAcrossPartition": resource(whole),
+        "totalAllocatedContainersAcrossPartition": root.containers_running,
+        "crossPartitionMetricsAvailable": False,
     }
 
 
