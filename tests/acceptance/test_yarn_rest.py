@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import os
 import pwd
@@ -25,7 +24,6 @@ from tests.acceptance.conftest import Hrm, server_up
 
 pytestmark = pytest.mark.yarn
 
-HEADER = "Hadoop-YARN-RM-Delegation-Token"
 CONFIGURATION = """\
 node: {vcores: 4, memory: 4G}
 queues: {research: {weight: 3}, batch: {weight: 1}}
@@ -78,16 +76,10 @@ def submission(name: str, command: str = "sleep 1000") -> dict[str, Any]:
     }
 
 
-def submitted_with(web: str, *, memory: int) -> str:
+def submitted(web: str, command: str = "sleep 1000", *, memory: int = 256) -> str:
     app = json.loads(ask(f"{web}/ws/v1/cluster/apps/new-application", method="POST")[1])["application-id"]
-    body = {**submission(app), "resource": {"memory": memory, "vCores": 1}}
-    assert ask(f"{web}/ws/v1/cluster/apps", method="POST", body=body)[0] == 202
-    return app
-
-
-def submitted(web: str, command: str = "sleep 1000") -> str:
-    app = json.loads(ask(f"{web}/ws/v1/cluster/apps/new-application", method="POST")[1])["application-id"]
-    status, text = ask(f"{web}/ws/v1/cluster/apps", method="POST", body=submission(app, command))
+    body = {**submission(app, command), "resource": {"memory": memory, "vCores": 1}}
+    status, text = ask(f"{web}/ws/v1/cluster/apps", method="POST", body=body)
     assert status == 202, text
     return app
 
@@ -177,72 +169,6 @@ def ask_kill(url: str) -> tuple[int, str]:
 
 def ask_with(url: str, token: str) -> tuple[int, str]:
     return ask(url, token=token)
-
-
-@pytest.mark.real
-def test_the_package_yarn_api_client_gets_its_answers(hrm: Hrm, web: str) -> None:
-    from yarn_api_client import ResourceManager
-
-    manager = ResourceManager([web])
-    app = submitted(web)
-    eventually(lambda: manager.cluster_application_state(app).data["state"] == "ACCEPTED", 60)
-    assert manager.cluster_information().data["clusterInfo"]["state"] == "STARTED"
-    assert manager.cluster_metrics().data["clusterMetrics"]["totalNodes"] == 1
-    assert manager.cluster_scheduler().data["scheduler"]["schedulerInfo"]["type"] == "fairScheduler"
-    listed = manager.cluster_applications(states=["ACCEPTED"], user=None, application_types=["TEST"], limit=5).data
-    assert app in [one["id"] for one in listed["apps"]["app"]]
-    assert manager.cluster_application_statistics(states=["ACCEPTED"]).data["appStatInfo"]["statItem"][0]["count"] >= 1
-    assert manager.cluster_application(app).data["app"]["name"] == "by rest"
-    (attempt,) = manager.cluster_application_attempts(app).data["appAttempts"]["appAttempt"]
-    info = manager.cluster_application_attempt_info(app, attempt["appAttemptId"]).data
-    assert info["appAttempt"]["amContainerId"] == attempt["containerId"]
-    containers = manager.cluster_application_attempt_containers(app, attempt["appAttemptId"]).data
-    assert [one["containerId"] for one in containers["containers"]["container"]] == [attempt["containerId"]]
-    (node,) = manager.cluster_nodes(states=["RUNNING"]).data["nodes"]["node"]
-    assert manager.cluster_node(node["id"]).data["node"]["id"] == node["id"]
-    assert manager.cluster_change_application_queue(app, "batch").data == {"queue": "root.batch"}
-    assert manager.cluster_get_application_queue(app).data == {"queue": "root.batch"}
-    assert manager.cluster_change_application_priority(app, 3).data == {"priority": 3}
-    assert manager.cluster_get_application_priority(app).data == {"priority": 3}
-    new = manager.cluster_new_application().data["application-id"]
-    manager.cluster_submit_application(submission(new))
-    for one in (app, new):
-        manager.cluster_application_kill(one)
-        eventually(lambda one=one: hrm.state(one) == "KILLED", 60)
-
-
-@pytest.mark.real
-def test_the_package_asks_nodes_for_tokens_and_for_why_it_waits(hrm: Hrm, web: str) -> None:
-    from yarn_api_client import NodeManager, ResourceManager
-
-    manager, node = ResourceManager([web]), NodeManager(web)
-    app = submitted(web, "echo begun; sleep 1000")
-    eventually(lambda: "begun" in hrm("logs", app).out, 60)
-    assert node.node_information().data["nodeInfo"]["nodeHealthy"] is True
-    assert app in [one["id"] for one in node.node_applications(state="RUNNING").data["apps"]["app"]]
-    (container,) = node.node_application(app).data["app"]["containerids"]
-    assert container in [one["id"] for one in node.node_containers().data["containers"]["container"]]
-    assert node.node_container(container).data["container"]["state"] == "RUNNING"
-    assert node.auxiliary_services().data["services"]["service"] == []
-    waits = submitted_with(web, memory=4000)
-    eventually(lambda: "allocations" in manager.application_activities(waits).data["appActivities"], 60)
-    told = manager.application_activities(waits, group_by="diagnostic").data["appActivities"]
-    assert "asks for 4G" in told["diagnostic"]
-    root = manager.scheduler_activities().data["activities"]["allocations"][0]["root"]
-    assert (root["name"], root["children"][0]["children"][0]["name"]) == ("root", waits)
-    me = getpass.getuser()
-    token = manager.cluster_new_delegation_token(me).data
-    assert token["owner"] == me
-    # Its own calls that renew and cancel cannot be made: it gives `requests` its headers twice.
-    tokens, named = f"{web}/ws/v1/cluster/delegation-token", {HEADER: token["token"]}
-    renewed = manager.session.post(f"{tokens}/expiration", headers=named).json()
-    assert renewed["expiration-time"] >= token["expiration-time"]
-    assert [manager.session.delete(tokens, headers=named).status_code for _ in range(2)] == [200, 401]
-    assert "expiryTime" in manager.cluster_application_timeout(app, "LIFETIME").data["timeout"]
-    manager.cluster_container_signal(container, "FORCEFUL_SHUTDOWN")
-    manager.cluster_application_kill(waits)
-    for one in (app, waits):
-        eventually(lambda one=one: hrm.state(one) in ("FAILED", "KILLED"), 60)
 
 
 @pytest.mark.real

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hrm.model.errors import Conflict, InvalidInput
+from hrm.model.resources import MEMORY
 
 if TYPE_CHECKING:
     from hrm.config.home import Home
@@ -62,7 +63,8 @@ def write_files(server: Client, folder: Path | None = None, *, classpath: str = 
             next_step="start it with `hrm up --yarn`, or set yarn.enabled in hrm.yaml and start it anew",
         )
     folder = (folder.expanduser() if folder is not None else _own_folder(home_directory())).absolute()
-    write_client_files(folder, client_files(facts, classpath=classpath))
+    largest = max((node.total.get(MEMORY, 0) for node in server.nodes()), default=0)
+    write_client_files(folder, client_files(facts, classpath=classpath, node_memory_mib=largest))
     return folder
 
 

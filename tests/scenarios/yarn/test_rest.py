@@ -64,6 +64,20 @@ async def test_the_tree_of_queues_is_told_with_shares(rest: Rest) -> None:
     assert (leaves["root.research"]["usedResources"]["memory"], leaves["root.research"]["numActiveApps"]) == (1024, 1)
 
 
+async def test_clients_of_the_capacity_scheduler_find_its_tree_beside(rest: Rest) -> None:
+    await rest.door.submit(queue="research")
+    info = (await rest.told("scheduler"))["scheduler"]["schedulerInfo"]
+    assert (info["queueName"], info["capacity"], info["absoluteUsedCapacity"]) == ("root", 100.0, 12.5)
+    research = next(queue for queue in info["queues"]["queue"] if queue["queueName"] == "research")
+    assert (research["queuePath"], research["absoluteCapacity"], research["usedCapacity"]) == (
+        "root.research",
+        50.0,
+        25.0,
+    )
+    (partition,) = research["capacities"]["queueCapacitiesByPartition"]
+    assert (partition["partitionName"], partition["absoluteUsedCapacity"]) == ("", 12.5)
+
+
 async def test_nodes_are_told_all_and_one(rest: Rest) -> None:
     (node,) = (await rest.told("nodes"))["nodes"]["node"]
     assert (node["id"], node["state"], node["availMemoryMB"]) == ("127.0.0.1:8041", "RUNNING", 8192)

@@ -91,11 +91,26 @@ async def test_a_limit_leaves_the_rest_out(rest: Rest) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["groupBy=node", "limit=0", "limit=x", "requestPriorities=high", "allocationRequestIds=-", "actions=stop"]
+    "query",
+    [
+        "groupBy=node",
+        "limit=0",
+        "limit=x",
+        "requestPriorities=high",
+        "allocationRequestIds=-",
+        "actions=stop",
+        "maxTime=soon",
+        "maxTime=nan",
+    ],
 )
 async def test_what_cannot_be_meant_is_refused(rest: Rest, query: str) -> None:
     app = await rest.door.submit()
     assert (await rest(f"scheduler/app-activities/{app}?{query}")).status_code == 400
+
+
+async def test_nothing_is_waited_for_however_long_it_might_be(rest: Rest) -> None:
+    app = await waiting(rest)
+    assert "allocations" in (await rest.told(f"scheduler/app-activities/{app}?maxTime=2.5"))["appActivities"]
 
 
 async def test_asking_for_a_refresh_alone_is_answered_without_a_tree(rest: Rest) -> None:

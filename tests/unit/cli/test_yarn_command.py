@@ -43,6 +43,7 @@ def test_the_files_are_written_into_the_home_and_the_variables_point_there(open_
     assert yarn["yarn.resourcemanager.scheduler.address"] == "127.0.0.1:8030"
     assert yarn["yarn.resourcemanager.webapp.address"] == "127.0.0.1:8088"
     assert yarn["yarn.resourcemanager.am.max-attempts"] == "3"
+    assert yarn["yarn.nodemanager.resource.memory-mb"] == "8192"
     assert properties(folder / "resource-types.xml") == {"yarn.resource-types": "yarn.io/gpu"}
     assert properties(folder / "core-site.xml")["fs.defaultFS"] == "file:///"
 

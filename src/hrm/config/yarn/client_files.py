@@ -12,12 +12,13 @@ from hrm.model.errors import ClusterError
 CONNECT_MAX_WAIT_MS = 60_000
 
 
-def client_files(facts: Mapping[str, str], *, classpath: str = "") -> dict[str, str]:
+def client_files(facts: Mapping[str, str], *, classpath: str = "", node_memory_mib: int = 0) -> dict[str, str]:
     """By file name. ``facts`` are what the server says: ``host:port`` of ``clients``, ``masters`` and ``web``, and
     ``max_attempts``.
 
     ``classpath`` is where applications find Hadoop's classes, for those that bring none (Flink); without it that
-    of the facts counts.
+    of the facts counts. ``node_memory_mib`` is what the largest node has, for clients that look it up here; 0 iff
+    nobody knows.
     """
     classpath = classpath or facts.get("classpath", "")
     host = facts["clients"].rpartition(":")[0].strip("[]")
@@ -32,6 +33,7 @@ def client_files(facts: Mapping[str, str], *, classpath: str = "") -> dict[str, 
         "yarn.timeline-service.enabled": "false",
         "yarn.log-aggregation-enable": "false",
         # These files are among what applications find.
+        **({"yarn.nodemanager.resource.memory-mb": str(node_memory_mib)} if node_memory_mib else {}),
         **({"yarn.application.classpath": f"$HADOOP_CONF_DIR,{classpath}"} if classpath else {}),
     }
     core = {

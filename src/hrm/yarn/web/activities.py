@@ -30,7 +30,7 @@ from hrm.yarn.errors import ApplicationNotFound
 from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.web.callers import Callers
 from hrm.yarn.web.formats import BadRequest, NoSuchPage, answer
-from hrm.yarn.web.queries import choice, whole, words
+from hrm.yarn.web.queries import choice, seconds, whole, words
 
 _BASE = "/ws/v1/cluster/scheduler"
 #: Applications that one tree of the cluster tells of: the oldest that wait. Each is worked out by a dry run.
@@ -73,7 +73,7 @@ class ActivityPages:
         one = await self._applications.find(request.path_params["app"])
         await self._rights.check_look(caller, one)
         grouped, priorities, ids = _grouped(request), _numbers(request, "requestPriorities"), _ids(request)
-        limit, _ = whole(request, "limit"), whole(request, "maxTime")
+        limit, _ = whole(request, "limit"), seconds(request, "maxTime")
         if limit is not None and limit <= 0:
             raise BadRequest("limit must be greater than 0")
         actions = {word.upper() for word in words(request, "actions")}

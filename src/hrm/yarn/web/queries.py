@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from starlette.requests import Request
 
 from hrm.yarn.web.formats import BadRequest
@@ -20,6 +22,20 @@ def whole(request: Request, key: str) -> int | None:
     if not value.removeprefix("-").isdecimal() or len(value) > 20:
         raise BadRequest(f"{key}: not a whole number: {value[:40]!r}")
     return int(value)
+
+
+def seconds(request: Request, key: str) -> float | None:
+    """Raises BadRequest for what is no number."""
+    value = request.query_params.get(key)
+    if value is None or value == "":
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise BadRequest(f"{key}: not a number: {value[:40]!r}")
+    return found
 
 
 def choice(request: Request, key: str, allowed: tuple[str, ...]) -> str | None:

@@ -1,4 +1,8 @@
-"""The tree of queues as YARN's FairScheduler tells it over REST (FairSchedulerInfo)."""
+"""The tree of queues as YARN's FairScheduler tells it over REST (FairSchedulerInfo).
+
+Clients that know the CapacityScheduler alone look for its tree of ``queues`` with their capacities. It stands beside:
+percents, by memory.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any
 
 from hrm.model.queues import ROOT
 from hrm.model.reports import QueueReport
+from hrm.model.resources import MEMORY
 from hrm.yarn.amounts import yarn_counts
 from hrm.yarn.applications import full_queue
 from hrm.yarn.web.told import resource
@@ -21,7 +26,44 @@ def scheduler(reports: Sequence[QueueReport], cluster: Mapping[str, int]) -> dic
         if report.parent is not None:
             below[report.parent].append(report)
     root = next(report for report in reports if report.name == ROOT)
-    return {"schedulerInfo": {"type": "fairScheduler", "rootQueue": _queue(root, below, cluster)}}
+    return {
+        "schedulerInfo": {
+            "type": "fairScheduler",
+            "rootQueue": _queue(root, below, cluster),
+            **_capacities(root, root, below, cluster),
+        }
+    }
+
+
+def _capacities(
+    report: QueueReport, parent: QueueReport, below: Mapping[str, list[QueueReport]], cluster: Mapping[str, int]
+) -> dict[str, Any]:
+    """Its names are those of a path's last part (CapacitySchedulerQueueInfo)."""
+    whole = cluster.get(MEMORY, 0)
+    share, used = report.steady_fair_share.get(MEMORY, 0), report.used.get(MEMORY, 0)
+    most = min(whole, (report.max_share or cluster).get(MEMORY, whole))
+    figures = {
+        "capacity": _percent(share, parent.steady_fair_share.get(MEMORY, 0)),
+        "usedCapacity": _percent(used, share),
+        "maxCapacity": _percent(most, whole),
+        "absoluteCapacity": _percent(share, whole),
+        "absoluteUsedCapacity": _percent(used, whole),
+        "absoluteMaxCapacity": _percent(most, whole),
+    }
+    path = full_queue(report.name)
+    told: dict[str, Any] = {
+        **figures,
+        "queueName": path.rpartition(".")[2],
+        "queuePath": path,
+        "capacities": {"queueCapacitiesByPartition": [{"partitionName": "", **figures}]},
+    }
+    if children := below.get(report.name, []):
+        told["queues"] = {"queue": [_capacities(child, report, below, cluster) for child in children]}
+    return told
+
+
+def _percent(part: int, whole: int) -> float:
+    return round(100 * part / whole, 2) if whole else 0.0
 
 
 def _queue(report: QueueReport, below: Mapping[str, list[QueueReport]], cluster: Mapping[str, int]) -> dict[str, Any]:
