@@ -102,6 +102,7 @@ class Ask:
         "places",
         "plain",
         "priority",
+        "promotes",
         "shape",
     )
 
@@ -115,6 +116,8 @@ class Ask:
         self.gang: Gang | None = None
         #: The container that is to hold this in addition; None iff it asks for containers.
         self.grows: Container | None = None
+        #: True iff that one is opportunistic, and this is what it holds already: it is to be guaranteed.
+        self.promotes = False
         #: Tags that its containers bear, and what must hold of a node; None iff neither.
         self.placement = placement = request.placement
         #: The latter, as it stands now; None iff any node will do.
@@ -172,6 +175,9 @@ class Ask:
 
         How long a wish waits before it gives way is another matter: see `hrm.core.locality`.
         """
+        if self.promotes and self.grows is not None and not self.grows.has_devices_free_on(node):
+            # They have just been granted to others.
+            return False
         places = self.places
         anywhere = places.get(ANY)
         if anywhere is not None and len(places) == 1:
@@ -258,6 +264,7 @@ class Container:
     """A grant on the books. Compared by identity: there is one object per container."""
 
     __slots__ = (
+        "announced",
         "app",
         "container_id",
         "contests",
@@ -314,10 +321,18 @@ class Container:
         #: When it is killed if it has not ended by then, and whether that was said.
         self.kill_at = 0.0
         self.killed = False
+        #: False as long as its grant waits for opportunistic containers to end.
+        self.announced = True
 
     @property
     def milli_per_device(self) -> int:
         return min(self.shape.gpus, 1000)
+
+    def has_devices_free_on(self, node: Node) -> bool:
+        """True iff its devices have on that node, where it is not on the books, what it holds of them."""
+        part = self.milli_per_device
+        at = (node.positions.get(device_id) for device_id in self.device_ids)
+        return all(position is not None and node.device_free[position] >= part for position in at)
 
     def with_its_gang(self) -> list[Container]:
         """This one, and all that are of no use without it."""
@@ -415,6 +430,7 @@ class App:
         "reserved",
         "runnable",
         "shapes",
+        "shares",
         "start",
         "tags",
         "usage",
@@ -444,6 +460,8 @@ class App:
         self.queue: Queue
         #: False iff limits on running applications make it wait.
         self.runnable = False
+        #: False as long as it is due nothing, as it asks for opportunistic containers alone.
+        self.shares = True
         self.usage = Amounts()
         #: What its master's container got, until the attempt is over.
         self.am_usage = Amounts()
@@ -483,6 +501,11 @@ class App:
     def drop_ask(self, ask: Ask) -> None:
         del self.asks_by_key[self._key(ask)]
         self.asks.remove(ask)
+
+    @property
+    def owner(self) -> App:
+        """Itself, but where it stands for another one on the books of opportunistic containers."""
+        return self
 
     @property
     def age(self) -> tuple[float, tuple[int, int]]:

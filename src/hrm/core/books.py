@@ -54,6 +54,8 @@ class Books:
         #: Nodes that may be odd (`Node.is_odd`): those that were resized, or where something ran already.
         self.odd_nodes: set[Node] = set()
         self._shapes: dict[ShapeKey, Shape] = {}
+        #: Takes an opportunistic container off its books, so that it can be taken here; None iff there is none.
+        self.give_up: Callable[[Container], None] | None = None
 
     # ---- lookups
 
@@ -146,7 +148,7 @@ class Books:
             app.queue.remove_waiting(app, ask)
         if ask.gang is not None:
             self._leave_gang(ask, ask.gang)
-        if ask.grows is not None:
+        if ask.grows is not None and not ask.promotes:
             ask.grows.growth = None
         shape.uses -= 1
         if not shape.uses:
@@ -237,16 +239,41 @@ class Books:
         self._change_pending(ask, ask.set_place(request))
         app.queue.rekey_path(app)
 
+    def ask_to_promote(self, app: App, container: Container) -> Ask:
+        """Have an opportunistic container of the application wait for room of its own, where it runs."""
+        request = ResourceRequest(
+            resources=container.shape.frozen(),
+            count=1,
+            priority=container.priority,
+            resource_name=container.node.node_id,
+            relax_locality=False,
+        )
+        ask = Ask(app, self._shape(request), request, app.next_ask)
+        ask.grows, ask.promotes = container, True
+        app.next_ask += 1
+        app.add_ask(ask)
+        if app.runnable:
+            app.queue.add_waiting(app, ask)
+        self._change_pending(ask, ask.set_place(request))
+        app.queue.rekey_path(app)
+        return ask
+
+    def withdraw(self, ask: Ask) -> None:
+        """It asks for nothing any more."""
+        self._change_pending(ask, -ask.pending)
+        ask.pending = 0
+        self._drop(ask)
+        ask.app.queue.rekey_path(ask.app)
+
     def withdraw_growth(self, container: Container) -> None:
         """It is to stay as it is. No error if it waits for nothing."""
         if (ask := container.growth) is not None:
-            self._change_pending(ask, -ask.pending)
-            ask.pending = 0
-            self._drop(ask)
-            container.app.queue.rekey_path(container.app)
+            self.withdraw(ask)
 
     def _let_grow(self, ask: Ask, container: Container) -> Container:
         app, shape = ask.app, ask.shape
+        if ask.promotes:
+            return self._promote(ask, container)
         container.node.take(shape)
         container.shape = _sum(container.shape, shape)
         if container.hold is not None or container.killed:
@@ -254,6 +281,22 @@ class Books:
         ask.count_down(container.node)
         self._drop(ask)
         app.queue.charge(app, shape, 1)
+        return container
+
+    def _promote(self, ask: Ask, container: Container) -> Container:
+        """It holds from now on what it held of the room that nobody used."""
+        app, node = ask.app, self.nodes[container.node.node_id]
+        assert self.give_up is not None, "only who is on other books can be promoted"
+        self.give_up(container)
+        positions = tuple(node.positions[device_id] for device_id in container.device_ids)
+        node.take(ask.shape, positions)
+        container.app, container.node = app, node
+        app.containers[container_key(container.container_id)] = container
+        node.containers[container] = None
+        node.bear(container, 1)
+        ask.count_down(node)
+        self._drop(ask)
+        app.queue.charge(app, ask.shape, 1)
         return container
 
     def shrink(self, container: Container, less: Resources) -> None:
@@ -403,7 +446,11 @@ class Books:
         self.index.update(node)
 
     def add_node(self, spec: NodeSpec) -> None:
-        node = self.nodes[spec.node_id] = Node(spec)
+        self.take_node(Node(spec))
+
+    def take_node(self, node: Node) -> None:
+        """One more, with what runs there."""
+        self.nodes[node.node_id] = node
         self.nodes_of_rack[node.rack] += 1
         node.move_to(self.tags_of_rack[node.rack])
         self.cluster.total.add(node.total)

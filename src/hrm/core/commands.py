@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hrm.model.ids import ApplicationId, ContainerId
+from hrm.model.requests import ExecutionType
 from hrm.model.resources import Resources
 
 
@@ -21,6 +22,7 @@ class Allocate:
     priority: int
     allocation_request_id: int
     tags: frozenset[str] = frozenset()
+    execution_type: ExecutionType = ExecutionType.GUARANTEED
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,28 @@ class ContainerResized:
     container_id: ContainerId
     node_id: str
     resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionTypeChanged:
+    """A container was promoted or demoted: it holds what it held."""
+
+    container_id: ContainerId
+    node_id: str
+    execution_type: ExecutionType
+
+
+@dataclass(frozen=True, slots=True)
+class ReclaimContainer:
+    """An opportunistic container is in the way: the shell ends it at once, and says `ContainerFinished` when it has.
+
+    It is on the books until then, and what it is ended for is granted only after that.
+    """
+
+    container_id: ContainerId
+    node_id: str
+    #: Whose guaranteed container comes in its place; None iff the node has become too small.
+    beneficiary: ApplicationId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +150,8 @@ class StrategyFailed:
 Command = (
     Allocate
     | ContainerResized
+    | ExecutionTypeChanged
+    | ReclaimContainer
     | AppActivated
     | ContainerEnded
     | PreemptContainer

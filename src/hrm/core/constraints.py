@@ -138,7 +138,8 @@ class Constraint:
         tags, app = set(wanted.tags), self._app
         if not counts(wanted.whose, app, app) or not tags <= self._placement.tags:
             return False
-        return not any(tags & container.tags for container in app.containers.values())
+        mine = (*app.containers.values(), *(app.owner.containers.values() if app.owner is not app else ()))
+        return not any(tags & container.tags for container in mine)
 
 
 def _counts_racks(constraint: TagConstraint) -> bool:

@@ -14,12 +14,14 @@ events stand below it, for whatever it has no method for (see `Driver.handle`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hrm.core import events as ev
 from hrm.core.commands import (
     Allocate,
     Command,
     ContainerEnded,
+    ExecutionTypeChanged,
     KillContainer,
     NodeReserved,
     NodeUnreserved,
@@ -71,6 +73,9 @@ class Driver:
         for command in commands:
             if isinstance(command, Allocate):
                 self.granted[command.container_id] = command
+            elif isinstance(command, ExecutionTypeChanged) and command.container_id in self.granted:
+                before = self.granted[command.container_id]
+                self.granted[command.container_id] = replace(before, execution_type=command.execution_type)
             elif isinstance(command, ContainerEnded):
                 self.granted.pop(command.container_id, None)
         if isinstance(event, ev.ContainerFinished):

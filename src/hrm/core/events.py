@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.nodes import NodeSpec
 from hrm.model.queues import QueueSpec
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ExecutionType, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 
@@ -73,6 +73,9 @@ class AppAdded:
     recovered: bool = False
     #: That placement constraints of other applications may name it by.
     tags: frozenset[str] = frozenset()
+    #: True iff all that it will ask for is opportunistic: until it asks for more, or is promoted, shares are worked out
+    #: as if it were not there.
+    opportunistic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,18 @@ class ContainerResize:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecutionTypeWanted:
+    """The master wants a container to be of that type (YARN's PROMOTE_ and DEMOTE_EXECUTION_TYPE).
+
+    Demotion is at once. Promotion waits as a request for as much on its node does, when its turn comes; another wish
+    takes it back. About a container that is ending, or of that type already, it is harmless.
+    """
+
+    container_id: ContainerId
+    execution_type: ExecutionType
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerFinished:
     """The node says that a container ended."""
 
@@ -155,6 +170,7 @@ class ContainerRecovered:
     gang_id: int | None = None
     #: That it bears.
     tags: frozenset[str] = frozenset()
+    execution_type: ExecutionType = ExecutionType.GUARANTEED
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +271,7 @@ Event = (
     | RequestsUpdated
     | ContainerReleased
     | ContainerResize
+    | ExecutionTypeWanted
     | ContainerFinished
     | ContainerExpired
     | ContainerRecovered

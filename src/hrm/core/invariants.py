@@ -15,18 +15,21 @@ from hrm.core.applications import App, container_key
 from hrm.core.books import Books
 from hrm.core.nodes import WHOLE, Node
 from hrm.core.queues import Queue
+from hrm.core.reclaims import Shortage
 from hrm.model.errors import InvariantBroken
 
 if TYPE_CHECKING:
+    from hrm.core.lending import Lending
     from hrm.core.scheduler import Scheduler
 
 
 def check_invariants(scheduler: Scheduler) -> None:
     """Raises InvariantBroken with everything that is wrong; changes nothing."""
-    books = scheduler.books
+    books, lending = scheduler.books, scheduler.lending
     found = [
         *(line for node in books.nodes.values() for line in _check_node(node)),
-        *_check_racks(books),
+        *_check_tags(books, lending),
+        *([] if lending is None else check_lending(books, lending)),
         *(line for app in books.apps.values() for line in _check_app(app)),
         *(line for queue in books.tree.root.walk() for line in _check_queue(queue)),
         *_check_reservations(books),
@@ -78,8 +81,6 @@ def _check_node(node: Node) -> list[str]:
         found += [
             f"node {node.node_id}: over its {name} by {-amount}" for name, amount in node.free.items() if amount < 0
         ]
-    if node.tags.as_dict() != _tags_on([node]):
-        found.append(f"node {node.node_id}: the count of tags is not that of its containers")
     if node.device_free and (max(node.device_free), node.device_free.count(WHOLE)) != (
         node.largest_free,
         node.whole_free,
@@ -88,25 +89,70 @@ def _check_node(node: Node) -> list[str]:
     return found
 
 
-def _check_racks(books: Books) -> list[str]:
+def _check_tags(books: Books, lending: Lending | None) -> list[str]:
+    """Those of opportunistic containers count like the others."""
     nodes: dict[str, list[Node]] = {rack: [] for rack in books.tags_of_rack}
     for node in books.nodes.values():
         nodes.setdefault(node.rack, []).append(node)
     return [
+        f"node {node.node_id}: the count of tags is not that of its containers"
+        for node in books.nodes.values()
+        if node.tags.as_dict() != _tags_on([node], lending)
+    ] + [
         f"rack {rack}: the count of tags is not that of its containers"
         for rack, there in nodes.items()
         if any(node.rack_tags is not books.tags_of_rack.get(rack) for node in there)
-        or books.tags_of_rack[rack].as_dict() != _tags_on(there)
+        or books.tags_of_rack[rack].as_dict() != _tags_on(there, lending)
     ]
 
 
-def _tags_on(nodes: Iterable[Node]) -> dict[str, dict[App, int]]:
+def _tags_on(nodes: Iterable[Node], lending: Lending | None) -> dict[str, dict[App, int]]:
     tagged: dict[str, Counter[App]] = {}
     for node in nodes:
-        for container in node.containers:
+        for container in (*node.containers, *([] if lending is None else lending.containers_on(node.node_id))):
             for tag in container.tags:
-                tagged.setdefault(tag, Counter())[container.app] += 1
+                tagged.setdefault(tag, Counter())[container.app.owner] += 1
     return {tag: dict(counts) for tag, counts in tagged.items()}
+
+
+def check_lending(books: Books, lending: Lending) -> list[str]:
+    """What holds between the books of guaranteed containers and those of who borrows."""
+    found, borrowed = [], lending.books
+    for app in borrowed.apps.values():
+        found += _check_app(app)
+        if books.apps.get(app.application_id) is not app.owner or app.queue.path != app.owner.queue.path:
+            found.append(f"{app.application_id}: borrows in another queue than its own, or is gone")
+        if app.runnable is not app.owner.runnable or app.attempt != app.owner.attempt:
+            found.append(f"{app.application_id}: what it borrows does not go by what it is")
+        if app.containers.keys() & app.owner.containers.keys():
+            found.append(f"{app.application_id}: a container is guaranteed and borrows")
+    for queue in borrowed.tree.root.walk():
+        found += _check_queue(queue, limited=False)
+    if books.nodes.keys() != borrowed.remainders.keys():
+        found.append("not the same nodes are lent and there to be lent")
+    for node in borrowed.remainders.values():
+        used = _total(container.shape for container in node.containers)
+        for container in node.containers:
+            used.gpus -= container.milli_per_device * sum(one not in node.positions for one in container.device_ids)
+        if _differ(_total((used, node.free)), node.host.free):
+            found.append(f"node {node.node_id}: {used!r} lent and {node.free!r} left are not {node.host.free!r}")
+        short = Shortage(node, [one for one in node.containers if one in lending.ending])
+        staying = [one for one in node.containers if one not in lending.ending]
+        if short and any(short.is_eased_by(one) for one in staying):
+            found.append(f"node {node.node_id}: more is lent than there is, and somebody there need not end")
+    unannounced = {c.container_id for app in books.apps.values() for c in app.containers.values() if not c.announced}
+    grants = {one.container_id for delayed in lending.delayed for one in delayed.grants}
+    if unannounced != grants:
+        found.append("what is not announced is not what waits to be")
+    if any(not delayed.waits_for or not delayed.waits_for.keys() <= set(lending.ending) for delayed in lending.delayed):
+        found.append("a grant waits for what does not end")
+    for app in books.apps.values():
+        found += [
+            f"{app.application_id}: something waits to be guaranteed that does not borrow"
+            for ask in app.asks
+            if ask.promotes and not (ask.grows is not None and lending.is_promoting(ask.grows))
+        ]
+    return found
 
 
 def _check_app(app: App) -> list[str]:
@@ -178,7 +224,8 @@ def _check_gangs(books: Books) -> list[str]:
     ]
 
 
-def _check_queue(queue: Queue) -> list[str]:
+def _check_queue(queue: Queue, *, limited: bool = True) -> list[str]:
+    """``limited``: its limits say who waits to run."""
     found = []
     members: list[App | Queue] = [*queue.apps, *queue.children.values()]
     if queue.apps and queue.children:
@@ -196,16 +243,20 @@ def _check_queue(queue: Queue) -> list[str]:
         found.append(f"queue {queue.path}: demands {queue.demand!r} of {asked!r} asked")
     if queue.apps or not queue.children:
         running = sum(app.runnable for app in queue.apps)
+        sharing = sum(app.runnable and app.shares for app in queue.apps)
         waiting = len(queue.apps) - running
         if _differ(_total(app.am_usage for app in queue.apps), queue.am_usage):
             found.append(f"queue {queue.path}: its masters use {queue.am_usage!r}, which is not the sum of theirs")
         if [app for app in queue.waiting_apps if app.runnable] or len(queue.waiting_apps) != waiting:
             found.append(f"queue {queue.path}: its list of waiting applications is wrong")
-        if any(queue.may_run(app.user) for app in queue.waiting_apps):
+        if limited and any(queue.may_run(app.user) for app in queue.waiting_apps):
             found.append(f"queue {queue.path}: {waiting} applications wait to run though no limit says so")
     else:
         running = sum(child.running_apps for child in queue.children.values())
+        sharing = sum(child.sharing_apps for child in queue.children.values())
         waiting = sum(child.waiting for child in queue.children.values())
+    if sharing != queue.sharing_apps:
+        found.append(f"queue {queue.path}: {queue.sharing_apps} applications share it, of which {sharing} are there")
     if (running, waiting) != (queue.running_apps, queue.waiting):
         found.append(
             f"queue {queue.path}: counts {queue.running_apps} running and {queue.waiting} waiting applications,"

@@ -292,6 +292,8 @@ class NodeIndex:
         self._buckets: dict[tuple[int, int, int], dict[Node, None]] = {}
         #: Told of each node that changed; None iff nobody wants to know.
         self.watch: Callable[[Node], None] | None = None
+        #: Collects the nodes that changed; None iff nobody wants to know.
+        self.changed: dict[Node, None] | None = None
 
     @property
     def empty(self) -> bool:
@@ -302,6 +304,8 @@ class NodeIndex:
         """After ``node.free``, its schedulability or its reservation changed, or it left."""
         if self.watch is not None:
             self.watch(node)
+        if self.changed is not None:
+            self.changed[node] = None
         free = node.free
         bucket = (_bits(free.memory), _bits(free.vcores), _bits(free.gpus)) if node.schedulable else None
         if bucket == node.bucket:

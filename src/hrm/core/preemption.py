@@ -251,7 +251,7 @@ def _candidates(node: Node, ask: Ask, now: float) -> Iterator[Container]:
     newest_first = [container for container in reversed(node.containers) if may_lose[container.app]]
     for container in sorted(newest_first, key=lambda one: (one.is_master, one.gang_id is not None, -one.unsaved_since)):
         queue = container.app.queue
-        marked = any(one.hold is not None or one.killed for one in container.with_its_gang())
+        marked = any(one.hold is not None or one.killed or not one.announced for one in container.with_its_gang())
         young = now - container.started_at < queue.inherited("min_run_before_preemption_s", 0.0)
         if not (marked or young) and all(one.spec.preemptable for one in queue.lineage):
             yield container

@@ -90,6 +90,7 @@ class Queue:
         "running_of_user",
         "shapes",
         "shared_from",
+        "sharing_apps",
         "spec",
         "start",
         "steady_share",
@@ -121,6 +122,8 @@ class Queue:
         #: Applications that may run, and those that wait for that, here and below.
         self.running_apps = 0
         self.waiting = 0
+        #: Of those that may run: who is due a share.
+        self.sharing_apps = 0
         #: Users of those that may run, each with their number.
         self.running_of_user: dict[str, int] = {}
         #: Of a leaf: the latter, oldest first.
@@ -366,6 +369,7 @@ class Queue:
         self.changes += 1
         for queue in self.lineage:
             queue.running_apps += step
+            queue.sharing_apps += step if app.shares else 0
             queue.waiting -= step
             queue.running_of_user[app.user] = queue.running_of_user.get(app.user, 0) + step
             if not queue.running_of_user[app.user]:
@@ -381,6 +385,14 @@ class Queue:
             for ask in app.asks:
                 self.remove_waiting(app, ask)
 
+    def let_share(self, app: App) -> None:
+        """It asks for, or has, something that is guaranteed: from now on it is due its part."""
+        app.shares = True
+        self.changes += 1
+        if app.runnable:
+            for queue in self.lineage:
+                queue.sharing_apps += 1
+
     # ---- shares of applications
 
     def share_out(self) -> None:
@@ -389,12 +401,12 @@ class Queue:
         In a fifo queue the first has it all, as in YARN's FifoPolicy.computeShares.
         """
         if self.spec.policy is Policy.FIFO:
-            running = (app for app in self.apps if app.runnable)
+            running = (app for app in self.apps if app.runnable and app.shares)
             self.first_app = min(running, key=lambda app: fifo_key(app, self.cluster.total), default=None)
             self.app_share = self.fair_share
             self.shared_from = None
         else:
-            count = self.running_apps
+            count = self.sharing_apps
             basis = (count, self.fair_share)
             if basis == self.shared_from:
                 return
@@ -403,7 +415,7 @@ class Queue:
 
     def share_of(self, app: App) -> Resources:
         """The fair share of an application here, as of the last update."""
-        if not app.runnable or (self.spec.policy is Policy.FIFO and app is not self.first_app):
+        if not app.runnable or not app.shares or (self.spec.policy is Policy.FIFO and app is not self.first_app):
             return ZERO
         return self.app_share
 

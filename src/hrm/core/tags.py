@@ -22,11 +22,12 @@ class Tags:
         """``by`` is 1 where it comes and -1 where it goes."""
         for tag in container.tags:
             by_app = self._by_tag.setdefault(tag, {})
-            count = by_app.get(container.app, 0) + by
+            app = container.app.owner
+            count = by_app.get(app, 0) + by
             if count:
-                by_app[container.app] = count
+                by_app[app] = count
             else:
-                del by_app[container.app]
+                del by_app[app]
                 if not by_app:
                     del self._by_tag[tag]
 
@@ -35,6 +36,7 @@ class Tags:
         by_app = self._by_tag.get(tag)
         if by_app is None:
             return 0
+        app = app.owner
         if whose is Whose.SELF:
             return by_app.get(app, 0)
         return sum(count for owner, count in by_app.items() if counts(whose, owner, app))

@@ -169,7 +169,7 @@ class QueueTree:
         for queue in self.by_path.values():
             if queue.children:
                 children = list(queue.children.values())
-                active = [child.running_apps > 0 for child in children]
+                active = [child.sharing_apps > 0 for child in children]
                 basis = (self.cluster.epoch, queue.fair_share, queue.steady_share, active)
                 if basis != queue.shared_from:
                     queue.shared_from = basis
@@ -255,7 +255,7 @@ def _share_out(children: list[Queue], total: Resources, *, steady: bool) -> list
                 child.weight,
                 minimum.get(name),
                 None if maximum is None else maximum.get(name),
-                steady or child.running_apps > 0,
+                steady or child.sharing_apps > 0,
             )
             for child, (minimum, maximum) in zip(children, limits, strict=True)
         ]

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from hrm.core.amounts import Amounts
 from hrm.core.applications import App, Container, Way
+from hrm.core.leftovers import Remainder
 from hrm.core.locality import Level
 from hrm.core.nodes import Node
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
 from hrm.model.ids import ApplicationId, ContainerId
 from hrm.model.queues import QueueSpec
-from hrm.model.resources import Resources
+from hrm.model.requests import ExecutionType
+from hrm.model.resources import ZERO, Resources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,10 @@ class QueueView:
     containers_pending: int
     #: What those that are pending ask for, however much the cluster has.
     pending: Resources
+    #: What opportunistic containers hold, which counts in nothing above, and how many of them run and are waited for.
+    opportunistic_used: Resources
+    opportunistic_running: int
+    opportunistic_pending: int
     #: True iff it is no longer declared and goes with its last application.
     draining: bool
 
@@ -59,6 +65,8 @@ class NodeView:
     #: By device id, in index order.
     device_free_milli: dict[str, int]
     containers: int
+    #: Of what is used: by opportunistic containers.
+    opportunistic_used: Resources
     #: The application that it is reserved for.
     reserved_for: ApplicationId | None
 
@@ -79,6 +87,10 @@ class AppView:
     containers: int
     #: Containers waited for.
     pending: int
+    #: What its opportunistic containers hold, which counts in nothing above, and how many run and are waited for.
+    opportunistic_used: Resources
+    opportunistic_containers: int
+    opportunistic_pending: int
     #: Why they wait, by the codes that the last visits kept.
     reason: Reason
 
@@ -92,6 +104,7 @@ class AskView:
     priority: int
     allocation_request_id: int
     pending: int
+    execution_type: ExecutionType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +122,7 @@ class ContainerView:
     #: The application that it is to end for, and when it is killed at the latest; None iff for none.
     ends_for: ApplicationId | None
     kill_at: float | None
+    execution_type: ExecutionType
 
 
 def view_container(container: Container) -> ContainerView:
@@ -123,17 +137,21 @@ def view_container(container: Container) -> ContainerView:
         for_master=container.is_master,
         ends_for=None if hold is None else hold.ask.app.application_id,
         kill_at=None if hold is None else container.kill_at,
+        execution_type=_type_of(container.app),
     )
 
 
-def view_queues(root: Queue) -> list[QueueView]:
-    """Parents before children, children as declared, draining ones last."""
-    counts: dict[Queue, tuple[int, int]] = {}
+def _type_of(app: App) -> ExecutionType:
+    return ExecutionType.GUARANTEED if app.owner is app else ExecutionType.OPPORTUNISTIC
+
+
+def view_queues(root: Queue, borrowing: Queue | None) -> list[QueueView]:
+    """Parents before children, children as declared, draining ones last. ``borrowing``: the root of who borrows."""
+    counts = _counts(root)
+    borrowers = {} if borrowing is None else {queue.path: queue for queue in borrowing.walk()}
+    borrowed = {} if borrowing is None else _counts(borrowing)
     pending: dict[Queue, Amounts] = {}
     for queue in reversed(list(root.walk())):
-        below = [counts[child] for child in queue.children.values()]
-        own = [(len(app.containers), app.pending()) for app in queue.apps]
-        counts[queue] = _sums(below + own)
         waits = pending[queue] = Amounts()
         for child in queue.children.values():
             waits.add(pending[child])
@@ -157,10 +175,27 @@ def view_queues(root: Queue) -> list[QueueView]:
             containers_running=counts[queue][0],
             containers_pending=counts[queue][1],
             pending=pending[queue].frozen(),
+            opportunistic_used=_used(borrowers.get(queue.path)),
+            opportunistic_running=borrowed.get(borrowers.get(queue.path), (0, 0))[0],
+            opportunistic_pending=borrowed.get(borrowers.get(queue.path), (0, 0))[1],
             draining=queue.draining,
         )
         for queue in root.walk()
     ]
+
+
+def _used(one: Queue | App | None) -> Resources:
+    return ZERO if one is None else one.usage.frozen()
+
+
+def _counts(root: Queue) -> dict[Queue | None, tuple[int, int]]:
+    """Containers that run, and that are waited for, in each queue and below."""
+    counts: dict[Queue | None, tuple[int, int]] = {}
+    for queue in reversed(list(root.walk())):
+        below = [counts[child] for child in queue.children.values()]
+        own = [(len(app.containers), app.pending()) for app in queue.apps]
+        counts[queue] = _sums(below + own)
+    return counts
 
 
 def _sums(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
@@ -171,9 +206,13 @@ def _sums(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
     return running, pending
 
 
-def view_node(node: Node) -> NodeView:
-    """A snapshot of one node."""
-    total, free = node.spec.total, node.free.frozen()
+def view_node(node: Node, remainder: Remainder | None) -> NodeView:
+    """A snapshot of one node. ``remainder``: what is left of it for opportunistic containers."""
+    left = node if remainder is None else remainder
+    total, free = node.spec.total, left.free.frozen()
+    lent = Amounts()
+    for container in () if remainder is None else remainder.containers:
+        lent.add(container.shape)
     return NodeView(
         node_id=node.node_id,
         rack=node.rack,
@@ -182,15 +221,16 @@ def view_node(node: Node) -> NodeView:
         used=total - free,
         free=free,
         device_free_milli={
-            device.device_id: milli for device, milli in zip(node.devices, node.device_free, strict=True)
+            device.device_id: milli for device, milli in zip(node.devices, left.device_free, strict=True)
         },
-        containers=len(node.containers),
+        containers=len(node.containers) + (0 if remainder is None else len(remainder.containers)),
+        opportunistic_used=lent.frozen(),
         reserved_for=None if node.reservation is None else node.reservation.app.application_id,
     )
 
 
-def view_app(app: App, reason: Reason) -> AppView:
-    """A snapshot of one application."""
+def view_app(app: App, borrower: App | None, reason: Reason) -> AppView:
+    """A snapshot of one application. ``borrower``: what stands for it among those who borrow."""
     return AppView(
         application_id=app.application_id,
         queue=app.queue.path,
@@ -200,6 +240,9 @@ def view_app(app: App, reason: Reason) -> AppView:
         fair_share=app.fair_share,
         containers=len(app.containers),
         pending=app.pending(),
+        opportunistic_used=_used(borrower),
+        opportunistic_containers=0 if borrower is None else len(borrower.containers),
+        opportunistic_pending=0 if borrower is None else borrower.pending(),
         reason=reason,
     )
 
@@ -213,6 +256,7 @@ def view_asks(app: App) -> list[AskView]:
             priority=ask.priority,
             allocation_request_id=ask.allocation_request_id,
             pending=ask.pending,
+            execution_type=_type_of(app),
         )
         for ask in app.asks
     ]

@@ -11,7 +11,15 @@ from dataclasses import replace
 from hrm.core.applications import Ask, Way
 from hrm.core.books import Books
 from hrm.core.candidates import Candidates
-from hrm.core.commands import Allocate, Command, ContainerResized, NodeReserved, NodeUnreserved, StrategyFailed
+from hrm.core.commands import (
+    Allocate,
+    Command,
+    ContainerResized,
+    ExecutionTypeChanged,
+    NodeReserved,
+    NodeUnreserved,
+    StrategyFailed,
+)
 from hrm.core.contest import Contests, contests_of
 from hrm.core.events import NodeUpdate
 from hrm.core.gangs import Gang
@@ -22,11 +30,11 @@ from hrm.core.options import Visit
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.core.visit import Assignment, find_ask, still_wants
 from hrm.model.errors import InvalidInput
-from hrm.model.requests import ANY
+from hrm.model.requests import ANY, ExecutionType
 from hrm.model.scheduling import SchedulerOptions
 
-#: What a visit placed: a container, or more for one that runs.
-_GRANTS = (Allocate, ContainerResized)
+#: What a visit placed: a container, or more for one that runs, or room of its own for one.
+_GRANTS = (Allocate, ContainerResized, ExecutionTypeChanged)
 
 
 class Visits:
@@ -41,6 +49,8 @@ class Visits:
         self._strategies = strategies
         #: None iff what fits on the node that is visited is placed there.
         self._candidates = self._choose_by(options.placement_strategy)
+        #: True iff the last visit left nobody who could have got something there.
+        self.exhausted = False
 
     @property
     def options(self) -> SchedulerOptions:
@@ -60,6 +70,7 @@ class Visits:
     def on_node_update(self, event: NodeUpdate, now: float) -> list[Command]:
         """One visit of one node, as the module says; nothing for a node that is not there or takes nothing new."""
         node = self._books.nodes.get(event.node_id)
+        self.exhausted = False
         if node is None or not node.schedulable:
             return []
         self._books.openings.visited(node)
@@ -73,6 +84,9 @@ class Visits:
             goes_on = node.reservation is None and not any(isinstance(one, _GRANTS) for one in served)
         if goes_on:
             commands += self._assign(node, event.most, now, event.heartbeat)
+        elif not commands:
+            # What it is reserved for does not fit yet.
+            self.exhausted = True
         # What was let go here is no reason for another visit.
         self._books.openings.visited(node)
         return commands
@@ -87,11 +101,16 @@ class Visits:
         root = books.tree.root
         visit = self._visit
         if not root.shapes or not (visit.reserving or books.cluster.floor.fits_in(node.free)):
+            self.exhausted = True
             return []
         visit.begin(len(books.nodes), now, heartbeat=heartbeat)
         commands: list[Command] = []
         assignment = None if visit.assigns_all else Assignment(visit.options, node)
-        while (most is None or len(commands) < most) and (ask := find_ask(root, node, visit)) is not None:
+        while most is None or len(commands) < most:
+            ask = find_ask(root, node, visit)
+            if ask is None:
+                self.exhausted = True
+                break
             shape = ask.shape
             if ask.gang is not None:
                 if not self._go_on_after_gang(ask.gang, commands, assignment, now):
@@ -115,12 +134,17 @@ class Visits:
         books, visit = self._books, self._visit
         root = books.tree.root
         if not root.shapes:
+            self.exhausted = True
             return []
         visit.begin(len(books.nodes), now, heartbeat=heartbeat)
         candidates.visit(node)
         commands: list[Command] = []
         assignment = None if visit.assigns_all else Assignment(visit.options, node)
-        while (most is None or len(commands) < most) and (ask := find_ask(root, candidates, visit)) is not None:
+        while most is None or len(commands) < most:
+            ask = find_ask(root, candidates, visit)
+            if ask is None:
+                self.exhausted = True
+                break
             shape = ask.shape
             if ask.gang is not None:
                 if not self._go_on_after_gang(ask.gang, commands, assignment, now):
@@ -140,9 +164,12 @@ class Visits:
 
     def _grant(
         self, ask: Ask, node: Node, now: float, way: Way, positions: Sequence[int] | None = None
-    ) -> Allocate | ContainerResized:
+    ) -> Allocate | ContainerResized | ExecutionTypeChanged:
         if ask.grows is not None:
+            promotes = ask.promotes
             grown = self._books.grant(ask, node)
+            if promotes:
+                return ExecutionTypeChanged(grown.container_id, node.node_id, ExecutionType.GUARANTEED)
             return ContainerResized(grown.container_id, node.node_id, grown.shape.frozen())
         # Afterwards the place may be answered for.
         level = None if ask.plain or ask.places.keys() == {ANY} else ask.level_at(node)

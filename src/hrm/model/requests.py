@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from hrm.model.errors import InvalidInput
 from hrm.model.node_needs import ANY_NODE, NodeNeeds
@@ -10,6 +11,14 @@ from hrm.model.resources import Resources
 from hrm.model.tag_placements import TagPlacement
 
 ANY = "*"
+
+
+class ExecutionType(StrEnum):
+    """Whether a container keeps what it was granted (YARN's ExecutionType)."""
+
+    GUARANTEED = "guaranteed"
+    #: Granted on room that no guaranteed request can use, outside of all shares; ended as soon as one can.
+    OPPORTUNISTIC = "opportunistic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +40,8 @@ class ResourceRequest:
 
     Counts are absolute: a new request with the same key replaces the old one, and 0 withdraws it. The key is
     (``priority``, ``allocation_request_id``, ``resource_name``, ``resources``, ``gpu_model``, ``needs``,
-    ``for_master``, ``placement``, and the id of its gang). What belongs to one gang is told by one event, whole.
+    ``for_master``, ``placement``, ``execution_type``, and the id of its gang). What belongs to one gang is told by one
+    event, whole.
     """
 
     resources: Resources
@@ -53,6 +63,7 @@ class ResourceRequest:
     gang: GangRequest | None = None
     #: Tags that they bear, and what runs beside them; None iff neither.
     placement: TagPlacement | None = None
+    execution_type: ExecutionType = ExecutionType.GUARANTEED
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -62,6 +73,8 @@ class ResourceRequest:
         gpus = self.resources.gpus_milli
         if gpus > 1000 and gpus % 1000:
             raise InvalidInput(f"a fraction of a GPU lies on one device: {gpus} milli", field="gpus_milli")
+        if self.for_master and self.execution_type is not ExecutionType.GUARANTEED:
+            raise InvalidInput("a master's own container is guaranteed", field="execution_type")
         if self.gang is not None and self.placement is not None:
             raise InvalidInput("containers of a gang bear no tags", field="placement")
         if self.gang is not None and (self.resource_name != ANY or self.for_master):

@@ -30,7 +30,7 @@ from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.node_needs import needs_of
 from hrm.model.nodes import DEFAULT_RACK, DeviceSpec, NodeSpec
 from hrm.model.queues import ROOT, Policy, QueueSpec
-from hrm.model.requests import ANY, GangRequest, ResourceRequest
+from hrm.model.requests import ANY, ExecutionType, GangRequest, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 
@@ -108,6 +108,7 @@ def request(
     gang: GangRequest | None = None,
     needs: Iterable[str] = (),
     constraint: str | None = None,
+    execution_type: ExecutionType = ExecutionType.GUARANTEED,
 ) -> ResourceRequest:
     return ResourceRequest(
         resources=Resources.parse(cpus=cpus, memory=memory, gpus=gpus, others=others),
@@ -120,6 +121,7 @@ def request(
         for_master=for_master,
         gang=gang,
         needs=needs_of(frozenset(needs), constraint),
+        execution_type=execution_type,
     )
 
 
