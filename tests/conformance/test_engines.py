@@ -12,7 +12,7 @@ from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.nodes import NodeSpec
 from hrm.model.resources import Resources
 from hrm.testing import ENGINE_CHECKS, FakeCluster, FakeEngine, kill_herd
-from hrm.testing.engine import EngineCheck, EngineMaker
+from hrm.testing.engine_harness import EngineCheck, EngineMaker
 
 _NODE = NodeSpec(node_id="node1", total=Resources(4096, 4000))
 

@@ -17,7 +17,7 @@ from hrm.config.home import Home
 from hrm.engines.ray.membership import Membership
 from hrm.model.errors import ClusterError
 from hrm.testing import eventually_async
-from hrm.testing.engine import EngineHarness
+from hrm.testing.engine_harness import EngineHarness
 from hrm.testing.ray_machines import RayMachines
 from hrm.testing.recording import RecordingListener
 from tests.ray.conftest import EngineOf

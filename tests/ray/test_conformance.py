@@ -8,7 +8,7 @@ import pytest
 
 from hrm.engines.base import Engine
 from hrm.testing import ENGINE_CHECKS
-from hrm.testing.engine import EngineCheck, EngineMaker
+from hrm.testing.engine_harness import EngineCheck, EngineMaker
 from hrm.testing.ray_machines import RayMachines
 from tests.ray.conftest import EngineOf
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hrm.model.errors import Conflict
-from hrm.testing.engine import started
+from hrm.testing.engine_harness import started
 from hrm.testing.ray_machines import RayMachines
 from tests.ray.conftest import EngineOf
 

@@ -12,7 +12,7 @@ from hrm.engines.ray.engine import RayEngine
 from hrm.model.containers import ExitReason, LogStream
 from hrm.model.errors import NotFound
 from hrm.testing import eventually_async, kill_shepherd
-from hrm.testing.engine import EngineHarness, started
+from hrm.testing.engine_harness import EngineHarness, started
 from hrm.testing.ray_machines import RayMachine, RayMachines
 from tests.ray.conftest import EngineOf
 

@@ -25,6 +25,7 @@ from hrm.model.execution import ExecSpec
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import Isolation
 from hrm.model.nodes import NodeSpec
+from hrm.model.relaunching import LaunchState, Relaunch
 from hrm.model.resources import Resources
 from hrm.model.streams import ByteStream
 
@@ -59,7 +60,7 @@ class EngineListener(Protocol):
         """The node lives, and uses this much. Comes every `heartbeat_interval_s` of the engine."""
 
     def containers_started(self, node_id: str, started: Sequence[StartRecord]) -> None:
-        """These run now."""
+        """These run now. One that runs another launch than before is told too (`hrm.model.relaunching`)."""
 
     def containers_finished(self, node_id: str, finished: Sequence[ExitRecord]) -> None:
         """These ended. Reported again after each reconnection until acknowledged: the listener ignores repeats."""
@@ -191,3 +192,19 @@ class Engine(Protocol):
         container, and when the stream is closed. Raises NotFound if the container does not run there or the program is
         not found, Conflict if it cannot be started.
         """
+
+    async def relaunch(self, node_id: str, container_id: str, order: Relaunch) -> None:
+        """Have the program of a container that runs make way for another launch, in the same directory and limits.
+
+        It answers when the node has taken it on, and will do it whatever becomes of us. Each launch is reported as
+        started, with its number. Raises NotFound if it does not run there, and Conflict if that cannot be done now.
+        """
+
+    async def localize(self, node_id: str, spec: LaunchSpec) -> None:
+        """Bring the files of a launch context into the directory of ``spec``'s container, which runs.
+
+        It answers when that has begun; `launch_state` says how far it is. Raises as `relaunch`.
+        """
+
+    async def launch_state(self, node_id: str, container_id: str) -> LaunchState:
+        """Which launch of a container runs, what is to follow, and what became of its files. Raises NotFound."""

@@ -25,6 +25,7 @@ from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import IsolationSettings
 from hrm.model.nodes import NodeSpec
+from hrm.model.relaunching import LaunchState, Relaunch
 from hrm.model.resources import Resources
 from hrm.model.streams import ByteStream, ContentSource
 from hrm.nm.gpus.node_gpus import NodeGpus
@@ -152,6 +153,15 @@ class EmbeddedEngine:
 
     async def execute(self, node_id: str, container_id: str, spec: ExecSpec) -> ByteStream:
         return await self._on(node_id).execute(container_id, spec)
+
+    async def relaunch(self, node_id: str, container_id: str, order: Relaunch) -> None:
+        await self._on(node_id).relaunch(container_id, order)
+
+    async def localize(self, node_id: str, spec: LaunchSpec) -> None:
+        await self._on(node_id).localize(spec)
+
+    async def launch_state(self, node_id: str, container_id: str) -> LaunchState:
+        return await self._on(node_id).launch_state(container_id)
 
     def _on(self, node_id: str) -> NodeManager:
         if node_id != self._node.node_id:

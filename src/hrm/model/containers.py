@@ -11,6 +11,7 @@ from hrm.model.jobs import TerminalSize
 from hrm.model.phrases import Phrase
 from hrm.model.python_envs import PythonEnv
 from hrm.model.resources import ZERO, Resources
+from hrm.model.retrying import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,10 @@ class LaunchSpec:
     upload: str | None = None
     #: Its program runs in this environment, which is built in the container where the node does not have it yet.
     python_env: PythonEnv | None = None
+    #: True iff it may be run anew, or gone back to, in the same container. One with a launch context always may.
+    restartable: bool = False
+    #: When it is run anew by itself; None iff never, or a launch context says it.
+    retry: RetryPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +121,13 @@ class StartRecord:
     """A container's process runs: what the node knows of it."""
 
     container_id: str
+    #: -1 between two launches.
     pid: int
+    #: When the first launch began, epoch seconds.
     started_at: float
+    #: Which launch it is (`hrm.model.relaunching`), and why it is not the one before.
+    launch: int = 1
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

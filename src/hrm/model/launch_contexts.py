@@ -13,8 +13,10 @@ import zlib
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from hrm.model.errors import InvalidInput
+from hrm.model.retrying import RetryPolicy
 
 #: The node knows this name: it is no program of the machine's.
 PROGRAM = "hrm-container"
@@ -69,6 +71,8 @@ class LaunchContext:
     local_resources: Mapping[str, LocalResource] = field(default_factory=dict)
     #: In Hadoop's form for files (``HDTS``); b"" iff there are none.
     tokens: bytes = b""
+    #: When the container is started again in place; None iff never.
+    retry: RetryPolicy | None = None
 
     def __post_init__(self) -> None:
         if not any(part.strip() for part in self.commands):
@@ -102,6 +106,7 @@ class LaunchContext:
                     for link, one in self.local_resources.items()
                 },
                 "tokens": base64.b64encode(self.tokens).decode(),
+                **({"retry": _retry_fields(self.retry)} if self.retry else {}),
             },
             separators=(",", ":"),
         )
@@ -135,4 +140,20 @@ def taken_from(environ: MutableMapping[str, str]) -> LaunchContext:
             for link, (url, timestamp_ms, size_bytes, kind, visibility, pattern) in fields["local_resources"].items()
         },
         tokens=base64.b64decode(fields["tokens"]),
+        retry=_retry_of(fields["retry"]) if "retry" in fields else None,
+    )
+
+
+def _retry_fields(retry: RetryPolicy) -> list[Any]:
+    codes = None if retry.exit_codes is None else sorted(retry.exit_codes)
+    return [codes, retry.max_retries, retry.interval_s, retry.validity_s]
+
+
+def _retry_of(fields: list[Any]) -> RetryPolicy:
+    codes, max_retries, interval_s, validity_s = fields
+    return RetryPolicy(
+        exit_codes=None if codes is None else frozenset(codes),
+        max_retries=max_retries,
+        interval_s=interval_s,
+        validity_s=validity_s,
     )

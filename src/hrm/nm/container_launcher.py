@@ -5,6 +5,7 @@ Users are looked up and files are brought before; commands that follow a launch 
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any
 import structlog
 
 from hrm.model.containers import LaunchSpec
+from hrm.model.errors import Conflict
 from hrm.model.files import FileSettings
 from hrm.nm import prepared
 from hrm.nm.accounts import ROOT, Account, Accounts
@@ -27,6 +29,8 @@ from hrm.nm.shepherd import records
 from hrm.nm.shepherd_client import ShepherdClient
 from hrm.nm.staging import Staging
 
+#: An order for a container that runs does not wait longer for copies for all users.
+_PUBLIC_S = 20.0
 _log = structlog.get_logger(__name__)
 
 
@@ -115,7 +119,24 @@ class ContainerLauncher:
                 )
                 self.preparations.begin(spec.container_id, prepare, partial(self._start, spec, account, staged=True))
 
-    def _start(self, spec: LaunchSpec, account: Account | None, *, staged: bool = False) -> None:
+    async def program_anew(self, spec: LaunchSpec) -> dict[str, Any]:
+        """What the shepherd is told to run in a container that runs already. Raises Conflict for a user who is gone."""
+        account = None
+        if self._accounts and spec.user != ROOT:
+            await self._accounts.learn(self._accounts.unknown({spec.user}))
+            account = self._accounts.get(spec.user)
+            if account.refused:
+                raise Conflict(account.refused)
+            if prepared.has_context(spec):
+                try:
+                    await asyncio.wait_for(self._public.get(spec), _PUBLIC_S)
+                except TimeoutError:
+                    # Its user fetches them.
+                    _log.info("copies for all users take long", container=spec.container_id)
+        return self._program(spec, account) | (prepared.kept(spec) or {"retry": None, "links": []})
+
+    def _program(self, spec: LaunchSpec, account: Account | None) -> dict[str, Any]:
+        """See `hrm.nm.shepherd.launches.PROGRAM_FIELDS`."""
         work_dir = f"{self._work_dirs}/{spec.container_id}"
         env = container_environment(
             {**self._base_environment, **account.environment} if account else self._base_environment,
@@ -132,20 +153,21 @@ class ContainerLauncher:
         elif spec.python_env is not None:
             argv, more = prepared.in_python_env(spec, self.files, self._cache_dir(account))
             env = more | env
+        return {"argv": argv, "env": env, "workdir": spec.workdir, "umask": self._rules.settings.umask}
+
+    def _start(self, spec: LaunchSpec, account: Account | None, *, staged: bool = False) -> None:
         terminal = spec.terminal
         nodes = [path for device_id in spec.device_ids for path in self._gpus.device_nodes(device_id)]
         self._client.launch(
             {
                 "id": spec.container_id,
-                "argv": argv,
-                "env": env,
-                "workdir": spec.workdir,
+                **self._program(spec, account),
+                "again": prepared.kept(spec),
                 "stdin": spec.stdin,
                 "terminal": [terminal.rows, terminal.columns] if terminal else None,
                 "log_limit_bytes": spec.log_limit_bytes,
                 "limits": self._rules.limits(spec, nodes),
                 "account": account.as_fields() if account else None,
-                "umask": self._rules.settings.umask,
                 "staged": staged,
             }
         )

@@ -16,7 +16,14 @@ def running(entry: dict[str, Any]) -> Running:
 
 
 def start_record(entry: dict[str, Any]) -> StartRecord:
-    return StartRecord(container_id=entry["id"], pid=entry["pid"], started_at=entry["started_at"])
+    return StartRecord(
+        container_id=entry["id"],
+        pid=entry["pid"],
+        started_at=entry["started_at"],
+        # Shepherds of protocol 6 know of no others.
+        launch=entry.get("launch", 1),
+        message=entry.get("message", ""),
+    )
 
 
 def exit_record(state_dir: Path, entry: dict[str, Any]) -> ExitRecord:

@@ -166,7 +166,7 @@ async def start(state_dir: Path, container_id: str, spec: ExecSpec) -> Guest:
             "terminal": spec.terminal is not None,
         }
         try:
-            connection = await asyncio.to_thread(_ask, state_dir, message, theirs)
+            connection = await asyncio.to_thread(ask, state_dir, message, theirs)
         except OSError as error:
             raise ClusterError(f"the shepherd of {state_dir} does not answer: {error}") from None
         reader, writer = await asyncio.open_unix_connection(sock=connection, limit=wire.MAX_LINE_BYTES)
@@ -207,8 +207,8 @@ def _message(line: bytes) -> dict[str, Any]:
     return {}
 
 
-def _ask(state_dir: Path, message: dict[str, Any], fds: list[int]) -> socket.socket:
-    """The connection that it was asked by. Raises OSError."""
+def ask(state_dir: Path, message: dict[str, Any], fds: list[int]) -> socket.socket:
+    """Ask the shepherd, on a connection of its own: that one. Raises OSError."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -216,8 +216,9 @@ def _ask(state_dir: Path, message: dict[str, Any], fds: list[int]) -> socket.soc
         # Through the descriptor of its folder, because a socket's name has room for 107 bytes only.
         connection.connect(f"/proc/self/fd/{folder}/{records.SOCKET}")
         line = wire.encode(message)
-        socket.send_fds(connection, [line[:1]], fds)
-        connection.sendall(line[1:])
+        if fds:
+            socket.send_fds(connection, [line[:1]], fds)
+        connection.sendall(line[1:] if fds else line)
     except BaseException:
         connection.close()
         raise

@@ -35,6 +35,7 @@ from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import Isolation, IsolationSettings
+from hrm.model.relaunching import LaunchState, Relaunch
 from hrm.model.resources import Resources
 from hrm.model.streams import ContentSource
 from hrm.nm import entries, guests
@@ -49,6 +50,7 @@ from hrm.nm.guests import Guest
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, read_log
 from hrm.nm.ports import Lender, TcpStream, connect, listening_ports
+from hrm.nm.relaunches import Relaunches
 from hrm.nm.rules import Rules
 from hrm.nm.shared_paths import SharedPaths
 from hrm.nm.shepherd import faults, records
@@ -140,6 +142,7 @@ class NodeManager:
             is_wanted=lambda container_id: container_id in self._launched,
             never_began=self._never_began,
         )
+        self._relaunches = Relaunches(self._state_dir, self._launcher)
         self._inputs = Inputs(self._state_dir)
         self._usage = UsageSampler(self._state_dir, has_quota=settings.disk_quota_mib is not None)
         self._cleaner = Cleaner(self._state_dir)
@@ -464,6 +467,21 @@ class NodeManager:
         self._runs(container_id)
         return await guests.start(self._state_dir, container_id, spec)
 
+    async def relaunch(self, container_id: str, order: Relaunch) -> None:
+        """See `hrm.nm.relaunches`. Raises NotFound, Conflict and ClusterError."""
+        self._runs(container_id)
+        await self._relaunches.relaunch(container_id, order)
+
+    async def localize(self, spec: LaunchSpec) -> None:
+        """Bring the files of the context into a container that runs. Raises as `relaunch`."""
+        self._runs(spec.container_id)
+        await self._relaunches.localize(spec)
+
+    async def launch_state(self, container_id: str) -> LaunchState:
+        """Raises NotFound if it does not run here, and ClusterError."""
+        self._runs(container_id)
+        return await self._relaunches.state(container_id)
+
     def _runs(self, container_id: str) -> Running:
         if container_id not in self._running:
             raise NotFound(f"container {container_id} does not run here")
@@ -496,6 +514,10 @@ class NodeManager:
     # News
 
     def _on_news(self, news: dict[str, Any]) -> None:
+        for container_id in news.get("between", ()):
+            if running := self._running.get(container_id):
+                # Its number may soon be another's.
+                running.pid = -1
         if started := news.get("started"):
             faults.point("node.started")
             for entry in started:

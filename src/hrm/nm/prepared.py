@@ -10,11 +10,14 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hrm.model.containers import LaunchSpec
+from hrm.model.errors import InvalidInput
 from hrm.model.files import FileSettings
-from hrm.model.launch_contexts import PROGRAM
+from hrm.model.launch_contexts import PROGRAM, LaunchContext, taken_from
 from hrm.model.python_envs import Order, put_into
+from hrm.model.retrying import MIN_RETRY_INTERVAL_S, RetryPolicy
 from hrm.nm import prepare, python_env
 from hrm.nm.accounts import Account
 from hrm.nm.prepare.contract import APPLICATION_VARIABLE, CACHE_VARIABLE, CANNOT
@@ -27,6 +30,35 @@ _MAX_FAILURE_BYTES = 16 << 10
 
 def has_context(spec: LaunchSpec) -> bool:
     return spec.command == (PROGRAM,)
+
+
+def kept(spec: LaunchSpec) -> dict[str, Any] | None:
+    """What the shepherd keeps of a launch to start it anew: when, and its files' names. None: it keeps nothing."""
+    context = context_of(spec)
+    if context is None:
+        return {"retry": _fields(spec.retry), "links": []} if spec.restartable or spec.retry else None
+    return {"retry": _fields(context.retry or spec.retry), "links": [*context.local_resources]}
+
+
+def context_of(spec: LaunchSpec) -> LaunchContext | None:
+    """Its launch context; None iff it has none that can be read: then its container says so itself."""
+    if not has_context(spec):
+        return None
+    try:
+        return taken_from(dict(spec.env))
+    except (InvalidInput, ValueError):
+        return None
+
+
+def _fields(retry: RetryPolicy | None) -> dict[str, Any] | None:
+    if retry is None:
+        return None
+    return {
+        "codes": None if retry.exit_codes is None else sorted(retry.exit_codes),
+        "max": retry.max_retries,
+        "interval_s": max(MIN_RETRY_INTERVAL_S, retry.interval_s),
+        "validity_s": retry.validity_s,
+    }
 
 
 def program() -> list[str]:

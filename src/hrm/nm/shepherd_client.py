@@ -81,9 +81,11 @@ class ShepherdClient:
 
     async def _greet(self, on_greeting: OnMessage, on_news: OnMessage, on_lost: Callable[[], None]) -> None:
         def greeted(transport: asyncio.Transport, greeting: dict[str, Any]) -> None:
-            if (theirs := greeting["hello"]["protocol"]) != wire.PROTOCOL:
+            theirs = greeting["hello"]["protocol"]
+            if not wire.OLDEST <= theirs <= wire.PROTOCOL:
                 raise ClusterError(
-                    f"the shepherd of {self._state_dir} speaks protocol {theirs}, this server {wire.PROTOCOL}",
+                    f"the shepherd of {self._state_dir} speaks protocol {theirs}, this server {wire.OLDEST} to "
+                    f"{wire.PROTOCOL}",
                     next_step="run the version of HRM that started it until its containers have ended; it then leaves",
                 )
             self._launches.clear()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hrm.testing.clock import ManualClock
 from hrm.testing.conditions import eventually, eventually_async
-from hrm.testing.engine import ENGINE_CHECKS, EngineHarness, check_engine, started
+from hrm.testing.engine import ENGINE_CHECKS, check_engine
+from hrm.testing.engine_harness import EngineHarness, started
 from hrm.testing.fake_cluster import FakeCluster
 from hrm.testing.fake_engine import FakeEngine
 from hrm.testing.recording import RecordingListener

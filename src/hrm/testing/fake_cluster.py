@@ -6,19 +6,25 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hrm.engines.base import EngineListener
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, PreemptionNotice, StartRecord
-from hrm.model.errors import NotFound
+from hrm.model.errors import Conflict, NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.ids import ContainerId
 from hrm.model.isolation import Guard, Isolation, Means
+from hrm.model.launch_contexts import LocalResource
 from hrm.model.nodes import NodeSpec
+from hrm.model.relaunching import Localization, LocalizationState, Relaunch
 from hrm.model.resources import Resources
+from hrm.nm import prepared
+from hrm.nm.shepherd import launches
+from hrm.nm.shepherd.launches import Launches, Refused
 from hrm.testing.clock import ManualClock
 from hrm.testing.fake_programs import CommandNotFound, Processes, Program
 from hrm.testing.played_guests import PlayedGuest
@@ -55,6 +61,11 @@ class FakeContainer:
     guests: list[PlayedGuest] = field(default_factory=list)
     #: When its task said last that it saved its work.
     saved_at: float | None = None
+    #: How its last launch ended.
+    code: int = 0
+    #: What it runs in turn (its programs have a ``spec``), and files that it was brought while it ran.
+    launches: Launches = field(default_factory=lambda: Launches(None))
+    localized: dict[str, Localization] = field(default_factory=dict)
 
     @property
     def running(self) -> bool:
@@ -113,7 +124,10 @@ class FakeCluster:
         """Begin to play it; one that is known already is told again."""
         container = node.containers.get(spec.container_id)
         if container is None:
-            node.containers[spec.container_id] = container = FakeContainer(spec)
+            container = FakeContainer(spec)
+            if (kept := prepared.kept(spec)) is not None:
+                container.launches = Launches({**kept, "spec": spec})
+            node.containers[spec.container_id] = container
             asyncio.get_running_loop().call_soon(self._begin, node, container)
         elif container.ended:
             self._tell_ended(node, container.ended)
@@ -126,6 +140,8 @@ class FakeCluster:
         async def stop() -> None:
             await container.begun.wait()
             container.stopping = True
+            if container.launches.phase == launches.WAITS:
+                self.end(self._node_of(container), container, container.code, ExitReason.EXITED)
             if grace_s > 0:
                 self._signal(container, signal.SIGTERM)
                 await self.sleep(grace_s)
@@ -188,7 +204,8 @@ class FakeCluster:
             ended_at=self.now(),
             detail=detail,
         )
-        self._signal(container, signal.SIGKILL)
+        if container.launches.phase != launches.WAITS:
+            self._signal(container, signal.SIGKILL)
         for guest in container.guests:
             guest.kill()
         container.begun.set()
@@ -235,26 +252,83 @@ class FakeCluster:
         await (self.clock.sleep(seconds) if self.clock else asyncio.sleep(seconds))
 
     def _begin(self, node: FakeNode, container: FakeContainer) -> None:
-        spec = container.spec
-        env = _environment(node, spec)
+        spec, number = container.spec, container.launches.number
         program = Program(
             spec.command,
-            env,
+            _environment(node, spec),
             node.processes,
             sleep=self.sleep,
             write=container.write,
             put_file=container.files.__setitem__,
         )
         try:
-            program.start(lambda code: self.end(node, container, code, ExitReason.EXITED))
+            program.start(lambda code: self._program_ended(node, container, program, code))
         except CommandNotFound as error:
             container.write("stderr", f"hrm: command not found: {error}\n".encode())
             self.end(node, container, 127, ExitReason.EXITED, f"command not found: {error}")
             return
         container.program = program
-        container.started = StartRecord(container_id=spec.container_id, pid=program.pid, started_at=self.now())
+        notes = container.launches.notes
+        first = container.started
+        container.started = StartRecord(
+            container_id=spec.container_id,
+            pid=program.pid,
+            started_at=first.started_at if first else self.now(),
+            launch=number,
+            message=notes[-1] if notes else "",
+        )
         container.begun.set()
         self._tell_started(node, container.started)
+
+    # Launches after the first
+
+    def relaunch(self, node: FakeNode, container: FakeContainer, order: Relaunch) -> None:
+        """Raises Conflict."""
+        if container.stopping:
+            raise Conflict("it is about to end")
+        if container.frozen:
+            raise Conflict("its application is suspended")
+        program = None
+        if order.spec is not None:
+            program = {**(prepared.kept(order.spec) or {"retry": None, "links": []}), "spec": order.spec}
+        try:
+            wanted = container.launches.want(order.kind, program=program, auto_commit=order.auto_commit, key=order.key)
+        except Refused as refused:
+            raise Conflict(str(refused)) from None
+        if wanted:
+            self._spawn(self._make_way(container, container.launches.number, order.grace_s))
+
+    def localize(self, container: FakeContainer, resources: Mapping[str, LocalResource]) -> None:
+        """Files of this machine that are there are had at once, others never."""
+        for link, resource in resources.items():
+            there = resource.url.startswith("file://") and Path(resource.url.removeprefix("file://")).exists()
+            state = LocalizationState.COMPLETED if there else LocalizationState.FAILED
+            message = "" if there else f"{resource.url} cannot be had"
+            container.localized[link] = Localization(link=link, state=state, message=message)
+
+    async def _make_way(self, container: FakeContainer, number: int, grace_s: float) -> None:
+        if grace_s > 0:
+            self._signal(container, signal.SIGTERM)
+            await self.sleep(grace_s)
+        if container.launches.number == number and container.launches.phase == launches.ENDS:
+            self._signal(container, signal.SIGKILL)
+
+    def _program_ended(self, node: FakeNode, container: FakeContainer, program: Program, code: int) -> None:
+        if container.ended or (container.program is not None and container.program is not program):
+            return
+        delay_s = None if container.stopping else container.launches.ended(code, self.now())
+        if delay_s is None:
+            self.end(node, container, code, ExitReason.EXITED)
+        else:
+            container.code = code
+            self._spawn(self._begin_next(node, container, delay_s))
+
+    async def _begin_next(self, node: FakeNode, container: FakeContainer, delay_s: float) -> None:
+        if delay_s:
+            await self.sleep(delay_s)
+        if container.ended is None:
+            container.spec = container.launches.begin()["spec"]
+            self._begin(node, container)
 
     def execute(self, node: FakeNode, container: FakeContainer, spec: ExecSpec) -> PlayedGuest:
         """Play a program beside its own. Raises NotFound for none of the few."""
@@ -265,6 +339,9 @@ class FakeCluster:
         )
         container.guests.append(guest)
         return guest
+
+    def _node_of(self, container: FakeContainer) -> FakeNode:
+        return next(node for node in self.nodes.values() if container.spec.container_id in node.containers)
 
     def _signal(self, container: FakeContainer, signum: int) -> None:
         if container.program:

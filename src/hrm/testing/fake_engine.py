@@ -26,8 +26,11 @@ from hrm.model.containers import (
 from hrm.model.errors import ClusterError, Conflict, NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.findings import DoctorReport, Finding
+from hrm.model.launch_contexts import taken_from
 from hrm.model.nodes import NodeSpec
+from hrm.model.relaunching import LaunchPhase, LaunchState, Localization, LocalizationState, Relaunch
 from hrm.model.resources import Resources
+from hrm.nm.shepherd.launches import RUNS
 from hrm.testing.clock import ManualClock
 from hrm.testing.echo import Echo
 from hrm.testing.fake_cluster import FakeCluster, FakeContainer, FakeNode, Report
@@ -200,6 +203,31 @@ class FakeEngine:
         if container.frozen:
             raise Conflict("its application is suspended")
         return self.cluster.execute(self.cluster.node(node_id), container, spec)
+
+    async def relaunch(self, node_id: str, container_id: str, order: Relaunch) -> None:
+        self.cluster.relaunch(self.cluster.node(node_id), self._running(node_id, container_id), order)
+
+    async def localize(self, node_id: str, spec: LaunchSpec) -> None:
+        """Files of the machine that are there are had at once, others never."""
+        container = self._running(node_id, spec.container_id)
+        if container.launches.phase != RUNS:
+            raise Conflict("it is being started anew")
+        self.cluster.localize(container, taken_from(dict(spec.env)).local_resources)
+
+    async def launch_state(self, node_id: str, container_id: str) -> LaunchState:
+        container = self._running(node_id, container_id)
+        lives = container.launches
+        first = {
+            link: Localization(link=link, state=LocalizationState.COMPLETED)
+            for link in (lives.program or {}).get("links", ())
+        }
+        return LaunchState(
+            launch=lives.number,
+            phase=LaunchPhase(lives.phase),
+            can_roll_back=lives.can_roll_back,
+            notes=tuple(lives.notes),
+            localizations=tuple((first | container.localized).values()),
+        )
 
     def _running(self, node_id: str, container_id: str) -> FakeContainer:
         container = self.cluster.container(node_id, container_id)

@@ -14,7 +14,7 @@ from hrm.model.cleaning import CleanPolicy
 from hrm.nm import node_manager
 from hrm.nm.shepherd import records
 from hrm.testing import eventually_async
-from hrm.testing.engine import EngineHarness, started
+from hrm.testing.engine_harness import EngineHarness, started
 from tests.scenarios.nm.conftest import NODE
 
 

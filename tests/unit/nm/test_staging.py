@@ -23,7 +23,7 @@ from hrm.model.resources import Resources
 from hrm.model.streams import ByteStream
 from hrm.rm.uploads import Uploads
 from hrm.testing import eventually_async, kill_herd
-from hrm.testing.engine import EngineHarness, started
+from hrm.testing.engine_harness import EngineHarness, started
 
 _NODE = NodeSpec(node_id="node1", total=Resources(4096, 4000))
 USER = getpass.getuser()

@@ -29,12 +29,13 @@ from hrm.engines.ray.relay import Relay
 from hrm.engines.ray.streams import OpenStreams
 from hrm.engines.ray.wanted import Wanted
 from hrm.model.cleaning import CleanPolicy, Freed
-from hrm.model.containers import ContainerUsage, ExitRecord, LogChunk, LogStream, NodeUsage, StartRecord
+from hrm.model.containers import ContainerUsage, ExitRecord, LaunchSpec, LogChunk, LogStream, NodeUsage, StartRecord
 from hrm.model.errors import ClusterError, HrmError
 from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import IsolationSettings
+from hrm.model.relaunching import LaunchState, Relaunch
 from hrm.nm.gpus.discovery import choose_probe, discover
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.node_manager import NodeManager
@@ -261,6 +262,15 @@ class Agent:
     async def open_execution(self, container_id: str, spec: ExecSpec) -> int:
         """A program beside the container's own, by a number as well."""
         return self._streams.add(await self._ready().execute(container_id, spec))
+
+    async def relaunch(self, container_id: str, order: Relaunch) -> None:
+        await self._ready().relaunch(container_id, order)
+
+    async def localize(self, spec: LaunchSpec) -> None:
+        await self._ready().localize(spec)
+
+    async def launch_state(self, container_id: str) -> LaunchState:
+        return await self._ready().launch_state(container_id)
 
     async def read_stream(self, number: int) -> bytes | None:
         return await self._streams.read(number)

@@ -26,6 +26,7 @@ from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import IsolationSettings
+from hrm.model.relaunching import LaunchState, Relaunch
 from hrm.model.resources import Resources
 from hrm.model.streams import ByteStream, ContentSource
 
@@ -307,6 +308,16 @@ class RayEngine:
     async def execute(self, node_id: str, container_id: str, spec: ExecSpec) -> ByteStream:
         link = self._on(node_id)
         return RemoteStream(link, await link.ask("open_execution", container_id, spec))
+
+    async def relaunch(self, node_id: str, container_id: str, order: Relaunch) -> None:
+        await self._on(node_id).ask("relaunch", container_id, order)
+
+    async def localize(self, node_id: str, spec: LaunchSpec) -> None:
+        await self._on(node_id).ask("localize", spec)
+
+    async def launch_state(self, node_id: str, container_id: str) -> LaunchState:
+        state: LaunchState = await self._on(node_id).ask("launch_state", container_id)
+        return state
 
     def _send_contents(self, node: RemoteNode, number: int, user: str, digests: Sequence[str]) -> None:
         task = asyncio.create_task(send(node.link, self._contents, number, user, digests))

@@ -10,3 +10,7 @@ PUBLIC_VARIABLE = "HRM_PUBLIC_COPIES"
 APPLICATION_VARIABLE = "HRM_APPLICATION_DIR"
 #: Exit code where the container could not be prepared: its surroundings are at fault, as a shell says it.
 CANNOT = 126
+#: Its argument, for a container that runs: only fetch the files, so that they are there for what is to follow …
+FETCH = "fetch"
+#: … or bring them into the container's directory, and say of each how that went, as JSON on a line of stdout.
+LOCALIZE = "localize"

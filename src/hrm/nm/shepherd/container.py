@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hrm.nm.shepherd.launches import Launches
 from hrm.nm.shepherd.pump import Stream
 from hrm.nm.shepherd.terminal import Terminal
 
@@ -17,13 +18,21 @@ class Container:
     __slots__ = (
         "account",
         "by_signals",
+        "code",
+        "cpu_s",
         "cpus",
+        "failure",
         "frozen",
         "id",
         "identity",
         "keeper_fd",
         "lapsed",
+        "launch",
+        "launches",
         "limits",
+        "localized",
+        "log_limit_bytes",
+        "max_rss_mib",
         "notice",
         "own_cpus",
         "pid",
@@ -35,7 +44,9 @@ class Container:
         "streams",
         "telling_dropped",
         "terminal",
+        "told_fd",
         "verdict",
+        "write_fds",
     )
 
     def __init__(self, container_id: str) -> None:
@@ -74,6 +85,22 @@ class Container:
         self.stopped = False
         #: True iff the count of what was dropped is about to be told.
         self.telling_dropped = False
+        #: The number of the launch that runs or ran last, and how it stands with those to come; None iff there are
+        #: none, as far as anybody said.
+        self.launch = 1
+        self.launches: Launches | None = None
+        #: Of the launches that are over: how the last one ended, their CPU time, and the most memory of any of them.
+        self.code = 0
+        self.cpu_s = 0.0
+        self.max_rss_mib = 0
+        #: Ends of its output's pipes that the next launch writes to; [] iff none were kept.
+        self.write_fds: list[int] = []
+        self.log_limit_bytes = 0
+        #: Of a launch but the first: says why it does not become its program, and ends when it has; -1 after that.
+        self.told_fd = -1
+        self.failure: dict[str, Any] | None = None
+        #: (state, why) of files that were asked for while it ran, by the names under which they are found.
+        self.localized: dict[str, tuple[str, str]] = {}
 
     @property
     def owner(self) -> tuple[int, int] | None:
@@ -92,4 +119,6 @@ class Container:
             "started_at": self.started_at,
             "dropped": self.dropped,
             "limits": self.limits,
+            "launch": self.launch,
+            "message": self.launches.notes[-1] if self.launches and self.launches.notes else "",
         }

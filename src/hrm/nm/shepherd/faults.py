@@ -28,6 +28,8 @@ SHEPHERD_POINTS = (
     "shepherd.acknowledge",
     "shepherd.acknowledged",
 )
+#: Between two launches of a container.
+RELAUNCH_POINTS = ("shepherd.relaunch", "shepherd.relaunched")
 DISK_POINTS = (
     "shepherd.claim",
     "shepherd.prepare",

@@ -19,11 +19,14 @@ from hrm.nm.shepherd.guests import Guests
 from hrm.nm.shepherd.homes import Homes
 from hrm.nm.shepherd.isolation import Isolation
 from hrm.nm.shepherd.journal import log, log_bug
+from hrm.nm.shepherd.launches import PROGRAM_FIELDS, Launches
 from hrm.nm.shepherd.lease import LAPSED, Lease
 from hrm.nm.shepherd.lock import StateLock
 from hrm.nm.shepherd.loop import READABLE, Loop
 from hrm.nm.shepherd.notices import Notices
 from hrm.nm.shepherd.pinning import Pinning
+from hrm.nm.shepherd.relaunching import Relaunching
+from hrm.nm.shepherd.run_records import RunRecords
 from hrm.nm.shepherd.spawn import DEFAULT_UMASK, Program, Spawner, SpawnError
 from hrm.nm.shepherd.streams import Streams, explain
 from hrm.nm.shepherd.trees import Trees
@@ -33,6 +36,7 @@ _KILL_AGAIN_S = 1.0
 _REAPED_PER_TURN = 256
 #: What a shell would give for a program that KILL ended.
 _KILLED = 137
+_OUT_OF_MEMORY = "out of memory"
 #: A full or failing disk holds back what is to begin: it is tried again this often.
 _DISK_RETRY_S = 1.0
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT)
@@ -51,7 +55,7 @@ class Herd:
         self.live: dict[str, Container] = {}
         self.isolation = Isolation(loop)
         self.isolation.on_out_of_memory = lambda container: self.fail(
-            container.id, self.isolation.explain(container, _KILLED, "out of memory")
+            container.id, self.isolation.explain(container, _KILLED, _OUT_OF_MEMORY)
         )
         self._trees = Trees(self._by_pid, self.isolation)
         self._pinning = Pinning(self.live, self.isolation, self._trees)
@@ -63,6 +67,21 @@ class Herd:
         self.ends = Ends()
         self.lease = Lease(loop, self._lapse)
         self.boot_id = records.boot_id()
+        self._run_records = RunRecords(self.boot_id)
+        self.relaunching = Relaunching(
+            loop,
+            self._spawner,
+            self.isolation,
+            self._trees,
+            self._streams,
+            self._run_records,
+            self._by_pid,
+            self._null_fd,
+            lives=self._lives,
+            began=lambda container: self._news_started.append(container.report()),
+            gone=lambda container: self._news_between.append(container.id),
+            over=self._end_idle,
+        )
         #: Specs of those that are about to be started.
         self.waiting: deque[dict[str, Any]] = deque()
         #: Of those some that the disk holds back, by id.
@@ -71,6 +90,8 @@ class Herd:
         self.dispossessed = False
         #: What began since it was last taken.
         self._news_started: list[dict[str, Any]] = []
+        #: Those in which nothing runs until their next launch.
+        self._news_between: list[str] = []
         records.make_folders()
         #: Of what we know about claims; what another incarnation knew is forgotten.
         self.incarnation = records.incarnation()
@@ -78,11 +99,14 @@ class Herd:
     @property
     def only_starts(self) -> bool:
         """True iff all that is new is that containers began."""
-        return bool(self._news_started) and not self.ends.news and not self._streams.news
+        others = self.ends.news or self._streams.news or self._news_between
+        return bool(self._news_started) and not others
 
     def take_news(self) -> dict[str, Any]:
         """What began, ended or dropped output since the last call, as it goes over the wire; {} if nothing did."""
         news: dict[str, Any] = {}
+        if self._news_between:
+            news["between"], self._news_between = self._news_between, []
         if self._news_started:
             news["started"], self._news_started = self._news_started, []
         if self.ends.news:
@@ -123,7 +147,7 @@ class Herd:
         self.waiting.clear()
         self.held_back.clear()
 
-    def _running(self, container_id: str) -> Container | None:
+    def running(self, container_id: str) -> Container | None:
         """The container, started out of turn if it still waits; None if it does not run."""
         if container_id not in self.live:
             for spec in self.waiting:
@@ -222,6 +246,9 @@ class Herd:
         container_id = container.id
         container.limits = spec.get("limits")
         container.account = account = spec.get("account")
+        container.log_limit_bytes = spec["log_limit_bytes"]
+        if (again := spec.get("again")) is not None:
+            container.launches = Launches({**again, **{name: spec[name] for name in PROGRAM_FIELDS}})
         if account and "refused" in account:
             raise SpawnError(account["refused"], code=126, program=False)
         home = self._homes.make(container, staged=spec.get("staged", False))
@@ -236,14 +263,7 @@ class Herd:
                 # The terminal's from now on.
                 theirs.remove(keyboard_fd)
             else:
-                for name in records.STREAMS:
-                    fd, write_fd = os.pipe2(os.O_CLOEXEC)
-                    theirs.append(write_fd)
-                    if container.owner:
-                        # `echo > /dev/stderr` opens the pipe anew.
-                        os.fchown(write_fd, *container.owner)
-                    os.set_blocking(fd, False)
-                    self._streams.add(container, fd, name, spec)
+                theirs += self._streams.make_pipes(container)
             terminal = container.terminal
             first_tick = processes.ticks_since_boot()
             self._pinning.take(container)
@@ -260,52 +280,35 @@ class Herd:
             slot = self.isolation.take(container)
             container.pid = self._spawner.spawn(program, self.isolation.pool, slot)
         finally:
+            if container.launches is not None and not container.terminal and len(theirs) >= len(records.STREAMS):
+                # The next launch writes to them.
+                container.write_fds = theirs[-len(records.STREAMS) :]
             for fd in theirs:
-                os.close(fd)
+                if fd not in container.write_fds:
+                    os.close(fd)
             if container.terminal:
                 container.terminal.close_slave()
         container.started_at = time.time()
         self._by_pid[container.pid] = self.live[container_id] = container
         self._news_started.append(container.report())
         self.isolation.be_nice(container)
-        container.identity = identity = {
-            "pid": container.pid,
-            # When it began, as the kernel will say: to look it up takes longer than all else that is written here.
-            "start_ticks": [first_tick, processes.ticks_since_boot()],
-            "boot_id": self.boot_id,
-            "started_at": container.started_at,
-            "limits": container.limits,
-            "own_cpus": container.own_cpus,
-        }
-        try:
-            faults.point("shepherd.spawned")
-            records.append(container.record_fd, identity)
-        except OSError as error:
-            # It runs all the same. Should this shepherd die, its successor finds it by its environment.
-            log(f"{container_id}: cannot write its run record: {error}")
-            self._wipe(container)
+        self._run_records.began(container, first_tick)
+        self._run_records.write(container)
         faults.point("shepherd.recorded")
-
-    def _wipe(self, container: Container) -> None:
-        """No half line may stand before the next."""
-        try:
-            os.ftruncate(container.record_fd, 0)
-        except OSError as error:
-            log(f"{container.id}: cannot mend its run record: {error}")
 
     def close_input(self, container_id: str) -> None:
         """No more input will come."""
-        if container := self._running(container_id):
+        if container := self.running(container_id):
             self._streams.close_input(container)
 
     def resize(self, container_id: str, rows: int, columns: int) -> None:
-        container = self._running(container_id)
+        container = self.running(container_id)
         if container and container.terminal:
             container.terminal.resize(rows, columns)
 
     def limit(self, container_id: str, changed: dict[str, int]) -> None:
         """Hold it to other limits from now on; ``changed`` are fields of its limits."""
-        container = self._running(container_id)
+        container = self.running(container_id)
         if container is None or container.limits is None:
             return
         container.limits = {**container.limits, **changed}
@@ -316,33 +319,18 @@ class Herd:
             if "memory_mib" in changed:
                 # Version 1 refuses a limit below what is in use; version 2 takes it, and ends the container.
                 self.fail(container_id, f"out of memory: it uses more than the {changed['memory_mib']} MiB left to it")
-        if container.identity is not None:
-            container.identity = {**container.identity, "limits": container.limits}
-            try:
-                self._note_again(container, container.identity)
-            except OSError as error:
-                log(f"{container_id}: cannot write its new limits: {error}")
-
-    @staticmethod
-    def _note_again(container: Container, identity: dict[str, Any]) -> None:
-        """The last line of a record counts; now and then the lines before it go."""
-        if container.record_fd < 0:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-            container.record_fd = os.open(f"{records.RUNNING}/{container.id}", flags)
-        if os.fstat(container.record_fd).st_size > records.MAX_RECORD_BYTES // 4:
-            os.ftruncate(container.record_fd, 0)
-        records.append(container.record_fd, identity)
+        self._run_records.note(container, limits=container.limits)
 
     # Warning
 
     def warn(self, container_id: str, notice: dict[str, Any]) -> None:
         """See `Notices.put`."""
-        if container := self._running(container_id):
+        if container := self.running(container_id):
             self._notices.put(container, notice)
 
     def spare(self, container_id: str) -> None:
         """It need not end after all: the notice goes."""
-        if container := self._running(container_id):
+        if container := self.running(container_id):
             self._notices.take_away(container)
 
     # Halting
@@ -350,7 +338,7 @@ class Herd:
     def freeze(self, container_ids: list[str], *, frozen: bool) -> None:
         """Halt all of these, or let them go on."""
         for container_id in container_ids:
-            if container := self._running(container_id):
+            if container := self.running(container_id):
                 if frozen and not container.stopped:
                     self._freezing.freeze(container)
                 else:
@@ -360,21 +348,23 @@ class Herd:
 
     def signal(self, container_id: str, signum: int) -> None:
         """One signal to the process group of the container's first process."""
-        if container := self._running(container_id):
+        if container := self.running(container_id):
             for process in self._trees.members(container):
                 if process.pgrp == container.pid:
                     processes.send_signal(process, signum)
 
     def stop(self, container_id: str, grace_s: float) -> None:
         """TERM to the whole tree, and KILL to what is left of it after ``grace_s``."""
-        container = self._running(container_id)
+        container = self.running(container_id)
         if self.held_back.pop(container_id, None):
             why = "stopped before it could begin"
             self.ends.write(Container(container_id), reason="not_started", code=None, detail=why)
         if container is None:
             return
         container.stopped = True
-        if grace_s > 0:
+        if container.pid < 0:
+            self._end_idle(container, container.code, "stopped before it was started anew")
+        elif grace_s > 0:
             self._trees.signal(container, signal.SIGTERM)
             # A process that was halted takes the TERM when it goes on.
             self._trees.signal(container, signal.SIGCONT)
@@ -385,9 +375,12 @@ class Herd:
 
     def fail(self, container_id: str, why: str) -> None:
         """KILL a container that used more than it may; ``why`` is told as how it ended."""
-        if container := self._running(container_id):
+        if container := self.running(container_id):
             container.verdict = container.verdict or why
-            self._kill(container)
+            if container.pid < 0:
+                self._end_idle(container, _KILLED, why)
+            else:
+                self._kill(container)
 
     def _lapse(self) -> None:
         """Nothing may run here any more."""
@@ -418,6 +411,7 @@ class Herd:
                 _, status = os.waitpid(ended.si_pid, 0)
                 self._trees.reaped(ended.si_pid)
                 self.guests.reaped(ended.si_pid, status)
+                self.relaunching.helpers.reaped(ended.si_pid, status)
         self._loop.call_later(0, self.reap)
 
     def _finish(self, container: Container) -> None:
@@ -428,23 +422,41 @@ class Herd:
             stream.drain()
         _, status, usage = os.wait4(container.pid, 0)
         del self._by_pid[container.pid]
-        del self.live[container.id]
+        container.cpu_s += usage.ru_utime + usage.ru_stime
+        container.max_rss_mib = max(container.max_rss_mib, -(-usage.ru_maxrss // 1024))
         code = os.waitstatus_to_exitcode(status)
         detail = "" if code >= 0 else f"ended by {_signal_name(-code)}"
         if code and not container.verdict:
             detail = self.isolation.explain(container, code, detail)
+        code = code if code >= 0 else 128 - code
+        if failure := self.relaunching.failure(container):
+            code, detail = failure["code"], failure["message"]
+        # Who had too much memory would have it once more.
+        if detail.startswith(_OUT_OF_MEMORY) or not self.relaunching.goes_on(container, code):
+            self._over(container, code, detail)
+
+    def _over(self, container: Container, code: int, detail: str) -> None:
+        """Nothing of it runs, and nothing will."""
+        del self.live[container.id]
         self._release(container)
         reason = "stopped" if container.stopped and not container.verdict else "exited"
-        code = _KILLED if container.verdict else code if code >= 0 else 128 - code
+        code = _KILLED if container.verdict else code
         self.ends.write(
             container,
             # It did not fail: it may be run again.
             reason="lost" if container.lapsed else reason,
             code=None if container.lapsed else code,
             detail=container.verdict or detail,
-            cpu_s=round(usage.ru_utime + usage.ru_stime, 6),
-            max_rss_mib=-(-usage.ru_maxrss // 1024),
+            cpu_s=round(container.cpu_s, 6),
+            max_rss_mib=container.max_rss_mib,
         )
+
+    def _end_idle(self, container: Container, code: int, detail: str) -> None:
+        """It is over between two launches: whoever was left of it ends too."""
+        self._trees.kill(container)
+        for stream in container.streams:
+            stream.drain()
+        self._over(container, code, detail)
 
     def _release(self, container: Container) -> None:
         """Let go of what the shepherd holds for it, but its record."""
@@ -452,6 +464,7 @@ class Herd:
         self.isolation.give_back(container)
         self._pinning.give_back(container)
         self._streams.close(container)
+        self.relaunching.release(container)
         if container.pidfd >= 0:
             self._loop.forget(container.pidfd)
             os.close(container.pidfd)
@@ -484,6 +497,8 @@ class Herd:
 
     def _adopted_ended(self, container: Container) -> None:
         self._trees.kill(container)
+        if self.relaunching.makes_way(container) and self.relaunching.goes_on(container, _KILLED):
+            return
         del self.live[container.id]
         self._release(container)
         self.ends.write(

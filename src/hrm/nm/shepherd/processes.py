@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import Any
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -79,6 +80,19 @@ def variable_of(pid: int, name: str) -> str:
 def container_of(pid: int) -> str:
     """The container id in its environment; "" as `variable_of`."""
     return variable_of(pid, "HRM_CONTAINER_ID")
+
+
+def account_of(pid: int) -> dict[str, Any] | None:
+    """Whose process it is, in the fields of an account; None if it is our own user's, or gone."""
+    fields: dict[bytes, list[int]] = {}
+    for line in (read_file(f"/proc/{pid}/status", 1 << 16) or b"").split(b"\n"):
+        name, _, values = line.partition(b":")
+        if name in (b"Uid", b"Gid", b"Groups"):
+            fields[name] = [int(value) for value in values.split()]
+    if b"Uid" not in fields or fields[b"Uid"][1] == os.geteuid():
+        return None
+    uid = fields[b"Uid"][1]
+    return {"name": str(uid), "uid": uid, "gid": fields[b"Gid"][1], "groups": fields.get(b"Groups", [])}
 
 
 def handles(pid: int, signum: int) -> bool:

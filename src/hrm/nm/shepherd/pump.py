@@ -93,10 +93,7 @@ class Stream:
             written = 0
             try:
                 if self._file_fd < 0:
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                    self._file_fd = os.open(self._path, flags, 0o600)
-                    if self._owner:
-                        os.fchown(self._file_fd, *self._owner)
+                    self._open()
                 written = os.write(self._file_fd, data[: self._room])
             except OSError:
                 # The disk is full or broken: the container goes on, and the gap is counted.
@@ -104,6 +101,19 @@ class Stream:
             self._room -= written
             self.dropped_bytes += len(data) - written
         return len(data)
+
+    def _open(self) -> None:
+        """Of a launch after others, the log goes on. Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._file_fd = os.open(self._path, flags | os.O_EXCL, 0o600)
+        except FileExistsError:
+            self._file_fd = os.open(self._path, flags, 0o600)
+            # Not O_APPEND: nothing can be spliced to what is opened so.
+            self._room = max(0, self._room - os.lseek(self._file_fd, 0, os.SEEK_END))
+        else:
+            if self._owner:
+                os.fchown(self._file_fd, *self._owner)
 
     def _splice(self) -> int:
         if self._room:

@@ -10,6 +10,7 @@ from hrm.nm.cpus.pins import parse_cpus
 from hrm.nm.shepherd import processes, records
 from hrm.nm.shepherd.container import Container
 from hrm.nm.shepherd.herd import Herd
+from hrm.nm.shepherd.run_records import BETWEEN
 
 
 def recover(herd: Herd) -> None:
@@ -38,11 +39,17 @@ def _take_over(herd: Herd, container_id: str) -> None:
         herd.ends.kept[container_id] = record
         return
     container = Container(container_id)
-    if identity is None:
-        identity = _find(herd, container_id)
-        if identity:
+    between = identity is not None and identity.get(BETWEEN, False)
+    launch = 1 if identity is None else identity.get("launch", 1)
+    if identity is None or between:
+        # Started, and not written down; a launch after others as well as the first.
+        found = _find(herd, container_id)
+        identity = found or identity
+        if found and between:
+            found["launch"], between = launch + 1, False
+        if found:
             container.record_fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            os.write(container.record_fd, records.encode_line(identity))
+            os.write(container.record_fd, records.encode_line(found))
     if identity is None:
         detail = "nobody saw whether it started"
     else:
@@ -50,8 +57,12 @@ def _take_over(herd: Herd, container_id: str) -> None:
         container.identity = identity
         container.limits = identity.get("limits")
         container.own_cpus = tuple(identity.get("own_cpus", ()))
+        container.launch = identity.get("launch", 1)
+        container.account = identity.get("account") or processes.account_of(container.pid)
         if identity["boot_id"] != herd.boot_id:
             detail = "the machine was started anew"
+        elif between:
+            detail = "its shepherd died when it was to be started anew"
         elif herd.adopt(container, identity["start_ticks"]):
             return
         else:

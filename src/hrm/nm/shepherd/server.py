@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from hrm.nm.shepherd import records, wire
+from hrm.nm.shepherd.container import Container
 from hrm.nm.shepherd.guests import Guest
 from hrm.nm.shepherd.herd import Herd
 from hrm.nm.shepherd.isolation import NONE
 from hrm.nm.shepherd.journal import log, log_bug
+from hrm.nm.shepherd.launches import Refused
 from hrm.nm.shepherd.loop import READABLE, Loop
 from hrm.nm.shepherd.spawn import SpawnError
 
@@ -60,6 +62,12 @@ class Server:
             "fail": lambda m: herd.fail(m["id"], str(m["why"])),
             "ack": lambda m: herd.ends.acknowledge(m["ids"]),
             "leave": lambda m: self.leave(),
+        }
+        #: What is asked about one container that runs, and answered where it was asked.
+        self._questions: dict[str, Callable[[Container, dict[str, Any]], dict[str, Any] | None]] = {
+            "relaunch": herd.relaunching.order,
+            "localize": lambda container, m: herd.relaunching.localize(container, m["program"], m["links"]),
+            "launch_state": lambda container, m: herd.relaunching.state(container),
         }
 
     def listen(self) -> None:
@@ -186,6 +194,8 @@ class Server:
         try:
             if op == "exec":
                 self._exec(client, message)
+            elif op in self._questions:
+                self._answer(client, self._questions[op], message)
             elif op == "signal_guest":
                 if client.guest is not None:
                     self._herd.guests.signal(client.guest, int(message["signum"]))
@@ -216,6 +226,27 @@ class Server:
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def _answer(
+        self,
+        client: _Client,
+        question: Callable[[Container, dict[str, Any]], dict[str, Any] | None],
+        message: dict[str, Any],
+    ) -> None:
+        answer: dict[str, Any]
+        container = self._herd.running(message["id"])
+        if container is None:
+            answer = {"missing": "it does not run here"}
+        else:
+            try:
+                answer = {"answer": question(container, message)}
+            except Refused as refused:
+                answer = {"refused": str(refused)}
+            except SpawnError as error:
+                answer = {"refused": error.message}
+            except OSError as error:
+                answer = {"refused": str(error)}
+        client.send(wire.encode(answer))
 
     def _stop(self, message: dict[str, Any]) -> None:
         for container_id in message["ids"]:

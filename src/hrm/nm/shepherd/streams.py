@@ -27,14 +27,46 @@ class Streams:
         #: Bytes of stdout and stderr that the limit dropped, of those where that changed since it was last taken.
         self.news: dict[str, list[int]] = {}
 
-    def add(self, container: Container, fd: int, name: str, spec: dict[str, Any]) -> None:
+    def make_pipes(self, container: Container) -> list[int]:
+        """Have what is written to them go to its logs: the ends for stdout and stderr. Raises OSError."""
+        write_fds: list[int] = []
+        try:
+            for name in records.STREAMS:
+                fd, write_fd = os.pipe2(os.O_CLOEXEC)
+                write_fds.append(write_fd)
+                if container.owner:
+                    # `echo > /dev/stderr` opens the pipe anew.
+                    os.fchown(write_fd, *container.owner)
+                os.set_blocking(fd, False)
+                self._add(container, fd, name)
+        except OSError:
+            for write_fd in write_fds:
+                os.close(write_fd)
+            raise
+        return write_fds
+
+    def reopen(self, container: Container) -> None:
+        """Have it pipes that another launch writes to: those it has, or new ones to the same logs. Raises OSError."""
+        if not container.write_fds:
+            for stream in container.streams:
+                self._loop.forget(stream.fd)
+                stream.close()
+            container.streams.clear()
+            container.write_fds = self.make_pipes(container)
+
+    def say(self, container: Container, message: str) -> None:
+        """A line of ours among what it says on its stderr. No error if it has no pipe for that."""
+        if container.write_fds and container.streams:
+            # Nobody else writes there now: there is room.
+            container.streams[-1].drain()
+            os.write(container.write_fds[-1], f"hrm: {message}\n".encode())
+
+    def _add(self, container: Container, fd: int, name: str) -> None:
         """Have what comes out of ``fd`` go to a log."""
-        path = f"{records.LOGS}/{container.id}.{name}"
-        limit_bytes = spec["log_limit_bytes"]
         stream = Stream(
             fd,
-            path,
-            limit_bytes,
+            f"{records.LOGS}/{container.id}.{name}",
+            container.log_limit_bytes,
             self._null_fd,
             is_terminal=container.terminal is not None,
             owner=container.owner,
@@ -87,7 +119,7 @@ class Streams:
         os.set_blocking(keyboard_fd, False)
         terminal = container.terminal = Terminal(rows, columns, keyboard_fd, owner=container.owner)
         self._loop.watch(keyboard_fd, READABLE | EDGE, lambda _events: self._type(container, terminal))
-        self.add(container, terminal.master_fd, "stdout", spec)
+        self._add(container, terminal.master_fd, "stdout")
 
     def _type(self, container: Container, terminal: Terminal) -> None:
         if self._lives(container) and terminal.type():

@@ -1,7 +1,8 @@
 """How the shepherd and a NodeManager talk: JSON objects, one a line, over a Unix stream socket.
 
 A NodeManager sends ``{"op": …}``; the shepherd answers ``hello`` with what runs and what has ended, and from then on
-tells by itself, many in one line: ``{"started": […], "ended": […], "dropped": {…}}``.
+tells by itself, many in one line: ``{"started": […], "ended": […], "dropped": {…}, "between": […]}``. A launch after
+others is told as started too, and is told from them by its number; between two of them nothing runs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-PROTOCOL = 6
+PROTOCOL = 7
+#: The oldest that a NodeManager gets along with: before 7 no container is started anew in place.
+OLDEST = 6
 #: The longest line either side accepts. A command of 1 MiB and an environment of 512 KiB fit, even all escaped.
 MAX_LINE_BYTES = 16 << 20
 _encode = json.JSONEncoder(separators=(",", ":")).encode
