@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from hrm.model.containers import LogStream
 from hrm.model.errors import NotFound
 from hrm.model.reports import TaskReport
 from hrm.rm.facade import Facade
@@ -68,7 +67,7 @@ async def follow_log(
     facade: Facade,
     application_id: str,
     task_index: int,
-    stream: LogStream,
+    stream: str,
     *,
     offset: int,
     attempt: int | None,

@@ -11,10 +11,11 @@ from starlette.responses import StreamingResponse
 
 from hrm.api.access import ApplicationPath, Caller, check_owner
 from hrm.api.follow import CHUNK_BYTES, LogPiece, follow_log, task_report
-from hrm.api.schemas import LOG_RESPONSES
+from hrm.api.schemas import LOG_RESPONSES, returns
 from hrm.api.settings import PREFIX, ApiSettings
 from hrm.api.streams import EventStream, StreamGate, sse_frame
-from hrm.model.containers import LogChunk, LogStream
+from hrm.api.wire import json_list_response
+from hrm.model.containers import LogChunk, LogFile, LogStream
 from hrm.model.errors import InvalidInput
 from hrm.rm.facade import Facade
 
@@ -33,6 +34,9 @@ def add_log_routes(app: FastAPI, facade: Facade, gate: StreamGate, settings: Api
         application_id: ApplicationPath,
         task: Annotated[int, Query(ge=0)] = 0,
         stream: LogStream = LogStream.STDOUT,
+        file: Annotated[
+            str | None, Query(max_length=255, description="instead of a stream: a file that it wrote beside them")
+        ] = None,
         offset: Annotated[int, Query(description="in bytes; negative: that far before the end")] = 0,
         attempt: Annotated[int | None, Query(ge=1, description="default: the latest")] = None,
         follow: bool = False,
@@ -47,12 +51,13 @@ def add_log_routes(app: FastAPI, facade: Facade, gate: StreamGate, settings: Api
         """
         await check_owner(facade, caller, application_id)
         await task_report(facade, application_id, task)
+        source = stream if file is None else file
         if not follow:
             first = await facade.read_log(
-                application_id, task, stream, offset=offset, max_bytes=CHUNK_BYTES, attempt=attempt
+                application_id, task, source, offset=offset, max_bytes=CHUNK_BYTES, attempt=attempt
             )
             return StreamingResponse(
-                rest_of_log(facade, application_id, task, stream, first, attempt),
+                rest_of_log(facade, application_id, task, source, first, attempt),
                 media_type="application/octet-stream",
                 headers={"x-hrm-dropped-bytes": str(first.dropped_bytes)},
             )
@@ -60,15 +65,32 @@ def add_log_routes(app: FastAPI, facade: Facade, gate: StreamGate, settings: Api
         if last_event_id is not None:
             start, offset = _resume_point(last_event_id)
         pieces = follow_log(
-            facade, application_id, task, stream, offset=offset, attempt=start, through_retries=attempt is None
+            facade, application_id, task, source, offset=offset, attempt=start, through_retries=attempt is None
         )
         return EventStream(
             log_frames(pieces), gate=gate, user=caller.user, heartbeat_interval_s=settings.heartbeat_interval_s
         )
 
+    @app.get(
+        f"{PREFIX}/applications/{{application_id}}/log-files",
+        tags=["logs"],
+        summary="The files of a task's output",
+        responses=returns(list[LogFile]),
+    )
+    async def log_files(
+        caller: Caller,
+        application_id: ApplicationPath,
+        task: Annotated[int, Query(ge=0)] = 0,
+        attempt: Annotated[int | None, Query(ge=1, description="default: the latest")] = None,
+    ) -> Response:
+        """`stdout` and `stderr`, and what it wrote beside them to `logs` in its directory (YARN's `<LOG_DIR>`)."""
+        await check_owner(facade, caller, application_id)
+        await task_report(facade, application_id, task)
+        return await json_list_response(await facade.log_files(application_id, task, attempt=attempt))
+
 
 async def rest_of_log(
-    facade: Facade, application_id: str, task: int, stream: LogStream, chunk: LogChunk, attempt: int | None
+    facade: Facade, application_id: str, task: int, stream: str, chunk: LogChunk, attempt: int | None
 ) -> AsyncGenerator[bytes, None]:
     while chunk.data:
         yield chunk.data

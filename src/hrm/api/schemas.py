@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from hrm.model import explanations, findings, masters, reports
 from hrm.model.cleaning import Cleanable
+from hrm.model.containers import LogFile
 from hrm.model.jobs import DEFAULT_RESOURCES, MAX_TASKS
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -26,6 +27,7 @@ _REPORTS = (
     reports.SubmitReport,
     reports.PlacementReport,
     reports.PortsReport,
+    LogFile,
     reports.SessionReport,
     reports.QueueAccessReport,
     reports.ReloadReport,

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from hrm.cli.output import Output, OutputOption, clean, note, show_time
+from hrm.cli.output import Column, Output, OutputOption, clean, note, show_list, show_time
 from hrm.cli.selectors import AppArgument, select_one
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import short_id
+from hrm.model.units import format_bytes
 
 
 def logs(
@@ -23,6 +24,11 @@ def logs(
     attempt: Annotated[
         int | None, typer.Option("--attempt", metavar="NUMBER", min=1, help="Which attempt [default: the latest].")
     ] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="NAME", help="A file that it wrote beside stdout and stderr.")
+    ] = None,
+    list_files: Annotated[bool, typer.Option("--list", help="Which files there are, and no output.")] = False,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Show what a task printed.
 
@@ -30,7 +36,13 @@ def logs(
     Examples:
       hrm logs -f last
       hrm logs 17 --task 3 --stderr
+      hrm logs 17 --list
+      hrm logs 17 --file taskmanager.out
     """
+    if list_files and (stderr or follow or file is not None):
+        raise InvalidInput("--list shows no output: leave --stderr, --follow and --file out", field="--list")
+    if stderr and file is not None:
+        raise InvalidInput("either stderr or a file", field="--file")
     from hrm.cli.connect import client
     from hrm.cli.writer import write_all
 
@@ -40,8 +52,19 @@ def logs(
             total = server.application(application_id).tasks_total
             if total > 1:
                 note(f"hrm: task 0 of {total}; --task I shows another")
+        if list_files:
+            files = server.log_files(application_id, task=task or 0, attempt=attempt)
+            columns = [
+                Column("FILE", lambda one: one.name),
+                Column("SIZE", lambda one: format_bytes(one.size_bytes), right=True),
+                Column("CHANGED", lambda one: show_time(one.modified_at)),
+            ]
+            show_list(files, columns, output)
+            return
         stream = "stderr" if stderr else "stdout"
-        for data in server.logs(application_id, task=task or 0, stream=stream, follow=follow, attempt=attempt):
+        for data in server.logs(
+            application_id, task=task or 0, stream=stream, follow=follow, attempt=attempt, file=file
+        ):
             write_all(1, data)
 
 

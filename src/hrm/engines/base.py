@@ -16,7 +16,7 @@ from hrm.model.containers import (
     ExitRecord,
     LaunchSpec,
     LogChunk,
-    LogStream,
+    LogFile,
     NodeUsage,
     PreemptionNotice,
     StartRecord,
@@ -141,10 +141,12 @@ class Engine(Protocol):
         Raises ClusterError where that cannot be done, InvalidInput for a name that there is not, NotFound.
         """
 
-    async def read_log(
-        self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int
-    ) -> LogChunk:
-        """Bytes of a log from ``offset`` (negative: from that far before the end). Raises NotFound."""
+    async def read_log(self, node_id: str, container_id: str, stream: str, *, offset: int, max_bytes: int) -> LogChunk:
+        """Bytes of a log from ``offset`` (negative: from that far before the end), of a `LogStream` or one of
+        `log_files`. Raises NotFound."""
+
+    async def log_files(self, node_id: str, container_id: str) -> list[LogFile]:
+        """The files of a container's output: its streams, and what it wrote beside them. Raises NotFound."""
 
     async def write_stdin(self, node_id: str, container_id: str, data: bytes) -> None:
         """Feed a container launched with ``stdin`` or ``terminal``; waits while it does not read.

@@ -14,7 +14,7 @@ from hrm.model.containers import (
     ExitRecord,
     LaunchSpec,
     LogChunk,
-    LogStream,
+    LogFile,
     NodeUsage,
     PreemptionNotice,
     StartRecord,
@@ -122,10 +122,11 @@ class EmbeddedEngine:
     async def examine(self, node_id: str, only: Sequence[str]) -> DoctorReport:
         return await self._on(node_id).examine(only)
 
-    async def read_log(
-        self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int
-    ) -> LogChunk:
+    async def read_log(self, node_id: str, container_id: str, stream: str, *, offset: int, max_bytes: int) -> LogChunk:
         return await self._on(node_id).read_log(container_id, stream, offset=offset, max_bytes=max_bytes)
+
+    async def log_files(self, node_id: str, container_id: str) -> list[LogFile]:
+        return await self._on(node_id).log_files(container_id)
 
     async def write_stdin(self, node_id: str, container_id: str, data: bytes) -> None:
         await self._on(node_id).write_stdin(container_id, data)

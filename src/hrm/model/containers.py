@@ -169,6 +169,16 @@ class LogStream(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogFile:
+    """One of the files that a container's output is kept in: its two streams, and what it wrote beside them."""
+
+    name: str
+    size_bytes: int
+    #: Epoch seconds of the last change; None iff there is no file yet.
+    modified_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogChunk:
     """A piece of a log. ``end`` is True iff the container has ended and nothing follows."""
 

@@ -25,6 +25,7 @@ from hrm.model.containers import (
     ExitRecord,
     LaunchSpec,
     LogChunk,
+    LogFile,
     LogStream,
     NodeUsage,
     PreemptionNotice,
@@ -48,7 +49,7 @@ from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.gpus.watch import GPU_INTERVAL_S, watch
 from hrm.nm.guests import Guest
 from hrm.nm.inputs import Inputs
-from hrm.nm.logs import dropped_of_ended, read_log
+from hrm.nm.logs import dropped_of_ended, log_files, read_log, read_log_file
 from hrm.nm.ports import Lender, TcpStream, connect, listening_ports
 from hrm.nm.relaunches import Relaunches
 from hrm.nm.rules import Rules
@@ -487,7 +488,13 @@ class NodeManager:
             raise NotFound(f"container {container_id} does not run here")
         return self._running[container_id]
 
-    async def read_log(self, container_id: str, stream: LogStream, *, offset: int, max_bytes: int) -> LogChunk:
+    async def log_files(self, container_id: str) -> list[LogFile]:
+        """See `hrm.nm.logs`."""
+        if not records.is_container_id(container_id):
+            raise NotFound(f"no logs of container {container_id!r}")
+        return await asyncio.to_thread(log_files, self._state_dir, container_id)
+
+    async def read_log(self, container_id: str, stream: str, *, offset: int, max_bytes: int) -> LogChunk:
         """Bytes of a log. Raises NotFound for a container that never was here, or whose logs were cleared away."""
         if not records.is_container_id(container_id):
             raise NotFound(f"no logs of container {container_id!r}")
@@ -496,7 +503,10 @@ class NodeManager:
         # Looked at before the file: what ends meanwhile is told as ended by the next call.
         running = self._running.get(container_id)
         ended = self._ended.get(container_id)
-        chunk = read_log(self._state_dir, container_id, stream, offset=offset, max_bytes=max_bytes)
+        if stream not in tuple(LogStream):
+            chunk = read_log_file(self._state_dir, container_id, stream, offset=offset, max_bytes=max_bytes)
+            return replace(chunk, end=chunk.end and running is None)
+        chunk = read_log(self._state_dir, container_id, LogStream(stream), offset=offset, max_bytes=max_bytes)
         dropped = (
             running.dropped
             if running

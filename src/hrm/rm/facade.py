@@ -11,7 +11,7 @@ from typing import Protocol
 
 from hrm.files.manifest import Manifest
 from hrm.model.cleaning import Cleanable
-from hrm.model.containers import LogChunk, LogStream
+from hrm.model.containers import LogChunk, LogFile
 from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
 from hrm.model.findings import DoctorReport
@@ -270,13 +270,19 @@ class Facade(Protocol):
         self,
         application_id: str,
         task_index: int,
-        stream: LogStream,
+        stream: str,
         *,
         offset: int,
         max_bytes: int,
         attempt: int | None = None,
     ) -> LogChunk:
-        """From the latest attempt of the task unless one is named; empty and not ended while it has not begun."""
+        """Of a `LogStream`, or of one of `log_files`, from the latest attempt of the task unless one is named.
+
+        Empty and not ended while it has not begun.
+        """
+
+    async def log_files(self, application_id: str, task_index: int, *, attempt: int | None = None) -> list[LogFile]:
+        """The files of a task's output: its streams, and what it wrote beside them. Raises NotFound."""
 
     def events(self, *, after_seq: int, application_id: str | None = None) -> AsyncIterator[EventReport]:
         """Those kept after ``after_seq``, then each as it happens, without end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hrm.model.containers import LogChunk, LogStream
+from hrm.model.containers import LogChunk, LogFile
 from hrm.model.errors import Conflict, NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.reports import PortsReport
@@ -31,7 +31,7 @@ class Interaction:
         self,
         app: LiveApplication,
         task_index: int,
-        stream: LogStream,
+        stream: str,
         offset: int,
         max_bytes: int,
         attempt: int | None,
@@ -56,7 +56,7 @@ class Interaction:
         self,
         row: ApplicationRow,
         task_index: int,
-        stream: LogStream,
+        stream: str,
         offset: int,
         max_bytes: int,
         attempt: int | None,
@@ -75,7 +75,21 @@ class Interaction:
             return LogChunk(data=b"", next_offset=max(0, offset), end=latest.state.final)
         return await self._read(latest, stream, offset, max_bytes)
 
-    async def _read(self, row: ContainerRow, stream: LogStream, offset: int, max_bytes: int) -> LogChunk:
+    async def log_files(self, row: ApplicationRow, task_index: int, attempt: int | None) -> list[LogFile]:
+        """Of a task's latest attempt unless one is named; none of one that has not begun. Raises NotFound."""
+        containers = await self._manager.store.task_attempts(row.seq, task_index)
+        wanted = [one for one in containers if attempt in (None, one.task_attempt)]
+        if not wanted:
+            if attempt is None and 0 <= task_index < row.tasks_total:
+                return []
+            what = f"task {task_index}" + (f", attempt {attempt}" if attempt is not None else "")
+            raise NotFound(f"no {what} in this application", next_step="`hrm history APP` lists the attempts")
+        latest = max(wanted, key=lambda one: one.task_attempt or 0)
+        if latest.started_at is None:
+            return []
+        return await self._manager.engine.log_files(latest.node_id, latest.container_id)
+
+    async def _read(self, row: ContainerRow, stream: str, offset: int, max_bytes: int) -> LogChunk:
         return await self._manager.engine.read_log(
             row.node_id, row.container_id, stream, offset=offset, max_bytes=max_bytes
         )

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import hrm
 from hrm.model.cleaning import Cleanable, RetentionPolicy
-from hrm.model.containers import LogChunk, LogStream
+from hrm.model.containers import LogChunk, LogFile
 from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
@@ -448,7 +448,7 @@ class Service:
         self,
         application_id: str,
         task_index: int,
-        stream: LogStream,
+        stream: str,
         *,
         offset: int,
         max_bytes: int,
@@ -459,6 +459,11 @@ class Service:
             row = await self._row(ApplicationId.parse(application_id))
             return await self._interaction.read_ended_log(row, task_index, stream, offset, max_bytes, attempt)
         return await self._interaction.read_live_log(app, task_index, stream, offset, max_bytes, attempt)
+
+    async def log_files(self, application_id: str, task_index: int, *, attempt: int | None = None) -> list[LogFile]:
+        return await self._interaction.log_files(
+            await self._row(ApplicationId.parse(application_id)), task_index, attempt
+        )
 
     async def write_stdin(self, application_id: str, data: bytes) -> None:
         if app := self._live(application_id):

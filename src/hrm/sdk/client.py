@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from hrm.model.cleaning import Cleanable
+from hrm.model.containers import LogFile
 from hrm.model.error_codec import error_from_dict
 from hrm.model.errors import ClusterError, NoServer, Unauthenticated
 from hrm.model.execution import ExecSpec
@@ -300,8 +301,11 @@ class Client:
         follow: bool = False,
         offset: int = 0,
         attempt: int | None = None,
+        file: str | None = None,
     ) -> Generator[bytes, None, None]:
         """What a task wrote, in pieces. ``offset`` in bytes, negative from the end. Closing it ends the connection.
+
+        ``file`` is one of `log_files`, instead of a stream.
 
         With ``follow`` until the task has ended, through its later attempts unless ``attempt`` names one; a
         connection that breaks is taken up again where it was. Raises NotFound and Forbidden at once.
@@ -310,10 +314,14 @@ class Client:
         ...     sys.stdout.buffer.write(data)
         """
         path = _path(application_id, "logs")
-        query = {"task": task, "stream": str(stream), "offset": offset, "attempt": attempt}
+        query = {"task": task, "stream": str(stream), "file": file, "offset": offset, "attempt": attempt}
         if not follow:
             return self._whole(self._transport.stream(path, query=query))
         return _followed(self._events(path, {**query, "follow": True}))
+
+    def log_files(self, application_id: str, *, task: int = 0, attempt: int | None = None) -> list[LogFile]:
+        """The files of a task's output: its streams, and what it wrote beside them."""
+        return self._get(_path(application_id, "log-files"), list[LogFile], task=task, attempt=attempt)
 
     def attach(self, application_id: str) -> Attachment:
         """All its output, its end, and a way in for input and signals; see `hrm.sdk.attachment.Attachment`."""

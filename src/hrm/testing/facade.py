@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hrm.model.containers import LogChunk, LogStream
+from hrm.model.containers import LogChunk, LogFile, LogStream
 from hrm.model.errors import Conflict, InvalidInput, NotFound
 from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
@@ -59,7 +59,7 @@ class FakeTask:
     attempt: int = 0
     exit_code: int | None = None
     message: str = ""
-    logs: dict[tuple[int, LogStream], bytearray] = field(default_factory=lambda: defaultdict(bytearray))
+    logs: dict[tuple[int, str], bytearray] = field(default_factory=lambda: defaultdict(bytearray))
     ended_attempts: set[int] = field(default_factory=set)
 
 
@@ -113,7 +113,7 @@ class FakeFacade(FakeGrounds):
     def write(self, application_id: str, data: bytes, *, task_index: int = 0, stream: str = "stdout") -> None:
         """The running attempt writes ``data``."""
         task = self._task(application_id, task_index)[1]
-        task.logs[task.attempt, LogStream(stream)] += data
+        task.logs[task.attempt, stream] += data
 
     def end(self, application_id: str, exit_code: int = 0, *, task_index: int = 0, retry: bool = False) -> None:
         """The running attempt ends; unless ``retry``, so does its task, and with its last task the application."""
@@ -392,7 +392,7 @@ class FakeFacade(FakeGrounds):
         self,
         application_id: str,
         task_index: int,
-        stream: LogStream,
+        stream: str,
         *,
         offset: int,
         max_bytes: int,
@@ -404,11 +404,23 @@ class FakeFacade(FakeGrounds):
             return LogChunk(data=b"", next_offset=max(0, offset), end=task.state.final)
         if wanted > task.attempt:
             raise NotFound(f"task {task_index} has no attempt {wanted}")
+        if stream not in tuple(LogStream) and (wanted, stream) not in task.logs:
+            raise NotFound(f"task {task_index} has no log file {stream!r}")
         log = task.logs[wanted, stream]
         start = max(0, len(log) + offset) if offset < 0 else offset
         data = bytes(log[start : start + max_bytes])
         over = wanted in task.ended_attempts and start + len(data) >= len(log)
         return LogChunk(data=data, next_offset=start + len(data), end=over)
+
+    async def log_files(self, application_id: str, task_index: int, *, attempt: int | None = None) -> list[LogFile]:
+        task = self._task(application_id, task_index)[1]
+        wanted = attempt or task.attempt
+        names = dict.fromkeys((*LogStream, *(name for number, name in task.logs if number == wanted)))
+        return [
+            LogFile(name=str(name), size_bytes=len(task.logs[wanted, name]), modified_at=0.0)
+            for name in names
+            if wanted
+        ]
 
     async def latest_events(self, application_id: str, *, limit: int) -> list[EventReport]:
         return [event for event in self.event_log if event.application_id == application_id][-limit:]

@@ -19,7 +19,7 @@ from hrm.model.containers import (
     ExitReason,
     LaunchSpec,
     LogChunk,
-    LogStream,
+    LogFile,
     NodeUsage,
     PreemptionNotice,
 )
@@ -145,16 +145,20 @@ class FakeEngine:
         self.cleanings.append((policy, frozenset(spare), dry_run))
         return self.cluster.clean(self.cluster.node(node_id), policy, spare=spare, dry_run=dry_run)
 
-    async def read_log(
-        self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int
-    ) -> LogChunk:
+    async def read_log(self, node_id: str, container_id: str, stream: str, *, offset: int, max_bytes: int) -> LogChunk:
         container = self.cluster.container(node_id, container_id)
-        log = container.logs[stream.value]
+        if stream not in container.logs:
+            raise NotFound(f"{container_id} has no log file {stream!r}")
+        log = container.logs[stream]
         begin = max(0, len(log) + offset) if offset < 0 else min(offset, len(log))
         data = bytes(log[begin : begin + max_bytes])
         end = container.ended is not None and begin + len(data) == len(log)
-        dropped = container.dropped[stream.value]
+        dropped = container.dropped.get(stream, 0)
         return LogChunk(data=data, next_offset=begin + len(data), end=end, dropped_bytes=dropped)
+
+    async def log_files(self, node_id: str, container_id: str) -> list[LogFile]:
+        logs = self.cluster.container(node_id, container_id).logs
+        return [LogFile(name=name, size_bytes=len(log), modified_at=0.0) for name, log in logs.items()]
 
     async def write_stdin(self, node_id: str, container_id: str, data: bytes) -> None:
         container = self.cluster.container(node_id, container_id)

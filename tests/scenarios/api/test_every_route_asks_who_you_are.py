@@ -153,6 +153,7 @@ class House:
         application_id = (await self.facade.submit(JobSpec(groups=(group,), stdin=True), user="ada")).application_id
         self.facade.begin(application_id)
         self.facade.write(application_id, SECRET.encode())
+        self.facade.write(application_id, b"", stream=SECRET)
         self.facade.files.left[application_id, 0] = {SECRET: b""}
         app = self.facade.apps[application_id]
         app.message = app.tasks[0].message = f"cannot read {SECRET}"
@@ -320,6 +321,7 @@ def test_the_owner_is_given_what_is_inside() -> None:
         "GET /api/v1/applications/{application_id}",
         "GET /api/v1/applications/{application_id}/tasks",
         "GET /api/v1/applications/{application_id}/logs",
+        "GET /api/v1/applications/{application_id}/log-files",
         "GET /api/v1/applications/{application_id}/files",
         "GET /api/v1/events",
     }

@@ -259,6 +259,23 @@ async def test_it_is_its_owners(rest: Rest) -> None:
     assert len((await rest.told("/ws/v1/node/containers"))["containers"]["container"]) == 1
 
 
+async def test_what_it_wrote_beside_that_is_listed_and_told(rest: Rest) -> None:
+    _, container = await printing(rest)
+    logs = rest.door.life.engine.cluster.container("n1", container).logs
+    logs["gc.log"] = bytearray(b"pause <1> ms\n")
+    told = await rest.told(f"/ws/v1/node/containers/{container}/logs")
+    files = {one["fileName"]: one["fileSize"] for one in told["containerLogsInfo"]["containerLogInfo"]}
+    assert files == {"stdout": "14", "stderr": "8", "gc.log": "13"}
+    assert (await rest(f"/ws/v1/node/containers/{container}/logs/gc.log")).text == "pause <1> ms\n"
+    assert "pause &lt;1&gt;" in (await rest(f"/node/containerlogs/{container}/ada/gc.log")).text
+
+
+async def test_hadoops_clients_may_ask_for_leave_and_a_browser_gets_none(rest: Rest) -> None:
+    answer = await rest("/ws/v1/node/info?user.name=eve", method="OPTIONS", user=None)
+    assert (answer.status_code, answer.text) == (200, "")
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
 async def test_files_and_containers_that_are_not_there_are_said(rest: Rest) -> None:
     _, container = await printing(rest)
     assert (await rest(f"/ws/v1/node/containerlogs/{container}/syslog")).status_code == 404

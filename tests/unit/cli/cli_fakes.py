@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hrm.model.containers import LogFile
 from hrm.model.errors import Forbidden, NotFound
 from hrm.model.explanations import Explanation
 from hrm.model.ids import ApplicationId
@@ -293,9 +294,17 @@ class FakeClient:
             raise self.errors.pop(0)
         return self.application(application_id)
 
-    def logs(self, application_id: str, *, task: int = 0, stream: str = "stdout", **_: Any) -> Iterator[bytes]:
+    def log_files(self, application_id: str, *, task: int = 0, attempt: int | None = None) -> list[LogFile]:
+        return [
+            LogFile(name="stdout", size_bytes=6),
+            LogFile(name="gc.log", size_bytes=2048, modified_at=1_763_900_000.0),
+        ]
+
+    def logs(
+        self, application_id: str, *, task: int = 0, stream: str = "stdout", file: str | None = None, **_: Any
+    ) -> Iterator[bytes]:
         self.application(application_id)
-        yield self.log.get((task, stream), b"")
+        yield self.log.get((task, file or stream), b"")
 
     def queue_configuration(self) -> dict[str, Any]:
         if self.configuration is None:

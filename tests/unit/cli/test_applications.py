@@ -349,6 +349,24 @@ def test_logs_prints_bytes_as_they_are(hrm, server: FakeClient) -> None:
     assert hrm("logs", "1", "--task", 3, "--stderr").out == "err\n"
 
 
+def test_logs_lists_the_files_that_a_task_wrote_and_shows_one(hrm, server: FakeClient) -> None:
+    server.apps = [application(1)]
+    server.log = {(0, "gc.log"): b"pause\n"}
+
+    lines = hrm("logs", "1", "--list").out.splitlines()
+    assert lines[0].split() == ["FILE", "SIZE", "CHANGED"]
+    assert lines[1].split() == ["stdout", "6", "B", "-"]
+    assert lines[2].split()[:3] == ["gc.log", "2.0", "KiB"]
+    assert [one["name"] for one in json.loads(hrm("logs", "1", "--list", "-o", "json").out)] == ["stdout", "gc.log"]
+    assert hrm("logs", "1", "--file", "gc.log").out == "pause\n"
+
+
+@pytest.mark.parametrize("words", [("--list", "--follow"), ("--list", "--file", "x"), ("--file", "x", "--stderr")])
+def test_logs_takes_one_thing_to_show(hrm, server: FakeClient, words: tuple[str, ...]) -> None:
+    server.apps = [application(1)]
+    assert hrm("logs", "1", *words).code == 2
+
+
 def test_logs_of_several_tasks_says_which_it_shows(hrm, server: FakeClient) -> None:
     server.apps = [application(1, tasks_total=10)]
 

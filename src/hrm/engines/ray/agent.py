@@ -29,7 +29,7 @@ from hrm.engines.ray.relay import Relay
 from hrm.engines.ray.streams import OpenStreams
 from hrm.engines.ray.wanted import Wanted
 from hrm.model.cleaning import CleanPolicy, Freed
-from hrm.model.containers import ContainerUsage, ExitRecord, LaunchSpec, LogChunk, LogStream, NodeUsage, StartRecord
+from hrm.model.containers import ContainerUsage, ExitRecord, LaunchSpec, LogChunk, LogFile, NodeUsage, StartRecord
 from hrm.model.errors import ClusterError, HrmError
 from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
@@ -230,8 +230,11 @@ class Agent:
     async def examine(self, only: Sequence[str]) -> DoctorReport:
         return await self._ready().examine(only)
 
-    async def read_log(self, container_id: str, stream: LogStream, offset: int, max_bytes: int) -> LogChunk:
+    async def read_log(self, container_id: str, stream: str, offset: int, max_bytes: int) -> LogChunk:
         return await self._ready().read_log(container_id, stream, offset=offset, max_bytes=max_bytes)
+
+    async def log_files(self, container_id: str) -> list[LogFile]:
+        return await self._ready().log_files(container_id)
 
     async def write_stdin(self, container_id: str, data: bytes) -> None:
         await self._ready().write_stdin(container_id, data)

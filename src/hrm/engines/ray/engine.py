@@ -19,7 +19,7 @@ from hrm.engines.ray.node import RemoteNode
 from hrm.engines.ray.remote_stream import RemoteStream
 from hrm.engines.ray.sending import send
 from hrm.model.cleaning import CleanPolicy, Freed
-from hrm.model.containers import LaunchSpec, LogChunk, LogStream, PreemptionNotice
+from hrm.model.containers import LaunchSpec, LogChunk, LogFile, PreemptionNotice
 from hrm.model.engine import EngineSettings, OnPartition
 from hrm.model.errors import NotFound
 from hrm.model.execution import ExecSpec
@@ -276,11 +276,13 @@ class RayEngine:
         report: DoctorReport = await self._on(node_id).ask("examine", tuple(only))
         return report
 
-    async def read_log(
-        self, node_id: str, container_id: str, stream: LogStream, *, offset: int, max_bytes: int
-    ) -> LogChunk:
+    async def read_log(self, node_id: str, container_id: str, stream: str, *, offset: int, max_bytes: int) -> LogChunk:
         chunk: LogChunk = await self._on(node_id).ask("read_log", container_id, stream, offset, max_bytes)
         return chunk
+
+    async def log_files(self, node_id: str, container_id: str) -> list[LogFile]:
+        files: list[LogFile] = await self._on(node_id).ask("log_files", container_id)
+        return files
 
     async def write_stdin(self, node_id: str, container_id: str, data: bytes) -> None:
         await self._on(node_id).ask("write_stdin", container_id, data)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hrm.yarn.nodes import NodeAddresses
@@ -45,6 +45,11 @@ class NodePorts:
         self._of[port] = node_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            # Hadoop's clients begin with one and take a 200 for leave to go on (AuthenticatedURL); who asks is told by
+            # the request that follows. Without headers for it a browser's question for leave gets none.
+            await Response(headers={"Allow": "GET, HEAD, OPTIONS"})(scope, receive, send)
+            return
         server = scope.get("server")
         node_id = self._of.get(server[1]) if scope["type"] == "http" and server else None
         if node_id is None:

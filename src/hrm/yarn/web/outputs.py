@@ -12,22 +12,23 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from hrm.model.containers import LogChunk, LogStream
+from hrm.model.containers import LogChunk, LogFile, LogStream
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ContainerId
 from hrm.model.reports import TaskAttemptReport
 from hrm.rm.facade import Facade
+from hrm.yarn.application_messages import format_time
 from hrm.yarn.applications import Application, Applications
 from hrm.yarn.errors import ContainerNotFound
 from hrm.yarn.rights import Rights
 from hrm.yarn.web.callers import Callers
-from hrm.yarn.web.formats import SEALED, BadRequest, NoSuchPage, answer
+from hrm.yarn.web.formats import SEALED, BadRequest, answer
 from hrm.yarn.web.node_ports import node_of
 
 _CHUNK_BYTES = 256 << 10
-_FILES = {"stdout": LogStream.STDOUT, "stderr": LogStream.STDERR}
-#: How much of a file a page shows.
+#: How much of a file a page shows, and of how many.
 _SHOWN_BYTES = 64 << 10
+_SHOWN_FILES = 20
 
 
 class OutputPages:
@@ -57,14 +58,13 @@ class OutputPages:
         """A page for people: the end of each file, or of one."""
         application, report = await self.found(request)
         wanted = request.path_params.get("file")
-        if wanted is not None and wanted not in _FILES:
-            raise NoSuchPage(f"there are stdout and stderr, not {wanted[:40]!r}")
         start = _offset(request, "start", -_SHOWN_BYTES)
         parts = []
-        for file in _FILES if wanted is None else (wanted,):
-            chunk = await self._read(application, report, _FILES[file], start)
+        files = [one.name for one in await self.files_of(application, report)] if wanted is None else [wanted]
+        for file in files[:_SHOWN_FILES]:
+            chunk = await self._read(application, report, file, start)
             text = html.escape(chunk.data.decode(errors="replace"))
-            parts.append(f"<h2>{file}</h2><pre>{text}</pre>")
+            parts.append(f"<h2>{html.escape(file)}</h2><pre>{text}</pre>")
         title = html.escape(report.container_id)
         body = f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1>{''.join(parts)}"
         return HTMLResponse(body, headers=SEALED)
@@ -73,18 +73,23 @@ class OutputPages:
         """The file as it is, from ``offset`` on."""
         application, report = await self.found(request)
         file = request.path_params["file"]
-        if file not in _FILES:
-            raise NoSuchPage(f"there are stdout and stderr, not {file[:40]!r}")
-        first = await self._read(application, report, _FILES[file], _offset(request, "offset", 0))
+        first = await self._read(application, report, file, _offset(request, "offset", 0))
         return StreamingResponse(
-            self._rest(application, report, _FILES[file], first),
+            self._rest(application, report, file, first),
             media_type="text/plain; charset=utf-8",
             headers=SEALED,
         )
 
     async def files(self, request: Request) -> Response:
-        _, report = await self.found(request)
-        infos = [{"fileName": file, "fileSize": "-1", "lastModifiedTime": ""} for file in _FILES]
+        application, report = await self.found(request)
+        infos = [
+            {
+                "fileName": file.name,
+                "fileSize": str(file.size_bytes),
+                "lastModifiedTime": "" if file.modified_at is None else format_time(file.modified_at),
+            }
+            for file in await self.files_of(application, report)
+        ]
         value = {"containerId": report.container_id, "logAggregationType": "LOCAL", "containerLogInfo": infos}
         return answer(request, "containerLogsInfo", value)
 
@@ -103,26 +108,31 @@ class OutputPages:
                 return application, report
         raise ContainerNotFound(f"container with id: {name} not found")
 
-    async def _read(
-        self, application: Application, report: TaskAttemptReport, stream: LogStream, offset: int
-    ) -> LogChunk:
+    async def files_of(self, application: Application, report: TaskAttemptReport) -> list[LogFile]:
+        """Of one container: what it printed, and what it wrote beside that."""
+        files = await self._facade.log_files(
+            application.report.application_id, report.task_index, attempt=report.attempt
+        )
+        return files or [LogFile(name=stream.value, size_bytes=0) for stream in LogStream]
+
+    async def _read(self, application: Application, report: TaskAttemptReport, file: str, offset: int) -> LogChunk:
         return await self._facade.read_log(
             application.report.application_id,
             report.task_index,
-            stream,
+            file,
             offset=offset,
             max_bytes=_CHUNK_BYTES,
             attempt=report.attempt,
         )
 
     async def _rest(
-        self, application: Application, report: TaskAttemptReport, stream: LogStream, chunk: LogChunk
+        self, application: Application, report: TaskAttemptReport, file: str, chunk: LogChunk
     ) -> AsyncIterator[bytes]:
         while chunk.data:
             yield chunk.data
             if chunk.end:
                 return
-            chunk = await self._read(application, report, stream, chunk.next_offset)
+            chunk = await self._read(application, report, file, chunk.next_offset)
 
 
 def _offset(request: Request, key: str, default: int) -> int:
