@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hrm.core.tags import counts
-from hrm.model.tag_placements import AllOf, AnyOf, DelayedOr, Scope, TagConstraint, TagCount, TagPlacement
+from hrm.model.attributes import AttributeTest
+from hrm.model.tag_placements import AllOf, AnyOf, DelayedOr, PlacementConstraint, Scope, TagCount, TagPlacement
 
 if TYPE_CHECKING:
     from hrm.core.applications import App
@@ -60,7 +61,7 @@ class Constraint:
 
     __slots__ = ("_app", "_placement", "root", "turns")
 
-    def __init__(self, root: TagConstraint, placement: TagPlacement, app: App) -> None:
+    def __init__(self, root: PlacementConstraint, placement: TagPlacement, app: App) -> None:
         self.root = root
         self._placement = placement
         self._app = app
@@ -87,7 +88,7 @@ class Constraint:
     @property
     def counts_racks(self) -> bool:
         """True iff what runs on other nodes of its rack may decide about a node."""
-        return _counts_racks(self.root)
+        return any(isinstance(one, TagCount) and one.scope is Scope.RACK for one in leaves(self.root))
 
     def opened(self, delayed: DelayedOr) -> int:
         """The last of its alternatives that will do now."""
@@ -105,7 +106,7 @@ class Constraint:
         """Those of which an alternative has not opened yet, as far as they matter now."""
         return [one for one in self._delayed(self.root) if self.opened(one) < len(one.parts) - 1]
 
-    def _delayed(self, constraint: TagConstraint) -> Iterator[DelayedOr]:
+    def _delayed(self, constraint: PlacementConstraint) -> Iterator[DelayedOr]:
         match constraint:
             case AllOf(parts) | AnyOf(parts):
                 for part in parts:
@@ -115,7 +116,7 @@ class Constraint:
                 for alternative in timed[: self.opened(constraint) + 1]:
                     yield from self._delayed(alternative.constraint)
 
-    def _meets(self, constraint: TagConstraint, node: Node) -> bool:
+    def _meets(self, constraint: PlacementConstraint, node: Node) -> bool:
         match constraint:
             case AllOf(parts):
                 return all(self._meets(part, node) for part in parts)
@@ -125,6 +126,8 @@ class Constraint:
                 return any(self._meets(part.constraint, node) for part in timed[: self.opened(constraint) + 1])
             case TagCount():
                 return self._has_so_many(constraint, node)
+            case AttributeTest():
+                return constraint.meets(node.attributes)
 
     def _has_so_many(self, wanted: TagCount, node: Node) -> bool:
         there = node.rack_tags if wanted.scope is Scope.RACK else node.tags
@@ -142,11 +145,14 @@ class Constraint:
         return not any(tags & container.tags for container in mine)
 
 
-def _counts_racks(constraint: TagConstraint) -> bool:
+def leaves(constraint: PlacementConstraint) -> Iterator[TagCount | AttributeTest]:
+    """What it is made of in the end."""
     match constraint:
         case AllOf(parts) | AnyOf(parts):
-            return any(_counts_racks(part) for part in parts)
+            for part in parts:
+                yield from leaves(part)
         case DelayedOr(timed):
-            return any(_counts_racks(part.constraint) for part in timed)
-        case TagCount(scope=scope):
-            return scope is Scope.RACK
+            for alternative in timed:
+                yield from leaves(alternative.constraint)
+        case TagCount() | AttributeTest():
+            yield constraint

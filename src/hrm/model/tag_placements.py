@@ -1,7 +1,7 @@
 """Where containers may lie by what runs beside them: tags that they bear, and how many with a tag a node may have.
 
-YARN's allocation tags and PlacementConstraint: affinity, anti-affinity and cardinality by node and by rack, put
-together by `and`, `or` and an `or` whose alternatives open one after the other.
+YARN's allocation tags and PlacementConstraint: affinity, anti-affinity and cardinality by node and by rack, and what
+attributes a node has, put together by `and`, `or` and an `or` whose alternatives open one after the other.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
 
+from hrm.model.attributes import AttributeTest
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId
 
@@ -82,14 +83,14 @@ class TagCount:
 class AllOf:
     """Each of these must hold."""
 
-    parts: tuple[TagConstraint, ...]
+    parts: tuple[PlacementConstraint, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
     """One of these must hold."""
 
-    parts: tuple[TagConstraint, ...]
+    parts: tuple[PlacementConstraint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class Timed:
     with room (YARN's TimedPlacementConstraint).
     """
 
-    constraint: TagConstraint
+    constraint: PlacementConstraint
     delay_s: float | None = None
     opportunities: int | None = None
 
@@ -120,7 +121,7 @@ class DelayedOr:
     parts: tuple[Timed, ...]
 
 
-TagConstraint = TagCount | AllOf | AnyOf | DelayedOr
+PlacementConstraint = TagCount | AttributeTest | AllOf | AnyOf | DelayedOr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,7 @@ class TagPlacement:
     """Tags that a container bears while it is there, and what must hold of a node for it to be placed there."""
 
     tags: frozenset[str] = frozenset()
-    constraint: TagConstraint | None = None
+    constraint: PlacementConstraint | None = None
 
     def __post_init__(self) -> None:
         _check_tags(self.tags, "tags")
@@ -141,11 +142,11 @@ def _check_tags(tags: tuple[str, ...] | frozenset[str] | list[str], field: str) 
         raise InvalidInput(f"at most {MAX_TAGS} tags of 1 to {MAX_TAG_CHARS} characters each", field=field)
 
 
-def _parts(constraint: TagConstraint, depth: int) -> int:
+def _parts(constraint: PlacementConstraint, depth: int) -> int:
     if depth > MAX_DEPTH:
         raise InvalidInput(f"deeper than {MAX_DEPTH} in each other", field="constraint")
     match constraint:
-        case TagCount():
+        case TagCount() | AttributeTest():
             return 1
         case AllOf(parts) | AnyOf(parts):
             inner = parts

@@ -158,6 +158,7 @@ class _MasterDoor:
         placed, rejected = placing.requests(
             request.scheduling_requests, session.constraints, config=self._config, maximum=cluster.maximum
         )
+        placed, known = placing.replacing(session.placed, placed)
         shunned = None
         if request.HasField("blacklist_request"):
             shunned = asking.blacklist(session.blacklist, request.blacklist_request, cluster.nodes_of)
@@ -182,6 +183,7 @@ class _MasterDoor:
             raise ApplicationAttemptNotFound(error.message) from None
         if heartbeat.resync:
             raise _not_registered(attempt)
+        session.placed = known
         if shunned is not None:
             session.blacklist = shunned
         for name in releases:

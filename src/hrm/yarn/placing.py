@@ -1,51 +1,55 @@
 """Scheduling requests with placement constraints (SchedulingRequest), from YARN's messages to the model's.
 
-What is understood: constraints on allocation tags with a node as their scope, and `and` and `or` of such. All else is
-rejected one by one, as YARN's processor rejects what it cannot place.
+What cannot be kept is rejected one by one, as YARN's processor rejects what it cannot place.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import structlog
 
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.errors import InvalidInput
 from hrm.model.jobs import MAX_TASKS
+from hrm.model.node_needs import ANY_NODE, needs_of
 from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
-from hrm.model.tag_placements import AllOf, AnyOf, TagConstraint, TagCount, TagPlacement, Whose
+from hrm.model.tag_placements import AllOf, PlacementConstraint, TagPlacement
 from hrm.yarn.amounts import requested
 from hrm.yarn.asks import number_of
 from hrm.yarn.errors import InvalidResourceRequest, YarnError
+from hrm.yarn.placement_constraints import NotUnderstood, constraint_of, split
 from hrm.yarn.proto import records_pb2 as records
 
+log = structlog.get_logger(__name__)
 #: In one heartbeat, and constraints of one registration.
 MAX_AT_ONCE = 1000
-_NODE = "node"
-_ANY_NUMBER = (1 << 31) - 1
-_TARGET = records.PlacementConstraintTargetProto
-_COMPOSITE = records.CompositePlacementConstraintProto
-#: How deep constraints may lie in each other: the model's limit, before the message is walked.
-_MAX_DEPTH = 8
+#: Of one attempt: requests that later ones may replace, the newest.
+MAX_KNOWN = 10_000
 
-#: By the tags of the requests that they are for; None: one that is not understood.
-Constraints = Mapping[frozenset[str], TagConstraint | None]
-
-
-class NotUnderstood(Exception):
-    """A constraint of a kind that nothing here can keep."""
+#: By the tags of the requests that they are for; a text: why it cannot be kept.
+Constraints = Mapping[frozenset[str], PlacementConstraint | str]
+#: What was asked for last, by priority and request id.
+Placed = OrderedDict[tuple[int, int], ResourceRequest]
 
 
 def constraints(entries: Iterable[records.PlacementConstraintMapEntryProto]) -> Constraints:
-    """Of a registration. What is not understood has every request with these tags rejected."""
-    found: dict[frozenset[str], TagConstraint | None] = {}
-    for entry in entries:
-        if len(found) >= MAX_AT_ONCE:
+    """Of a registration (PlacementConstraintManager): of several for the same tags the last holds.
+
+    What is not understood has every request with these tags rejected; one for no tags is for no request.
+    """
+    found: dict[frozenset[str], PlacementConstraint | str] = {}
+    for count, entry in enumerate(entries):
+        if count >= MAX_AT_ONCE:
             raise YarnError(f"more than {MAX_AT_ONCE} placement constraints")
-        try:
-            found[frozenset(entry.allocation_tags)] = _constraint(entry.placement_constraint, 0)
-        except (NotUnderstood, InvalidInput):
-            found[frozenset(entry.allocation_tags)] = None
+        if tags := frozenset(entry.allocation_tags):
+            try:
+                found[tags] = constraint_of(entry.placement_constraint)
+            except (NotUnderstood, InvalidInput) as error:
+                found[tags] = str(error)
     return found
 
 
@@ -59,16 +63,41 @@ def requests(
     """Those that are asked for, with absolute counts, and those that are not. Raises InvalidResourceRequest."""
     asked: list[ResourceRequest] = []
     rejected: list[records.RejectedSchedulingRequestProto] = []
+    why = ""
     for message in messages:
         if len(asked) + len(rejected) >= MAX_AT_ONCE:
             raise YarnError(f"more than {MAX_AT_ONCE} scheduling requests at once")
         try:
             asked.append(_request(message, registered, config, maximum))
-        except (NotUnderstood, InvalidInput):
+        except (NotUnderstood, InvalidInput) as error:
+            why = why or str(error)
             rejected.append(
                 records.RejectedSchedulingRequestProto(reason=records.RRP_COULD_NOT_PLACE_ON_NODE, request=message)
             )
+    if rejected:
+        # The message has no room for it.
+        log.info("scheduling_requests_rejected", count=len(rejected), first=why)
     return asked, rejected
+
+
+def replacing(known: Placed, asked: Iterable[ResourceRequest]) -> tuple[list[ResourceRequest], Placed]:
+    """What to ask for so that each takes the place of the one before it of its priority and request id.
+
+    A count alone is changed as it is; before one that differs in more, what it replaces is withdrawn. YARN refuses
+    such (SingleConstraintAppPlacementAllocator) and has its master withdraw first. ``known`` is left as it was.
+    """
+    after, told = OrderedDict(known), []
+    for request in asked:
+        key = request.priority, request.allocation_request_id
+        before = after.pop(key, None)
+        if before is not None and replace(before, count=request.count) != request:
+            told.append(replace(before, count=0))
+        told.append(request)
+        if request.count:
+            after[key] = request
+    while len(after) > MAX_KNOWN:
+        after.popitem(last=False)
+    return told, after
 
 
 def _request(
@@ -82,60 +111,25 @@ def _request(
             f"Invalid resource request, {sizing.numAllocations} containers of priority {priority} are out of range"
         )
     tags = frozenset(message.allocationTags)
-    parts: list[TagConstraint] = []
+    parts: list[PlacementConstraint] = []
     if message.HasField("placementConstraint"):
-        parts.append(_constraint(message.placementConstraint, 0))
+        parts.append(constraint_of(message.placementConstraint))
     if tags in registered:
-        if (of_all := registered[tags]) is None:
-            raise NotUnderstood("the constraint that was registered for these tags")
+        if isinstance(of_all := registered[tags], str):
+            raise NotUnderstood(f"the constraint that was registered for these tags: {of_all}")
         parts.append(of_all)
-    constraint = AllOf(tuple(parts)) if len(parts) > 1 else parts[0] if parts else None
+    constraint, of_nodes = split(_both(parts)) if parts else (None, None)
     return ResourceRequest(
         resources=requested(sizing.resources, config, maximum),
         count=sizing.numAllocations,
         priority=priority,
         allocation_request_id=number_of(message.allocationRequestId),
+        needs=ANY_NODE if of_nodes is None else needs_of(frozenset(), str(of_nodes)),
         placement=TagPlacement(tags=tags, constraint=constraint) if tags or constraint else None,
     )
 
 
-def _constraint(message: records.PlacementConstraintProto, depth: int) -> TagConstraint:
-    """Raises NotUnderstood, and InvalidInput of the model."""
-    if depth > _MAX_DEPTH:
-        raise NotUnderstood("constraints too deep in each other")
-    if message.HasField("simpleConstraint"):
-        return _simple(message.simpleConstraint)
-    composite = message.compositeConstraint
-    parts = tuple(_constraint(child, depth + 1) for child in composite.childConstraints)
-    if not parts or composite.timedChildConstraints or composite.compositeType == _COMPOSITE.DELAYED_OR:
-        raise NotUnderstood("neither a simple constraint nor `and` or `or` of such")
-    return AnyOf(parts) if composite.compositeType == _COMPOSITE.OR else AllOf(parts)
-
-
-def _simple(message: records.SimplePlacementConstraintProto) -> TagConstraint:
-    if message.scope != _NODE:
-        raise NotUnderstood(f"the scope {message.scope!r:.80}")
-    if message.HasField("attributeOpCode") and message.attributeOpCode != records.NO_OP:
-        raise NotUnderstood("node attributes")
-    most = message.maxCardinality if message.HasField("maxCardinality") else _ANY_NUMBER
-    counts = tuple(
-        TagCount(
-            tags=tuple(target.targetValues),
-            whose=_whose(target),
-            least=max(0, message.minCardinality),
-            most=None if most == _ANY_NUMBER else most,
-        )
-        for target in message.targetExpressions
-    )
-    if not counts:
-        raise NotUnderstood("a constraint without a target")
-    return counts[0] if len(counts) == 1 else AllOf(counts)
-
-
-def _whose(target: records.PlacementConstraintTargetProto) -> Whose:
-    if target.targetType != _TARGET.ALLOCATION_TAG:
-        raise NotUnderstood("a target that is no allocation tag")
-    try:
-        return Whose(target.targetKey or Whose.SELF)
-    except ValueError:
-        raise NotUnderstood(f"the namespace {target.targetKey!r:.80}") from None
+def _both(parts: list[PlacementConstraint]) -> PlacementConstraint:
+    """All of them in one, flat."""
+    flat = tuple(one for part in parts for one in (part.parts if isinstance(part, AllOf) else (part,)))
+    return flat[0] if len(flat) == 1 else AllOf(flat)

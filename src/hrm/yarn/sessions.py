@@ -11,7 +11,7 @@ from hrm.model.ids import AttemptId
 from hrm.model.masters import GrantedContainer, MasterStanding, WarnedContainer
 from hrm.rm.facade import Masters
 from hrm.yarn.errors import ApplicationAttemptNotFound
-from hrm.yarn.placing import Constraints
+from hrm.yarn.placing import Constraints, Placed
 from hrm.yarn.proto.records_pb2 import ContainerStatusProto
 from hrm.yarn.proto.service_pb2 import AllocateResponseProto
 
@@ -31,6 +31,8 @@ class Session:
     launched: set[str] = field(default_factory=set)
     #: What it registered with: where requests with these tags may lie.
     constraints: Constraints = field(default_factory=dict)
+    #: Scheduling requests that later ones replace.
+    placed: Placed = field(default_factory=OrderedDict)
     #: Versions of containers, which count how often each grew or shrank; none of those from before a restart.
     versions: dict[str, int] = field(default_factory=dict)
     #: Those that the master gave back while something ran in them.

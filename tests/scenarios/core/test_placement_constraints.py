@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hrm.core.events import AppAdded, AttemptAdded, ContainerRecovered, NodeResourceUpdate, NodeUpdate, RequestsUpdated
+from hrm.model.attributes import AttributeTest
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.requests import ResourceRequest
@@ -15,8 +16,8 @@ from hrm.model.tag_placements import (
     DelayedOr,
     OfApplication,
     OfTagged,
+    PlacementConstraint,
     Scope,
-    TagConstraint,
     TagCount,
     TagPlacement,
     Timed,
@@ -43,7 +44,7 @@ def ask(
     app: AttemptId,
     count: int,
     *tags: str,
-    constraint: TagConstraint | None = None,
+    constraint: PlacementConstraint | None = None,
     request_id: int = 0,
     cpus: int = 1,
 ) -> None:
@@ -319,6 +320,43 @@ def test_the_last_alternative_stays(s: Scenario) -> None:
     assert s.reason(app) == "placement_constraint"
 
 
+# ---- what a node is
+
+
+def test_attributes_of_nodes_may_be_alternatives_to_what_runs_there(s: Scenario) -> None:
+    s.handle(NodeResourceUpdate(node("n2", cpus=4, memory="4G", rack="/r1", os="debian12")))
+    app = s.submit("all")
+    ask(s, app, 1, "cache", constraint=AttributeTest("os", "debian12", negated=True))
+    s.settle()
+    (cache,) = (one.node_id for one in s.containers(app))
+    either = AnyOf((AttributeTest("os", "debian12"), BESIDE_A_CACHE))
+    ask(s, app, 12, "web", constraint=either, request_id=1)
+    s.settle()
+
+    assert cache != "n2"
+    assert {one.node_id for one in s.containers(app)} == {"n2", cache}
+    assert s.running(app) == 8
+
+
+def test_any_node_may_do_after_a_while_where_one_with_an_attribute_was_wanted(s: Scenario) -> None:
+    app = s.submit("all")
+    patient = DelayedOr(
+        (
+            Timed(constraint=AttributeTest("os", "debian12"), delay_s=60.0),
+            Timed(constraint=AttributeTest("hdd", negated=True), delay_s=0.0),
+        )
+    )
+    ask(s, app, 1, "web", constraint=patient)
+    s.settle()
+    before = s.running(app)
+    said = s.explain(app).message
+    s.advance(60.0)
+    s.settle()
+
+    assert (before, s.running(app)) == (0, 1)
+    assert "its placement constraint is not met there; it wants (os=debian12, later also !hdd)" in said
+
+
 # ---- what cannot be
 
 
@@ -343,5 +381,5 @@ def test_what_cannot_be_is_refused(make: object) -> None:
         make()  # type: ignore[operator]
 
 
-def nested(depth: int) -> TagConstraint:
+def nested(depth: int) -> PlacementConstraint:
     return BESIDE_A_CACHE if not depth else DelayedOr((Timed(constraint=nested(depth - 1), opportunities=1),))

@@ -11,7 +11,7 @@ from hrm.model.errors import InvalidInput
 from hrm.model.ids import AttemptId, ContainerId
 from hrm.model.requests import GangRequest, ResourceRequest
 from hrm.model.scheduling import SchedulerOptions, Strategy
-from hrm.model.tag_placements import AllOf, AnyOf, TagConstraint, TagCount, TagPlacement, Whose
+from hrm.model.tag_placements import AllOf, AnyOf, PlacementConstraint, TagCount, TagPlacement, Whose
 from hrm.testing.builders import Scenario, amounts, queue, queues
 
 NOT_BESIDE_ITSELF = TagCount(tags=("web",), most=0)
@@ -27,7 +27,12 @@ def s(request: pytest.FixtureRequest) -> Scenario:
 
 
 def ask(
-    s: Scenario, app: AttemptId, count: int, *tags: str, constraint: TagConstraint | None = None, request_id: int = 0
+    s: Scenario,
+    app: AttemptId,
+    count: int,
+    *tags: str,
+    constraint: PlacementConstraint | None = None,
+    request_id: int = 0,
 ) -> None:
     placement = TagPlacement(tags=frozenset(tags), constraint=constraint)
     request = ResourceRequest(

@@ -6,6 +6,7 @@ import pytest
 
 from hrm.core.events import RequestsUpdated
 from hrm.core.explain.constraints import say_constraint
+from hrm.model.attributes import AttributeTest
 from hrm.model.explanations import EndBasis
 from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.phrases import CHINESE, ENGLISH, say
@@ -16,8 +17,8 @@ from hrm.model.tag_placements import (
     DelayedOr,
     OfApplication,
     OfTagged,
+    PlacementConstraint,
     Scope,
-    TagConstraint,
     TagCount,
     TagPlacement,
     Timed,
@@ -37,7 +38,7 @@ def two_racks() -> Scenario:
     return s
 
 
-def ask(s: Scenario, app: AttemptId, count: int, *tags: str, constraint: TagConstraint | None = None) -> None:
+def ask(s: Scenario, app: AttemptId, count: int, *tags: str, constraint: PlacementConstraint | None = None) -> None:
     placement = TagPlacement(tags=frozenset(tags), constraint=constraint)
     s.handle(RequestsUpdated(app, (ResourceRequest(resources=amounts(1, "1G"), count=count, placement=placement),)))
     s.settle()
@@ -139,6 +140,7 @@ def test_it_says_when_what_is_in_the_way_ends(scope: Scope) -> None:
 
 SAID = [
     (TagCount(tags=("a", "b"), most=0), "no a or b of its own on the node"),
+    (AllOf((AttributeTest("os", "debian12"), AttributeTest("hdd", None, True))), "(os=debian12 and !hdd)"),
     (TagCount(tags=("a",), least=2, whose=Whose.ALL), "at least 2 a of anybody on the node"),
     (TagCount(tags=("a",), most=3, scope=Scope.RACK), "at most 3 a of its own in the rack"),
     (TagCount(tags=("a",), least=1, most=3, whose=Whose.OTHERS), "1 to 3 a of other applications on the node"),
@@ -157,7 +159,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(("constraint", "words"), SAID)
-def test_each_kind_of_constraint_has_words(constraint: TagConstraint, words: str) -> None:
+def test_each_kind_of_constraint_has_words(constraint: PlacementConstraint, words: str) -> None:
     said = say_constraint(constraint)
 
     assert say(said, ENGLISH) == words

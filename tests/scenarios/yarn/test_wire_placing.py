@@ -10,18 +10,23 @@ import pytest
 
 from hrm.testing.builders import node
 from hrm.testing.lives import Lives
+from hrm.yarn.ids import container_id
 from hrm.yarn.proto import records_pb2 as records
 from tests.scenarios.yarn.test_wire_masters import refused
 from tests.scenarios.yarn.wire_masters import WireMaster, Yarn, opened
 
 TAG = records.PlacementConstraintTargetProto.ALLOCATION_TAG
+ATTRIBUTE = records.PlacementConstraintTargetProto.NODE_ATTRIBUTE
 AND, OR, DELAYED_OR = 1, 2, 3
+MILLISECONDS, OPPORTUNITIES = 1, 2
 
 
 @pytest.fixture
 async def lives(tmp_path: Path) -> AsyncIterator[Lives]:
-    """Three nodes of 4 vcores and 4 GiB."""
-    async with Lives(tmp_path, [node(f"n{number}", cpus=4, memory="4G") for number in (1, 2, 3)]) as lives:
+    """Three nodes of 4 vcores and 4 GiB, the last one in a rack of its own."""
+    nodes = [node(f"n{number}", cpus=4, memory="4G", rack="/far" if number == 3 else "/near") for number in (1, 2, 3)]
+    nodes[0], nodes[2] = nodes[0].with_attributes({"os": "debian12"}), nodes[2].with_attributes({"zone": "far"})
+    async with Lives(tmp_path, nodes) as lives:
         yield lives
 
 
@@ -44,9 +49,22 @@ def simple(*targets: Any, least: int = 0, most: int | None = None, scope: str = 
     return records.PlacementConstraintProto(simpleConstraint=constraint)
 
 
-def composite(kind: int, *parts: Any) -> Any:
-    constraint = records.CompositePlacementConstraintProto(compositeType=kind, childConstraints=parts)
+def composite(kind: int, *parts: Any, timed: Any = ()) -> Any:
+    constraint = records.CompositePlacementConstraintProto(
+        compositeType=kind, childConstraints=parts, timedChildConstraints=timed
+    )
     return records.PlacementConstraintProto(compositeConstraint=constraint)
+
+
+def timed(constraint: Any, delay: int, unit: int = MILLISECONDS) -> Any:
+    return records.TimedPlacementConstraintProto(placementConstraint=constraint, schedulingDelay=delay, delayUnit=unit)
+
+
+def nested(depth: int) -> Any:
+    return NONE_BESIDE if not depth else composite(AND, nested(depth - 1))
+
+
+NONE_BESIDE = simple(target("web"), most=0)
 
 
 def scheduling(count: int, *tags: str, number: int = 1, memory: int = 512, constraint: Any = None) -> Any:
@@ -65,9 +83,6 @@ async def given(master: WireMaster, *wanted: Any) -> list[Any]:
     heard = await master.beat(scheduling_requests=wanted)
     assert list(heard.rejected_scheduling_requests) == []
     return sorted(heard.allocated_containers, key=lambda one: one.id.id)
-
-
-NONE_BESIDE = simple(target("web"), most=0)
 
 
 async def test_containers_lie_apart_where_none_of_their_tag_may_be_beside_them(yarn: Yarn) -> None:
@@ -123,18 +138,161 @@ async def test_both_of_two_constraints_hold_and_one_of_two_alternatives(yarn: Ya
     assert beside.nodeId == cache.nodeId
 
 
+def racks(yarn: Yarn, containers: list[Any]) -> list[str]:
+    """Of grants, each with its rack."""
+    where = {one.container_id: one.node_id for one in yarn.life.service.containers()}
+    return sorted("/far" if where[str(container_id(one.id))] == "n3" else "/near" for one in containers)
+
+
+async def test_containers_lie_one_to_a_rack_where_none_of_their_tag_may_be_in_theirs(yarn: Yarn) -> None:
+    master = await yarn.begun()
+    containers = await given(master, scheduling(5, "web", constraint=simple(target("web"), most=0, scope="rack")))
+
+    assert racks(yarn, containers) == ["/far", "/near"]
+    explanation = await yarn.life.service.explain(str(master.attempt.application))
+    assert "it wants no web of its own in the rack" in explanation.message
+
+
+async def test_containers_lie_in_the_rack_of_those_of_another_application(yarn: Yarn) -> None:
+    first, second = await yarn.begun(applicationTags=["Quiet"]), await yarn.begun()
+    far = simple(target("far", kind=ATTRIBUTE, whose="zone"), attributeOpCode=records.EQ)
+    await given(first, scheduling(1, "db", constraint=far))
+    by_id = simple(target("db", whose=f"app-id/{first.attempt.application}"), least=1, scope="rack")
+    by_tag = simple(target("db", whose="app-tag/Quiet"), least=1, scope="rack")
+    containers = await given(
+        second, scheduling(1, "web", constraint=by_id), scheduling(1, "web", number=2, constraint=by_tag)
+    )
+
+    assert racks(yarn, containers) == ["/far", "/far"]
+
+
+async def test_the_next_alternative_will_do_after_its_time(yarn: Yarn) -> None:
+    master = await yarn.begun()
+    patient = composite(
+        DELAYED_OR,
+        timed=[timed(simple(target("cache"), least=1), 50_000), timed(NONE_BESIDE, 1, OPPORTUNITIES)],
+    )
+    before = await given(master, scheduling(2, "web", constraint=patient))
+    explanation = await yarn.life.service.explain(str(master.attempt.application))
+    await yarn.life.pass_time(50)
+    await yarn.life.heartbeat()
+    granted = (await master.allocate()).allocated_containers
+
+    assert before == []
+    assert "in less than a minute no web of its own on the node will do as well" in explanation.message
+    assert len({one.nodeId.port for one in granted}) == len(granted) == 2
+
+
+async def test_the_next_alternative_will_do_after_so_many_opportunities(yarn: Yarn) -> None:
+    master = await yarn.begun()
+    patient = composite(
+        DELAYED_OR,
+        timed=[timed(simple(target("cache"), least=1), 20, OPPORTUNITIES), timed(NONE_BESIDE, 1, OPPORTUNITIES)],
+    )
+    granted = await given(master, scheduling(2, "web", constraint=patient))
+    explanation = await yarn.life.service.explain(str(master.attempt.application))
+    beats = 0
+    while len(granted) < 2:
+        await yarn.life.heartbeat()
+        granted += (await master.allocate()).allocated_containers
+        beats += 1
+
+    assert explanation.forecast is not None
+    assert "more heartbeats no web of its own on the node will do as well" in explanation.forecast.text
+    assert beats >= 20 // 3
+
+
+@pytest.mark.parametrize(
+    ("constraint", "found"),
+    [
+        (simple(target("debian12", kind=ATTRIBUTE, whose="os"), attributeOpCode=records.EQ), {"n1"}),
+        (simple(target("debian12", kind=ATTRIBUTE, whose="rm.yarn.io/os"), attributeOpCode=records.NE), {"n2", "n3"}),
+        (simple(target("debian12", "x", kind=ATTRIBUTE, whose="os"), least=1, most=(1 << 31) - 1), {"n1"}),
+        (simple(target("debian12", "x", kind=ATTRIBUTE, whose="nm.yarn.io/os"), most=0), {"n2", "n3"}),
+        (
+            composite(
+                OR,
+                composite(AND, simple(target("debian12", kind=ATTRIBUTE, whose="os"), attributeOpCode=records.EQ)),
+                simple(target("nothing"), least=1),
+            ),
+            {"n1"},
+        ),
+    ],
+)
+async def test_nodes_are_chosen_by_their_attributes(yarn: Yarn, constraint: Any, found: set[str]) -> None:
+    master = await yarn.begun()
+    apart = composite(AND, constraint, NONE_BESIDE)
+    containers = await given(master, scheduling(3, "web", constraint=apart))
+    where = {one.container_id: one.node_id for one in yarn.life.service.containers()}
+
+    assert {where[str(container_id(one.id))] for one in containers} == found
+
+
+async def test_attributes_that_no_node_has_are_told(yarn: Yarn) -> None:
+    master = await yarn.begun()
+    nowhere = simple(target("bsd", kind=ATTRIBUTE, whose="os"), attributeOpCode=records.EQ)
+    assert await given(master, scheduling(1, "web", constraint=nowhere)) == []
+    explanation = await yarn.life.service.explain(str(master.attempt.application))
+
+    assert explanation.reason == "not_offered"
+    assert "no node has os=bsd" in explanation.message
+
+
+async def test_a_request_takes_the_place_of_the_one_before_it_of_its_id(yarn: Yarn) -> None:
+    master = await yarn.begun()
+    beside = simple(target("cache"), least=1)
+    assert await given(master, scheduling(5, "web", constraint=beside)) == []
+    granted = await given(master, scheduling(2, "db", memory=1024, constraint=NONE_BESIDE))
+    (cache,) = await given(master, scheduling(1, "cache", number=2))
+    (waits,) = [one for one in yarn.life.service.work() if one.application_id == str(master.attempt.application)]
+
+    assert [list(one.allocation_tags) for one in granted] == [["db"]] * 2
+    assert (list(cache.allocation_tags), waits.waiting) == (["cache"], [])
+
+
+async def test_of_two_constraints_for_the_same_tags_the_last_holds_and_one_for_no_tags_is_for_nobody(
+    yarn: Yarn,
+) -> None:
+    master = yarn.master(await yarn.submit())
+    entries = [
+        records.PlacementConstraintMapEntryProto(allocation_tags=tags, placement_constraint=constraint)
+        for tags, constraint in (
+            (["web"], simple(target("cache"), least=1)),
+            (["web"], simple(target("web"), most=1)),
+            ([], simple(target("cache"), least=1)),
+        )
+    ]
+    await master.register(placement_constraints=entries)
+
+    assert len(await given(master, scheduling(5, "web"))) == 3
+    assert len(await given(master, scheduling(2, number=2))) == 2
+
+
 @pytest.mark.parametrize(
     "constraint",
     [
-        simple(target("web"), most=0, scope="rack"),
-        simple(target("linux", kind=records.PlacementConstraintTargetProto.NODE_ATTRIBUTE)),
+        simple(target("web"), most=0, scope="cell"),
+        simple(target("debian12", kind=ATTRIBUTE, whose="os")),
+        simple(target(kind=ATTRIBUTE, whose="os"), attributeOpCode=records.EQ),
+        simple(target("debian*", kind=ATTRIBUTE, whose="os"), attributeOpCode=records.EQ),
+        simple(target("debian12", kind=ATTRIBUTE), attributeOpCode=records.EQ),
+        simple(target("debian12", kind=ATTRIBUTE, whose="os"), scope="rack", attributeOpCode=records.EQ),
         simple(target("web"), attributeOpCode=records.EQ),
+        simple(target("web", kind=records.PlacementConstraintTargetProto.SELF)),
         simple(target("web", whose="app-label")),
+        simple(target("web", whose="app-id/7")),
+        simple(target("web", whose="app-tag/")),
+        simple(target("")),
         simple(target()),
         simple(),
         simple(target("web"), least=3, most=1),
         composite(DELAYED_OR, simple(target("web"), most=0)),
+        composite(DELAYED_OR),
+        composite(AND, timed=[timed(simple(target("web"), most=0), 1)]),
+        composite(DELAYED_OR, timed=[timed(simple(target("web"), most=0), -1)]),
         composite(AND),
+        composite(OR, *[simple(target("web"), most=0)] * 100),
+        nested(20),
         records.PlacementConstraintProto(),
     ],
 )
@@ -153,7 +311,7 @@ async def test_what_cannot_be_kept_is_rejected_one_by_one(yarn: Yarn, constraint
 async def test_requests_whose_registered_constraint_is_not_understood_are_rejected(yarn: Yarn) -> None:
     master = yarn.master(await yarn.submit())
     entry = records.PlacementConstraintMapEntryProto(
-        allocation_tags=["web"], placement_constraint=simple(target("web"), most=0, scope="rack")
+        allocation_tags=["web"], placement_constraint=simple(target("web"), most=0, scope="cell")
     )
     await master.register(placement_constraints=[entry])
     heard = await master.allocate(scheduling_requests=[scheduling(1, "web")])

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from hrm.core.applications import Ask, Container
-from hrm.core.constraints import Constraint
+from hrm.core.constraints import Constraint, leaves
 from hrm.core.explain.finding import Finding, Look, has_to
 from hrm.core.nodes import Node
 from hrm.core.reasons import Reason
 from hrm.core.wording import say_names, say_shape
+from hrm.model.attributes import AttributeTest
 from hrm.model.explanations import Change
 from hrm.model.phrases import Item, Phrase, parts, phrase
 from hrm.model.tag_placements import (
@@ -20,8 +21,8 @@ from hrm.model.tag_placements import (
     Namespace,
     OfApplication,
     OfTagged,
+    PlacementConstraint,
     Scope,
-    TagConstraint,
     TagCount,
     Whose,
 )
@@ -41,7 +42,7 @@ def kept_off(look: Look, ask: Ask, constraint: Constraint, nodes: Sequence[Node]
         Reason.PLACEMENT_CONSTRAINT,
         parts(
             [
-                phrase("constraint.not_met", asked=say_shape(ask.shape), nodes=say_names(nodes)),
+                phrase(_unmet(constraint), asked=say_shape(ask.shape), nodes=say_names(nodes)),
                 phrase("constraint.wants", wants=say_constraint(constraint.root)),
             ]
         ),
@@ -49,7 +50,12 @@ def kept_off(look: Look, ask: Ask, constraint: Constraint, nodes: Sequence[Node]
     )
 
 
-def say_constraint(constraint: TagConstraint) -> Phrase:
+def _unmet(constraint: Constraint) -> str:
+    by_attributes = any(isinstance(one, AttributeTest) for one in leaves(constraint.root))
+    return "constraint.not_met_there" if by_attributes else "constraint.not_met"
+
+
+def say_constraint(constraint: PlacementConstraint) -> Phrase:
     """``no web of its own in the rack``; of several ``(… and …)``."""
     match constraint:
         case AllOf(of):
@@ -60,6 +66,8 @@ def say_constraint(constraint: TagConstraint) -> Phrase:
             first, *rest = [say_constraint(part.constraint) for part in timed]
             later: list[Item] = [*rest]
             return phrase("constraint.in_turn", first=first, rest=later) if rest else first
+        case AttributeTest():
+            return phrase("constraint.attribute", test=str(constraint))
         case TagCount(tags=tags, whose=whose, least=least, most=most, scope=scope):
             kind = "none" if most == 0 else "least" if most is None else "range" if least else "most"
             return phrase(
@@ -85,7 +93,7 @@ def _say_whose(whose: Namespace) -> Phrase:
 class Opening(NamedTuple):
     """An alternative that will do later, and a node with room that meets it."""
 
-    alternative: TagConstraint
+    alternative: PlacementConstraint
     node: Node
     #: Until then, as far as time alone decides; and heartbeats of nodes with room besides.
     seconds: float

@@ -147,6 +147,7 @@ SENTENCES = {
     "constraint.not_met": (
         "there is room for {asked} on {nodes}, but what runs there is not what its placement constraint wants beside it"
     ),
+    "constraint.not_met_there": "there is room for {asked} on {nodes}, but its placement constraint is not met there",
     "constraint.wants": "it wants {wants}",
     "constraint.least": "at least {least} {tags:and} {whose} {where}",
     "constraint.most": "at most {most} {tags:and} {whose} {where}",
@@ -159,6 +160,7 @@ SENTENCES = {
     "constraint.of_tagged": "of applications with the tag {tag}",
     "constraint.on_node": "on the node",
     "constraint.in_rack": "in the rack",
+    "constraint.attribute": "{test}",
     "constraint.all_of": "({parts:and})",
     "constraint.any_of": "({parts:or})",
     "constraint.in_turn": "({first}, later also {rest:or})",
