@@ -2,12 +2,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import struct
 import threading
+import tracemalloc
 
 import pytest
 
 from hrm.testing.conditions import eventually_async
-from hrm.testing.hadoop_client import HadoopClient, RemoteError
+from hrm.testing.hadoop_client import (
+    PREAMBLE,
+    SASL,
+    SASL_ID,
+    SIMPLE,
+    HadoopClient,
+    RemoteError,
+    frame,
+    request_header,
+)
+from hrm.yarn.proto.rpc_pb2 import RpcSaslProto
 from hrm.yarn.proto.service_pb2 import (
     GetApplicationsRequestProto,
     GetNewApplicationRequestProto,
@@ -16,7 +29,7 @@ from hrm.yarn.proto.service_pb2 import (
 from hrm.yarn.protocols import APPLICATION_CLIENT
 from hrm.yarn.rpc.limits import RpcLimits
 from hrm.yarn.rpc.server import RpcServer
-from tests.scenarios.yarn.running_rpc import ME, Echo, ask, open_door, running
+from tests.scenarios.yarn.running_rpc import ME, Echo, ask, gigabyte_header, open_door, running, said_to
 
 
 async def held_call(client: HadoopClient) -> object:
@@ -293,3 +306,46 @@ def test_a_process_that_may_open_few_files_takes_fewer_connections() -> None:
     assert (few.max_connections, few.max_connections_per_address) == (256, 224)
     assert RpcLimits().within(20_000) == RpcLimits()
     assert RpcLimits().within(2).max_connections_per_address == 1
+
+
+async def garbage_of_all_kinds(server: RpcServer) -> None:
+    """What cannot be understood, at each step of a connection, and calls that are done once."""
+    for data in (
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01",
+        PREAMBLE + SIMPLE + gigabyte_header(),
+        PREAMBLE + SIMPLE + struct.pack(">i", 5) + b"\x02\xff\xff\xff\xff",
+        PREAMBLE + SASL + frame(request_header(SASL_ID), RpcSaslProto(state=RpcSaslProto.RESPONSE, token=b"x" * 1000)),
+    ):
+        await said_to(server, data)
+    async with await HadoopClient.connect(server.address, user=ME) as client:
+        for method in ("getTheMoon" * 1000, "getClusterMetrics"):
+            with pytest.raises(RemoteError):
+                await client.call(APPLICATION_CLIENT, method, ask("y" * 10_000))
+        await kill(client, 1)
+        client.writer.write(client.call_frame(APPLICATION_CLIENT, "getQueueInfo", ask("z" * 50_000), call_id=2)[:-1])
+
+
+async def test_garbage_takes_no_memory_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    echo = Echo()
+    echo.go_on.set()
+    limits = RpcLimits(max_kept_answers=10, max_kept_bytes=10_000)
+    async with running(echo.service(), limits=limits) as server:
+
+        async def rounds(count: int) -> int:
+            """Bytes that are held after so many rounds."""
+            for _ in range(count):
+                await garbage_of_all_kinds(server)
+            await eventually_async(lambda: not server.hub.guests, 30)
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+
+        tracemalloc.start()
+        try:
+            await rounds(10)
+            before = await rounds(1)
+            grown = await rounds(25) - before
+        finally:
+            tracemalloc.stop()
+    # A round opens six connections and sends 80 KB.
+    assert grown < 20_000, f"{grown} bytes stay"

@@ -9,11 +9,13 @@ import pytest
 
 from hrm.model.states import ApplicationState
 from hrm.testing import eventually_async
-from hrm.testing.hadoop_client import RemoteError
+from hrm.testing.hadoop_client import HadoopClient, RemoteError
 from hrm.testing.lives import Lives
 from hrm.yarn.exits import ABORTED
 from hrm.yarn.proto import records_pb2 as records
-from tests.scenarios.yarn.wire_masters import WireMaster, Yarn, ask, opened
+from hrm.yarn.proto import service_pb2 as service
+from hrm.yarn.protocols import APPLICATION_MASTER
+from tests.scenarios.yarn.wire_masters import ME, WireMaster, Yarn, ask, opened
 
 
 @pytest.fixture
@@ -194,6 +196,42 @@ async def test_a_master_whose_attempt_is_over_does_not_come_in(yarn: Yarn) -> No
     await master.exit(1)
     await yarn.life.ended(str(master.attempt.application))
     await refused("SecretManager$InvalidToken", master.allocate())
+
+
+async def test_a_master_whose_connection_outlives_its_attempt_is_told_to_shut_down(yarn: Yarn) -> None:
+    # AMRMClient ends its program at this exception, and asks again at any other.
+    master = await yarn.begun()
+    request = service.AllocateRequestProto(response_id=0, progress=0.5)
+    host, _, port = yarn.front.addresses["masters"].rpartition(":")
+    async with await HadoopClient.connect((host, int(port)), token=master.token) as client:
+        await client.call(APPLICATION_MASTER, "allocate", request)
+        await yarn.life.service.kill(str(master.attempt.application), by=ME)
+        await yarn.life.ended(str(master.attempt.application))
+        for method, message in (
+            ("allocate", request),
+            ("registerApplicationMaster", service.RegisterApplicationMasterRequestProto()),
+            ("finishApplicationMaster", service.FinishApplicationMasterRequestProto(final_application_status=1)),
+        ):
+            await refused("ApplicationAttemptNotFoundException", client.call(APPLICATION_MASTER, method, message))
+
+
+async def test_a_master_hears_the_priority_of_its_application_and_how_many_nodes_there_are(yarn: Yarn) -> None:
+    master = await yarn.begun(priority=records.PriorityProto(priority=3))
+    first = await master.allocate()
+    assert (first.application_priority.priority, first.num_cluster_nodes) == (3, 1)
+    await yarn.life.service.set_priority(str(master.attempt.application), 7, by=ME)
+    assert (await master.allocate()).application_priority.priority == 7
+
+
+@pytest.mark.parametrize("ahead", [1, 1000, 1 << 30, -5])
+async def test_a_response_id_that_was_never_given_is_refused_and_the_right_one_goes_on(yarn: Yarn, ahead: int) -> None:
+    master = await yarn.begun()
+    await master.allocate()
+    right = master.response_id
+    said = await refused("InvalidApplicationMasterRequestException", master.allocate(response_id=right + ahead))
+    assert "Invalid responseId" in said
+    master.response_id = right
+    assert (await master.allocate()).response_id == right + 1
 
 
 async def test_the_next_attempt_is_given_what_the_one_before_left_running(yarn: Yarn) -> None:

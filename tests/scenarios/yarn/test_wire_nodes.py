@@ -75,6 +75,33 @@ async def test_a_container_of_another_attempt_cannot_be_started_with_its_token(y
     assert failures(await master.start(mine)) == []
 
 
+async def test_the_tokens_of_an_attempt_are_of_no_use_to_it_or_the_next_once_that_has_begun(yarn: Yarn) -> None:
+    first = await yarn.begun(keep_containers_across_application_attempts=True)
+    started, unused = await first.get(2)
+    await first.start(started)
+    await first.exit(1)
+    await yarn.life.settle()
+    with pytest.raises(RemoteError, match="ApplicationAttemptNotFoundException"):
+        await first.start(unused)
+    second = yarn.master(str(first.attempt.application), attempt=2)
+    await second.register()
+    ((java_class, message),) = failures(await second.start(unused))
+    assert (java_class, "another attempt's" in message) == ("SecretManager$InvalidToken", True)
+    second.node_tokens = first.node_tokens
+    with pytest.raises(RemoteError, match="ApplicationAttemptNotFoundException"):
+        await second.start(unused)
+
+
+async def test_a_containers_token_is_good_for_ten_minutes(
+    yarn: Yarn, master: WireMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (container,) = await master.get(1)
+    expires = ContainerTokenIdentifierProto.FromString(container.container_token.identifier).expiryTimeStamp
+    monkeypatch.setattr(yarn.front.secrets, "_clock", lambda: expires / 1000)
+    ((java_class, message),) = failures(await master.start(container))
+    assert (java_class, message) == ("SecretManager$InvalidToken", "the container's token has expired")
+
+
 async def test_a_token_with_more_than_was_granted_is_refused(master: WireMaster) -> None:
     (container,) = await master.get(1)
     forged = ContainerTokenIdentifierProto.FromString(container.container_token.identifier)
