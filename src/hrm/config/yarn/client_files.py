@@ -32,6 +32,8 @@ def client_files(facts: Mapping[str, str], *, classpath: str = "", node_memory_m
         "yarn.resourcemanager.am.max-attempts": facts["max_attempts"],
         "yarn.timeline-service.enabled": "false",
         "yarn.log-aggregation-enable": "false",
+        # There the logs of what is over are shown in the form in which YARN's own are gathered.
+        "yarn.nodemanager.remote-app-log-dir": f"webhdfs://{facts['web']}/logs",
         # These files are among what applications find.
         **({"yarn.nodemanager.resource.memory-mb": str(node_memory_mib)} if node_memory_mib else {}),
         **({"yarn.application.classpath": f"$HADOOP_CONF_DIR,{classpath}"} if classpath else {}),

@@ -30,6 +30,7 @@ from hrm.yarn.rpc.simple import Accounts
 from hrm.yarn.web import told
 from hrm.yarn.web.activities import ActivityPages
 from hrm.yarn.web.callers import Callers, Identity
+from hrm.yarn.web.ended_logs import EndedLogPages
 from hrm.yarn.web.formats import SEALED, NoSuchPage, error_answer
 from hrm.yarn.web.node import NodePages
 from hrm.yarn.web.node_ports import NodePorts
@@ -90,6 +91,7 @@ class Site:
                 *TokenPages(tokens, callers).routes,
                 *node.routes,
                 *outputs.routes,
+                *EndedLogPages(facade, known, rights, callers, nodes=nodes).routes,
                 *self._proxy.routes,
             ],
             exception_handlers=handlers,
