@@ -77,7 +77,8 @@ log = structlog.get_logger(__name__)
 #: How long the engine may take to name its first node before the server opens its door without one.
 FIRST_NODE_S = 5.0
 IDLE_LOOK_S = 1.0
-#: Keys of the section that `hrm queues reload` does not take.
+#: Sections, besides `queues`, that `hrm queues reload` takes, and their keys that it does not.
+_RELOADED = ("scheduler.", "nodes.", "node_labels.")
 _FIXED_SCHEDULER_KEYS = ("scheduler.master_timeout",)
 
 
@@ -245,19 +246,24 @@ async def _serve(
         scheduler = wanted.scheduler
         try:
             report = await service.reload_queues(
-                wanted.queues, options=scheduler.options, placement=scheduler.placement
+                wanted.queues,
+                options=scheduler.options,
+                placement=scheduler.placement,
+                inventory=wanted.inventory,
             )
         except QueuesInUse as in_use:
             raise await asyncio.to_thread(_at_their_lines, in_use, config_path) from None
         changed = changed_keys(in_force, wanted)
-        waiting = [key for key in changed if not key.startswith("scheduler.") or key in _FIXED_SCHEDULER_KEYS]
+        waiting = [key for key in changed if not key.startswith(_RELOADED) or key in _FIXED_SCHEDULER_KEYS]
         in_force = replace(
             in_force,
             queues=wanted.queues,
+            inventory=wanted.inventory,
             scheduler=replace(scheduler, master_timeout_s=in_force.scheduler.master_timeout_s),
         )
         return replace(report, options=[key for key in changed if key not in waiting], after_restart=waiting)
 
+    manager.nodes.declare(config.inventory)
     restore(manager, listener, loaded)
     manager.open()
     await engine.start(listener)

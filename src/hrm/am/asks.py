@@ -8,20 +8,27 @@ from dataclasses import replace
 from hrm.am.protocol import AllocateRequest, Container
 from hrm.model.jobs import TaskGroupSpec
 from hrm.model.node_needs import ANY_NODE, NodeNeeds
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ANY, ResourceRequest
 
 #: Of the ask for the master's own container; masters' asks have numbers from 0 on.
 MASTER_REQUEST = -1
 
+_OneThing = tuple[int, int, object]
 AskKey = tuple[int, int, str, object, str | None, NodeNeeds, object]
 
 
 class Asks:
     """Between what a master says in its calls and what its stand-in says to the scheduler."""
 
-    def __init__(self, needs: NodeNeeds = ANY_NODE) -> None:
-        """``needs`` (`ResourceRequest.needs`) hold for all that is asked for."""
+    def __init__(self, needs: NodeNeeds = ANY_NODE, label: str | None = None) -> None:
+        """``needs`` are those of the master's own container; without its label they hold for all that it asks for.
+
+        ``label`` is the node label of what it asks for without one.
+        """
         self._needs = needs
+        self._needs_of_asks = needs._replace(label=label)
+        #: Node labels of its asks for anywhere, which those for places beside them share.
+        self._labels: dict[_OneThing, str | None] = {}
         #: Granted to the master; it has launched nothing there.
         self._held: dict[str, Container] = {}
         #: Until when it may, in the order of the grants.
@@ -46,9 +53,27 @@ class Asks:
     def ask(self, asks: Sequence[ResourceRequest]) -> None:
         """The master wants this; counts are absolute."""
         for one in asks:
-            one = one if self._needs == ANY_NODE else replace(one, needs=one.needs.also(self._needs))
+            if one.resource_name == ANY:
+                self._label(one)
+        for one in asks:
+            label = self._labels.get(_thing(one)) if one.needs.label is None else one.needs.label
+            needs = one.needs._replace(label=label)
+            if self._needs_of_asks != ANY_NODE:
+                needs = needs.also(self._needs_of_asks)
+            one = one if needs == one.needs else replace(one, needs=needs)
             self._asked[_key(one)] = one
             self._new.append(one)
+
+    def _label(self, anywhere: ResourceRequest) -> None:
+        """It has this label from now on; under another one it is not wanted any more (YARN's AppSchedulingInfo)."""
+        thing, label = _thing(anywhere), anywhere.needs.label
+        label = self._needs_of_asks.label if label is None else label
+        if self._labels.get(thing, label) != label:
+            for key, one in list(self._asked.items()):
+                if _thing(one) == thing and one.needs.label != label:
+                    del self._asked[key]
+                    self._new.append(replace(one, count=0))
+        self._labels[thing] = label
 
     def ask_for_master(self, group: TaskGroupSpec) -> None:
         """For a container of the master itself, and nothing else that was to be asked."""
@@ -111,6 +136,10 @@ class Asks:
             return False
         self._released.discard(name)
         return True
+
+
+def _thing(ask: ResourceRequest) -> _OneThing:
+    return ask.priority, ask.allocation_request_id, ask.resources
 
 
 def _key(ask: ResourceRequest) -> AskKey:

@@ -83,7 +83,7 @@ class OwnMaster:
         #: What had ended when this life began, by number.
         self._ended_before = {index for index, task in self.begun.items() if task.state is not TaskState.RUNNING}
         self._failures = Failures(self._spec, self._master)
-        self._asks = Asks(job.groups[0].needs)
+        self._asks = Asks(job.groups[0].needs, self._spec.node_label)
         if self._master.state is TaskState.PENDING and self._master.attempt < attempt_id.number:
             self._want_master()
         #: Of containers that are not over: what is known of their end for others.

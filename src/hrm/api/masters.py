@@ -33,6 +33,7 @@ _ASK_FIELDS = (
     "allocation_request_id",
     "gpu_model",
     "constraint",
+    "node_label",
 )
 
 
@@ -125,7 +126,11 @@ def _ask(data: object, path: str) -> ResourceRequest:
             relax_locality=relax_locality,
             allocation_request_id=_integer(data, "allocation_request_id", "allocation_request_id", 0),
             gpu_model=text_in(data, "gpu_model", MAX_MESSAGE_CHARS),
-            needs=needs_of(frozenset(), text_in(data, "constraint", MAX_CHARS)),
+            needs=needs_of(
+                frozenset(),
+                text_in(data, "constraint", MAX_CHARS),
+                text_in(data, "node_label", MAX_MESSAGE_CHARS),
+            ),
         )
     except InvalidInput as error:
         raise error.within(path) from None

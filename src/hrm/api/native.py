@@ -25,6 +25,7 @@ from hrm.api.guards import Authentication, BodyLimit, Boundary, HostGuard, RateL
 from hrm.api.logs import add_log_routes
 from hrm.api.masters import add_master_routes
 from hrm.api.metrics import add_metrics_route
+from hrm.api.node_words import add_node_word_routes
 from hrm.api.schemas import install_openapi
 from hrm.api.settings import PREFIX, ApiSettings
 from hrm.api.streams import StreamGate
@@ -76,6 +77,7 @@ def create_app(
     add_file_routes(app, facade, accounts)
     add_master_routes(app, facade)
     add_cluster_routes(app, facade, gate, settings, reload, configuration, tokens)
+    add_node_word_routes(app, facade)
     add_metrics_route(app, facade)
     app.add_api_route(HEALTH_PATH, _health, methods=["GET"], summary="Is it there?", include_in_schema=False)
 

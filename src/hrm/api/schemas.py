@@ -20,6 +20,7 @@ _REPORTS = (
     reports.TaskReport,
     reports.TaskAttemptReport,
     reports.QueueReport,
+    reports.NodeLabelReport,
     reports.NodeReport,
     reports.ContainerReport,
     explanations.Explanation,
@@ -90,6 +91,7 @@ _TASK_GROUP = _object(
         },
         "shared": {"type": "array", "items": _TEXT, "description": "shared paths that its nodes must have"},
         "constraint": _or_null({"type": "string", "description": "attributes of its nodes: os=debian12 & !hdd"}),
+        "node_label": _or_null({"type": "string", "description": "label of its nodes; empty: none; null: its queue's"}),
         "depends_on": {"type": "array", "items": _TEXT, "description": "groups that must have succeeded before"},
     },
     ["command"],
@@ -111,6 +113,7 @@ _JOB = _object(
                     "max_attempts": {"type": "integer", "minimum": 1, "default": 2},
                     "keep_containers": {"type": "boolean", "default": False},
                     "validity_interval_s": _or_null({"type": "number", "exclusiveMinimum": 0}),
+                    "node_label": _or_null(_TEXT),
                 }
             )
         ),
@@ -168,6 +171,27 @@ CLEAN_BODY = _body(
     required=True,
 )
 DRAIN_BODY = _body(_object({"reason": _TEXT}), required=False)
+SET_NODE_BODY = _body(
+    _object(
+        {
+            "attributes": {"type": "object", "additionalProperties": _or_null(_TEXT)},
+            "label": _or_null({"type": "string", "description": "empty: none; null: what hrm.yaml says"}),
+        }
+    ),
+    required=True,
+)
+LABELS_BODY = _body(
+    _object(
+        {
+            "add": {
+                "type": "array",
+                "items": _object({"name": _TEXT, "exclusive": {"type": "boolean", "default": True}}, ["name"]),
+            },
+            "remove": {"type": "array", "items": _TEXT},
+        }
+    ),
+    required=False,
+)
 SIGNAL_BODY = _body(_object({"signum": {"type": "integer", "minimum": 1, "maximum": 64}}, ["signum"]), required=True)
 _IDS = {"type": "array", "items": _TEXT}
 _AMOUNTS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
@@ -181,6 +205,7 @@ _ASK = _object(
         "allocation_request_id": {"type": "integer", "minimum": 0, "default": 0},
         "gpu_model": _or_null(_TEXT),
         "constraint": _or_null({"type": "string", "description": "attributes of the node: os=debian12 & !hdd"}),
+        "node_label": _or_null({"type": "string", "description": "label of the node; empty: none; null: the master's"}),
     }
 )
 ALLOCATE_BODY = _body(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hrm.cli.gpus import gpus, show_models
+from hrm.cli.node_words import attributes, labels, set_node
 from hrm.cli.output import (
     Column,
     Output,
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
 NodesArgument = Annotated[list[str], typer.Argument(metavar="NODE", help="As `hrm nodes` names them.")]
 nodes_app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 nodes_app.command("gpus")(gpus)
+nodes_app.command("attributes")(attributes)
+nodes_app.command("set")(set_node)
+nodes_app.command("labels")(labels)
 
 
 @nodes_app.callback()
 def nodes(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """List nodes, or drain them.
+    """List nodes, drain them, or say what jobs may choose them by.
 
     \b
     Examples:
@@ -40,6 +44,8 @@ def nodes(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
       hrm nodes -o json | jq '.[].isolation'
       hrm nodes drain box                         nothing new is placed there; what runs goes on
       hrm nodes undrain box
+      hrm nodes attributes                        by which jobs choose them (--constraint)
+      hrm nodes set box disk=ssd
     """
     from hrm.cli.connect import client
 

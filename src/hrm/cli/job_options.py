@@ -82,6 +82,12 @@ ConstraintOption = Annotated[
         help="Only on nodes with these attributes: 'os=debian12 & !gpu_model=*T4'.",
     ),
 ]
+NodeLabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--node-label", metavar="LABEL", help="Only on nodes with this label; '' for none [default: the queue's]."
+    ),
+]
 PythonEnvOption = Annotated[
     Path | None,
     typer.Option("--python-env", metavar="FILE", help="Run in an environment of a requirements.txt or pyproject.toml."),
@@ -182,6 +188,7 @@ class JobOptions:
     shared: SharedOption = None
     inputs: InputsOption = None
     constraint: ConstraintOption = None
+    node_label: NodeLabelOption = None
     python_env: PythonEnvOption = None
 
     def job(self, command: list[str]) -> JobSpec:
@@ -236,6 +243,8 @@ class JobOptions:
             fields["inputs"] = tuple(self.inputs)
         if self.constraint is not None:
             fields["constraint"] = self.constraint
+        if self.node_label is not None:
+            fields["node_label"] = self.node_label
         if (model := self._gpu_model()) is not None:
             fields["gpu_model"] = model
         return fields

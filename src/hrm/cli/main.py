@@ -39,7 +39,7 @@ COMMANDS = (
     Entry("explain", "See", "Say why an application waits, runs or ended.", "hrm.cli.explain:explain"),
     Entry("history", "See", "List attempts of tasks, or export them.", "hrm.cli.history:app"),
     Entry("queues", "See", "List queues with their shares, or who may use them; reload them.", "hrm.cli.queues:app"),
-    Entry("nodes", "See", "List nodes, or drain them.", "hrm.cli.cluster:nodes_app"),
+    Entry("nodes", "See", "List nodes, drain them, or say what jobs may choose them by.", "hrm.cli.cluster:nodes_app"),
     Entry("top", "See", "Watch queues, GPUs and applications.", "hrm.cli.top:top"),
     Entry("page", "See", "Print a link to the web page that logs you in.", "hrm.cli.page:page"),
     Entry("events", "See", "Follow the event log.", "hrm.cli.logs:events"),

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from hrm.config.shares import GivenShare, parse_amounts, parse_limit, parse_share
 from hrm.model.access import EVERYBODY, AccessList
 from hrm.model.errors import InvalidInput
+from hrm.model.inventory import EVERY_LABEL, check_label
 from hrm.model.resources import Resources
 from hrm.model.units import parse_age_s, parse_duration_s, parse_memory_mib, parse_milli
 
@@ -92,6 +93,14 @@ def _access(value: Any) -> AccessList:
     return AccessList(users=tuple(lists.get("users", ())), groups=tuple(lists.get("groups", ())))
 
 
+def _labels(value: Any) -> tuple[str, ...]:
+    if value == EVERY_LABEL:
+        return (EVERY_LABEL,)
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise InvalidInput("must be a list of node labels", next_step="write [gpu, ssd], [] for none or '*' for all")
+    return tuple(name if name == EVERY_LABEL else check_label(name, "") for name in value)
+
+
 def _gpu_device(value: Any) -> int | str:
     """An index, or the UUID of a GPU or the beginning of one."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -118,6 +127,7 @@ AmountsOf = Annotated[Resources, reader(parse_amounts)]
 AmountsLimit = Annotated[Resources, reader(parse_limit)]
 #: Above 0, at most 1.
 PartOfAll = Annotated[float, reader(_part_of_all)]
+LabelList = Annotated[tuple[str, ...], reader(_labels)]
 Access = Annotated[AccessList, reader(_access)]
 #: How long to wait before something happens that may never: infinity then.
 Waiting = Annotated[float, reader(_waiting)]

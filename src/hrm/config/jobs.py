@@ -84,6 +84,7 @@ class GroupShape(Strict):
     shared: list[str] | None = Field(default=None, description="Shared paths that must be there on its nodes.")
     inputs: list[str] | None = Field(default=None, description="Paths it reads; it would like to run where they are.")
     constraint: str | None = Field(default=None, description="Only on nodes whose attributes meet this expression.")
+    node_label: str | None = Field(default=None, description="Only on nodes with this label.")
 
 
 class NamedGroupShape(GroupShape):
@@ -261,6 +262,7 @@ def _group(
             shared=tuple(pick("shared") or ()),
             inputs=tuple(pick("inputs") or ()),
             constraint=pick("constraint"),
+            node_label=pick("node_label"),
         )
     except InvalidInput as error:
         document.add_error(path, error)

@@ -13,6 +13,7 @@ import yaml
 from hrm.config.doctor_keys import expected_of
 from hrm.config.documents import Document
 from hrm.config.file_keys import files_settings
+from hrm.config.inventory_keys import inventory_of
 from hrm.config.machine import usable_memory_mib, usable_vcores_milli
 from hrm.config.rules import check_rules
 from hrm.config.schema import (
@@ -60,6 +61,7 @@ def parse_config(document: Document) -> HrmConfig:
         scheduler=scheduler,
         queues=root_of(shape, scheduler.placement.defaults),
         node=_node(shape.node or NodeShape()),
+        inventory=inventory_of(document, shape.nodes, shape.node_labels),
         engine=_engine(shape.engine or EngineShape()),
         server=_server(shape.server or ServerShape()),
         retention=_retention(shape.retention or RetentionShape()),

@@ -9,10 +9,12 @@ from typing import Any
 
 from hrm.config.doctor_keys import plain_doctor
 from hrm.config.file_keys import plain_files
+from hrm.config.inventory_keys import plain_inventory
 from hrm.config.shares import show_share
 from hrm.config.values import HrmConfig
 from hrm.config.yarn_door import plain_yarn
 from hrm.model.access import AccessList
+from hrm.model.inventory import EVERY_LABEL
 from hrm.model.placement import PlacementRule, Rule
 from hrm.model.queues import QueueDefaults, QueueSpec, ShareOfCluster
 from hrm.model.resources import Resources
@@ -43,6 +45,7 @@ def plain_config(config: HrmConfig) -> dict[str, Any]:
             **({} if held.disk_quota_mib is None else {"disk_quota": f"{held.disk_quota_mib}M"}),
             "umask": f"{held.umask:03o}",
         },
+        **plain_inventory(config.inventory),
         "engine": {
             "kind": str(engine.kind),
             **({} if engine.address is None else {"address": engine.address}),
@@ -177,6 +180,8 @@ def _value(name: str, value: Any) -> Any:
         return "none" if value is None else value
     if name == "max_running_apps_of_users":
         return dict(value)
+    if name == "accessible_node_labels":
+        return EVERY_LABEL if value == (EVERY_LABEL,) else list(value)
     if name.endswith("_s"):
         return "never" if value == math.inf else f"{value:.15g}s"
     if isinstance(value, Resources | ShareOfCluster):

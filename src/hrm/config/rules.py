@@ -12,6 +12,7 @@ from hrm.config.doctor_keys import check_doctor
 from hrm.config.documents import Document
 from hrm.config.extensions import placement_strategies
 from hrm.config.file_keys import check_files
+from hrm.config.inventory_keys import check_inventory
 from hrm.config.keys import nearest
 from hrm.config.placement_rules import check_placement
 from hrm.config.queue_rules import check_queues
@@ -32,6 +33,7 @@ def check_rules(document: Document, shape: ConfigShape) -> None:
     check_placement(document, shape)
     check_placement_strategy(document, shape)
     check_node(document, shape)
+    check_inventory(document, shape.nodes, shape.node_labels)
     check_engine(document, shape)
     check_bind(document, shape)
     check_yarn(document, shape.yarn)

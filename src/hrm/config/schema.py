@@ -18,6 +18,7 @@ from hrm.config.fields import (
     AmountsOf,
     AmShare,
     GpuDevice,
+    LabelList,
     MemoryMib,
     Milli,
     PartOfAll,
@@ -28,6 +29,7 @@ from hrm.config.fields import (
     Waiting,
 )
 from hrm.config.file_keys import FilesShape
+from hrm.config.inventory_keys import NodeLabelShape, NodeNotesShape
 from hrm.config.values import MAX_VIRTUAL_GPUS, LogFormat
 from hrm.config.yarn_door import YarnShape
 from hrm.model.engine import EngineKind, OnPartition
@@ -62,6 +64,8 @@ class LimitsShape(Strict):
     )
     max_child_share: Share | None = Field(default=None, description="Of queues below that nobody declared.")
     max_container: AmountsLimit | None = Field(default=None, description="No request may be larger than this.")
+    accessible_node_labels: LabelList | None = Field(default=None, description="Node labels that requests may name.")
+    default_node_label: str | None = Field(default=None, description="That of requests that name none.")
     submit_acl: Access | None = Field(default=None, description="Who may submit, besides whom queues above name.")
     admin_acl: Access | None = Field(default=None, description="Who may also end, move and change what is there.")
     preemptable: bool | None = Field(default=None, description="False: nothing here and below ends for others.")
@@ -236,6 +240,12 @@ class ConfigShape(Strict):
     scheduler: SchedulerShape | None = Field(default=None, description="How the cluster as a whole is shared.")
     queues: dict[str, QueueShape | None] | None = Field(default=None, description="Queues below the root, by name.")
     node: NodeShape | None = Field(default=None, description="What this machine lends.")
+    nodes: dict[str, NodeNotesShape | None] | None = Field(
+        default=None, description="What is to be known of nodes, by their names."
+    )
+    node_labels: dict[str, NodeLabelShape | None] | None = Field(
+        default=None, description="Labels that nodes may have, by name."
+    )
     engine: EngineShape | None = Field(default=None, description="What runs containers.")
     server: ServerShape | None = Field(default=None, description="How the server listens.")
     retention: RetentionShape | None = Field(default=None, description="How long what is over is kept.")

@@ -10,6 +10,7 @@ from hrm.doctor.expected import Expected
 from hrm.model.cleaning import RetentionPolicy
 from hrm.model.engine import EngineSettings
 from hrm.model.files import FileSettings
+from hrm.model.inventory import Inventory
 from hrm.model.isolation import IsolationSettings
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
@@ -88,6 +89,8 @@ class HrmConfig:
     queues: QueueSpec
     node: NodeConfig
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    #: What operators say of nodes.
+    inventory: Inventory = field(default_factory=Inventory)
     engine: EngineSettings = field(default_factory=EngineSettings)
     server: ServerConfig = field(default_factory=ServerConfig)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)

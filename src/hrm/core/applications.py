@@ -37,13 +37,15 @@ class Shape(Amounts):
     node turns it down once, not once per application.
     """
 
-    __slots__ = ("choosy", "gpu_model", "key", "missed_visit", "needs", "reason", "resources", "uses")
+    __slots__ = ("choosy", "gpu_model", "key", "label", "missed_visit", "needs", "reason", "resources", "uses")
 
     resources: Resources
     gpu_model: str | None
     needs: NodeNeeds
-    #: False iff any node with room will do.
+    #: False iff any node without a label will do.
     choosy: bool
+    #: Of the nodes that will do, "" iff none is named.
+    label: str
     #: Equal iff the shapes are.
     key: ShapeKey
     #: Asks that have this shape, waiting or not; it is forgotten with the last.
@@ -60,6 +62,7 @@ class Shape(Amounts):
         shape.gpu_model = gpu_model
         shape.needs = needs
         shape.choosy = needs != ANY_NODE
+        shape.label = needs.label or ""
         shape.key = resources, gpu_model, needs
         shape.uses = 0
         shape.missed_visit = 0

@@ -18,6 +18,7 @@ from hrm.core.tags import Tags
 from hrm.core.tree import QueueTree
 from hrm.model.errors import InvariantBroken
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.node_needs import needs_of
 from hrm.model.nodes import NodeSpec
 from hrm.model.queues import QueueSpec
 from hrm.model.requests import GangRequest, ResourceRequest
@@ -37,6 +38,8 @@ class Books:
         #: In the order they joined.
         self.nodes: dict[str, Node] = {}
         self.nodes_of_rack: Counter[str] = Counter()
+        #: Labels of which requests without one may have what is left, with the number of nodes.
+        self.shared_labels: Counter[str] = Counter()
         #: What the containers of each rack bear.
         self.tags_of_rack: defaultdict[str, Tags] = defaultdict(Tags)
         #: Told of what is asked for: amounts, model of GPU, how many more. None iff nobody wants to know.
@@ -223,13 +226,7 @@ class Books:
     def ask_to_grow(self, container: Container, more: Resources) -> None:
         """Have it wait for so much more, where it runs."""
         app = container.app
-        request = ResourceRequest(
-            resources=more,
-            count=1,
-            priority=container.priority,
-            resource_name=container.node.node_id,
-            relax_locality=False,
-        )
+        request = _where_it_runs(container, more)
         ask = container.growth = Ask(app, self._shape(request), request, app.next_ask)
         ask.grows = container
         app.next_ask += 1
@@ -241,13 +238,7 @@ class Books:
 
     def ask_to_promote(self, app: App, container: Container) -> Ask:
         """Have an opportunistic container of the application wait for room of its own, where it runs."""
-        request = ResourceRequest(
-            resources=container.shape.frozen(),
-            count=1,
-            priority=container.priority,
-            resource_name=container.node.node_id,
-            relax_locality=False,
-        )
+        request = _where_it_runs(container, container.shape.frozen())
         ask = Ask(app, self._shape(request), request, app.next_ask)
         ask.grows, ask.promotes = container, True
         app.next_ask += 1
@@ -451,7 +442,7 @@ class Books:
     def take_node(self, node: Node) -> None:
         """One more, with what runs there."""
         self.nodes[node.node_id] = node
-        self.nodes_of_rack[node.rack] += 1
+        self._count_place(node, 1)
         node.move_to(self.tags_of_rack[node.rack])
         self.cluster.total.add(node.total)
         self._follow_cluster()
@@ -466,7 +457,7 @@ class Books:
         """It is not there any more; its containers are still to be forgotten."""
         self.release(node)
         del self.nodes[node.node_id]
-        self.nodes_of_rack[node.rack] -= 1
+        self._count_place(node, -1)
         node.schedulable = False
         self.index.update(node)
         self.cluster.total.subtract(node.total)
@@ -479,15 +470,22 @@ class Books:
         for hold in list(node.holds):
             self.drop_hold(hold)
 
+    def _count_place(self, node: Node, by: int) -> None:
+        self.nodes_of_rack[node.rack] += by
+        if node.shared:
+            self.shared_labels[node.label] += by
+            if not self.shared_labels[node.label]:
+                del self.shared_labels[node.label]
+
     def resize_node(self, node: Node, spec: NodeSpec) -> None:
         self.release(node)
         self.cluster.total.subtract(node.total)
-        self.nodes_of_rack[node.rack] -= 1
+        self._count_place(node, -1)
         node.set_spec(spec)
         node.move_to(self.tags_of_rack[node.rack])
         self.odd_nodes.add(node)
         self.room_grew += 1
-        self.nodes_of_rack[node.rack] += 1
+        self._count_place(node, 1)
         self.cluster.total.add(node.total)
         self._follow_cluster()
         self.index.update(node)
@@ -497,3 +495,16 @@ def _sum(held: Amounts, more: Amounts) -> Amounts:
     total = held.copy()
     total.add(more)
     return total
+
+
+def _where_it_runs(container: Container, resources: Resources) -> ResourceRequest:
+    """For so much on the node of the container, whatever its label."""
+    node = container.node
+    return ResourceRequest(
+        resources=resources,
+        count=1,
+        priority=container.priority,
+        resource_name=node.node_id,
+        relax_locality=False,
+        needs=needs_of(frozenset(), None, node.label or None),
+    )

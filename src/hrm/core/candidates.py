@@ -49,7 +49,9 @@ class Candidates:
     def __init__(self, books: Books, strategy: PlacementStrategy) -> None:
         self.strategy = strategy
         self._books = books
-        self._rankings: dict[ShapeKey, _Ranking] = {}
+        self._rankings: dict[tuple[ShapeKey, bool], _Ranking] = {}
+        #: True iff nodes are kept from requests without a label until those with the nodes' own were looked at.
+        self.withholding = False
         #: By node: when it joined and when it changed last, both counted in changes.
         self._joined: dict[Node, int] = {}
         self._changed: dict[Node, int] = {}
@@ -212,7 +214,7 @@ class Candidates:
         entries = [
             (self.strategy.score(node, shape), self._joined[node], node)
             for node in nodes
-            if _has_room(node, shape)
+            if self._has_room(node, shape)
             and node.node_id not in blacklist
             and ask.accepts(node)
             and not ask.is_kept_off(node)
@@ -244,7 +246,8 @@ class Candidates:
         return found
 
     def _up_to_date(self, shape: Shape) -> _Ranking:
-        key = shape.key
+        # What is withheld of some shapes is another ranking.
+        key = shape.key, self.withholding and not shape.label
         ranking = self._rankings.get(key)
         log_from, now = self._log_from, self._log_from + len(self._log)
         if ranking is None:
@@ -272,13 +275,14 @@ class Candidates:
         return ranking
 
     def _entry(self, node: Node, shape: Shape) -> _Entry | None:
-        if not _has_room(node, shape):
+        if not self._has_room(node, shape):
             return None
         return self.strategy.score(node, shape), self._joined[node], self._changed[node], node
 
-
-def _has_room(node: Node, shape: Shape) -> bool:
-    return node.schedulable and node.reservation is None and node.fits(shape)
+    def _has_room(self, node: Node, shape: Shape) -> bool:
+        if not (node.schedulable and node.reservation is None and node.fits(shape)):
+            return False
+        return not (self.withholding and node.lends_to(shape))
 
 
 def _largest(nodes: Iterable[Node]) -> Amounts:

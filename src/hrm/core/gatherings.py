@@ -66,13 +66,24 @@ class Gatherings:
         if len(layout.members) < gang.size and (self.candidates is None or gang.gathers_since or not one_shape):
             layout = Layout(gang.tasks_per_node)
             first = first if one_shape else None
-            fill(layout, gang.wanted, lambda shape: gang.nodes_with_room(self._books.index, shape, first))
+            claimed = self._claimed()
+            fill(layout, gang.wanted, lambda shape: self._nodes_with_room(gang, shape, first, claimed))
             layout.undo()
         if len(layout.members) == gang.size:
             gang.layout = layout.members
             return True
         gang.tried_at = self._books.room_grew
         return False
+
+    def _claimed(self) -> set[str]:
+        """Labels of nodes that others may use, and for which requests with them wait."""
+        shared = self._books.shared_labels
+        return {shape.label for shape in self._books.tree.root.shapes if shape.label in shared} if shared else set()
+
+    def _nodes_with_room(self, gang: Gang, shape: Shape, first: Node | None, claimed: set[str]) -> Iterator[Node]:
+        for node in gang.nodes_with_room(self._books.index, shape, first):
+            if not (node.label in claimed and node.lends_to(shape)):
+                yield node
 
     def _is_too_full(self, gang: Gang) -> bool:
         """True if less is free of something in the whole cluster than it needs: then no layout need be tried."""
@@ -160,7 +171,8 @@ class Gatherings:
         """Nodes that may be kept, those that are first, then the emptiest; none on which others wait for room."""
         yield from (node for node in kept if gang.may_use(node))
         for node in self._books.index.with_room_for(NOTHING):
-            if node.reservation is None and not node.holds and gang.may_use(node):
+            lent = node.shared and any(node.lends_to(ask.shape) for ask in gang.asks)
+            if node.reservation is None and not node.holds and gang.may_use(node) and not lent:
                 yield node
 
     def _let_go(self, gang: Gang) -> list[NodeUnreserved]:

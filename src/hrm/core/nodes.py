@@ -40,6 +40,7 @@ class Node:
         "devices",
         "free",
         "holds",
+        "label",
         "largest_free",
         "models",
         "node_id",
@@ -54,11 +55,14 @@ class Node:
         "tags",
         "total",
         "whole_free",
+        "withheld",
     )
 
     def __init__(self, spec: NodeSpec) -> None:
         self.node_id = spec.node_id
         self.schedulable = True
+        #: True iff requests without a label are to wait: those with the node's own are looked at first.
+        self.withheld = False
         #: In the order they came. A dict for its order and its speed; the values mean nothing.
         self.containers: dict[Container, None] = {}
         #: Space kept for whom it is freed, first come first; not part of ``free``.
@@ -81,6 +85,7 @@ class Node:
         self.rack = spec.rack
         self.offers = frozenset(spec.offers)
         self.attributes = dict(spec.attributes)
+        self.label = spec.label
         self._known: dict[NodeNeeds, bool] = {}
         self.total = Amounts.of(spec.total)
         self.free = self.total.copy()
@@ -111,15 +116,33 @@ class Node:
         if known is None:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            known = self._known[needs] = needs.offers <= self.offers and self._has(needs.constraint)
+            known = self._known[needs] = self._meets(needs)
         return known
 
-    def _has(self, constraint: str) -> bool:
-        return not constraint or parse_expression(constraint).meets(self.attributes)
+    def _meets(self, needs: NodeNeeds) -> bool:
+        if (needs.label or "") != self.label and (needs.label or self.spec.exclusive):
+            return False
+        constraint = needs.constraint
+        return needs.offers <= self.offers and (not constraint or parse_expression(constraint).meets(self.attributes))
+
+    def admits(self, shape: Shape) -> bool:
+        """The same for a shape."""
+        return not (shape.choosy or self.label) or self.meets(shape.needs)
+
+    @property
+    def shared(self) -> bool:
+        """True iff it has a label, and what requests with it leave is everybody's."""
+        return bool(self.label) and not self.spec.exclusive
+
+    def lends_to(self, shape: Shape) -> bool:
+        """True iff the shape may come here only as long as no request with the node's label wants the place."""
+        return bool(self.label) and not shape.label
 
     def fits(self, shape: Shape) -> bool:
         """True iff it can be placed here now, as far as amounts and devices go."""
-        if not shape.fits_in(self.free) or (shape.choosy and not self.meets(shape.needs)):
+        if not shape.fits_in(self.free):
+            return False
+        if (shape.choosy or self.label) and (not self.meets(shape.needs) or (self.withheld and self.lends_to(shape))):
             return False
         gpus = shape.gpus
         if not gpus:
@@ -132,7 +155,7 @@ class Node:
     def why_not(self, shape: Shape) -> Reason:
         """What is short here now. Only for a shape that does not fit."""
         free = self.free
-        if shape.choosy and not self.meets(shape.needs):
+        if not self.admits(shape):
             return Reason.NOT_OFFERED
         if shape.gpus:
             if shape.gpus > sum(self.pieces(shape)) or shape.gpus > free.gpus:
@@ -151,7 +174,7 @@ class Node:
 
     def could_hold(self, shape: Shape) -> bool:
         """True iff it would fit if nothing ran here."""
-        if not shape.fits_in(self.total) or (shape.choosy and not self.meets(shape.needs)):
+        if not shape.fits_in(self.total) or not self.admits(shape):
             return False
         if not shape.gpus:
             return True

@@ -183,7 +183,7 @@ def _warn(victim: Container, beneficiary: App, why: Starvation, starved_s: float
 
 def _open_to(ask: Ask, node: Node) -> bool:
     mine = node.reservation is None or node.reservation.app is ask.app
-    return node.schedulable and mine and node.meets(ask.shape.needs) and still_wants(ask, node)
+    return node.schedulable and mine and node.admits(ask.shape) and still_wants(ask, node)
 
 
 def _has_room(books: Books, ask: Ask) -> bool:
@@ -197,7 +197,8 @@ def _best_plan(search: Search, ask: Ask, *, shared: bool) -> Plan | None:
     line = search.line(ask.shape, shared=shared)
     while line:
         *_, at, node = heappop(line)
-        plan = _plan(node, ask, search.now) if _open_to(ask, node) else None
+        # Nobody ends on what is only lent.
+        plan = _plan(node, ask, search.now) if _open_to(ask, node) and not node.lends_to(ask.shape) else None
         if plan is None:
             continue
         lost = sum(search.now - victim.unsaved_since for victim in plan.victims) if by_work else 0.0

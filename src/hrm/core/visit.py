@@ -203,6 +203,9 @@ def may_reserve(ask: Ask, node: Node, visit: Visit) -> bool:
         return False
     if app.queue.over_max_with(ask.shape) is not None or any(hold.ask.app is app for hold in node.holds):
         return False
+    if node.lends_to(ask.shape):
+        # Who has its label may come any time.
+        return False
     if not is_starved(app) or not _reaches(ask.shape, options.reservation_threshold, app.queue):
         return False
     level = Level.ANYWHERE if ask.places.keys() == {ANY} else ask.level_at(node)

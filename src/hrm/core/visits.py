@@ -106,26 +106,47 @@ class Visits:
         visit.begin(len(books.nodes), now, heartbeat=heartbeat)
         commands: list[Command] = []
         assignment = None if visit.assigns_all else Assignment(visit.options, node)
+        if node.label and node.shared and any(shape.label == node.label for shape in root.shapes):
+            # Those with its label first, as YARN: then it ignores the label (SchedulingMode).
+            node.withheld = True
+            try:
+                goes_on = self._fill(node, most, now, commands, assignment)
+            finally:
+                node.withheld = False
+            self.exhausted = False
+            visit.begin(len(books.nodes), now, heartbeat=False)
+        else:
+            goes_on = True
+        if goes_on:
+            self._fill(node, most, now, commands, assignment)
+        if commands:
+            books.index.update(node)
+        return commands
+
+    def _fill(
+        self, node: Node, most: int | None, now: float, commands: list[Command], assignment: Assignment | None
+    ) -> bool:
+        """Place on the node; False iff the rules on assigning several, or a reservation, said stop."""
+        books, visit = self._books, self._visit
+        root = books.tree.root
         while most is None or len(commands) < most:
             ask = find_ask(root, node, visit)
             if ask is None:
                 self.exhausted = True
-                break
+                return True
             shape = ask.shape
             if ask.gang is not None:
                 if not self._go_on_after_gang(ask.gang, commands, assignment, now):
-                    break
+                    return False
                 continue
             if visit.reserving and not node.fits(shape):
                 books.reserve(ask, node)
                 commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
-                break
+                return False
             commands.append(self._grant(ask, node, now, Way.ORDER))
             if assignment is not None and not assignment.goes_on_after(shape):
-                break
-        if commands:
-            books.index.update(node)
-        return commands
+                return False
+        return True
 
     def _assign_anywhere(
         self, candidates: Candidates, node: Node, most: int | None, now: float, heartbeat: bool
@@ -140,27 +161,55 @@ class Visits:
         candidates.visit(node)
         commands: list[Command] = []
         assignment = None if visit.assigns_all else Assignment(visit.options, node)
+        goes_on = True
+        if books.shared_labels and any(shape.label in books.shared_labels for shape in root.shapes):
+            candidates.withholding = True
+            try:
+                goes_on = self._fill_any(candidates, node, most, now, commands, assignment)
+            finally:
+                candidates.withholding = False
+            self.exhausted = False
+            visit.begin(len(books.nodes), now, heartbeat=False)
+            # What did not fit without the nodes that were withheld may fit with them.
+            for gang in books.gangs:
+                gang.tried_at = -1
+        if goes_on:
+            self._fill_any(candidates, node, most, now, commands, assignment)
+        return commands
+
+    def _fill_any(
+        self,
+        candidates: Candidates,
+        node: Node,
+        most: int | None,
+        now: float,
+        commands: list[Command],
+        assignment: Assignment | None,
+    ) -> bool:
+        """As `_fill`, on all nodes."""
+        books, visit = self._books, self._visit
+        root = books.tree.root
         while most is None or len(commands) < most:
             ask = find_ask(root, candidates, visit)
             if ask is None:
                 self.exhausted = True
-                break
+                return True
             shape = ask.shape
             if ask.gang is not None:
                 if not self._go_on_after_gang(ask.gang, commands, assignment, now):
-                    break
+                    return False
                 continue
             if candidates.chosen is None:
                 books.reserve(ask, node)
                 commands.append(NodeReserved(node.node_id, ask.app.application_id, shape.resources))
-                break
+                return False
             best, score = candidates.chosen
             positions = candidates.strategy.pick(best, shape, score)
             commands.append(self._grant(ask, best, now, Way.ORDER, positions))
             books.index.update(best)
             if assignment is not None and not assignment.goes_on_after(shape):
-                break
-        return commands
+                return False
+        return True
 
     def _grant(
         self, ask: Ask, node: Node, now: float, way: Way, positions: Sequence[int] | None = None

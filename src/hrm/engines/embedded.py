@@ -28,6 +28,7 @@ from hrm.model.nodes import NodeSpec
 from hrm.model.relaunching import LaunchState, Relaunch
 from hrm.model.resources import Resources
 from hrm.model.streams import ByteStream, ContentSource
+from hrm.nm.attributes import machine_attributes
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.gpus.watch import GPU_INTERVAL_S
@@ -195,7 +196,7 @@ class _Translator:
 
     def _now(self) -> NodeSpec:
         spec = self._node.with_devices(self._node.devices + self._gpus.devices)
-        return replace(spec, offers=self._manager.offers[0])
+        return replace(spec, offers=self._manager.offers[0]).with_attributes(machine_attributes())
 
     @property
     def _message(self) -> str:

@@ -56,6 +56,12 @@ class InvalidInput(CallerError):
         return InvalidInput(self.problem, field=path, next_step=self.next_step)
 
 
+class InvalidNodeLabel(InvalidInput):
+    """A request names a node label that is not there, or that its queue may not use."""
+
+    code = "invalid_node_label"
+
+
 class NotFound(CallerError):
     """The thing named does not exist."""
 
@@ -140,6 +146,7 @@ BY_CODE: dict[str, type[HrmError]] = {
     for kind in (
         CallerError,
         InvalidInput,
+        InvalidNodeLabel,
         NotFound,
         Conflict,
         TooLarge,

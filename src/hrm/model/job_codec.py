@@ -8,7 +8,8 @@
  "groups": [{"name": "main", "command": ["python", "train.py"], "tasks": 4, "env": {"SEED": "1"},
              "resources": {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 500},
              "workdir": "/data", "retries": 0, "timeout_s": 3600.0, "priority": 0, "gpu_model": null,
-             "depends_on": [], "shared": [], "inputs": [], "constraint": "os=debian12"}]}
+             "depends_on": [], "shared": [], "inputs": [], "constraint": "os=debian12",
+             "node_label": null}]}
 ```
 
 Amounts are exact integers; human forms (``4G``) are read by the command line and by job files, not here. Only
@@ -63,6 +64,7 @@ _GROUP_FIELDS = (
     "shared",
     "inputs",
     "constraint",
+    "node_label",
 )
 #: Names of amounts in the model's own messages, which speak of human forms, as they stand here.
 _WIRE_FIELD = {
@@ -102,6 +104,7 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
             "max_attempts": job.master.max_attempts,
             "keep_containers": job.master.keep_containers,
             "validity_interval_s": job.master.validity_interval_s,
+            "node_label": job.master.node_label,
         },
         "gang": None
         if job.gang is None
@@ -124,6 +127,7 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
                 "shared": list(group.shared),
                 "inputs": list(group.inputs),
                 "constraint": group.constraint,
+                "node_label": group.node_label,
             }
             for group in job.groups
         ],
@@ -192,6 +196,7 @@ def _group(data: object, path: str) -> TaskGroupSpec:
             shared=tuple(_text(one, f"shared[{number}]") for number, one in enumerate(shared)),
             inputs=tuple(_text(one, f"inputs[{number}]") for number, one in enumerate(inputs)),
             constraint=_optional_text(fields.get("constraint"), "constraint"),
+            node_label=_optional_text(fields.get("node_label"), "node_label"),
         )
 
 
@@ -241,13 +246,14 @@ def _terminal(data: object, path: str) -> TerminalSize:
 
 
 def _master(data: object, path: str) -> MasterSpec:
-    fields = _object(data, path, ("max_attempts", "keep_containers", "validity_interval_s"))
+    fields = _object(data, path, ("max_attempts", "keep_containers", "validity_interval_s", "node_label"))
     interval_s = fields.get("validity_interval_s")
     with _at(path):
         return MasterSpec(
             max_attempts=_integer(fields.get("max_attempts", MasterSpec().max_attempts), "max_attempts"),
             keep_containers=_boolean(fields.get("keep_containers", False), "keep_containers"),
             validity_interval_s=None if interval_s is None else _seconds(interval_s, "validity_interval_s"),
+            node_label=_optional_text(fields.get("node_label"), "node_label"),
         )
 
 

@@ -12,6 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from hrm.model.attributes import parse_expression
 from hrm.model.errors import InvalidInput, TooLarge
 from hrm.model.files import check_path, offers_of
+from hrm.model.inventory import check_label
 from hrm.model.node_needs import NodeNeeds, needs_of
 from hrm.model.python_envs import PythonEnv
 from hrm.model.resources import Resources
@@ -58,6 +59,8 @@ class TaskGroupSpec:
     inputs: tuple[str, ...] = ()
     #: Expression on attributes of its nodes (`hrm.model.attributes`); None iff any will do. Slurm's ``--constraint``.
     constraint: str | None = None
+    #: Node label of its nodes, "" for none; None iff as its queue says.
+    node_label: str | None = None
 
     def __post_init__(self) -> None:
         if not self.command or not self.command[0]:
@@ -104,12 +107,14 @@ class TaskGroupSpec:
             check_path(path, f"inputs[{number}]")
         if self.constraint is not None:
             parse_expression(self.constraint)
+        if self.node_label:
+            check_label(self.node_label, "node_label")
         _check_name(self.name)
 
     @property
     def needs(self) -> NodeNeeds:
         """What its nodes must be besides large enough."""
-        return needs_of(offers_of(self.shared), self.constraint)
+        return needs_of(offers_of(self.shared), self.constraint, self.node_label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +139,8 @@ class MasterSpec:
     keep_containers: bool = False
     #: Failures longer ago than this count no more; None iff all count (YARN's attemptFailuresValidityInterval).
     validity_interval_s: float | None = None
+    #: Node label of what it asks for without one, "" for none; None iff as its own container, or as its queue says.
+    node_label: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_attempts <= MAX_MASTER_ATTEMPTS:
@@ -141,6 +148,8 @@ class MasterSpec:
         interval_s = self.validity_interval_s
         if interval_s is not None and not (interval_s > 0 and math.isfinite(interval_s)):
             raise InvalidInput(f"must be above zero and finite: {interval_s}", field="validity_interval_s")
+        if self.node_label:
+            check_label(self.node_label, "node_label")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

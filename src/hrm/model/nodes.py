@@ -54,6 +54,9 @@ class NodeSpec:
     offers: tuple[str, ...] = ()
     #: Names and values, by name (`hrm.model.attributes`).
     attributes: tuple[tuple[str, str], ...] = ()
+    #: Its node label (`hrm.model.inventory`), "" iff none; and whether requests without one are kept off it.
+    label: str = ""
+    exclusive: bool = True
 
     def __post_init__(self) -> None:
         parse_node_id(self.node_id)

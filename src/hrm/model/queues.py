@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from hrm.model.access import EVERYBODY, NOBODY, AccessList
 from hrm.model.errors import InvalidInput
+from hrm.model.inventory import EVERY_LABEL, check_label
 from hrm.model.resources import BUILT_IN, ZERO, Resources
 
 ROOT = "root"
@@ -96,6 +97,10 @@ class QueueSpec:
     max_child_share_of_cluster: ShareOfCluster | None = None
     #: No request may be larger than this; None iff as the queue above, at the top not limited.
     max_container: Resources | None = None
+    #: Node labels that requests here may name ("*": all), and that of requests that name none ("": none).
+    #: None of either: as the queue above; at the top all, and none.
+    accessible_node_labels: tuple[str, ...] | None = None
+    default_node_label: str | None = None
     #: Who may submit here and below, and who may also end, move and change what is here and below. None: nobody besides
     #: those that a queue above names; see `access_to`.
     submit_acl: AccessList | None = None
@@ -125,6 +130,11 @@ class QueueSpec:
         ):
             if share is not None and (below := ZERO.exceeding(share)):
                 raise InvalidInput(f"cannot be negative: {', '.join(below)}", field=field)
+        for label in self.accessible_node_labels or ():
+            if label != EVERY_LABEL:
+                check_label(label, "accessible_node_labels")
+        if self.default_node_label:
+            check_label(self.default_node_label, "default_node_label")
         for user, most in (("", self.max_running_apps_per_user), *self.max_running_apps_of_users):
             if most is not None and most < 0:
                 field = f"max_running_apps_of_users.{user}" if user else "max_running_apps_per_user"
@@ -241,6 +251,23 @@ def access_to(lineage: Iterable[QueueSpec], *, admin: bool) -> AccessList:
         groups=tuple(dict.fromkeys(group for found in named for group in found.groups)),
         everybody=any(found.everybody for found in named),
     )
+
+
+def labels_of(lineage: Sequence[QueueSpec]) -> tuple[str, ...]:
+    """Node labels that requests may name in a queue, given with those above it, the root last."""
+    said = (spec.accessible_node_labels for spec in lineage)
+    return next((labels for labels in said if labels is not None), (EVERY_LABEL,))
+
+
+def may_use(labels: Sequence[str], label: str) -> bool:
+    """True iff these allow the label; nodes without one are everybody's."""
+    return not label or label in labels or EVERY_LABEL in labels
+
+
+def default_label_of(lineage: Sequence[QueueSpec]) -> str:
+    """The label of requests that name none; one of a queue above counts only where it may be used here."""
+    label = next((spec.default_node_label for spec in lineage if spec.default_node_label is not None), "")
+    return label if may_use(labels_of(lineage), label) else ""
 
 
 def above(minimum: Resources | ShareOfCluster, maximum: Resources | ShareOfCluster) -> tuple[str, ...]:

@@ -203,6 +203,9 @@ class QueueReport:
     max_container: Amounts | None = None
     #: What the containers that are pending ask for, however much the cluster has.
     pending: Amounts = field(default_factory=dict)
+    #: Node labels that requests may name here, "*" for all, and that of those that name none.
+    accessible_node_labels: list[str] = field(default_factory=lambda: ["*"])
+    default_node_label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,9 +263,26 @@ class NodeReport:
     drain_reason: str = ""
     #: What it has besides that jobs may need: ``shared path /data``.
     offers: list[str] = field(default_factory=list)
+    #: By which jobs choose nodes, and those of them that an operator set while a server ran.
+    attributes: dict[str, str] = field(default_factory=dict)
+    set_attributes: list[str] = field(default_factory=list)
+    #: Its node label, "" iff none, and whether requests without one are kept off it.
+    label: str = ""
+    exclusive: bool = True
     #: What the doctor's last round found on it, the worst first, and when that was; None before the first.
     findings: list[Finding] = field(default_factory=list)
     examined_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLabelReport:
+    """A node label, and the nodes that have it."""
+
+    name: str
+    exclusive: bool
+    #: True iff ``hrm.yaml`` has it: then it changes there.
+    declared: bool
+    nodes: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

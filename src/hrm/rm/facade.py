@@ -15,6 +15,7 @@ from hrm.model.containers import LogChunk, LogFile
 from hrm.model.execution import ExecSpec
 from hrm.model.explanations import Explanation
 from hrm.model.findings import DoctorReport
+from hrm.model.inventory import Inventory, NodeLabel
 from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, MasterStanding, Registration
 from hrm.model.placement import PlacementPolicy
@@ -27,6 +28,7 @@ from hrm.model.reports import (
     ContainerReport,
     EventReport,
     MeasuresReport,
+    NodeLabelReport,
     NodeReport,
     PlacementReport,
     PortsReport,
@@ -111,6 +113,25 @@ class Files(Protocol):
         """
 
 
+class NodeWords(Protocol):
+    """What operators say of nodes while the server runs; it outlives the server."""
+
+    def labels(self) -> list[NodeLabelReport]:
+        """Those of ``hrm.yaml`` first."""
+
+    async def set_attributes(self, node_id: str, change: Mapping[str, str | None], *, by: str) -> None:
+        """Set these; None: the word on it is taken back. Raises NotFound, InvalidInput."""
+
+    async def set_labels(self, labels: Mapping[str, str | None], *, by: str) -> None:
+        """By node id, all or none; "": no label, None: what ``hrm.yaml`` says. Raises NotFound."""
+
+    async def add_labels(self, labels: Sequence[NodeLabel], *, by: str) -> None:
+        """Raises Conflict where one is there that is exclusive or not as this is not."""
+
+    async def remove_labels(self, names: Collection[str], *, by: str) -> None:
+        """Raises NotFound, and Conflict for what ``hrm.yaml`` has or a queue names."""
+
+
 class Facade(Protocol):
     """Application ids are YARN's long form; queues are paths without the root. Unknown ones raise NotFound."""
 
@@ -119,6 +140,9 @@ class Facade(Protocol):
 
     @property
     def files(self) -> Files: ...
+
+    @property
+    def node_words(self) -> NodeWords: ...
 
     def server(self) -> ServerReport: ...
 
@@ -321,7 +345,12 @@ class Facade(Protocol):
     def detach(self, application_id: str) -> None: ...
 
     async def reload_queues(
-        self, root: QueueSpec, *, options: SchedulerOptions | None = None, placement: PlacementPolicy | None = None
+        self,
+        root: QueueSpec,
+        *,
+        options: SchedulerOptions | None = None,
+        placement: PlacementPolicy | None = None,
+        inventory: Inventory | None = None,
     ) -> ReloadReport:
         """Take a new, validated tree, and what else is named. Raises InvalidInput, with nothing changed, if what runs
         cannot live in it."""

@@ -89,9 +89,15 @@ class Listener:
         manager = self._manager
         node_id = spec.node_id
         back = manager.nodes.is_up(node_id)
-        whole, spec = spec, self._health.lent(spec)
+        itself, whole = spec, manager.nodes.dressed(spec)
+        spec = self._health.lent(whole)
         node = LiveNode(
-            spec=spec, whole=whole, state=NodeState.RUNNING, isolation=isolation, last_heartbeat_at=turn.now
+            spec=spec,
+            whole=whole,
+            told=itself,
+            state=NodeState.RUNNING,
+            isolation=isolation,
+            last_heartbeat_at=turn.now,
         )
         manager.nodes.put(node)
         self._health.greet(node)
@@ -172,7 +178,8 @@ class Listener:
         node = manager.nodes.get(spec.node_id)
         if node is None or node.state is NodeState.LOST:
             return
-        node.spec, node.whole, node.message = self._health.lent(spec), spec, message
+        whole = manager.nodes.dressed(spec)
+        node.spec, node.whole, node.told, node.message = self._health.lent(whole), whole, spec, message
         turn.touch(node)
         manager.record(turn, "node_changed", node_id=spec.node_id, gpus=len(spec.devices), message=message)
         manager.tell(turn, NodeResourceUpdate(node.spec))

@@ -21,6 +21,7 @@ from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.states import AttemptState, ContainerState
 from hrm.rm.applications import LiveApplication
+from hrm.rm.labels import check_label
 from hrm.rm.manager import ResourceManager
 from hrm.rm.reporting import limit as words
 from hrm.rm.turn import Turn
@@ -80,17 +81,20 @@ class MasterCalls:
         tracking_url = None if tracking_url is None else _url(tracking_url)
         if len(asks) > MAX_ASKS:
             raise InvalidInput(f"more than {MAX_ASKS} at once: {len(asks)}", field="asks")
-        limit = self._manager.queues.max_container(self._live(AttemptId.parse(attempt_id))[0].row.queue)
+        manager, queue = self._manager, self._live(AttemptId.parse(attempt_id))[0].row.queue
+        limit = manager.queues.max_container(queue)
         for number, ask in enumerate(asks):
             if not 0 <= ask.count <= MAX_TASKS or ask.allocation_request_id < 0:
                 raise InvalidInput("count or allocation_request_id is out of range", field=f"asks[{number}]")
+            if ask.count:
+                check_label(ask.needs.label, queue, manager.queues, manager.nodes)
             if ask.count and limit is not None and not ask.resources.fits_in(limit):
                 raise InvalidInput(
                     f"{ask.resources} is larger than any container in its queue may be ({words(limit)})",
                     field=f"asks[{number}].resources",
                     next_step="ask for less",
                 )
-            if ask.count and len(self._manager.nodes) and not self._manager.scheduler.fits_some_node(ask):
+            if ask.count and len(manager.nodes) and not manager.scheduler.fits_some_node(ask):
                 raise InvalidInput(
                     f"{ask.resources} fits on no node",
                     field=f"asks[{number}].resources",

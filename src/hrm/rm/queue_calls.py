@@ -15,6 +15,7 @@ from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 from hrm.rm import reporting
+from hrm.rm.labels import check_labels
 from hrm.rm.manager import ResourceManager
 from hrm.rm.placement import Placed
 from hrm.rm.turn import Turn
@@ -121,6 +122,7 @@ class QueueCalls:
         if queue == before:
             return
         self._check_size(app.job, queue)
+        check_labels(app.job, queue, self._queues, manager.nodes)
         for event in self._queues.opened(queue):
             manager.tell(turn, event)
         manager.tell(turn, AppMoved(application_id, queue))

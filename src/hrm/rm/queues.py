@@ -14,7 +14,16 @@ from hrm.core.scheduler import Scheduler
 from hrm.model.access import AccessList
 from hrm.model.errors import Forbidden, InvalidInput
 from hrm.model.placement import PlacementPolicy, Submitter
-from hrm.model.queues import ROOT, QueueDefaults, QueueSpec, QueueType, access_to, canonical_path
+from hrm.model.queues import (
+    ROOT,
+    QueueDefaults,
+    QueueSpec,
+    QueueType,
+    access_to,
+    canonical_path,
+    default_label_of,
+    labels_of,
+)
 from hrm.model.resources import Resources
 from hrm.rm.groups import Groups
 from hrm.rm.placement import Placed, Placer, child_path, parent_path
@@ -171,6 +180,22 @@ class Queues:
     def max_container(self, path: str) -> Resources | None:
         """What no request there may exceed: what it, or the nearest queue above it that does, says."""
         return next((spec.max_container for spec in self._lineage(path) if spec.max_container is not None), None)
+
+    def node_labels(self, path: str) -> tuple[str, ...]:
+        """Node labels that requests there may name; "*" for all."""
+        return labels_of(self._lineage(path))
+
+    def default_label(self, path: str) -> str:
+        """The label of requests there that name none."""
+        return default_label_of(self._lineage(path))
+
+    def naming_label(self, label: str) -> list[str]:
+        """Paths of the queues that name it as theirs."""
+        return [
+            view.path
+            for view in self._scheduler.queue_views()
+            if label in (view.spec.accessible_node_labels or ()) or view.spec.default_node_label == label
+        ]
 
     def _lineage(self, path: str) -> list[QueueSpec]:
         """The queue and those above it, the root last; those that are to be made yet are left out."""

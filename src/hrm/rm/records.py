@@ -133,6 +133,18 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     drained_at: float | None = None
     drained_by: str = ""
     drain_reason: str = ""
+    #: What an operator said while a server ran: attributes, and the label ("" for none). None iff nothing.
+    said_attributes: dict[str, str] | None = None
+    said_label: str | None = None
+
+
+class NodeLabelRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A node label that an operator added while a server ran. Key: ``name``."""
+
+    name: str
+    exclusive: bool
+    #: True iff it is gone again.
+    removed: bool = False
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,4 +159,4 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any] | None = None
 
 
-Row = ApplicationRow | JobRow | AttemptRow | TaskRow | ContainerRow | NodeRow | EventRow
+Row = ApplicationRow | JobRow | AttemptRow | TaskRow | ContainerRow | NodeRow | NodeLabelRow | EventRow

@@ -31,7 +31,7 @@ def restore(manager: ResourceManager, listener: Listener, loaded: Loaded) -> Non
     Applications whose queue is gone from the configuration go on in it, while it drains; where the new tree has no
     place for it, in the queue that stands there.
     """
-    manager.nodes.restore(loaded.nodes)
+    manager.nodes.restore(loaded.nodes, loaded.node_labels)
     for saved in loaded.applications:
         row = saved.row
         if moved := (home := manager.queues.home_after_restart(row.queue)) != row.queue:

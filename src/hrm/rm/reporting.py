@@ -14,6 +14,7 @@ from hrm.model.jobs import TaskGroupSpec
 from hrm.model.masters import FinalStatus
 from hrm.model.nodes import DEFAULT_RACK
 from hrm.model.phrases import Phrase, phrase, say
+from hrm.model.queues import QueueSpec, default_label_of, labels_of
 from hrm.model.reports import (
     ApplicationReport,
     AttemptReport,
@@ -239,6 +240,11 @@ def container(live: LiveContainer) -> ContainerReport:
 
 def queues(scheduler: Scheduler) -> list[QueueReport]:
     """Parents before children."""
+    views = scheduler.queue_views()
+    lineages: dict[str, list[QueueSpec]] = {}
+    for view in views:
+        above = lineages[view.parent] if view.parent is not None else []
+        lineages[view.path] = [view.spec, *above]
     return [
         QueueReport(
             name=view.path,
@@ -265,8 +271,10 @@ def queues(scheduler: Scheduler) -> list[QueueReport]:
             max_running_apps_per_user=view.spec.max_running_apps_per_user,
             max_am_share=view.spec.max_am_share,
             max_container=None if view.spec.max_container is None else view.spec.max_container.as_dict(),
+            accessible_node_labels=list(labels_of(lineages[view.path])),
+            default_node_label=default_label_of(lineages[view.path]),
         )
-        for view in scheduler.queue_views()
+        for view in views
     ]
 
 
@@ -297,6 +305,10 @@ def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
         drained_by=live.drain.by if live.drain else "",
         drain_reason=live.drain.reason if live.drain else "",
         offers=list(live.spec.offers),
+        attributes=dict(live.spec.attributes),
+        set_attributes=sorted(live.notes.attributes),
+        label=live.spec.label,
+        exclusive=live.spec.exclusive,
         findings=list(live.findings),
         examined_at=live.examined_at,
     )

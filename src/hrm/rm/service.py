@@ -18,6 +18,7 @@ from hrm.model.explanations import Explanation
 from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.ids import ApplicationId, AttemptId
+from hrm.model.inventory import Inventory
 from hrm.model.job_codec import job_from_dict
 from hrm.model.jobs import JobSpec
 from hrm.model.placement import PlacementPolicy
@@ -46,6 +47,7 @@ from hrm.model.scheduling import SchedulerOptions
 from hrm.model.states import ApplicationState
 from hrm.model.streams import ByteStream
 from hrm.rm import deadlines, reporting, suspension
+from hrm.rm.annotations import Annotations
 from hrm.rm.applications import LiveApplication, LiveContainer
 from hrm.rm.explaining import Explaining
 from hrm.rm.file_calls import FileCalls
@@ -93,6 +95,7 @@ class Service:
         self._manager = manager
         self.files = FileCalls(manager, uploads, file_settings or FileSettings(), self._row)
         self.masters = MasterCalls(manager)
+        self.node_words = Annotations(manager, health)
         self._interaction = Interaction(manager)
         self._queues = QueueCalls(manager)
         self._submissions = Submissions(manager, self._queues, self.files, next_seq=next_application_seq)
@@ -427,9 +430,17 @@ class Service:
         return reporting.node(node, self._manager.scheduler)
 
     async def reload_queues(
-        self, root: QueueSpec, *, options: SchedulerOptions | None = None, placement: PlacementPolicy | None = None
+        self,
+        root: QueueSpec,
+        *,
+        options: SchedulerOptions | None = None,
+        placement: PlacementPolicy | None = None,
+        inventory: Inventory | None = None,
     ) -> ReloadReport:
-        return await self._queues.reload(root, options=options, placement=placement)
+        report = await self._queues.reload(root, options=options, placement=placement)
+        if inventory is not None:
+            await self._manager.turns.ask(self.node_words.declare, inventory)
+        return report
 
     def events(self, *, after_seq: int, application_id: str | None = None) -> AsyncIterator[EventReport]:
         seq = None

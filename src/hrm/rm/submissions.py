@@ -13,6 +13,7 @@ from hrm.model.jobs import JobSpec
 from hrm.model.reports import SubmitReport
 from hrm.model.states import ApplicationState
 from hrm.rm.file_calls import FileCalls
+from hrm.rm.labels import with_labels
 from hrm.rm.manager import ResourceManager
 from hrm.rm.numbering import ApplicationNumbers
 from hrm.rm.queue_calls import QueueCalls
@@ -98,7 +99,7 @@ class Submissions:
         job = self._files.with_shared(job)
         placed = await self._queues.check(job, user=user, admin=admin)
         await self._files.check(job, user=user)
-        job = job.in_queue(placed.queue)
+        job = with_labels(job.in_queue(placed.queue), placed.queue, manager.queues, manager.nodes)
         if seq is None:
             seq = self.numbers.take()
         now = manager.clock()

@@ -312,4 +312,5 @@ def _ask_to_dict(ask: ResourceRequest) -> dict[str, Any]:
         "allocation_request_id": ask.allocation_request_id,
         "gpu_model": ask.gpu_model,
         "constraint": ask.needs.constraint or None,
+        "node_label": ask.needs.label,
     }

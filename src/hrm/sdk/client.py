@@ -15,7 +15,7 @@ import base64
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,7 @@ from hrm.model.reports import (
     CleanReport,
     ContainerReport,
     EventReport,
+    NodeLabelReport,
     NodeReport,
     PlacementReport,
     PortsReport,
@@ -382,6 +383,33 @@ class Client:
     def undrain_node(self, node_id: str) -> NodeReport:
         """Have the node used again. Admins only. Raises NotFound."""
         return decoded(self._transport.call("POST", _node_path(node_id, "undrain"), repeatable=True), NodeReport)
+
+    def set_attributes(self, node_id: str, change: Mapping[str, str | None]) -> NodeReport:
+        """Set attributes of a node; None takes the word on one back. Admins only. Raises NotFound, InvalidInput."""
+        return self._set_node(node_id, {"attributes": dict(change)})
+
+    def set_node_label(self, node_id: str, label: str | None) -> NodeReport:
+        """Give a node a label; "" is none, and None what hrm.yaml says. Admins only. Raises NotFound."""
+        return self._set_node(node_id, {"label": label})
+
+    def _set_node(self, node_id: str, body: dict[str, Any]) -> NodeReport:
+        return decoded(self._transport.call("POST", _node_path(node_id, "set"), body=body, repeatable=True), NodeReport)
+
+    def node_labels(self) -> list[NodeLabelReport]:
+        """Node labels, and the nodes that have them."""
+        return self._get("/node-labels", list[NodeLabelReport])
+
+    def add_node_label(self, label: str, *, exclusive: bool = True) -> list[NodeLabelReport]:
+        """Let nodes have this label. Admins only. Raises Conflict, InvalidInput."""
+        return self._change_labels({"add": [{"name": label, "exclusive": exclusive}]})
+
+    def remove_node_label(self, label: str) -> list[NodeLabelReport]:
+        """Nodes that have it have none. Admins only. Raises NotFound, Conflict."""
+        return self._change_labels({"remove": [label]})
+
+    def _change_labels(self, body: dict[str, Any]) -> list[NodeLabelReport]:
+        data = self._transport.call("POST", "/node-labels", body=body, repeatable=False)
+        return decoded(data, list[NodeLabelReport])
 
     def examine_node(self, node_id: str, only: Sequence[str] = ()) -> DoctorReport:
         """Run the doctor's checks there, or only those of these areas. Admins only. Raises NotFound, ClusterError."""

@@ -46,6 +46,8 @@ def node(
     model: str = "RTX 2080 Ti",
     rack: str = DEFAULT_RACK,
     others: dict[str, int] | None = None,
+    label: str = "",
+    exclusive: bool = True,
     **attributes: str,
 ) -> NodeSpec:
     """A node whose devices are called ``<node>/0``, ``<node>/1``, …, virtual and all of one model."""
@@ -57,6 +59,8 @@ def node(
         ),
         rack=rack,
         attributes=tuple(sorted(attributes.items())),
+        label=label,
+        exclusive=exclusive,
     )
 
 
@@ -109,6 +113,7 @@ def request(
     needs: Iterable[str] = (),
     constraint: str | None = None,
     execution_type: ExecutionType = ExecutionType.GUARANTEED,
+    label: str | None = None,
 ) -> ResourceRequest:
     return ResourceRequest(
         resources=Resources.parse(cpus=cpus, memory=memory, gpus=gpus, others=others),
@@ -120,7 +125,7 @@ def request(
         gpu_model=model,
         for_master=for_master,
         gang=gang,
-        needs=needs_of(frozenset(needs), constraint),
+        needs=needs_of(frozenset(needs), constraint, label),
         execution_type=execution_type,
     )
 

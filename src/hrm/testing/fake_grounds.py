@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from hrm.model.cleaning import Cleanable
 from hrm.model.errors import NotFound
 from hrm.model.findings import CheckRun, DoctorReport, Finding
+from hrm.model.inventory import Inventory, NodeLabel, NodeNotes
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import (
@@ -15,6 +16,7 @@ from hrm.model.reports import (
     ContainerReport,
     DurationReport,
     MeasuresReport,
+    NodeLabelReport,
     NodeReport,
     QueueAccessReport,
     QueueReport,
@@ -35,6 +37,53 @@ _FIELDS = {
 NODE_ID = "node-1"
 
 
+class FakeNodeWords:
+    """What was said of the one node, and the labels there are."""
+
+    def __init__(self) -> None:
+        self.attributes: dict[str, str] = {}
+        self.label: str | None = None
+        self.known: dict[str, NodeLabel] = {}
+
+    def labels(self) -> list[NodeLabelReport]:
+        return [
+            NodeLabelReport(
+                name=name,
+                exclusive=label.exclusive,
+                declared=False,
+                nodes=[NODE_ID] if self.label == name else [],
+            )
+            for name, label in self.known.items()
+        ]
+
+    async def set_attributes(self, node_id: str, change: Mapping[str, str | None], *, by: str) -> None:
+        check_node(node_id)
+        self.attributes = dict(NodeNotes(attributes=self.attributes).with_attributes(change).attributes)
+
+    async def set_labels(self, labels: Mapping[str, str | None], *, by: str) -> None:
+        for node_id, label in labels.items():
+            check_node(node_id)
+            if label and label not in self.known:
+                raise NotFound(f"no node label {label!r}")
+        self.label = labels.get(NODE_ID, self.label)
+
+    async def add_labels(self, labels: Sequence[NodeLabel], *, by: str) -> None:
+        self.known |= {label.name: label for label in labels}
+
+    async def remove_labels(self, names: Collection[str], *, by: str) -> None:
+        for name in names:
+            if self.known.pop(name, None) is None:
+                raise NotFound(f"no node label {name!r}")
+            if self.label == name:
+                self.label = None
+
+
+def check_node(node_id: str) -> None:
+    """Raises NotFound for all but the one."""
+    if node_id != NODE_ID:
+        raise NotFound(f"no node {node_id!r}", next_step="`hrm nodes` lists them")
+
+
 class FakeGrounds:
     """The part of `hrm.rm.facade.Facade` that is about nodes, queues and the server."""
 
@@ -47,6 +96,7 @@ class FakeGrounds:
         #: (kinds, seconds, dry run, who) of each `clean`.
         self.cleanings: list[tuple[tuple[Cleanable, ...], float | None, bool, str]] = []
         self.reloaded: list[QueueSpec] = []
+        self.node_words = FakeNodeWords()
         #: Users who administer all queues.
         self.administrators: list[str] = []
 
@@ -115,6 +165,9 @@ class FakeGrounds:
                 drained_at=self.drain[0] if self.drain else None,
                 drained_by=self.drain[1] if self.drain else "",
                 drain_reason=self.drain[2] if self.drain else "",
+                attributes=self.node_words.attributes,
+                set_attributes=sorted(self.node_words.attributes),
+                label=self.node_words.label or "",
                 findings=self.findings,
                 examined_at=1_763_900_100.0 if self.findings else None,
             )
@@ -130,28 +183,29 @@ class FakeGrounds:
         )  # fmt: skip
 
     async def drain_node(self, node_id: str, *, by: str, reason: str = "") -> NodeReport:
-        self._check_node(node_id)
+        check_node(node_id)
         self.drain = (1_763_900_000.0, by, reason)
         return self.nodes()[0]
 
     async def undrain_node(self, node_id: str, *, by: str) -> NodeReport:
-        self._check_node(node_id)
+        check_node(node_id)
         self.drain = None
         return self.nodes()[0]
 
     async def examine_node(self, node_id: str, only: Sequence[str]) -> DoctorReport:
-        self._check_node(node_id)
+        check_node(node_id)
         return DoctorReport(node=node_id, checks_run=tuple(CheckRun(name=f"{one}.all", time_s=0.1) for one in only))
 
     async def reload_queues(
-        self, root: QueueSpec, *, options: SchedulerOptions | None = None, placement: PlacementPolicy | None = None
+        self,
+        root: QueueSpec,
+        *,
+        options: SchedulerOptions | None = None,
+        placement: PlacementPolicy | None = None,
+        inventory: Inventory | None = None,
     ) -> ReloadReport:
         self.reloaded.append(root)
         return ReloadReport(added=[], removed=[], changed=[])
 
     def request_shutdown(self) -> None:
         self.shutdown_requested = True
-
-    def _check_node(self, node_id: str) -> None:
-        if node_id != NODE_ID:
-            raise NotFound(f"no node {node_id!r}", next_step="`hrm nodes` lists them")

@@ -22,6 +22,7 @@ from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.doctor.expected.rounds import Rounds
 from hrm.model.containers import LaunchSpec, PreemptionNotice
 from hrm.model.errors import StoreError
+from hrm.model.inventory import Inventory
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.nodes import NodeSpec
 from hrm.model.placement import PlacementPolicy
@@ -191,6 +192,7 @@ class Life:
             on_shutdown=self._on_shutdown,
             health=health,
         )
+        self.manager.nodes.declare(self._lives.inventory)
         restore(self.manager, self.listener, loaded)
         self.manager.open()
 
@@ -300,8 +302,10 @@ class Lives:
         root: QueueSpec | None = None,
         placement: PlacementPolicy | None = None,
         groups: Mapping[str, tuple[str, ...]] | None = None,
+        inventory: Inventory | None = None,
     ) -> None:
-        """``groups`` by user: what the machine says."""
+        """``groups`` by user: what the machine says. ``inventory``: what ``hrm.yaml`` says of nodes."""
+        self.inventory = inventory or Inventory()
         self.placement = placement
         self.groups = dict(groups or {})
         self.database = directory / "hrm.db"

@@ -51,6 +51,7 @@ OPEN_TO_EVERY_USER = {
     "GET /api/v1/queues": "shares concern everybody",
     "GET /api/v1/queues/access": "who may use which queue",
     "GET /api/v1/nodes": "nodes concern everybody",
+    "GET /api/v1/node-labels": "and so do their labels",
     "GET /api/v1/server": "version and load",
 }
 
@@ -62,6 +63,8 @@ ADMINS_ONLY = {
     "POST /api/v1/server/undrain",
     "POST /api/v1/nodes/{node_id}/drain",
     "POST /api/v1/nodes/{node_id}/undrain",
+    "POST /api/v1/nodes/{node_id}/set",
+    "POST /api/v1/node-labels",
     "POST /api/v1/nodes/{node_id}/examine",
     "POST /api/v1/clean",
     "GET /api/v1/queues/configuration",

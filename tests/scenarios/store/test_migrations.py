@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from hrm.model.states import ApplicationState, NodeState
-from hrm.rm.records import NodeRow
+from hrm.rm.records import NodeLabelRow, NodeRow
 from hrm.rm.store import Store
 from hrm.rm.store.migrations import upgrade
 from tests.scenarios.store.store_rows import opened
@@ -75,3 +76,21 @@ async def test_a_drain_is_kept(tmp_path: Path) -> None:
 
     async with reopened(tmp_path) as store:
         assert (await store.load()).nodes == [drained]
+
+
+async def test_what_operators_say_of_nodes_is_kept(tmp_path: Path) -> None:
+    make_database("0009", tmp_path / "hrm.db", _CLUSTER, _NODE)
+    async with reopened(tmp_path) as store:
+        loaded = await store.load()
+        (node,) = loaded.nodes
+        assert (node.said_attributes, node.said_label, loaded.node_labels) == (None, None, [])
+        said = replace(node, said_attributes={"os": "debian12"}, said_label="tape")
+        labels = [
+            NodeLabelRow(name="disk", exclusive=True, removed=True),
+            NodeLabelRow(name="tape", exclusive=False),
+        ]
+        await store.commit([said, *labels])
+
+    async with reopened(tmp_path) as store:
+        loaded = await store.load()
+        assert (loaded.nodes, loaded.node_labels) == ([said], labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from hrm.model.reports import (
     ApplicationReport,
     CleanReport,
     ContainerReport,
+    NodeLabelReport,
     NodeReport,
     QueueAccessReport,
     QueueReport,
@@ -154,6 +155,9 @@ class FakeClient:
     configuration: dict[str, Any] | None = None
     #: (node, reason) of each that was drained; None for the reason where it was undrained.
     drains: list[tuple[str, str | None]] = field(default_factory=list)
+    #: Labels that there are; and (node, attributes or label) that was said, (add or remove, label).
+    labels: list[NodeLabelReport] = field(default_factory=list)
+    words: list[tuple[str, object]] = field(default_factory=list)
     #: What `clean` answers, in dry runs and else; and what it was asked for.
     told: list[CleanReport] = field(default_factory=lambda: [clean_report()])
     cleaned: list[CleanReport] = field(default_factory=lambda: [clean_report()])
@@ -273,6 +277,25 @@ class FakeClient:
         return self._change_node(
             node_id, reason, state=NodeState.DRAINING, drained_at=1000.0, drained_by="me", drain_reason=reason
         )
+
+    def set_attributes(self, node_id: str, change: Mapping[str, str | None]) -> NodeReport:
+        self.words.append((node_id, dict(change)))
+        return next(one for one in self.node_reports if one.node_id == node_id)
+
+    def set_node_label(self, node_id: str, label: str | None) -> NodeReport:
+        self.words.append((node_id, label))
+        return next(one for one in self.node_reports if one.node_id == node_id)
+
+    def node_labels(self) -> list[NodeLabelReport]:
+        return self.labels
+
+    def add_node_label(self, label: str, *, exclusive: bool = True) -> list[NodeLabelReport]:
+        self.words.append(("add", label if exclusive else f"{label} shared"))
+        return self.labels
+
+    def remove_node_label(self, label: str) -> list[NodeLabelReport]:
+        self.words.append(("remove", label))
+        return self.labels
 
     def undrain_node(self, node_id: str) -> NodeReport:
         return self._change_node(node_id, None, state=NodeState.RUNNING, drained_at=None)

@@ -55,7 +55,7 @@ class Funnel:
     def __init__(self, ask: Ask, nodes: Sequence[Node], options: SchedulerOptions) -> None:
         self.ask = ask
         self.nodes = nodes
-        self.tests = tests_of(ask, options)
+        self.tests = tests_of(ask, options, labelled=any(node.label for node in nodes))
         #: Nodes that differ in nothing that matters to the ask, under the first of each kind: a full cluster has few.
         self.alike = _alike(ask, nodes)
         verdicts = {first: verdict(first, self.tests) for first in self.alike}
@@ -149,7 +149,8 @@ def _alike(ask: Ask, nodes: Sequence[Node]) -> dict[Node, list[Node]]:
             total.gpus,
             node.schedulable,
             gpus and node.device_models,
-            not shape.choosy or node.meets(shape.needs),
+            node.admits(shape),
+            node.label,
         )
         kinds.setdefault(kind, []).append(node)
     return {some[0]: some for some in kinds.values()}
@@ -171,8 +172,8 @@ def verdict(node: Node, tests: Sequence[Test]) -> Reason | None:
     return None
 
 
-def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
-    """The conditions of an ask; those that cannot matter to it are left out."""
+def tests_of(ask: Ask, options: SchedulerOptions, *, labelled: bool) -> list[Test]:
+    """The conditions of an ask; those that cannot matter to it are left out. ``labelled``: some node has a label."""
     app, shape = ask.app, ask.shape
     tests: list[Test] = []
     if shape.gpus and (model := shape.gpu_model) is not None:
@@ -184,10 +185,10 @@ def tests_of(ask: Ask, options: SchedulerOptions) -> list[Test]:
                 lambda node: bool(node.positions_of_model(model)),
             )
         )
-    if shape.choosy:
-        needs = shape.needs
-        said = phrase("condition.needs", needs=[*missing.wanted(needs)])
-        tests.append(Test(Reason.NOT_OFFERED, "needs", said, lambda node: node.meets(needs)))
+    if shape.choosy or labelled:
+        wanted = missing.wanted(shape.needs)
+        said = phrase("condition.needs", needs=[*wanted]) if wanted else phrase("condition.no_label")
+        tests.append(Test(Reason.NOT_OFFERED, "needs", said, lambda node: node.admits(shape)))
     tests.append(
         Test(
             Reason.NEVER_FITS,

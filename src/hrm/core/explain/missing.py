@@ -1,4 +1,4 @@
-"""What nodes lack of that which a request wants of them besides room: shared paths, attributes."""
+"""What nodes lack of that which a request wants of them besides room: shared paths, labels, attributes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from hrm.model.phrases import Item, Phrase, phrase
 
 def wanted(needs: NodeNeeds) -> list[str]:
     """Each thing by itself, in words."""
-    return [*sorted(needs.offers), *(str(one) for one in _conditions(needs))]
+    label = [_label(needs.label)] if needs.label else []
+    return [*sorted(needs.offers), *label, *(str(one) for one in _conditions(needs))]
 
 
 def said(needs: NodeNeeds, lacking: Sequence[Node], nodes: Sequence[Node]) -> list[Phrase]:
@@ -24,6 +25,9 @@ def said(needs: NodeNeeds, lacking: Sequence[Node], nodes: Sequence[Node]) -> li
     ``lacking`` are those of ``nodes`` that do not meet the needs.
     """
     offers = [phrase("missing", need=need, nodes=say_names(some)) for need, some in _offers(needs, lacking)]
+    closed = [node for node in lacking if node.label and not needs.label and node.spec.exclusive]
+    if closed:
+        offers.append(phrase("label.closed", nodes=say_names(closed), count=len(closed)))
     return offers + [_say(condition, some, nodes) for condition, some in _unmet(needs, lacking)]
 
 
@@ -46,6 +50,12 @@ def _offers(needs: NodeNeeds, lacking: Sequence[Node]) -> Iterator[tuple[str, li
     for need in sorted(needs.offers):
         if some := [node for node in lacking if need not in node.offers]:
             yield need, some
+    if needs.label and (some := [node for node in lacking if node.label != needs.label]):
+        yield _label(needs.label), some
+
+
+def _label(name: str) -> str:
+    return f"node label {name}"
 
 
 def _unmet(needs: NodeNeeds, lacking: Sequence[Node]) -> Iterator[tuple[AttributeExpression, list[Node]]]:

@@ -53,7 +53,7 @@ def never(funnel: Funnel) -> Finding | None:
     where = nodes if ask.plain else [node for node in nodes if ask.accepts(node)]
     if not where:
         return _closed_to_all(ask)
-    offering = [node for node in where if not shape.choosy or node.meets(shape.needs)]
+    offering = [node for node in where if node.admits(shape)]
     if not offering:
         return Finding(
             Reason.NOT_OFFERED,

@@ -36,6 +36,7 @@ from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import IsolationSettings
 from hrm.model.relaunching import LaunchState, Relaunch
+from hrm.nm.attributes import machine_attributes
 from hrm.nm.gpus.discovery import choose_probe, discover
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.node_manager import NodeManager
@@ -120,6 +121,7 @@ class Agent:
             "isolation": pack(manager.isolation),
             "gpus": pack((self._gpus.devices, self._gpus.message)),
             "offers": manager.offers,
+            "attributes": machine_attributes(),
         }
 
     def _refuse(self, server: str, generation: tuple[int, int]) -> str:

@@ -56,6 +56,7 @@ class RemoteNode:
         self._gpu_message = ""
         self._message = ""
         self._offers: tuple[str, ...] = ()
+        self._attributes: dict[str, str] = {}
         self._offers_message = ""
 
     def welcomed(self, welcome: dict[str, Any], clock_offset_s: float) -> str:
@@ -67,6 +68,7 @@ class RemoteNode:
         self._isolation = unpack(welcome["isolation"])
         self._devices, self._gpu_message = unpack(welcome["gpus"])
         self._offers, self._offers_message = welcome["offers"]
+        self._attributes = welcome["attributes"]
         self._message = "; ".join(filter(None, (welcome["message"], _about_clock(clock_offset_s))))
         return ""
 
@@ -138,7 +140,7 @@ class RemoteNode:
         machine = self.machine
         total = Resources(memory_mib=machine.memory_mib, vcores_milli=int(machine.cpus * 1000))
         spec = NodeSpec(node_id=self.node_id, total=total, host=machine.address, offers=self._offers)
-        return spec.with_devices(self._devices)
+        return spec.with_devices(self._devices).with_attributes(self._attributes)
 
     @property
     def _whole_message(self) -> str:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from hrm.model.errors import StoreError
 from hrm.model.states import ApplicationState
-from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, JobRow, NodeRow, Row, TaskRow
+from hrm.rm.records import ApplicationRow, AttemptRow, ContainerRow, JobRow, NodeLabelRow, NodeRow, Row, TaskRow
 from hrm.rm.store.codec import codec_of
 from hrm.rm.store.schema import FINAL_APPLICATIONS, applications, cluster, events, live_container
 
@@ -47,6 +47,7 @@ class Loaded:
     #: Containers that are not over though their application is: they are to be stopped.
     orphans: list[ContainerRow]
     nodes: list[NodeRow]
+    node_labels: list[NodeLabelRow]
     next_application_seq: int
     next_event_seq: int
     #: How many applications ended in which way.
@@ -86,6 +87,7 @@ def load(connection: sa.Connection) -> Loaded:
         applications=saved,
         orphans=[row for rows in containers.values() for row in rows],
         nodes=_where(connection, NodeRow, sa.true()),
+        node_labels=_where(connection, NodeLabelRow, sa.true()),
         next_application_seq=1 + _highest(connection, applications.c.seq, cluster.c.deleted_application_seq),
         next_event_seq=1 + _highest(connection, events.c.seq, cluster.c.deleted_event_seq),
         finished={ApplicationState(state): count for state, count in counts},

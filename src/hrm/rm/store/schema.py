@@ -13,7 +13,7 @@ from hrm.model.states import ApplicationState, ContainerState
 from hrm.rm import records
 
 #: Alembic revisions from the first to the newest. A database whose revision is not among them is from a newer HRM.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 HEAD = REVISIONS[-1]
 
 metadata = sa.MetaData(
@@ -181,6 +181,16 @@ nodes = sa.Table(
     sa.Column("drained_at", _Time),
     sa.Column("drained_by", sa.Text, nullable=False, server_default=""),
     sa.Column("drain_reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("said_attributes", _Json),
+    sa.Column("said_label", sa.Text),
+)
+
+node_labels = sa.Table(
+    "node_labels",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("exclusive", sa.Boolean, nullable=False),
+    sa.Column("removed", sa.Boolean, nullable=False),
 )
 
 #: No foreign keys: the log outlives what it tells about.
@@ -203,6 +213,7 @@ TABLES: dict[type[records.Row], sa.Table] = {
     records.JobRow: jobs,
     records.AttemptRow: attempts,
     records.NodeRow: nodes,
+    records.NodeLabelRow: node_labels,
     records.TaskRow: tasks,
     records.ContainerRow: containers,
     records.EventRow: events,
