@@ -14,6 +14,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -210,7 +211,8 @@ async def _run(order: bytes) -> str:
         _, said = await asyncio.wait_for(process.communicate(order), MAKE_WITHIN_S)
     except BaseException:
         if process.returncode is None:
-            process.kill()
+            # With the child that fetches.
+            os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         raise
     if process.returncode == 0:

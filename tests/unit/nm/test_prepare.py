@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import random
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 from hrm.model import hadoop_tokens
 from hrm.model.errors import InvalidInput
 from hrm.model.launch_contexts import LaunchContext, LocalResource, ResourceKind, Visibility, taken_from
-from hrm.nm.prepare import archives
+from hrm.nm.prepare import archives, sources
 from hrm.nm.prepare.cache import APPLICATION_AGE_S, CLEAN_INTERVAL_S, Cache
 from hrm.nm.prepare.errors import PrepareError
 from hrm.nm.prepare.script import launch_script
@@ -90,6 +93,66 @@ def test_something_that_is_no_archive_is_told_by_its_name(tmp_path: Path) -> Non
     (tmp_path / "x.zip").write_text("no zip")
     with pytest.raises(PrepareError, match=r"archive x\.zip cannot be unpacked"):
         archives.unpack(tmp_path / "x.zip", tmp_path / "folder", "x.zip")
+
+
+@pytest.mark.parametrize("form", ["zip", "tar.gz", "tar.xz", "tar.bz2"])
+def test_a_damaged_archive_is_refused_wherever_it_is_damaged(tmp_path: Path, form: str) -> None:
+    whole = tmp_path / f"x.{form}"
+    text = random.Random(7).randbytes(20_000).hex()
+    if form == "zip":
+        a_zip(whole, a=text, b=text)
+    else:
+        with tarfile.open(whole, f"w:{form[4:]}") as archive:
+            member = tarfile.TarInfo("a")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    data = whole.read_bytes()
+    for number, at in enumerate(range(0, len(data), len(data) // 20)):
+        whole.write_bytes(data[:at] + bytes(byte ^ 0x5A for byte in data[at : at + 40]) + data[at + 40 :])
+        # Some of it looks like trouble with the disk.
+        with contextlib.suppress(PrepareError, OSError):
+            archives.unpack(whole, tmp_path / f"folder{number}", whole.name)
+
+
+def test_a_link_without_an_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(link, "a/" * 50_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises((PrepareError, OSError)):
+            archives.unpack(tmp_path / "x.zip", tmp_path / "folder", "x.zip")
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 1_000_000
+
+
+def test_what_is_larger_than_may_be_is_not_fetched(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 1001)
+    with pytest.raises(PrepareError, match="more than 1000 bytes"):
+        sources.fetch(resource(tmp_path / "large"), tmp_path / "copy", max_bytes=1000)
+    (tmp_path / "folder").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "folder" / name).write_bytes(b"x" * 600)
+    with pytest.raises(PrepareError, match="more than 1000 bytes"):
+        sources.fetch(resource(tmp_path / "folder"), tmp_path / "copies", max_bytes=1000)
+
+
+def test_what_is_no_file_is_neither_read_nor_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        wanted = LocalResource(url=path.as_uri(), timestamp_ms=path.stat().st_mtime_ns // 1_000_000)
+        with pytest.raises(PrepareError, match="neither a file nor a folder"):
+            sources.fetch(wanted, tmp_path / "copy")
+
+
+def test_no_folder_is_copied_for_all(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(PrepareError, match="a folder is no copy for all"):
+        sources.fetch(resource(tmp_path / "folder"), tmp_path / "copy", folders=False)
+    assert not (tmp_path / "copy").exists()
 
 
 def test_of_a_pattern_only_what_fits_is_unpacked(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -20,6 +22,19 @@ MAX_BYTES = 32 << 30
 _SMALL_BYTES = 1 << 30
 _MAX_RATIO = 200
 _COPY_BYTES = 1 << 20
+#: What the readers of archives raise for one that is damaged, locked, of an unknown kind, or has names without an end.
+_BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+_MAX_LINK_BYTES = 4096
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
@@ -68,7 +83,7 @@ def unpack(
             _untar(archive, folder, budget, wanted)
         else:
             shutil.copyfile(archive, folder / name)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
+    except _BROKEN as error:
         raise PrepareError(f"archive {name} cannot be unpacked: {error}") from None
 
 
@@ -106,7 +121,8 @@ def _unzip(archive: Path, folder: Path, budget: _Budget, wanted: Callable[[str],
             if member.is_dir():
                 path.mkdir(parents=True, exist_ok=True)
             elif stat.S_ISLNK(mode):
-                _link(folder, path, packed.read(member)[:4096].decode(errors="surrogateescape"))
+                with packed.open(member) as words:
+                    _link(folder, path, words.read(_MAX_LINK_BYTES).decode(errors="surrogateescape"))
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with packed.open(member) as source, path.open("xb") as target:

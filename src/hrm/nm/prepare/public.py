@@ -14,6 +14,7 @@ import sys
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 
 import json
+import resource as limits
 import shutil
 import stat
 from pathlib import Path
@@ -21,9 +22,13 @@ from typing import Any
 
 from hrm.model.launch_contexts import LocalResource, ResourceKind, Visibility
 from hrm.nm.prepare import archives, sources
+from hrm.nm.prepare.cache import MAX_BYTES
 from hrm.nm.prepare.errors import PrepareError
 
 _FETCHED = "fetched"
+#: Of memory, for an archive may say that a name of its has gigabytes; and of time for what it makes the program do.
+_MAX_MEMORY_BYTES = 4 << 30
+_MAX_CPU_S = 1800
 
 
 def main() -> int:
@@ -59,7 +64,10 @@ def resource_of(order: dict[str, Any]) -> LocalResource:
 
 
 def make(resource: LocalResource, entry: Path, incoming: Path, uid: int, gid: int) -> None:
-    """The copy's folder is ``entry`` once this returns. Raises PrepareError, OSError."""
+    """The copy's folder is ``entry`` once this returns. It is the last that this process does.
+
+    Raises PrepareError, OSError.
+    """
     for folder in (incoming, new := entry.with_name(f".{entry.name}")):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
@@ -69,6 +77,8 @@ def make(resource: LocalResource, entry: Path, incoming: Path, uid: int, gid: in
         name = sources.file_name(resource)
         packed = new / f".{name}"
         _take(incoming / _FETCHED, packed)
+        limits.setrlimit(limits.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
+        limits.setrlimit(limits.RLIMIT_CPU, (_MAX_CPU_S, _MAX_CPU_S))
         if resource.kind is ResourceKind.FILE:
             packed.rename(new / name)
         elif resource.kind is ResourceKind.ARCHIVE:
@@ -96,7 +106,7 @@ def _fetch(resource: LocalResource, incoming: Path, uid: int, gid: int) -> None:
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
             os.chdir(incoming)
-            sources.fetch(resource, Path(_FETCHED))
+            sources.fetch(resource, Path(_FETCHED), max_bytes=MAX_BYTES, folders=False)
             code = 0
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             os.write(their_fd, str(error).encode(errors="replace")[:4096])

@@ -5,17 +5,20 @@ from __future__ import annotations
 import email.utils
 import os
 import shutil
+import stat
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from hrm.model.launch_contexts import LocalResource
 from hrm.nm.prepare.errors import PrepareError
 
-MAX_DOWNLOAD_BYTES = 64 << 30
+#: No file or folder is larger that is fetched.
+MAX_BYTES = 64 << 30
 #: The view of this machine's files that `hrm.config.yarn.client_files` gives to programs that cannot do with file:///.
 LOCAL_VIEW = "hrm"
 _HTTP_TIMEOUT_S = 60.0
@@ -24,16 +27,20 @@ _COPY_BYTES = 1 << 20
 _MODIFIED = ("mtime", "modificationTime", "LastModified", "last_modified", "updated", "modify")
 
 
-def fetch(resource: LocalResource, target: Path) -> None:
-    """Copy it to ``target``. Raises PrepareError if it is not there, cannot be read, or is another version."""
+def fetch(resource: LocalResource, target: Path, *, max_bytes: int = MAX_BYTES, folders: bool = True) -> None:
+    """Copy it to ``target``; a folder only with ``folders``.
+
+    Raises PrepareError if it is not there, cannot be read, is another version or too large, or no file at all.
+    """
+    room = _Room(resource, max_bytes)
     parts = urllib.parse.urlsplit(resource.url)
     try:
         if parts.scheme == "file" or (parts.scheme, parts.netloc) == ("viewfs", LOCAL_VIEW):
-            _from_file(resource, urllib.parse.unquote(parts.path), target)
+            _from_file(resource, urllib.parse.unquote(parts.path), target, room, folders)
         elif parts.scheme in ("http", "https"):
-            _from_web(resource, target)
+            _from_web(resource, target, room)
         else:
-            _from_fsspec(resource, parts.scheme, target)
+            _from_fsspec(resource, parts.scheme, target, room, folders)
     except OSError as error:
         raise PrepareError(f"resource {resource.url} cannot be had: {error.strerror or error}") from None
 
@@ -44,23 +51,53 @@ def file_name(resource: LocalResource) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1] or "file"
 
 
-def _from_file(resource: LocalResource, path: str, target: Path) -> None:
+class _Room:
+    """What may still be written."""
+
+    def __init__(self, resource: LocalResource, max_bytes: int) -> None:
+        self._url = resource.url
+        self._bytes = self._most = max_bytes
+
+    def take(self, size: int) -> None:
+        self._bytes -= size
+        if self._bytes < 0:
+            raise PrepareError(f"resource {self._url} cannot be had: it has more than {self._most} bytes")
+
+    def copy(self, source: IO[bytes], target: IO[bytes]) -> None:
+        while data := source.read(_COPY_BYTES):
+            self.take(len(data))
+            target.write(data)
+
+
+def _from_file(resource: LocalResource, path: str, target: Path, room: _Room, folders: bool) -> None:
     # Before and after: a copy of something that changes meanwhile is neither version.
     _check_version(resource, _modified_ms(path))
     if os.path.isdir(path):
-        shutil.copytree(path, target, symlinks=True)
+        if not folders:
+            raise PrepareError("a folder is no copy for all")
+        shutil.copytree(path, target, symlinks=True, copy_function=lambda one, other: _copy(one, other, room))
     else:
-        shutil.copyfile(path, target)
-        if os.access(path, os.X_OK):
-            target.chmod(0o755)
+        _copy(path, target, room)
     _check_version(resource, _modified_ms(path))
+
+
+def _copy(path: str, target: Path | str, room: _Room) -> None:
+    # Not to wait for a writer of a pipe; what is no file may have no end.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as source:
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            raise PrepareError(f"{path} is neither a file nor a folder")
+        with open(target, "xb") as file:
+            room.copy(source, file)
+    os.chmod(target, 0o755 if mode & 0o111 else 0o644)
 
 
 def _modified_ms(path: str) -> int:
     return os.stat(path).st_mtime_ns // 1_000_000
 
 
-def _from_web(resource: LocalResource, target: Path) -> None:
+def _from_web(resource: LocalResource, target: Path, room: _Room) -> None:
     try:
         with urllib.request.urlopen(resource.url, timeout=_HTTP_TIMEOUT_S) as answer:
             modified = answer.headers.get("Last-Modified")
@@ -70,14 +107,14 @@ def _from_web(resource: LocalResource, target: Path) -> None:
                 if at_ms // 1000 != resource.timestamp_ms // 1000:
                     raise _changed(resource, at_ms)
             with target.open("wb") as file:
-                shutil.copyfileobj(answer, file, _COPY_BYTES)
+                room.copy(answer, file)
     except urllib.error.HTTPError as error:
         raise PrepareError(f"resource {resource.url} cannot be had: HTTP {error.code} {error.reason}") from None
     except (urllib.error.URLError, ValueError) as error:
         raise PrepareError(f"resource {resource.url} cannot be had: {error}") from None
 
 
-def _from_fsspec(resource: LocalResource, scheme: str, target: Path) -> None:
+def _from_fsspec(resource: LocalResource, scheme: str, target: Path, room: _Room, folders: bool) -> None:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
@@ -94,7 +131,10 @@ def _from_fsspec(resource: LocalResource, scheme: str, target: Path) -> None:
                 if at_ms // 1000 != resource.timestamp_ms // 1000:
                     raise _changed(resource, at_ms)
                 break
-        filesystem.get_file(path, str(target))
+        if found.get("type") == "directory" and not folders:
+            raise PrepareError("a folder is no copy for all")
+        with filesystem.open(path, "rb") as source, target.open("wb") as file:
+            room.copy(source, file)
     except PrepareError:
         raise
     except Exception as error:  # noqa: BLE001
