@@ -95,6 +95,10 @@ class Constraint:
         turn = self.turns.get(delayed)
         return 0 if turn is None else turn.opened
 
+    def afresh(self) -> Constraint:
+        """The same for who asks anew: nothing has opened yet."""
+        return Constraint(self.root, self._placement, self._app)
+
     def next_of(self, delayed: DelayedOr) -> Constraint:
         """The same, had one more alternative opened."""
         later = Constraint(self.root, self._placement, self._app)
@@ -139,7 +143,7 @@ class Constraint:
     def _is_the_first(self, wanted: TagCount) -> bool:
         """True iff it is to lie beside its like, of which there is none yet: somebody has to begin."""
         tags, app = set(wanted.tags), self._app
-        if not counts(wanted.whose, app, app) or not tags <= self._placement.tags:
+        if not counts(wanted.whose, app.owner, app.owner) or not tags <= self._placement.tags:
             return False
         mine = (*app.containers.values(), *(app.owner.containers.values() if app.owner is not app else ()))
         return not any(tags & container.tags for container in mine)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hrm.core.events import RequestsUpdated
@@ -24,7 +26,7 @@ from hrm.model.tag_placements import (
     Timed,
     Whose,
 )
-from hrm.testing.builders import Scenario, amounts, queue
+from hrm.testing.builders import Scenario, amounts, queue, request
 from tests.scenarios.explain.histories import NOON, cluster, told
 
 BESIDE_A_CACHE = TagCount(tags=("cache",), least=1)
@@ -136,6 +138,43 @@ def test_it_says_when_what_is_in_the_way_ends(scope: Scope) -> None:
     assert explained.forecast.in_s == at
     assert explained.forecast.waits_for == [str(by.application)]
     assert s.scheduler.books.tags_of_rack["/r1"].as_dict() == books
+
+
+def test_it_does_not_say_that_it_would_start_elsewhere_where_its_constraint_is_not_met() -> None:
+    s = two_racks()
+    other, app = s.submit("all"), s.submit("all")
+    s.ask(other, 4, cpus=1, memory="1G", where="n1", relax=False)
+    s.visit("n1")
+    ask(s, app, 1, "web")
+    strict = replace(
+        request(1, cpus=1, memory="1G", where="n1", relax=False, request_id=1),
+        placement=TagPlacement(constraint=TagCount(tags=("web",), most=0)),
+    )
+    s.handle(RequestsUpdated(app, (strict,)))
+    s.settle()
+    explained = told(s, app)
+
+    assert explained.reason == "insufficient_memory"
+    assert [change.kind for change in explained.changes if change.starts_now] == []
+
+
+def test_it_does_not_say_that_less_would_start_now_where_it_would_begin_to_wait_anew() -> None:
+    s = two_racks()
+    s.remove_node("n2")
+    other, app = s.submit("all"), s.submit("all")
+    s.ask(other, 1, cpus=1, memory="1G")
+    s.settle()
+    patient = DelayedOr((Timed(constraint=BESIDE_A_CACHE, delay_s=600.0), Timed(constraint=ANYWHERE, delay_s=0.0)))
+    large = replace(request(2, cpus=1, memory="2G"), placement=TagPlacement(constraint=patient))
+    s.handle(RequestsUpdated(app, (large,)))
+    s.settle()
+    s.advance(600.0)
+    s.settle()
+    explained = told(s, app)
+
+    assert (s.running(app), s.pending(app)) == (1, 1)
+    assert explained.reason == "insufficient_memory"
+    assert [change.kind for change in explained.changes if change.starts_now] == []
 
 
 SAID = [

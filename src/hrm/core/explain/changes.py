@@ -189,11 +189,13 @@ def _takes(look: Look, node: Node, variant: Variant) -> bool:
         return False
     if node.node_id in ask.app.blacklist:
         return False
+    # Who asks anew begins to wait anew: for what it would rather have beside it, and for its places.
+    if ask.constraint is not None and not ask.constraint.afresh().meets(node):
+        return False
     if variant.anywhere:
         return True
-    # Who asks anew begins to wait for its places anew.
     wishes = look.options.delays and not ask.plain and ask.places.keys() != {ANY}
-    return ask.accepts(node) and not ask.is_kept_off(node) and (not wishes or ask.level_at(node) is Level.NODE)
+    return ask.accepts(node) and (not wishes or ask.level_at(node) is Level.NODE)
 
 
 def _over_am_share(variant: Variant) -> bool:
