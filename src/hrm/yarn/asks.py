@@ -13,6 +13,8 @@ from hrm.yarn.errors import InvalidLabelResourceRequest, InvalidResourceBlacklis
 from hrm.yarn.proto.records_pb2 import ResourceBlacklistRequestProto, ResourceRequestProto
 
 _MAX_PLACE_CHARS = 255
+#: Names that one master's blacklist may have, of nodes that are there or not.
+MAX_BLACKLISTED = 10_000
 
 
 def requests(
@@ -55,10 +57,10 @@ def _request(
 
 
 def _place(name: str, nodes_of: Callable[[str], Sequence[str]]) -> str:
-    if name in ("", ANY) or name.startswith("/"):
-        return name or ANY
     if len(name) > _MAX_PLACE_CHARS:
         raise InvalidResourceRequest(f"Invalid resource request, not a place: {name!r:.80}")
+    if name in ("", ANY) or name.startswith("/"):
+        return name or ANY
     # A host that is no node's is no error: the data that a master would like to be near may lie anywhere.
     return next(iter(nodes_of(name)), name)
 
@@ -85,7 +87,13 @@ def blacklist(
     if both := added & removed:
         raise InvalidResourceBlacklistRequest(f"both added to the blacklist and taken from it: {sorted(both)[0]!r:.80}")
 
+    if long := [name for name in added if len(name) > _MAX_PLACE_CHARS]:
+        raise InvalidResourceBlacklistRequest(f"not a place: {long[0]!r:.80}")
+
     def nodes(names: set[str]) -> set[str]:
         return {node for name in names for node in (nodes_of(name) or [name])}
 
-    return frozenset((before | nodes(added)) - nodes(removed))
+    after = frozenset((before | nodes(added)) - nodes(removed))
+    if len(after) > max(MAX_BLACKLISTED, len(before)):
+        raise InvalidResourceBlacklistRequest(f"more than {MAX_BLACKLISTED} nodes on the blacklist: {len(after)}")
+    return after

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hrm.config.yarn_values import YarnConfig
@@ -164,9 +165,6 @@ class _MasterDoor:
             shunned = asking.blacklist(session.blacklist, request.blacklist_request, cluster.nodes_of)
         releases = self._releases(request.release, attempt)
         check_count(request.update_requests)
-        running = [name for name in releases if name in session.launched]
-        if running:
-            await self._facade.masters.stop(str(attempt), running)
         try:
             heartbeat = await self._facade.masters.allocate(
                 str(attempt),
@@ -183,6 +181,10 @@ class _MasterDoor:
             raise ApplicationAttemptNotFound(error.message) from None
         if heartbeat.resync:
             raise _not_registered(attempt)
+        if running := [name for name in releases if name in session.launched]:
+            # With its attempt they end anyway.
+            with suppress(Unauthenticated):
+                await self._facade.masters.stop(str(attempt), running)
         session.placed = known
         if shunned is not None:
             session.blacklist = shunned

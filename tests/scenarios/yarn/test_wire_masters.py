@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,7 @@ async def test_a_master_asks_only_after_it_has_registered_and_registers_once(yar
         ({"memory": -1}, "InvalidResourceRequestException"),
         ({"num_containers": -1}, "InvalidResourceRequestException"),
         ({"num_containers": 2_000_000_000}, "InvalidResourceRequestException"),
+        ({"place": "/" + "r" * 300}, "InvalidResourceRequestException"),
         ({"node_label_expression": "fast"}, "InvalidLabelResourceRequestException"),
         ({"priority": records.PriorityProto(priority=-5)}, "InvalidResourceRequestException"),
     ],
@@ -149,6 +151,25 @@ async def test_a_running_container_that_is_given_back_ends_and_is_told_once(yarn
     assert list((await master.beat(release=[running.id])).completed_container_statuses) == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"response_id": 77},
+        {"ask": [ask(1, memory=1 << 20)]},
+        {"ask": [ask(1)], "blacklist_request": records.ResourceBlacklistRequestProto(blacklist_additions=["*"])},
+    ],
+    ids=["a response id never given", "a size that fits nowhere", "a blacklist of all"],
+)
+async def test_a_call_that_is_refused_ends_nothing(yarn: Yarn, wrong: dict[str, Any]) -> None:
+    master = await yarn.begun()
+    (running,) = await master.get(1)
+    await master.start(running)
+    with pytest.raises(RemoteError):
+        await master.allocate(release=[running.id], **wrong)
+    await yarn.life.settle()
+    assert list((await master.beat()).completed_container_statuses) == []
+
+
 async def test_a_container_of_another_application_cannot_be_given_back(yarn: Yarn) -> None:
     master, other = await yarn.begun(), await yarn.begun()
     (container,) = await other.get(1)
@@ -163,6 +184,19 @@ async def test_nodes_that_a_master_does_not_want_get_nothing_of_it_until_it_want
     assert len((await master.beat(blacklist_request=wanted)).allocated_containers) == 1
     both = records.ResourceBlacklistRequestProto(blacklist_additions=["a"], blacklist_removals=["a"])
     await refused("InvalidResourceBlacklistRequestException", master.allocate(blacklist_request=both))
+
+
+async def test_a_master_names_no_more_nodes_that_it_does_not_want_than_there_may_be(yarn: Yarn) -> None:
+    master = await yarn.begun()
+    for part in range(2):
+        names = [f"host{part}x{number}" for number in range(5000)]
+        await master.allocate(blacklist_request=records.ResourceBlacklistRequestProto(blacklist_additions=names))
+    one_more = records.ResourceBlacklistRequestProto(blacklist_additions=["one-more"])
+    await refused("InvalidResourceBlacklistRequestException", master.allocate(blacklist_request=one_more))
+    instead = records.ResourceBlacklistRequestProto(blacklist_additions=["one-more"], blacklist_removals=["host0x1"])
+    assert (await master.allocate(blacklist_request=instead)).response_id == 3
+    long = records.ResourceBlacklistRequestProto(blacklist_additions=["x" * 300])
+    await refused("InvalidResourceBlacklistRequestException", master.allocate(blacklist_request=long))
 
 
 async def test_what_is_not_done_is_refused_one_by_one(yarn: Yarn) -> None:
