@@ -289,7 +289,7 @@ async def _serve(
         door = Door(app, site)
         async with (
             _http(door, gate, _api_settings(config), [listening, _listen_for_users(home)]),
-            yarn.open(service, accounts.check_submitter, tokens.verify) if yarn else contextlib.nullcontext(),
+            yarn.open(service, accounts.check_submitter, tokens.verify, reload) if yarn else contextlib.nullcontext(),
         ):
             _write_server_file(home, address, options, yarn.addresses if yarn else {})
             log.info("ready", address=address, home=str(home.path), pid=os.getpid())

@@ -229,6 +229,11 @@ class Clients:
     ) -> service.UpdateApplicationPriorityResponseProto:
         application = await self._changeable(request.applicationId, caller)
         priority = request.applicationPriority.priority
+        if application.is_over:
+            # YARN answers what it had; an error would be a trace on the user's screen.
+            return service.UpdateApplicationPriorityResponseProto(
+                applicationPriority=records.PriorityProto(priority=application.report.priority)
+            )
         await self._facade.set_priority(application.report.application_id, priority, by=caller.user)
         return service.UpdateApplicationPriorityResponseProto(
             applicationPriority=records.PriorityProto(priority=priority)
@@ -241,6 +246,8 @@ class Clients:
         application = await self._changeable(request.applicationId, caller)
         if not request.application_timeouts:
             raise IllegalArgument("At least one of the timeouts has to be given")
+        if application.is_over:
+            return service.UpdateApplicationTimeoutsResponseProto(application_timeouts=request.application_timeouts)
         for entry in request.application_timeouts:
             at = parse_time(entry.expire_time)
             await self._facade.set_deadline(application.report.application_id, at, by=caller.user)

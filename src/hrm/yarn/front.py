@@ -16,6 +16,7 @@ from hrm.config.yarn.client_files import client_files
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.ids import AttemptId
 from hrm.rm.facade import Facade
+from hrm.yarn.administration import administration_service
 from hrm.yarn.application_messages import Links
 from hrm.yarn.client_tokens import ClientTokens
 from hrm.yarn.clients import Clients, application_client_service
@@ -100,8 +101,10 @@ class FrontDoor:
         facade: Facade,
         check_submitter: Callable[[str], Awaitable[None]],
         verify: Callable[[str], Identity],
+        reload: Callable[[], Awaitable[object]],
     ) -> AsyncIterator[None]:
-        """Calls are answered while the block runs. ``verify`` tells whose a token of the server's is."""
+        """Calls are answered while the block runs. ``verify`` tells whose a token of the server's is; ``reload`` reads
+        the queues of hrm.yaml anew."""
         sessions = Sessions(lambda: facade.masters)
         grants = Grants(self.secrets, self.nodes, self._node_doors.is_found)
         links = Links(web=f"http://{self.nodes.http_address}")
@@ -142,7 +145,9 @@ class FrontDoor:
                 await server.listen(bound)
 
             await self._node_doors.look(facade, self.secrets, sessions, grants, listen)
-            await self._door.open(clients=[clients], masters=[masters], is_live=sessions.is_live)
+            await self._door.open(
+                clients=[clients, administration_service(facade, reload)], masters=[masters], is_live=sessions.is_live
+            )
             going_on = [
                 asyncio.create_task(self._node_doors.open(facade, self.secrets, sessions, grants, listen)),
                 asyncio.create_task(desk.brought.run()),

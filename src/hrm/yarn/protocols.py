@@ -153,3 +153,30 @@ CONTAINER_MANAGEMENT = RpcProtocol(
         ),
     ),
 )
+
+#: What administrators say to the ResourceManager (``yarn rmadmin``).
+ADMINISTRATION = RpcProtocol(
+    "org.apache.hadoop.yarn.server.api.ResourceManagerAdministrationProtocolPB",
+    (
+        Method("getGroupsForUser", service.GetGroupsForUserRequestProto, service.GetGroupsForUserResponseProto),
+        *(
+            Method(name, service.AdministrationRequestProto, service.AdministrationResponseProto)
+            for name in (
+                "refreshQueues",
+                "refreshNodes",
+                "refreshSuperUserGroupsConfiguration",
+                "refreshUserToGroupsMappings",
+                "refreshAdminAcls",
+                "refreshServiceAcls",
+                "updateNodeResource",
+                "refreshNodesResources",
+                "addToClusterNodeLabels",
+                "removeFromClusterNodeLabels",
+                "replaceLabelsOnNodes",
+                "checkForDecommissioningNodes",
+                "refreshClusterMaxPriority",
+                "mapAttributesToNodes",
+            )
+        ),
+    ),
+)

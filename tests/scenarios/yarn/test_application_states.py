@@ -169,6 +169,17 @@ async def test_its_priority_changes(door: Door) -> None:
     assert response.applicationPriority.priority == (await door.report(app)).priority.priority == 5
 
 
+async def test_the_priority_of_what_is_over_stays(door: Door) -> None:
+    app = await door.submit()
+    await door.life.service.kill(app, by="ada")
+    await door.life.ended(app)
+    request = service.UpdateApplicationPriorityRequestProto(
+        applicationId=id_message(app), applicationPriority=records.PriorityProto(priority=5)
+    )
+    response = await door.call("updateApplicationPriority", request)
+    assert response.applicationPriority.priority == (await door.report(app)).priority.priority == 0
+
+
 async def test_others_see_that_it_is_there_and_not_what_it_says(door: Door) -> None:
     app = await door.submit()
     master = door.master(app)

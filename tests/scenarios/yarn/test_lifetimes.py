@@ -78,12 +78,13 @@ async def test_what_is_no_time_is_over_or_is_anothers_is_refused(door: Door) -> 
     assert told.application_timeout.remaining_time == 90
 
 
-async def test_what_is_over_has_none_to_change(door: Door) -> None:
+async def test_of_what_is_over_nothing_changes_and_nobody_is_told_off(door: Door) -> None:
     app = await door.submit()
     await door.life.service.kill(app, by="ada")
     await door.life.ended(app)
-    with pytest.raises(YarnError, match="is over"):
-        await change(door, app, format_time(door.life.manager.clock() + 300))
+    await change(door, app, format_time(door.life.manager.clock() + 300))
+    (told,) = (await door.report(app)).appTimeouts
+    assert told.application_timeout.remaining_time == -1
 
 
 @pytest.mark.parametrize(

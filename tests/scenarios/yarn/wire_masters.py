@@ -34,6 +34,11 @@ class Yarn:
     def __init__(self, life: Life, front: FrontDoor) -> None:
         self.life = life
         self.front = front
+        #: How often somebody had the queues read anew.
+        self.reloads = 0
+
+    async def reload(self) -> None:
+        self.reloads += 1
 
     async def submit(self, **fields: Any) -> str:
         """The id of an application, whose master is a program that sleeps unless ``fields`` say else."""
@@ -158,8 +163,10 @@ async def opened(life: Life, folder: Path, config: YarnConfig = ANY_PORTS) -> As
     accounts = Accounts()
     front = FrontDoor(config, home, accounts)
     try:
-        async with front.open(life.service, accounts.check_submitter, TokenAuthority(os.urandom(32)).verify):
-            yield Yarn(life, front)
+        yarn = Yarn(life, front)
+        verify = TokenAuthority(os.urandom(32)).verify
+        async with front.open(life.service, accounts.check_submitter, verify, yarn.reload):
+            yield yarn
     finally:
         await front.close()
 

@@ -26,6 +26,7 @@ def client_files(facts: Mapping[str, str], *, classpath: str = "", node_memory_m
         "yarn.resourcemanager.hostname": host,
         "yarn.resourcemanager.address": facts["clients"],
         "yarn.resourcemanager.scheduler.address": facts["masters"],
+        "yarn.resourcemanager.admin.address": facts["clients"],
         "yarn.resourcemanager.webapp.address": facts["web"],
         "yarn.resourcemanager.connect.max-wait.ms": str(CONNECT_MAX_WAIT_MS),
         # By this masters know whether they are the last: only then their failure is the application's end.

@@ -772,3 +772,23 @@ class UpdatedContainerProto(_message.Message):
     update_type: ContainerUpdateTypeProto
     container: _records_pb2.ContainerProto
     def __init__(self, update_type: _Optional[_Union[ContainerUpdateTypeProto, str]] = ..., container: _Optional[_Union[_records_pb2.ContainerProto, _Mapping]] = ...) -> None: ...
+
+class AdministrationRequestProto(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AdministrationResponseProto(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetGroupsForUserRequestProto(_message.Message):
+    __slots__ = ("user",)
+    USER_FIELD_NUMBER: _ClassVar[int]
+    user: str
+    def __init__(self, user: _Optional[str] = ...) -> None: ...
+
+class GetGroupsForUserResponseProto(_message.Message):
+    __slots__ = ("groups",)
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, groups: _Optional[_Iterable[str]] = ...) -> None: ...
