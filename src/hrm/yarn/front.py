@@ -145,9 +145,8 @@ class FrontDoor:
                 await server.listen(bound)
 
             await self._node_doors.look(facade, self.secrets, sessions, grants, listen)
-            await self._door.open(
-                clients=[clients, administration_service(facade, reload)], masters=[masters], is_live=sessions.is_live
-            )
+            administration = administration_service(facade, reload)
+            await self._door.open(clients=[clients, administration], masters=[masters], is_live=sessions.is_live)
             going_on = [
                 asyncio.create_task(self._node_doors.open(facade, self.secrets, sessions, grants, listen)),
                 asyncio.create_task(desk.brought.run()),
