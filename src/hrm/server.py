@@ -361,6 +361,7 @@ async def _ray_engine(
         files=config.files,
         contents=uploads,
         expected=config.doctor,
+        services=config.yarn.node_services,
         on_away=on_away,
     )
 
@@ -391,6 +392,7 @@ async def _engine(
         files=config.files,
         contents=uploads,
         expected=config.doctor,
+        services=config.yarn.node_services,
     )
 
 

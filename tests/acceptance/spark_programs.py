@@ -62,6 +62,21 @@ print("down to", wait_for(0), flush=True)
 pairs = sc.parallelize(range(4), 4).map(work).keyBy(lambda number: number % 2)
 print("again", sorted(pairs.reduceByKey(lambda one, other: one + other).collect()), flush=True)
 """
+#: What executors wrote in a first job a second one reads, which begins when the file is there and they are not.
+READS_AGAIN = f"""{SPARK}
+def nodes():
+    # The driver is one of them.
+    return {{f"{{one.host()}}:{{one.port()}}" for one in sc._jsc.sc().statusTracker().getExecutorInfos()}}
+
+pairs = sc.parallelize(range(1000), 4).map(lambda n: (n % 7, n)).reduceByKey(lambda one, other: one + other, 3)
+print("first", sum(value for _, value in pairs.collect()), flush=True)
+wrote = nodes()
+Path(f"{{sys.argv[1]}}.first").touch()
+while not os.path.exists(sys.argv[1]) or len(wrote & nodes()) > 1:
+    time.sleep(0.1)
+print("left", len(wrote) - 1, flush=True)
+print("again", sum(value for _, value in pairs.mapValues(lambda value: value + 1).collect()), flush=True)
+"""
 #: It goes on until somebody makes the file.
 GOES_ON = f"""{SPARK}
 def work(number, mark=sys.argv[1]):

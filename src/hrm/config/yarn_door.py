@@ -10,6 +10,7 @@ from pydantic import Field
 from hrm.config.documents import Document
 from hrm.config.fields import AmountsLimit, AmountsOf, Strict
 from hrm.config.shares import show_share
+from hrm.config.yarn_services import ServiceShape, auxiliary_services, check_services, plain_services
 from hrm.config.yarn_values import DEFAULT_LEAST, YarnConfig
 from hrm.model.jobs import MAX_MASTER_ATTEMPTS
 from hrm.model.resources import Resources
@@ -31,6 +32,9 @@ class YarnShape(Strict):
     classpath: str | None = Field(default=None, description="Where containers find Hadoop's classes.")
     max_attempts: int | None = Field(
         default=None, ge=1, le=MAX_MASTER_ATTEMPTS, description="How often a master is started at most."
+    )
+    auxiliary_services: dict[str, ServiceShape] | None = Field(
+        default=None, description="Programs that every node runs beside containers, by name."
     )
     users: list[str] | None = Field(default=None, description="Users that are believed without a proof.")
     hosts: list[str] | None = Field(default=None, description="Addresses from which they are.")
@@ -56,6 +60,8 @@ def yarn_config(shape: YarnShape | None) -> YarnConfig:
     for key in ("users", "hosts"):
         if key in given:
             given[key] = tuple(given[key])
+    if "auxiliary_services" in given:
+        given["auxiliary_services"] = auxiliary_services(given["auxiliary_services"])
     return YarnConfig(**given)
 
 
@@ -74,6 +80,7 @@ def plain_yarn(config: YarnConfig) -> dict[str, Any]:
         **({} if config.maximum is None else {"maximum": show_share(config.maximum)}),
         "max_attempts": config.max_attempts,
         "classpath": config.classpath,
+        **({"auxiliary_services": plain_services(config.auxiliary_services)} if config.auxiliary_services else {}),
         "users": list(config.users),
         "hosts": list(config.hosts),
     }
@@ -83,7 +90,9 @@ def check_yarn(document: Document, shape: YarnShape | None) -> None:
     """Add a finding for each rule that the section breaks."""
     if shape is None:
         return
-    config = yarn_config(shape)
+    if shape.auxiliary_services:
+        check_services(document, shape.auxiliary_services)
+    config = yarn_config(shape.model_copy(update={"auxiliary_services": None}))
     for key in ("minimum", "increment"):
         amounts = getattr(config, key)
         if amounts.vcores_milli % 1000 or amounts.gpus_milli % 1000:

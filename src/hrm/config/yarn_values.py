@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hrm.config.addresses import is_loopback
+from hrm.model.auxiliary import AuxiliaryService
 from hrm.model.resources import Resources
 
 DEFAULT_LEAST = Resources(memory_mib=128, vcores_milli=1000)
@@ -34,9 +35,16 @@ class YarnConfig:
     max_attempts: int = 2
     #: Where containers find Hadoop's classes, for programs that bring none; "" iff nowhere.
     classpath: str = ""
+    #: Programs that every node runs beside containers, for those that ask for them (yarn.nodemanager.aux-services).
+    auxiliary_services: tuple[AuxiliaryService, ...] = ()
     #: Who may come in from where nothing proves who it is, and from which addresses.
     users: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+
+    @property
+    def node_services(self) -> tuple[AuxiliaryService, ...]:
+        """Those that nodes are to run: none while the door is shut."""
+        return self.auxiliary_services if self.enabled else ()
 
     @property
     def is_open_to_others(self) -> bool:

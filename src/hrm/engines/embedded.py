@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hrm.doctor.expected import Expected
 from hrm.engines.base import EngineListener
+from hrm.model.auxiliary import AuxiliaryService
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
     ContainerUsage,
@@ -40,7 +41,8 @@ class EmbeddedEngine:
 
     ``node`` says what it lends besides ``gpus``, whose devices are added. ``probe`` tells how they do; it is asked
     every ``gpu_interval_s``. ``keep`` bounds what stays of ended containers where nobody asks to `clean`.
-    ``contents`` is where those of uploads come from, ``expected`` what the doctor expects of the machine.
+    ``contents`` is where those of uploads come from, ``expected`` what the doctor expects of the machine,
+    ``services`` what runs there beside containers.
     ``may_start_shepherd`` is False where a service manager does.
     """
 
@@ -61,6 +63,7 @@ class EmbeddedEngine:
         files: FileSettings | None = None,
         contents: ContentSource | None = None,
         expected: Expected | None = None,
+        services: Sequence[AuxiliaryService] = (),
     ) -> None:
         self._node = node
         self._gpus = gpus or NodeGpus()
@@ -77,6 +80,7 @@ class EmbeddedEngine:
             files=files,
             contents=contents,
             expected=expected,
+            services=services,
         )
 
     async def start(self, listener: EngineListener) -> None:

@@ -46,17 +46,18 @@ class ApplicationDirs:
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:
-            if account is None or path.lstat().st_uid == account.uid:
+            found = path.lstat()
+            if (account is None or found.st_uid == account.uid) and self.reader_gid in (None, found.st_gid):
                 return path
-            # We were ended between the two calls.
-        if account is not None:
+            # We were ended before it was given to its user, or who may read it is new.
+        if account is not None or self.reader_gid is not None:
             self.folder.chmod(0o711)
-            gid = account.gid if self.reader_gid is None else self.reader_gid
+            gid = self.reader_gid if self.reader_gid is not None else account.gid if account else -1
             # Only we can put something in its place, so that this follows no link.
-            os.chown(path, account.uid, gid, follow_symlinks=False)
-            if self.reader_gid is not None:
-                # What is made in it is of that group too.
-                path.chmod(0o2750)
+            os.chown(path, account.uid if account else -1, gid, follow_symlinks=False)
+        if self.reader_gid is not None:
+            # What is made in it is of that group too.
+            path.chmod(0o2750)
         return path
 
     def end(self, application_ids: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ import structlog
 from hrm.doctor.expected import Expected
 from hrm.files.archive import Reader
 from hrm.files.reading import PieceStream
+from hrm.model.auxiliary import AuxiliaryService
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import (
     ContainerUsage,
@@ -41,6 +42,7 @@ from hrm.model.resources import Resources
 from hrm.model.streams import ContentSource
 from hrm.nm import entries, guests
 from hrm.nm.application_dirs import ApplicationDirs
+from hrm.nm.auxiliary import AuxiliaryServices
 from hrm.nm.cleaner import Cleaner, application_of
 from hrm.nm.container_launcher import ContainerLauncher
 from hrm.nm.doctor_rounds import Rounds
@@ -114,6 +116,7 @@ class NodeManager:
         files: FileSettings | None = None,
         contents: ContentSource | None = None,
         expected: Expected | None = None,
+        services: Sequence[AuxiliaryService] = (),
     ) -> None:
         self._node_id = node_id
         self._state_dir = state_dir.absolute()
@@ -130,6 +133,10 @@ class NodeManager:
         self._staging = Staging(self._state_dir, contents, files)
         self._shared = SharedPaths(files, self._offers_changed)
         self._applications = ApplicationDirs(self._state_dir)
+        self._services = AuxiliaryServices(
+            node_id, self._state_dir, self._client, umask=settings.umask, changed=self._offers_changed
+        )
+        self._services_at_start = services
         self._launcher = ContainerLauncher(
             node_id,
             self._state_dir,
@@ -177,9 +184,11 @@ class NodeManager:
         except OSError as error:
             raise ClusterError(f"cannot clear up {self._state_dir}: {error}", next_step="check the disk") from None
         await self._shared.look()
+        self._applications.reader_gid = await self._services.take(self._services_at_start)
         self._listener = listener
         await self._register()
         self._spawn(self._shared.watch())
+        self._spawn(self._services.watch())
         self._spawn(self._rounds.run())
         self._spawn(self._heartbeats())
         if self._probe is not None:
@@ -199,6 +208,7 @@ class NodeManager:
         """Let go of everything. The containers live on under the shepherd."""
         self._listener = None
         self._launcher.preparations.drop_all()
+        self._services.close(alone=not (self._running or self._launched))
         await self._shared.close()
         tasks = list(self._tasks)
         for task in tasks:
@@ -228,10 +238,13 @@ class NodeManager:
             await self._register()
         # Else it is on its way.
 
-    async def take_settings(self, files: FileSettings, expected: Expected) -> None:
+    async def take_settings(
+        self, files: FileSettings, expected: Expected, services: Sequence[AuxiliaryService] = ()
+    ) -> None:
         """A server that has come since may want it otherwise."""
         self._launcher.files = files
         self._rounds.take(expected)
+        self._applications.reader_gid = await self._services.take(services)
         await self._shared.take(files)
 
     async def examine(self, only: Sequence[str]) -> DoctorReport:
@@ -245,7 +258,8 @@ class NodeManager:
     @property
     def offers(self) -> tuple[tuple[str, ...], str]:
         """What it has besides amounts (`hrm.model.nodes.NodeSpec.offers`), and what is wrong with that, in words."""
-        return self._shared.offers, self._shared.message
+        message = "; ".join(filter(None, (self._shared.message, self._services.message)))
+        return (*self._shared.offers, *self._services.offers), message
 
     def _offers_changed(self) -> None:
         if self._listener:
@@ -258,6 +272,7 @@ class NodeManager:
 
     def _on_greeting(self, greeting: dict[str, Any]) -> None:
         self._rules.learn(greeting["isolation"])
+        greeting = self._services.greeted(greeting)
         self._running = {entry["id"]: entries.running(entry) for entry in greeting["running"]}
         self._ended = {entry["id"]: entry for entry in greeting["ended"]}
         self._launcher.preparations.drop_all()
@@ -524,6 +539,7 @@ class NodeManager:
     # News
 
     def _on_news(self, news: dict[str, Any]) -> None:
+        news = self._services.heard(news)
         for container_id in news.get("between", ()):
             if running := self._running.get(container_id):
                 # Its number may soon be another's.

@@ -46,12 +46,17 @@ def listening_ports(pid: int) -> dict[int, list[str]]:
     inodes = {inode for process in processes.family([pid, *session]) for inode in _sockets(process.pid)}
     listeners = list(_listeners())
     found: dict[int, list[str]] = {}
-    for port in sorted({port for _, port, inode in listeners if inode in inodes}):
+    for port in sorted({port for _, port, inode, _ in listeners if inode in inodes}):
         for address, reached in _REACHED.items():
-            there = [inode for ip, at, inode in listeners if at == port and ip in reached]
+            there = [inode for ip, at, inode, _ in listeners if at == port and ip in reached]
             if there and all(inode in inodes for inode in there):
                 found.setdefault(port, []).append(address)
     return found
+
+
+def listeners_on(port: int) -> set[int]:
+    """Who listens on ``port`` of any address of this machine, by user id."""
+    return {uid for _, at, _, uid in _listeners() if at == port}
 
 
 async def connect(pid: int, port: int) -> TcpStream:
@@ -164,8 +169,8 @@ def _sockets(pid: int) -> Iterator[int]:
             yield int(target[8:-1])
 
 
-def _listeners() -> Iterator[tuple[str, int, int]]:
-    """Address, port and inode of every socket that listens."""
+def _listeners() -> Iterator[tuple[str, int, int, int]]:
+    """Address, port, inode and user id of every socket that listens."""
     for table in _TABLES:
         try:
             lines = table.read_text().splitlines()[1:]
@@ -175,7 +180,7 @@ def _listeners() -> Iterator[tuple[str, int, int]]:
             fields = line.split()
             if fields[3] == _LISTENS:
                 address, _, port = fields[1].partition(":")
-                yield _ip(address), int(port, 16), int(fields[9])
+                yield _ip(address), int(port, 16), int(fields[9]), int(fields[7])
 
 
 def _ip(words: str) -> str:

@@ -84,6 +84,8 @@ class Clients:
         """``check_submitter`` raises Forbidden for a user whose jobs cannot run here."""
         self._facade = facade
         self._config = config
+        #: Names of what every node is to run beside containers.
+        self.services = tuple(service.name for service in config.auxiliary_services)
         self._secrets = secrets
         self._nodes = nodes
         self._links = links

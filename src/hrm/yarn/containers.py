@@ -8,9 +8,10 @@ tells nodes apart by that.
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hrm.model.auxiliary import AuxiliaryService
 from hrm.model.errors import HrmError, NotFound
 from hrm.model.ids import AttemptId, ContainerId
 from hrm.model.reports import ContainerReport
@@ -44,10 +45,17 @@ _NO_STATUS = -1000
 
 
 def container_management_service(
-    facade: Facade, *, node_id: str, secrets: TokenSecrets, sessions: Sessions, nodes: NodeAddresses, grants: Grants
+    facade: Facade,
+    *,
+    node_id: str,
+    secrets: TokenSecrets,
+    sessions: Sessions,
+    nodes: NodeAddresses,
+    grants: Grants,
+    services: Sequence[AuxiliaryService] = (),
 ) -> Service:
-    """The door of one node."""
-    door = _NodeDoor(facade, node_id, secrets, sessions, nodes, grants)
+    """The door of one node. ``services`` are those that containers may ask for there."""
+    door = _NodeDoor(facade, node_id, secrets, sessions, nodes, grants, {one.name: one for one in services})
     handlers: dict[str, Any] = {
         "startContainers": door.start,
         "stopContainers": door.stop,
@@ -72,7 +80,9 @@ class _NodeDoor:
         sessions: Sessions,
         nodes: NodeAddresses,
         grants: Grants,
+        services: Mapping[str, AuxiliaryService],
     ) -> None:
+        self._services = services
         self._facade = facade
         self._node_id = node_id
         self._secrets = secrets
@@ -85,7 +95,11 @@ class _NodeDoor:
     ) -> service.StartContainersResponseProto:
         attempt = self._attempt(caller)
         _check_count(request.start_container_request)
-        response = service.StartContainersResponseProto()
+        response = service.StartContainersResponseProto(
+            services_meta_data=[
+                records.StringBytesMapProto(key=name, value=one.meta_data) for name, one in self._services.items()
+            ]
+        )
         for one in request.start_container_request:
             container = _named_by(one.container_token)
             try:
@@ -107,7 +121,10 @@ class _NodeDoor:
         if granted is None or granted.node_id != self._node_id:
             raise InvalidContainer(f"Container {name} is not granted to {attempt} on this node, or not any more")
         for service_data in request.container_launch_context.service_data:
-            raise InvalidAuxService(f"The auxService:{service_data.key} does not exist")
+            if service_data.key not in self._services:
+                raise InvalidAuxService(
+                    f"The auxService:{service_data.key} does not exist: yarn.auxiliary_services in hrm.yaml has none"
+                )
         context = launch_context(request.container_launch_context)
         group = container_group(context, node_variables(self._nodes, self._node_id))
         session.launched.add(name)

@@ -34,6 +34,8 @@ from hrm.yarn.web.callers import Identity
 from hrm.yarn.web.server import serving
 from hrm.yarn.web.site import Site
 
+#: By this name Spark's executors ask for their shuffle service.
+SPARK = "spark_shuffle"
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -74,9 +76,15 @@ class FrontDoor:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What clients have to know: the addresses, how often a master is started, and where Hadoop's classes are."""
+        """What clients have to know: addresses, how often a master is started, where classes and services are."""
         config = self._config
-        return {**self.addresses, "max_attempts": str(config.max_attempts), "classpath": config.classpath}
+        shuffle = next((one.port for one in config.auxiliary_services if one.name == SPARK), None)
+        return {
+            **self.addresses,
+            "max_attempts": str(config.max_attempts),
+            "classpath": config.classpath,
+            "shuffle_port": str(shuffle or ""),
+        }
 
     def _address(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -87,7 +87,13 @@ class NodeDoors:
     ) -> None:
         self.addresses.of(node_id)
         service = container_management_service(
-            facade, node_id=node_id, secrets=secrets, sessions=sessions, nodes=self.addresses, grants=grants
+            facade,
+            node_id=node_id,
+            secrets=secrets,
+            sessions=sessions,
+            nodes=self.addresses,
+            grants=grants,
+            services=self._config.auxiliary_services,
         )
 
         def verified(data: bytes) -> Expected:

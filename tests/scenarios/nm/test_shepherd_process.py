@@ -90,6 +90,19 @@ def test_it_stays_while_something_runs_though_nobody_is_there(state_dir: Path) -
     eventually(lambda: not is_held(state_dir))
 
 
+def test_what_only_serves_containers_ends_when_none_is_left_and_nobody_is_there(state_dir: Path) -> None:
+    assert start(state_dir, "--idle-s=2") == 0
+    caller = Caller(state_dir)
+    caller.say({"op": "hello"})
+    caller.hear()
+    service = records.service_id("some_service", "0f", "1")
+    caller.say({"op": "launch", "specs": [launch(service, "sleep", "1000", workdir=str(state_dir))]})
+    assert caller.hear()
+    caller.close()
+    eventually(lambda: (state_dir / records.ENDED / service).exists())
+    eventually(lambda: not is_held(state_dir))
+
+
 def test_a_second_one_finds_the_directory_taken(state_dir: Path) -> None:
     assert start(state_dir) == 0
     first = shepherd_pid(state_dir)

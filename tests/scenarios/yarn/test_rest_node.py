@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hrm.config.yarn_values import YarnConfig
+from hrm.model.auxiliary import AuxiliaryService
 from hrm.model.resources import Resources
 from hrm.testing.builders import node
 from hrm.testing.lives import Lives, tasks
@@ -96,7 +99,20 @@ async def test_all_of_it_is_told_in_xml(rest: Rest) -> None:
     assert ElementTree.fromstring(response.text).findtext("app/containerids") == live.container_id
 
 
-async def test_there_are_no_auxiliary_services_and_none_can_be_sent(rest: Rest) -> None:
+async def test_auxiliary_services_are_told_with_whether_they_run_on_each_node(tmp_path: Path) -> None:
+    services = tuple(AuxiliaryService(name=name, command=("serve",)) for name in ("spark_shuffle", "other"))
+    offered = replace(node("n1", cpus=4, memory="8G"), offers=(services[0].offer, "of another kind"))
+    async with Lives(tmp_path, [offered]) as lives:
+        rest = Rest(Door(await lives.begin(), config=YarnConfig(enabled=True, auxiliary_services=services)))
+        told = (await rest.told("/ws/v1/node/auxiliaryservices"))["services"]["service"]
+        assert [(one["name"], one["node"], one["state"]) for one in told] == [
+            ("spark_shuffle", "n1", "STARTED"),
+            ("other", "n1", "STOPPED"),
+        ]
+        await rest.close()
+
+
+async def test_where_none_is_configured_there_are_no_auxiliary_services_and_none_can_be_sent(rest: Rest) -> None:
     assert (await rest.told("/ws/v1/node/auxiliaryservices"))["services"] == {"service": []}
     response = await rest("/ws/v1/node/auxiliaryservices", method="PUT", json={"services": []})
     assert response.status_code == 405

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hrm.model.auxiliary import AuxiliaryService
 from hrm.testing.hadoop_client import RemoteError
 from hrm.testing.lives import Lives
 from hrm.yarn.exits import KILLED_BY_MASTER
 from hrm.yarn.proto import records_pb2 as records
 from hrm.yarn.proto import service_pb2 as service
 from hrm.yarn.proto.identifiers_pb2 import ContainerTokenIdentifierProto
-from tests.scenarios.yarn.wire_masters import WireMaster, Yarn, opened
+from tests.scenarios.yarn.wire_masters import ANY_PORTS, WireMaster, Yarn, opened
 
 
 @pytest.fixture
@@ -158,11 +160,27 @@ async def test_a_context_that_cannot_be_launched_is_refused(master: WireMaster, 
     if wrong == "a service":
         assert (java_class, message) == (
             "InvalidAuxServiceException",
-            "The auxService:spark_shuffle does not exist",
+            "The auxService:spark_shuffle does not exist: yarn.auxiliary_services in hrm.yaml has none",
         )
     else:
         assert java_class == "YarnException"
     assert failures(await master.start(container)) == [], "it can still be started"
+
+
+async def test_a_container_that_asks_for_a_service_of_the_node_is_started_and_its_master_told_the_port(
+    lives: Lives, tmp_path: Path
+) -> None:
+    service_of_nodes = AuxiliaryService(name="spark_shuffle", command=("serve",), port=7337)
+    config = replace(ANY_PORTS, auxiliary_services=(service_of_nodes,))
+    async with opened(await lives.begin(), tmp_path, config) as yarn:
+        master = await yarn.begun()
+        (container,) = await master.get(1)
+        asked = [records.StringBytesMapProto(key="spark_shuffle", value=b"a secret")]
+        answer = await master.start(container, service_data=asked)
+        assert failures(answer) == []
+        told = {one.key: one.value for one in answer.services_meta_data}
+        assert told == {"spark_shuffle": b"\x00\x00\x1c\xa9"}
+        assert yarn.front.facts["shuffle_port"] == "7337"
 
 
 async def test_statuses_are_those_of_containers_that_run_and_of_those_that_ended(master: WireMaster) -> None:

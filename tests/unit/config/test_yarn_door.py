@@ -6,7 +6,9 @@ import pytest
 
 from hrm.config.documents import BadDocument, Document
 from hrm.config.loader import parse_config
+from hrm.config.yarn_door import YarnShape, plain_yarn, yarn_config
 from hrm.config.yarn_values import YarnConfig
+from hrm.model.auxiliary import AuxiliaryService
 from hrm.model.resources import Resources
 from hrm.model.units import LARGEST
 
@@ -46,6 +48,31 @@ def test_other_machines_come_in_only_where_it_is_said_who_is_believed_from_where
     (finding,) = findings("{host: 0.0.0.0, users: [ada]}")
     assert "yarn.host: '0.0.0.0' is not a loopback address: there nothing proves who calls" in finding
     assert yarn("{host: 0.0.0.0, users: [ada], hosts: [10.0.0.0/24]}").is_open_to_others
+
+
+def test_a_service_of_nodes_is_read_as_it_is_written_and_runs_only_where_the_door_is_open() -> None:
+    text = "auxiliary_services: {spark_shuffle: {command: [serve, now], port: 7337, env: {A: b}, user: spark}}"
+    wanted = AuxiliaryService(name="spark_shuffle", command=("serve", "now"), port=7337, env={"A": "b"}, user="spark")
+    assert yarn(f"{{enabled: true, {text}}}").node_services == (wanted,)
+    shut = yarn(f"{{{text}}}")
+    assert (shut.auxiliary_services, shut.node_services) == ((wanted,), ())
+    assert yarn_config(YarnShape.model_validate(plain_yarn(shut))).auxiliary_services == (wanted,)
+
+
+@pytest.mark.parametrize(
+    ("services", "found"),
+    [
+        ("{spark-shuffle: {command: [a]}}", "spark-shuffle: not a name of a service"),
+        ("{a: {command: []}}", "a.command: is empty"),
+        ("{a: {command: [x], env: {'b=c': d}}}", "a.env: not a variable: 'b=c'"),
+        ("{a: {command: [x], port: 1}, b: {command: [x], port: 1}}", "b.port: a listens on 1"),
+        ("{a: {command: [x], user: u}, b: {command: [x], user: v}}", "b.user: services run as u and v"),
+        ("{a: {port: 1}}", "a.command"),
+    ],
+)
+def test_what_is_wrong_with_a_service_is_found_where_it_stands(services: str, found: str) -> None:
+    (finding,) = findings(f"{{auxiliary_services: {services}}}")
+    assert f"yarn.auxiliary_services.{found}" in finding
 
 
 def test_what_is_no_address_is_found() -> None:

@@ -14,7 +14,7 @@ CONNECT_MAX_WAIT_MS = 60_000
 
 def client_files(facts: Mapping[str, str], *, classpath: str = "", node_memory_mib: int = 0) -> dict[str, str]:
     """By file name. ``facts`` are what the server says: ``host:port`` of ``clients``, ``masters`` and ``web``, and
-    ``max_attempts``.
+    ``max_attempts``; and ``shuffle_port``, where nodes run Spark's shuffle service.
 
     ``classpath`` is where applications find Hadoop's classes, for those that bring none (Flink); without it that
     of the facts counts. ``node_memory_mib`` is what the largest node has, for clients that look it up here; 0 iff
@@ -35,6 +35,8 @@ def client_files(facts: Mapping[str, str], *, classpath: str = "", node_memory_m
         "yarn.log-aggregation-enable": "false",
         # There the logs of what is over are shown in the form in which YARN's own are gathered.
         "yarn.nodemanager.remote-app-log-dir": f"webhdfs://{facts['web']}/logs",
+        # Where Spark's programs look for its port, unless their own configuration says it.
+        **({"spark.shuffle.service.port": facts["shuffle_port"]} if facts.get("shuffle_port") else {}),
         # These files are among what applications find.
         **({"yarn.nodemanager.resource.memory-mb": str(node_memory_mib)} if node_memory_mib else {}),
         **({"yarn.application.classpath": f"$HADOOP_CONF_DIR,{classpath}"} if classpath else {}),

@@ -28,6 +28,7 @@ from hrm.engines.ray.messages import PROTOCOL, Parcel, Report, Verdict, pack, un
 from hrm.engines.ray.relay import Relay
 from hrm.engines.ray.streams import OpenStreams
 from hrm.engines.ray.wanted import Wanted
+from hrm.model.auxiliary import AuxiliaryService
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import ContainerUsage, ExitRecord, LaunchSpec, LogChunk, LogFile, NodeUsage, StartRecord
 from hrm.model.errors import ClusterError, HrmError
@@ -62,6 +63,7 @@ class AgentSettings:
     isolation: IsolationSettings
     files: FileSettings = field(default_factory=FileSettings)
     expected: Expected = field(default_factory=Expected)
+    services: tuple[AuxiliaryService, ...] = ()
     #: GPUs that the server took of Ray here, by index; None iff all.
     gpus: tuple[int, ...] | None = None
     #: How many of them, where they are virtual.
@@ -143,7 +145,7 @@ class Agent:
         if self._manager is None:
             await self._start(settings)
         else:
-            await self._manager.take_settings(settings.files, settings.expected)
+            await self._manager.take_settings(settings.files, settings.expected, settings.services)
             await self._manager.register_anew()
         assert self._manager is not None
         # An earlier server may have wanted it otherwise: for ever, or for longer than this one waits.
@@ -179,6 +181,7 @@ class Agent:
             files=settings.files,
             contents=self._wanted,
             expected=settings.expected,
+            services=settings.services,
             # That of a further namespace is nobody's but ours.
             may_start_shepherd=not (options.external_shepherd and settings.namespace == USUAL_NAMESPACE),
         )

@@ -18,6 +18,7 @@ from hrm.engines.ray.link import LEASE_MARGIN_S, Link, Outdated
 from hrm.engines.ray.node import RemoteNode
 from hrm.engines.ray.remote_stream import RemoteStream
 from hrm.engines.ray.sending import send
+from hrm.model.auxiliary import AuxiliaryService
 from hrm.model.cleaning import CleanPolicy, Freed
 from hrm.model.containers import LaunchSpec, LogChunk, LogFile, PreemptionNotice
 from hrm.model.engine import EngineSettings, OnPartition
@@ -62,6 +63,7 @@ class RayEngine:
         files: FileSettings | None = None,
         contents: ContentSource | None = None,
         expected: Expected | None = None,
+        services: Sequence[AuxiliaryService] = (),
         on_away: Callable[[str], None] | None = None,
     ) -> None:
         """``on_away`` is told, once, that Ray's head has ended: with it ends each process that has joined it, soon."""
@@ -77,6 +79,7 @@ class RayEngine:
         self._files = files or FileSettings()
         self._contents = contents
         self._expected = expected or Expected()
+        self._services = tuple(services)
         self._on_away = on_away
         self._cluster = RayCluster(settings.namespace)
         self._listener: EngineListener | None = None
@@ -207,6 +210,7 @@ class RayEngine:
             isolation=self._isolation,
             files=self._files,
             expected=self._expected,
+            services=self._services,
             gpus=self._cluster.gpus_of(part.ray_node_id) if settings.slab < 1 else None,
             virtual_gpus=part.gpus,
         )

@@ -13,6 +13,7 @@ from hrm.doctor.expected import Expected
 from hrm.engines.ray.engine import RayEngine
 from hrm.engines.ray.membership import Membership
 from hrm.engines.ray.token import require_ray
+from hrm.model.auxiliary import AuxiliaryService
 from hrm.model.cleaning import CleanPolicy
 from hrm.model.engine import EngineSettings
 from hrm.model.errors import ClusterError
@@ -36,6 +37,7 @@ async def ray_engine(
     files: FileSettings,
     contents: ContentSource,
     expected: Expected,
+    services: Sequence[AuxiliaryService],
     on_away: Callable[[str], None],
 ) -> RayEngine:
     """An engine over the cluster that ``settings`` name, or over one of our own, whose head is this machine.
@@ -66,6 +68,7 @@ async def ray_engine(
         files=files,
         contents=contents,
         expected=expected,
+        services=services,
         on_away=on_away,
     )
 

@@ -52,6 +52,8 @@ CHECKPOINT = ".hrm-checkpoint"
 PREEMPTION = ".hrm-preemption"
 #: The same: why the container could not be prepared, in words.
 FAILURE = ".hrm-failure"
+#: With this begin the ids of programs that serve containers, in place of an application's.
+_SERVICE = "service_"
 #: The longest record that is believed.
 MAX_RECORD_BYTES = 64 << 10
 # Made once: `json.dumps` with separators of one's own makes a new encoder for each call.
@@ -62,6 +64,22 @@ _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 def is_container_id(text: object) -> bool:
     """True iff the id may become a file name: letters, digits, ``_`` and ``-``, at most 128 of them."""
     return isinstance(text, str) and _CONTAINER_ID.fullmatch(text) is not None
+
+
+def service_id(name: str, digest: str, life: str) -> str:
+    """Of one life of an auxiliary service; ``digest`` is of what it was started with."""
+    return f"{_SERVICE}{name}_{digest}_{life}"
+
+
+def is_service(container_id: str) -> bool:
+    """True iff it is no container of an application's but a program that serves those."""
+    return container_id.startswith(_SERVICE)
+
+
+def service_of(container_id: str) -> tuple[str, str]:
+    """Name and digest of what `service_id` made."""
+    name, _, digest = container_id.removeprefix(_SERVICE).rpartition("_")[0].rpartition("_")
+    return name, digest
 
 
 def make_folders() -> None:

@@ -30,6 +30,8 @@ _STARTS_WAIT_S = 0.002
 _MAX_UNSENT_BYTES = 32 << 20
 #: NodeManagers, and whoever has a program run in a container.
 _MAX_CLIENTS = 128
+#: What serves containers is given this long to end when none is left.
+_SERVICE_GRACE_S = 10.0
 #: Streams of a guest.
 _MAX_FDS = 3
 
@@ -122,9 +124,17 @@ class Server:
                 if self._idle:
                     self.leave()
                 else:
+                    self._end_services()
                     self._rest_if_idle()
 
         self._loop.call_later(self._idle_s, leave_if_still_idle)
+
+    def _end_services(self) -> None:
+        """Where nobody is connected and nothing else runs, they serve nobody."""
+        herd = self._herd
+        if not (herd.waiting or herd.held_back) and all(map(records.is_service, herd.live)):
+            for container_id in list(herd.live):
+                herd.stop(container_id, _SERVICE_GRACE_S)
 
     def _accept(self, _events: int) -> None:
         try:

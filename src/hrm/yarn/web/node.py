@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import hrm
+from hrm.model.auxiliary import running_services
 from hrm.model.devices import DeviceState
 from hrm.model.reports import ContainerReport, NodeReport
 from hrm.model.resources import GPUS
@@ -60,6 +61,7 @@ class NodePages:
         self._facade = facade
         self._applications = clients.known
         self._rights = clients.rights
+        self._services = clients.services
         self._callers = callers
         self._outputs = outputs
         self._nodes = nodes
@@ -185,12 +187,23 @@ class NodePages:
     # --- auxiliary services
 
     async def services(self, request: Request) -> Response:
+        """Each that is configured, for each node that is meant: YARN tells those alone that began."""
         await self._callers.of(request)
-        return answer(request, "services", {"service": []})
+        told = [
+            {
+                "name": name,
+                "version": "",
+                "node": report.node_id,
+                "state": "STARTED" if name in running_services(report.offers) else "STOPPED",
+            }
+            for report in self._meant(request)
+            for name in self._services
+        ]
+        return answer(request, "services", {"service": told})
 
     async def no_new_services(self, request: Request) -> Response:
         await self._callers.of(request)
-        raise Unsupported("nodes run no auxiliary services, and none can be sent there")
+        raise Unsupported("which auxiliary services nodes run is said by yarn.auxiliary_services in hrm.yaml")
 
     # ---
 
