@@ -8,6 +8,7 @@ import pytest
 
 from hrm.model.placement import PlacementPolicy
 from hrm.model.yarn import YarnApplication
+from hrm.testing.builders import node
 from hrm.testing.lives import Lives
 from hrm.yarn.errors import (
     AccessDenied,
@@ -91,6 +92,19 @@ async def test_newer_clients_say_what_the_master_needs_as_a_request_for_any_plac
     app = await door.submit(am_container_resource_request=asks)
     used = (await door.report(app)).app_resource_Usage.used_resources
     assert (used.memory, used.virtual_cores) == (2048, 2)
+
+
+async def test_a_master_may_have_gpus_and_sees_just_those(tmp_path: Path) -> None:
+    async with Lives(tmp_path, [node("n1", cpus=4, memory="8G", gpus=2)]) as lives:
+        door = Door(await lives.begin())
+        gpu = records.ResourceInformationProto(key="yarn.io/gpu", value=1)
+        with_one = records.ResourceProto(memory=1024, virtual_cores=1, resource_value_map=[gpu])
+        app = await door.submit(resource=with_one)
+        await door.submit()
+        granted, none = (spec.device_ids for spec in door.life.engine.launches)
+        assert (len(granted), none) == (1, ())
+        used = (await door.report(app)).app_resource_Usage.used_resources
+        assert {one.key: one.value for one in used.resource_value_map}["yarn.io/gpu"] == 1
 
 
 async def test_said_again_it_is_the_same_application(door: Door) -> None:
