@@ -23,7 +23,7 @@ _INSTEAD = {
     "refreshNodes": "nodes are let go by `hrm nodes drain`",
     "refreshSuperUserGroupsConfiguration": "only root and the server's own user act for others",
     "refreshUserToGroupsMappings": "groups are asked of the machine each time",
-    "refreshAdminAcls": "queues' access lists are read anew by -refreshQueues; admins are root and the server's own user",
+    "refreshAdminAcls": "queues' access lists are read anew by -refreshQueues; admins are root and the server's user",
     "refreshServiceAcls": "who comes in stands in hrm.yaml, under yarn.users and yarn.hosts, and is read at a start",
     "updateNodeResource": "what a node has stands in hrm.yaml, under node, and is read at a start",
     "refreshNodesResources": "what a node has stands in hrm.yaml, under node, and is read at a start",
