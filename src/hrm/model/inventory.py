@@ -77,6 +77,10 @@ class Inventory:
     labels: tuple[NodeLabel, ...] = ()
 
 
+#: Attributes that nodes find themselves.
+FOUND = frozenset({"arch", "gpu_driver", "gpu_model", "host", "kernel", "os", "rack"})
+
+
 def found_attributes(spec: NodeSpec) -> dict[str, str]:
     """What a node is known to have without anybody's word: what it told, its rack, and models of its GPUs."""
     found = {**dict(spec.attributes), "rack": spec.rack}

@@ -107,6 +107,8 @@ def application_report(
         applicationTags=yarn.tags,
         unmanaged_application=yarn.unmanaged,
         log_aggregation_status=records.LOG_DISABLED,
+        appNodeLabelExpression=application.node_labels[0],
+        amNodeLabelExpression=application.node_labels[1],
     )
     message.priority.priority = report.priority
     if not may_look:

@@ -11,8 +11,10 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hrm.model.errors import InvalidInput, NotFound
+from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus
 from hrm.model.queues import ROOT
 from hrm.model.reports import ApplicationReport, AttemptReport
@@ -57,6 +59,8 @@ class Application:
     attempts: tuple[AttemptReport, ...]
     #: What its containers held, by HRM's names, times the seconds that they held it; up to `FRESH_S` old.
     seconds: Mapping[str, float]
+    #: Node labels of what its master asks for, and of the master's own container; "" for none.
+    node_labels: tuple[str, str] = ("", "")
 
     @property
     def attempt(self) -> AttemptReport | None:
@@ -168,16 +172,15 @@ class Applications:
         if not report.state.final:
             current = self._facade.current_attempt(name)
             if current is not None:
-                yarn = (await self._facade.job(name)).yarn or _NATIVE
-                seconds = await self._seconds_of(name)
-                return Application(report=report, yarn=yarn, attempts=(current,), seconds=seconds)
+                job, seconds = await self._facade.job(name), await self._seconds_of(name)
+                return Application(report=report, **_of_job(job), attempts=(current,), seconds=seconds)
             report = await self._facade.application(name)  # it has ended meanwhile
         known = self._over.get(name)
         if known is None:
             self._seconds.pop(name, None)
             known = self._over[name] = Application(
                 report=report,
-                yarn=(await self._facade.job(name)).yarn or _NATIVE,
+                **_of_job(await self._facade.job(name)),
                 attempts=tuple(await self._facade.attempts(name)),
                 seconds=await self._facade.resource_seconds(name),
             )
@@ -195,6 +198,11 @@ class Applications:
         if len(self._seconds) > KEPT:
             self._seconds.popitem(last=False)
         return seconds
+
+
+def _of_job(job: JobSpec) -> dict[str, Any]:
+    of_asks = job.master.node_label if job.master is not None else job.groups[0].node_label
+    return {"yarn": job.yarn or _NATIVE, "node_labels": (of_asks or "", job.groups[0].node_label or "")}
 
 
 def not_found(application_id: str) -> ApplicationNotFound:

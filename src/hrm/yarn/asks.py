@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.jobs import MAX_TASKS
+from hrm.model.node_needs import needs_of
 from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.yarn.amounts import requested
 from hrm.yarn.errors import InvalidLabelResourceRequest, InvalidResourceBlacklistRequest, InvalidResourceRequest
+from hrm.yarn.node_words import label_of
 from hrm.yarn.proto.records_pb2 import ResourceBlacklistRequestProto, ResourceRequestProto
 
 _MAX_PLACE_CHARS = 255
@@ -34,9 +36,11 @@ def requests(
 def _request(
     message: ResourceRequestProto, config: YarnConfig, maximum: Resources, nodes_of: Callable[[str], Sequence[str]]
 ) -> ResourceRequest:
-    if message.node_label_expression.strip():
+    label = label_of(message)
+    if label and message.resource_name not in ("", ANY):
+        # As YARN: the label of the request for any place holds for those beside it.
         raise InvalidLabelResourceRequest(
-            f"Invalid label resource request, no node has labels here: {message.node_label_expression!r:.80}"
+            f"Invalid label resource request, it names the place {message.resource_name!r:.80} and a node label"
         )
     if not 0 <= message.num_containers <= MAX_TASKS:
         raise InvalidResourceRequest(
@@ -53,6 +57,7 @@ def _request(
         resource_name=_place(message.resource_name, nodes_of),
         relax_locality=message.relax_locality,
         allocation_request_id=number_of(message.allocation_request_id),
+        needs=needs_of(frozenset(), None, label),
     )
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
-
-from google.protobuf.message import Message
 
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.errors import InvalidInput
@@ -23,6 +20,7 @@ from hrm.yarn.cluster_view import ClusterView
 from hrm.yarn.errors import ApplicationIdNotProvided, FeatureNotEnabled, IllegalArgument, InvalidResourceRequest
 from hrm.yarn.filters import filters_of
 from hrm.yarn.ids import application_id, application_message
+from hrm.yarn.node_words import NodeWords
 from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.proto import records_pb2 as records
 from hrm.yarn.proto import service_pb2 as service
@@ -54,17 +52,6 @@ _CHANGES = frozenset(
 def application_client_service(clients: Clients, tokens: ClientTokens) -> Service:
     handlers = {**clients.handlers, **tokens.handlers}
     return Service(APPLICATION_CLIENT, handlers=handlers, changes=_CHANGES)
-
-
-#: What YARN has and this server has not: empty, as YARN where nothing of it is set up.
-_NOT_SET_UP: dict[str, type[Message]] = {
-    "getNodeToLabels": service.GetNodesToLabelsResponseProto,
-    "getLabelsToNodes": service.GetLabelsToNodesResponseProto,
-    "getClusterNodeLabels": service.GetClusterNodeLabelsResponseProto,
-    "getClusterNodeAttributes": service.GetClusterNodeAttributesResponseProto,
-    "getAttributesToNodes": service.GetAttributesToNodesResponseProto,
-    "getNodesToAttributes": service.GetNodesToAttributesResponseProto,
-}
 
 
 class Clients:
@@ -120,7 +107,7 @@ class Clients:
         }
         self.handlers: dict[str, Handler] = {
             **own,
-            **{name: partial(_nothing, response) for name, response in _NOT_SET_UP.items()},
+            **NodeWords(facade, nodes).handlers,
             **self.runs.handlers,
         }
 
@@ -314,7 +301,3 @@ class Clients:
         self, request: service.GetAllResourceProfilesRequestProto, caller: Caller
     ) -> service.GetAllResourceProfilesResponseProto:
         raise FeatureNotEnabled("Resource profiles are not enabled")
-
-
-def _nothing(response: type[Message], request: Message, caller: Caller) -> Message:
-    return response()

@@ -11,6 +11,7 @@ from hrm.model.states import NodeState
 from hrm.yarn.amounts import resource_message, yarn_counts
 from hrm.yarn.application_messages import millis
 from hrm.yarn.applications import full_queue
+from hrm.yarn.node_words import attributes
 from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.proto import records_pb2 as records
 
@@ -34,6 +35,8 @@ def node_report(report: NodeReport, nodes: NodeAddresses) -> records.NodeReportP
         node_state=f"NS_{NODE_STATES[report.state]}",
         health_report=report.message or report.drain_reason,
         last_health_report_time=millis(report.last_heartbeat_at),
+        node_labels=[report.label] if report.label else [],
+        node_attributes=attributes(report),
     )
     if report.memory_used_mib is not None:
         message.node_utilization.pmem = report.memory_used_mib
@@ -100,6 +103,8 @@ def _queue(
         state=records.Q_DRAINING if report.draining else records.Q_RUNNING,
         queueStatistics=_statistics(report, cluster),
         preemptionDisabled=not report.preemptable,
+        accessibleNodeLabels=report.accessible_node_labels,
+        defaultNodeLabelExpression=report.default_node_label,
     )
     if children:
         message.childQueues.extend(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from hrm.model.errors import ClusterError, Forbidden, HrmError, Unauthenticated
+from hrm.model.errors import ClusterError, Forbidden, HrmError, InvalidNodeLabel, Unauthenticated
 
 _YARN = "org.apache.hadoop.yarn.exceptions."
 
@@ -134,6 +134,8 @@ class IllegalArgument(YarnError):
 def from_hrm(error: HrmError) -> YarnError:
     """The same for a client: who is not allowed, what may come right by waiting, and all else."""
     text = str(error)
+    if isinstance(error, InvalidNodeLabel):
+        return InvalidLabelResourceRequest(f"Invalid label resource request, {text}")
     if isinstance(error, Forbidden):
         return AccessDenied(text)
     if isinstance(error, Unauthenticated):

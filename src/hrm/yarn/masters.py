@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from hrm.config.yarn_values import YarnConfig
-from hrm.model.errors import Conflict, InvalidInput, Unauthenticated
+from hrm.model.errors import Conflict, InvalidInput, InvalidNodeLabel, Unauthenticated
 from hrm.model.ids import AttemptId
 from hrm.model.masters import EndedContainer, FinalStatus, Heartbeat, MasterStanding
 from hrm.model.resources import Resources
@@ -32,6 +32,7 @@ from hrm.yarn.errors import (
     InvalidResourceRequest,
     InvalidToken,
     YarnError,
+    from_hrm,
 )
 from hrm.yarn.exits import completed_status
 from hrm.yarn.grants import Grants
@@ -313,4 +314,4 @@ def _refusal(error: InvalidInput, attempt: AttemptId) -> YarnError:
         )
     if error.field.startswith("asks"):
         return InvalidResourceRequest(f"Invalid resource request, {error.problem}")
-    return IllegalArgument(str(error))
+    return from_hrm(error) if isinstance(error, InvalidNodeLabel) else IllegalArgument(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.jobs import MAX_NAME_CHARS, JobSpec, MasterSpec, TaskGroupSpec
@@ -12,11 +13,11 @@ from hrm.yarn.amounts import requested
 from hrm.yarn.errors import (
     FeatureNotEnabled,
     IllegalArgument,
-    InvalidLabelResourceRequest,
     InvalidResourceRequest,
     YarnError,
 )
 from hrm.yarn.launching import MASTER_GROUP, master_group
+from hrm.yarn.node_words import label_of
 from hrm.yarn.proto import records_pb2 as records
 
 #: A resource request for any place.
@@ -32,7 +33,6 @@ def job_of(context: records.ApplicationSubmissionContextProto, *, config: YarnCo
     """
     if context.HasField("reservation_id"):
         raise FeatureNotEnabled("There are no reservations here: submit without one")
-    _refuse_label(context.node_label_expression)
     return JobSpec(
         name=_CONTROLS.sub(" ", context.application_name)[:MAX_NAME_CHARS],
         queue=context.queue.strip() or None,
@@ -63,31 +63,25 @@ def _group(context: records.ApplicationSubmissionContextProto, config: YarnConfi
         return TaskGroupSpec(name=MASTER_GROUP, command=("unmanaged",))
     if not context.HasField("am_container_spec"):
         raise YarnError("a submission without a context to launch its master in")
-    return master_group(context.am_container_spec, requested(_asked(context), config, maximum))
+    resource, label = _asked(context)
+    group = master_group(context.am_container_spec, requested(resource, config, maximum))
+    return replace(group, node_label=label_of(context) if label is None else label)
 
 
-def _asked(context: records.ApplicationSubmissionContextProto) -> records.ResourceProto:
-    """What the master's container is asked to be; newer clients say it as requests, of which one is for anywhere."""
+def _asked(context: records.ApplicationSubmissionContextProto) -> tuple[records.ResourceProto, str | None]:
+    """What the master's container is asked to be, and its node label; newer clients say it as requests, of which one is
+    for anywhere."""
     asks = list(context.am_container_resource_request)
     if not asks:
         if not context.HasField("resource"):
             raise InvalidResourceRequest("Invalid resource request, no resource is asked for the master")
-        return context.resource
-    for ask in asks:
-        _refuse_label(ask.node_label_expression)
+        return context.resource, None
     anywhere = [ask for ask in asks if ask.resource_name == ANYWHERE]
     if len(anywhere) != 1:
         raise InvalidResourceRequest(
             f"Invalid resource request, {len(anywhere)} requests for the master name any place; one has to"
         )
-    return anywhere[0].capability
-
-
-def _refuse_label(expression: str) -> None:
-    if expression.strip():
-        raise InvalidLabelResourceRequest(
-            f"Invalid label resource request, no node has labels here, and {expression!r:.80} asks for some"
-        )
+    return anywhere[0].capability, label_of(anywhere[0])
 
 
 def _master(context: records.ApplicationSubmissionContextProto, config: YarnConfig) -> MasterSpec:
@@ -96,6 +90,7 @@ def _master(context: records.ApplicationSubmissionContextProto, config: YarnConf
         max_attempts=min(wanted, config.max_attempts) if wanted > 0 else config.max_attempts,
         keep_containers=context.keep_containers_across_application_attempts,
         validity_interval_s=interval_ms / 1000 if interval_ms > 0 else None,
+        node_label=label_of(context),
     )
 
 

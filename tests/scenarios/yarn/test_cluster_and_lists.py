@@ -145,13 +145,7 @@ async def test_resource_types_name_the_gpu(door: Door) -> None:
     ]  # fmt: skip
 
 
-async def test_labels_and_attributes_are_none_and_profiles_are_off(door: Door) -> None:
-    assert not (await door.call("getClusterNodeLabels", service.GetClusterNodeLabelsRequestProto())).nodeLabels
-    assert not (await door.call("getNodeToLabels", service.GetNodesToLabelsRequestProto())).nodeToLabels
-    assert not (await door.call("getLabelsToNodes", service.GetLabelsToNodesRequestProto())).labelsToNodes
-    assert not (
-        await door.call("getClusterNodeAttributes", service.GetClusterNodeAttributesRequestProto())
-    ).nodeAttributes
+async def test_profiles_are_off(door: Door) -> None:
     with pytest.raises(FeatureNotEnabled):
         await door.call("getResourceProfiles", service.GetAllResourceProfilesRequestProto())
 

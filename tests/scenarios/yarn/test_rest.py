@@ -396,3 +396,103 @@ async def test_who_asks_and_what_they_may_do_in_a_queue_is_told(rest: Rest) -> N
     assert "ada" in refused["diagnostics"]
     assert (await rest(f"{path}ADMINISTER_QUEUE&user=bob")).status_code == 403
     assert (await rest.told(f"{path}ADMINISTER_QUEUE", user="root"))["queueAccess"]["allowed"] is True
+
+
+# --- node labels
+
+
+async def test_an_admin_adds_labels_gives_them_to_nodes_and_removes_them(rest: Rest) -> None:
+    added = await rest(
+        "add-node-labels",
+        method="POST",
+        user="root",
+        json={"nodeLabelInfo": [{"name": "tape"}, {"name": "spare", "exclusivity": "false"}]},
+    )
+    replaced = await rest("nodes/127.0.0.1:8041/replace-labels?labels=tape", method="POST", user="root")
+    tape = {"name": "tape", "exclusivity": True}
+
+    assert (added.status_code, replaced.status_code) == (200, 200)
+    assert await rest.told("get-node-labels") == {
+        "nodeLabelsInfo": {
+            "nodeLabelInfo": [{**tape, "activeNMs": 1}, {"name": "spare", "exclusivity": False, "activeNMs": 0}]
+        }
+    }
+    assert await rest.told("nodes/127.0.0.1:8041/get-labels") == {
+        "nodeLabelsInfo": {"nodeLabelInfo": [{**tape, "activeNMs": 1}]}
+    }
+    assert await rest.told("get-node-to-labels") == {
+        "nodeToLabelsInfo": {
+            "nodeToLabels": {"entry": [{"key": "127.0.0.1:8041", "value": {"nodeLabelInfo": [tape]}}]}
+        }
+    }
+    assert await rest.told("label-mappings?labels=tape") == {
+        "labelsToNodesInfo": {"labelsToNodes": {"entry": [{"key": tape, "value": {"nodes": ["127.0.0.1:8041"]}}]}}
+    }
+    assert (await rest.told("nodes"))["nodes"]["node"][0]["nodeLabels"] == ["tape"]
+
+    entries = {"nodeToLabels": [{"nodeId": "127.0.0.1:0", "labels": ["spare"]}]}
+    assert (await rest("replace-node-to-labels", method="POST", user="root", json=entries)).status_code == 200
+    assert (await rest.told("nodes"))["nodes"]["node"][0]["nodeLabels"] == ["spare"]
+
+    removed = await rest("remove-node-labels?labels=tape&labels=spare", method="POST", user="root")
+    assert removed.status_code == 200
+    assert await rest.told("get-node-labels") == {"nodeLabelsInfo": None}
+    assert (await rest.told("nodes"))["nodes"]["node"][0]["nodeLabels"] == []
+
+
+async def test_labels_are_added_by_xml(rest: Rest) -> None:
+    added = await rest(
+        "add-node-labels",
+        method="POST",
+        user="root",
+        content="<nodeLabelsInfo><nodeLabelInfo><name>a</name><exclusivity>false</exclusivity></nodeLabelInfo>"
+        "</nodeLabelsInfo>",
+        headers={"content-type": "application/xml"},
+    )
+
+    assert added.status_code == 200
+    (label,) = (await rest.told("get-node-labels"))["nodeLabelsInfo"]["nodeLabelInfo"]
+    assert (label["name"], label["exclusivity"]) == ("a", False)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("add-node-labels", {"nodeLabelInfo": []}, 400),
+        ("add-node-labels", {"nodeLabelInfo": [{"name": "a b"}]}, 400),
+        ("add-node-labels", {"nodeLabelInfo": [{"name": "a", "exclusivity": "perhaps"}]}, 400),
+        ("remove-node-labels", {}, 400),
+        ("remove-node-labels?labels=none", {}, 404),
+        ("nodes/127.0.0.1:8041/replace-labels?labels=none", {}, 404),
+        ("nodes/127.0.0.1:8041/replace-labels?labels=a,b", {}, 400),
+        ("nodes/elsewhere:1/replace-labels?labels=", {}, 404),
+        ("replace-node-to-labels", {"nodeToLabels": ["n1"]}, 400),
+    ],
+)
+async def test_labels_that_cannot_be_change_nothing(rest: Rest, path: str, body: dict[str, Any], status: int) -> None:
+    response = await rest(path, method="POST", user="root", json=body)
+
+    assert response.status_code == status
+    assert await rest.told("get-node-labels") == {"nodeLabelsInfo": None}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["add-node-labels", "remove-node-labels?labels=a", "replace-node-to-labels", "nodes/n1/replace-labels?labels=a"],
+)
+async def test_nobody_but_admins_changes_labels(rest: Rest, path: str) -> None:
+    response = await rest(path, method="POST", json={"nodeLabelInfo": [{"name": "a"}]})
+
+    assert response.status_code == 403
+    assert await rest.told("get-node-labels") == {"nodeLabelsInfo": None}
+
+
+async def test_labels_of_a_submission_are_those_of_the_application_and_of_its_master(rest: Rest) -> None:
+    await rest("add-node-labels", method="POST", user="root", json={"nodeLabelInfo": [{"name": "a"}, {"name": "b"}]})
+    name = await new_id(rest)
+    body = submission(name, **{"app-node-label-expression": "a", "am-container-node-label-expression": "b"})
+
+    assert (await rest("apps", method="POST", json=body)).status_code == 202
+
+    told = (await rest.told(f"apps/{name}"))["app"]
+    assert (told["appNodeLabelExpression"], told["amNodeLabelExpression"]) == ("a", "b")

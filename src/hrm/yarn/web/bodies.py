@@ -26,14 +26,22 @@ def submission(body: Mapping[str, Any]) -> records.ApplicationSubmissionContextP
         applicationType=text(body, "application-type", "YARN"),
         keep_containers_across_application_attempts=truth(body, "keep-containers-across-application-attempts"),
         attempt_failures_validity_interval=number(body, "attempt-failures-validity-interval", -1, _INT64),
-        node_label_expression=text(body, "app-node-label-expression"),
     )
+    if "app-node-label-expression" in body:
+        context.node_label_expression = text(body, "app-node-label-expression")
     context.priority.priority = number(body, "priority", 0)
     if text(body, "reservation-id"):
         raise BadRequest("reservation-id: there are no reservations here")
     context.applicationTags.extend(str(tag) for tag in many(part(body, "application-tags").get("tag")))
     if "resource" in body:
         context.resource.CopyFrom(_resource(part(body, "resource")))
+        if "am-container-node-label-expression" in body:
+            context.am_container_resource_request.add(
+                resource_name="*",
+                capability=context.resource,
+                num_containers=1,
+                node_label_expression=text(body, "am-container-node-label-expression"),
+            )
     timeouts = part(body, "application-timeouts")
     for timeout in many(timeouts.get("timeout", timeouts.get("entry"))):
         if not isinstance(timeout, dict):

@@ -42,7 +42,7 @@ MAX_LISTED = 10_000
 _DESELECTS = {
     "resourcerequests": (),
     "timeouts": ("timeouts",),
-    "appnodelabelexpression": (),
+    "appnodelabelexpression": ("appNodeLabelExpression",),
     "amnodelabelexpression": ("amNodeLabelExpression",),
     "resourceinfo": ("resourceSecondsMap",),
 }

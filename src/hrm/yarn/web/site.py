@@ -32,6 +32,7 @@ from hrm.yarn.web.activities import ActivityPages
 from hrm.yarn.web.callers import Callers, Identity
 from hrm.yarn.web.ended_logs import EndedLogPages
 from hrm.yarn.web.formats import SEALED, NoSuchPage, error_answer
+from hrm.yarn.web.labels import LabelPages
 from hrm.yarn.web.node import NodePages
 from hrm.yarn.web.node_ports import NodePorts
 from hrm.yarn.web.options import OptionPages
@@ -87,6 +88,7 @@ class Site:
                 Route("/jmx", self.jmx),
                 *pages.routes,
                 *activities.routes,
+                *LabelPages(facade, callers, nodes).routes,
                 *OptionPages(callers).routes,
                 *TokenPages(tokens, callers).routes,
                 *node.routes,

@@ -82,7 +82,8 @@ def application(
         "resourceSecondsMap": {"entry": [{"key": name, "value": count} for name, count in seconds.items()]},
         "logAggregationStatus": "DISABLED",
         "unmanagedApplication": one.yarn.unmanaged,
-        "amNodeLabelExpression": "",
+        "appNodeLabelExpression": one.node_labels[0],
+        "amNodeLabelExpression": one.node_labels[1],
         "timeouts": {"timeout": [timeout(report.deadline_at, now)]},
     }
     return told
@@ -232,7 +233,7 @@ def node(report: NodeReport, nodes: NodeAddresses) -> dict[str, Any]:
         "availMemoryMB": free[_MEMORY],
         "usedVirtualCores": used[_VCORES],
         "availableVirtualCores": free[_VCORES],
-        "nodeLabels": [],
+        "nodeLabels": [report.label] if report.label else [],
         "resourceUtilization": {
             "nodePhysicalMemoryMB": report.memory_used_mib or 0,
             "nodeCPUUsage": (report.cpu_used_milli or 0) / 1000,
