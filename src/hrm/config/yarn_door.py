@@ -11,7 +11,7 @@ from hrm.config.documents import Document
 from hrm.config.fields import AmountsLimit, AmountsOf, Strict
 from hrm.config.shares import show_share
 from hrm.config.yarn_services import ServiceShape, auxiliary_services, check_services, plain_services
-from hrm.config.yarn_values import DEFAULT_LEAST, YarnConfig
+from hrm.config.yarn_values import DEFAULT_LEAST, DERIVED_PROFILES, YarnConfig
 from hrm.model.jobs import MAX_MASTER_ATTEMPTS
 from hrm.model.resources import Resources
 
@@ -29,6 +29,9 @@ class YarnShape(Strict):
     minimum: AmountsOf | None = Field(default=None, description="Smaller requests are raised to this.")
     increment: AmountsOf | None = Field(default=None, description="Requests are raised to multiples of this.")
     maximum: AmountsLimit | None = Field(default=None, description="Larger requests are refused.")
+    resource_profiles: dict[str, AmountsOf] | None = Field(
+        default=None, description="Amounts by names of their own; without any they are switched off."
+    )
     classpath: str | None = Field(default=None, description="Where containers find Hadoop's classes.")
     max_attempts: int | None = Field(
         default=None, ge=1, le=MAX_MASTER_ATTEMPTS, description="How often a master is started at most."
@@ -78,6 +81,11 @@ def plain_yarn(config: YarnConfig) -> dict[str, Any]:
         "minimum": show_share(config.minimum),
         "increment": show_share(config.increment),
         **({} if config.maximum is None else {"maximum": show_share(config.maximum)}),
+        **(
+            {"resource_profiles": {name: show_share(one) for name, one in config.resource_profiles.items()}}
+            if config.resource_profiles
+            else {}
+        ),
         "max_attempts": config.max_attempts,
         "classpath": config.classpath,
         **({"auxiliary_services": plain_services(config.auxiliary_services)} if config.auxiliary_services else {}),
@@ -99,6 +107,19 @@ def check_yarn(document: Document, shape: YarnShape | None) -> None:
             document.add(("yarn", key), "YARN has whole CPUs and GPUs only", next_step="write for example 1 cpu, 128M")
     if config.maximum is not None and (over := config.minimum.exceeding(config.maximum)):
         document.add(("yarn", "maximum"), f"below minimum in {', '.join(over)}", next_step="raise it")
+    for name, amounts in config.resource_profiles.items():
+        if amounts.vcores_milli % 1000 or amounts.gpus_milli % 1000:
+            document.add(
+                ("yarn", "resource_profiles", name),
+                "YARN has whole CPUs and GPUs only",
+                next_step="write for example 1 cpu, 128M",
+            )
+        if name in DERIVED_PROFILES:
+            document.add(
+                ("yarn", "resource_profiles", name),
+                f"{name!r} is what yarn.{name} says",
+                next_step="leave it out, or set that",
+            )
     for number, host in enumerate(config.hosts):
         try:
             ipaddress.ip_network(host)

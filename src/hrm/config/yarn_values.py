@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from hrm.config.addresses import is_loopback
 from hrm.model.auxiliary import AuxiliaryService
 from hrm.model.resources import Resources
 
 DEFAULT_LEAST = Resources(memory_mib=128, vcores_milli=1000)
+#: Profiles that are there wherever there are any, as what requests are raised to and what they may not exceed.
+DERIVED_PROFILES = ("minimum", "maximum")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ class YarnConfig:
     increment: Resources = DEFAULT_LEAST
     #: More is refused; None iff only nodes and queues limit it.
     maximum: Resources | None = None
+    #: Amounts by names of their own, by which clients may ask; none iff profiles are switched off.
+    resource_profiles: Mapping[str, Resources] = field(default_factory=dict)
     #: How often a master is started at most, and if its submission does not say how often (yarn.resourcemanager.am.
     #: max-attempts).
     max_attempts: int = 2

@@ -11,13 +11,14 @@ from hrm.model.ids import ApplicationId, AttemptId
 from hrm.model.resources import BUILT_IN, Resources
 from hrm.rm.facade import Facade
 from hrm.yarn import cluster_messages as cluster
+from hrm.yarn import profiles as profiling
 from hrm.yarn.amounts import maximum_capability, resource_message, resource_types
 from hrm.yarn.application_messages import Links, application_report, parse_time
 from hrm.yarn.applications import NATIVE_TYPE, Application, Applications
 from hrm.yarn.calls import Caller, Handler, Service
 from hrm.yarn.client_tokens import ClientTokens
 from hrm.yarn.cluster_view import ClusterView
-from hrm.yarn.errors import ApplicationIdNotProvided, FeatureNotEnabled, IllegalArgument, InvalidResourceRequest
+from hrm.yarn.errors import ApplicationIdNotProvided, IllegalArgument, InvalidResourceRequest
 from hrm.yarn.filters import filters_of
 from hrm.yarn.ids import application_id, application_message
 from hrm.yarn.node_words import NodeWords
@@ -101,8 +102,8 @@ class Clients:
                 "getQueueInfo": "queue",
                 "getQueueUserAcls": "queue_acls",
                 "getResourceTypeInfo": "types",
-                "getResourceProfiles": "no_profiles",
-                "getResourceProfile": "no_profiles",
+                "getResourceProfiles": "profiles",
+                "getResourceProfile": "profile",
             }.items()
         }
         self.handlers: dict[str, Handler] = {
@@ -297,7 +298,14 @@ class Clients:
         others = sorted({name for report in self._facade.nodes() for name in report.total} - set(BUILT_IN))
         return service.GetAllResourceTypeInfoResponseProto(resource_type_info=resource_types(others))
 
-    def no_profiles(
+    def profiles(
         self, request: service.GetAllResourceProfilesRequestProto, caller: Caller
     ) -> service.GetAllResourceProfilesResponseProto:
-        raise FeatureNotEnabled("Resource profiles are not enabled")
+        found = profiling.profiles_or_refusal(self._config, self._maximum())
+        return service.GetAllResourceProfilesResponseProto(resource_profiles=found)
+
+    def profile(
+        self, request: service.GetResourceProfileRequestProto, caller: Caller
+    ) -> service.GetResourceProfileResponseProto:
+        found = profiling.profile(self._config, self._maximum(), request.profile)
+        return service.GetResourceProfileResponseProto(resources=found)

@@ -20,6 +20,7 @@ from hrm.model.states import TaskState
 from hrm.rm.facade import Facade
 from hrm.yarn import asks as asking
 from hrm.yarn import placing
+from hrm.yarn import profiles as profiling
 from hrm.yarn.amounts import resource_message, resource_types
 from hrm.yarn.calls import Caller, Service
 from hrm.yarn.cluster_view import ClusterView
@@ -130,6 +131,8 @@ class _MasterDoor:
             scheduler_resource_types=[service.MEMORY, service.CPU],
             resource_types=resource_types(cluster.maximum.names()),
         )
+        if (profiles := profiling.profiles(self._config, cluster.maximum)) is not None:
+            response.resource_profiles.CopyFrom(profiles)
         for granted in registration.running:
             session.granted[granted.container_id] = granted
             session.launched.add(granted.container_id)

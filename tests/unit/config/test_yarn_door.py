@@ -37,6 +37,19 @@ def test_amounts_are_read_and_what_is_not_named_is_as_by_default() -> None:
     assert found.maximum == Resources(16384, LARGEST, LARGEST)
 
 
+def test_profiles_are_amounts_by_names_of_their_own_and_none_of_them_is_by_default() -> None:
+    assert yarn("{}").resource_profiles == {}
+    found = yarn('{resource_profiles: {small: "1 cpu, 2G", trainer: "4 cpus, 16G, 1 gpu"}}')
+    assert found.resource_profiles == {"small": Resources(2048, 1000), "trainer": Resources(16384, 4000, 1000)}
+
+
+def test_profiles_of_parts_of_a_cpu_and_by_names_that_are_taken_are_found() -> None:
+    told = findings('{resource_profiles: {half: {cpus: 0.5}, maximum: "1 cpu, 2G"}}')
+    assert len(told) == 2
+    assert any("resource_profiles.half: YARN has whole CPUs and GPUs only" in one for one in told)
+    assert any("resource_profiles.maximum: 'maximum' is what yarn.maximum says" in one for one in told)
+
+
 def test_parts_of_a_cpu_and_a_maximum_below_the_minimum_are_found() -> None:
     assert sorted(findings("{minimum: {cpus: 0.5}, maximum: 64M}")) == [
         "hrm.yaml:1: yarn.maximum: below minimum in memory_mib (raise it)",
