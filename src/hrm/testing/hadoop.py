@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from hrm.testing.pyspark import INSTALLED, spark_of
+from hrm.testing.yarn_client import yarn_client_jars
 
 #: For a program that starts a JVM or two, on a machine that is busy.
 DEADLINE_S = 300.0
@@ -112,6 +113,12 @@ class Hadoop:
         classpath = f"{self.env['HADOOP_CONF_DIR']}:{self.spark}/jars/*"
         java = Path(self.env["JAVA_HOME"]) / "bin" / "java"
         return self._run([java, "-cp", classpath, f"{_CLI}{name}", *words], timeout_s)
+
+    def logs(self, *words: object, timeout_s: float = DEADLINE_S) -> Ended:
+        """``yarn logs`` of Hadoop's own client (`hrm.testing.yarn_client`)."""
+        classpath = f"{self.env['HADOOP_CONF_DIR']}:{yarn_client_jars()}/*"
+        java = Path(self.env["JAVA_HOME"]) / "bin" / "java"
+        return self._run([java, "-cp", classpath, f"{_CLI}LogsCLI", *words], timeout_s)
 
     def example(self, name: str) -> Path:
         """One of Spark's examples in Python."""
