@@ -25,6 +25,7 @@ from hrm.model.ids import AttemptId
 from hrm.model.jobs import MAX_TASKS, JobSpec, MasterSpec, TaskGroupSpec
 from hrm.model.masters import MASTER_FINISHED, STOPPED_BY_MASTER, EndedContainer, FinalStatus, Heartbeat
 from hrm.model.requests import ResourceRequest
+from hrm.model.resources import Resources
 from hrm.model.states import TaskState
 from hrm.model.units import format_duration, format_milli
 
@@ -327,6 +328,19 @@ class OwnMaster:
         self._begin(task, container, group, {"HRM_TASK_INDEX": str(task.index), "HRM_TASK_ATTEMPT": "1"}, actions)
         return task.index, actions
 
+    def spec_anew(
+        self, name: str, resources: Resources, device_ids: tuple[str, ...], group: TaskGroupSpec
+    ) -> LaunchSpec:
+        """For ``group``'s command in place of what runs in a container of the master's. Raises NotFound, Conflict."""
+        self._check_not_finished()
+        task = self._by_container.get(name)
+        if task is None:
+            raise NotFound(f"nothing of this master's runs in {name}")
+        if task is self._master:
+            raise Conflict(f"{name} is the master's own container", next_step="fail the attempt to begin another")
+        more = {"HRM_TASK_INDEX": str(task.index), "HRM_TASK_ATTEMPT": str(task.attempt)}
+        return self._spec_of(task, name, resources, device_ids, group, more)
+
     def stop(self, container_ids: Sequence[str]) -> Actions:
         """End what runs there, or give back what is only held. What is not known has ended."""
         actions = Actions()
@@ -392,8 +406,22 @@ class OwnMaster:
         task.exit_code, task.message, task.progress, task.stopping = None, "", None, None
         self.counts.add(TaskState.RUNNING, 1)
         self._by_container[name] = task
+        spec = self._spec_of(task, name, container.resources, container.device_ids, group, more)
+        actions.changed.append(task)
+        actions.launches.append(Launch(container=container, spec=spec, task_index=task.index, attempt=task.attempt))
+
+    def _spec_of(
+        self,
+        task: Task,
+        name: str,
+        resources: Resources,
+        device_ids: tuple[str, ...],
+        group: TaskGroupSpec,
+        more: Mapping[str, str],
+    ) -> LaunchSpec:
+        application_id = str(self._attempt_id.application)
         environment = environment_of(
-            application_id=str(self._attempt_id.application),
+            application_id=application_id,
             job_name=self._job.display_name,
             queue=self._queue,
             user=self._user,
@@ -401,25 +429,23 @@ class OwnMaster:
             env=group.env,
         ) | {
             "HRM_RESTART_COUNT": str(task.attempt - 1),
-            "HRM_CPUS_PER_TASK": format_milli(container.resources.vcores_milli),
-            "HRM_MEMORY_MIB": str(container.resources.memory_mib),
+            "HRM_CPUS_PER_TASK": format_milli(resources.vcores_milli),
+            "HRM_MEMORY_MIB": str(resources.memory_mib),
             **more,
         }
-        spec = LaunchSpec(
+        return LaunchSpec(
             container_id=name,
-            application_id=str(self._attempt_id.application),
+            application_id=application_id,
             user=self._user,
             command=group.command,
             env=environment,
             workdir=group.workdir,
-            resources=container.resources,
-            device_ids=container.device_ids,
+            resources=resources,
+            device_ids=device_ids,
             upload=self._job.upload,
             python_env=self._job.python_env,
             log_limit_bytes=self._log_limit_bytes,
         )
-        actions.changed.append(task)
-        actions.launches.append(Launch(container=container, spec=spec, task_index=task.index, attempt=task.attempt))
 
     def _preempted(self, name: str, preemption: Preemption) -> None:
         """Something is new of a container's end for others."""

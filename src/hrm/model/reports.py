@@ -307,6 +307,8 @@ class ContainerReport:
     #: The application that it is to end for, and when it is killed unless it has; None iff for none.
     ends_for: str | None = None
     kill_at: float | None = None
+    #: How many programs it has run in turn (`hrm.model.relaunching`).
+    launches: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,7 @@ class Relaunches:
         except (OSError, TimeoutError) as error:
             raise ClusterError(f"the shepherd of {self._state_dir} does not answer: {error}") from None
         if not line:
-            raise ClusterError(
+            raise Conflict(
                 "the node's shepherd starts nothing anew in containers that run",
                 next_step="it may be of an older HRM: it leaves when its containers have ended, and a new one starts",
             )

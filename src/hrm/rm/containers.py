@@ -115,6 +115,22 @@ class Containers(Mapping[str, LiveContainer]):
             self._started_unwritten[name] = container
             if app := self._kernel.applications.get(container.id.attempt.application):
                 app.master.started(name, record.started_at)
+        if container is not None and record.launch > (container.row.launches or 1):
+            self._relaunched(turn, container, record)
+
+    def _relaunched(self, turn: Turn, container: LiveContainer, record: StartRecord) -> None:
+        """Its node started it anew in place, maybe more than once since it was last heard of."""
+        container.change(launches=record.launch, pid=record.pid)
+        turn.touch(container)
+        self._kernel.record(
+            turn,
+            "container_relaunched",
+            application_seq=container.row.application_seq,
+            container_id=record.container_id,
+            node_id=container.row.node_id,
+            launch=record.launch,
+            message=record.message,
+        )
 
     def write_starts(self, turn: Turn) -> None:
         """Those that are still running by now."""

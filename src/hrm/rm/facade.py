@@ -20,6 +20,7 @@ from hrm.model.jobs import JobSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, MasterStanding, Registration
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import QueueSpec
+from hrm.model.relaunching import LaunchState, RelaunchKind
 from hrm.model.reports import (
     ApplicationOrder,
     ApplicationReport,
@@ -85,6 +86,31 @@ class Masters(Protocol):
 
     async def signal(self, attempt_id: str, container_id: str, signum: int) -> None:
         """To what the master launched there. No error if it has ended."""
+
+    async def relaunch(
+        self,
+        attempt_id: str,
+        container_id: str,
+        kind: RelaunchKind,
+        *,
+        command: Sequence[str] = (),
+        env: Mapping[str, str] = ...,
+        auto_commit: bool = True,
+        key: str = "",
+    ) -> None:
+        """Have what runs there make way for another launch in place; answered when the node has taken that on.
+
+        ``command`` and ``env`` are of a replacement; the same ``key`` again is the same order. Raises NotFound where
+        nothing of the master's runs, Conflict where that cannot be done now, InvalidInput and ClusterError.
+        """
+
+    async def localize(
+        self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str]
+    ) -> None:
+        """Bring the files of a launch context into a container that runs. Raises as `relaunch`."""
+
+    async def launch_state(self, attempt_id: str, container_id: str) -> LaunchState:
+        """What its node says of it. Raises NotFound, Conflict for one that has not begun, and ClusterError."""
 
     async def finish(
         self, attempt_id: str, status: FinalStatus, message: str = "", *, tracking_url: str | None = None

@@ -7,6 +7,7 @@ decisions; what comes of it is heard with the next heartbeat.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 from hrm.am.master import Actions
@@ -17,12 +18,14 @@ from hrm.model.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from hrm.model.ids import AttemptId
 from hrm.model.jobs import MAX_TASKS, MasterSpec, TaskGroupSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, MasterStanding, Registration
+from hrm.model.relaunching import LaunchState, RelaunchKind
 from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.states import AttemptState, ContainerState
 from hrm.rm.applications import LiveApplication
 from hrm.rm.labels import check_label
 from hrm.rm.manager import ResourceManager
+from hrm.rm.relaunches import Relaunches
 from hrm.rm.reporting import limit as words
 from hrm.rm.turn import Turn
 
@@ -39,6 +42,7 @@ class MasterCalls:
 
     def __init__(self, manager: ResourceManager) -> None:
         self._manager = manager
+        self._relaunches = Relaunches(manager)
 
     async def register(
         self, attempt_id: str, *, host: str = "", rpc_port: int = -1, tracking_url: str = ""
@@ -168,6 +172,36 @@ class MasterCalls:
                 turn.after_commit(lambda: self._manager.engine.signal(node_id, container_id, signum))
 
         await self._in_turn(attempt_id, signal)
+
+    async def relaunch(
+        self,
+        attempt_id: str,
+        container_id: str,
+        kind: RelaunchKind,
+        *,
+        command: Sequence[str] = (),
+        env: Mapping[str, str] = MappingProxyType({}),
+        auto_commit: bool = True,
+        key: str = "",
+    ) -> None:
+        await self._relaunches.relaunch(
+            *self._live(AttemptId.parse(attempt_id)),
+            container_id,
+            kind,
+            command=command,
+            env=env,
+            auto_commit=auto_commit,
+            key=key,
+        )
+
+    async def localize(
+        self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str]
+    ) -> None:
+        await self._relaunches.localize(*self._live(AttemptId.parse(attempt_id)), container_id, command, env)
+
+    async def launch_state(self, attempt_id: str, container_id: str) -> LaunchState:
+        app, _ = self._live(AttemptId.parse(attempt_id))
+        return await self._relaunches.state(app, container_id)
 
     def standing(self, attempt_id: str) -> MasterStanding:
         app, master = self._live(AttemptId.parse(attempt_id))

@@ -119,6 +119,8 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     suspended_s: float | None = None
     #: That it bears among those on its node; None iff none.
     tags: tuple[str, ...] | None = None
+    #: How many programs it has run in turn (`hrm.model.relaunching`); None iff one, or none yet.
+    launches: int | None = None
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):

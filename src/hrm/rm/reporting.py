@@ -235,6 +235,7 @@ def container(live: LiveContainer) -> ContainerReport:
         disk_mib=usage.disk_mib if usage else None,
         ends_for=preemption.beneficiary if preemption else None,
         kill_at=preemption.kill_at if preemption else None,
+        launches=row.launches or 1,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from hrm.model.errors import Unauthenticated
 from hrm.model.masters import (
@@ -15,6 +16,7 @@ from hrm.model.masters import (
     Registration,
     WarnedContainer,
 )
+from hrm.model.relaunching import LaunchPhase, LaunchState, RelaunchKind
 from hrm.model.requests import ResourceRequest
 
 
@@ -78,6 +80,28 @@ class FakeMasters:
 
     async def signal(self, attempt_id: str, container_id: str, signum: int) -> None:
         self._take(attempt_id, "signal")
+
+    async def relaunch(
+        self,
+        attempt_id: str,
+        container_id: str,
+        kind: RelaunchKind,
+        *,
+        command: Sequence[str] = (),
+        env: Mapping[str, str] = MappingProxyType({}),
+        auto_commit: bool = True,
+        key: str = "",
+    ) -> None:
+        self._take(attempt_id, f"relaunch {kind}")
+
+    async def localize(
+        self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str]
+    ) -> None:
+        self._take(attempt_id, "localize")
+
+    async def launch_state(self, attempt_id: str, container_id: str) -> LaunchState:
+        self._take(attempt_id, "launch_state")
+        return LaunchState(launch=1, phase=LaunchPhase.RUNS, can_roll_back=False)
 
     def standing(self, attempt_id: str) -> MasterStanding:
         self._take(attempt_id, "standing")

@@ -12,29 +12,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hrm.model.auxiliary import AuxiliaryService
-from hrm.model.errors import HrmError, NotFound
+from hrm.model.errors import HrmError
 from hrm.model.ids import AttemptId, ContainerId
+from hrm.model.relaunching import LaunchPhase, LaunchState
 from hrm.model.reports import ContainerReport
 from hrm.model.resources import Resources
 from hrm.model.states import ContainerState
 from hrm.rm.facade import Facade
 from hrm.yarn.amounts import resource_message
 from hrm.yarn.calls import Caller, Service
-from hrm.yarn.errors import InvalidAuxService, InvalidContainer, InvalidToken, YarnError, from_hrm
+from hrm.yarn.errors import InvalidAuxService, InvalidContainer, InvalidToken, YarnError
 from hrm.yarn.grants import Grants
 from hrm.yarn.ids import container_id, container_message
 from hrm.yarn.launching import container_group, launch_context, node_variables
+from hrm.yarn.node_calls import attempt_of, check_count, failure, own
 from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.proto import records_pb2 as records
 from hrm.yarn.proto import service_pb2 as service
 from hrm.yarn.proto.identifiers_pb2 import ContainerTokenIdentifierProto
 from hrm.yarn.proto.security_pb2 import TokenProto
 from hrm.yarn.protocols import CONTAINER_MANAGEMENT
+from hrm.yarn.running_containers import CHANGES as RUNNING_CHANGES
+from hrm.yarn.running_containers import RunningContainers
 from hrm.yarn.sessions import Sessions
 from hrm.yarn.tokens.secrets import TokenSecrets
 
-#: Containers in one call.
-MAX_AT_ONCE = 10_000
 _SIGNALS = {
     service.OUTPUT_THREAD_DUMP: signal.SIGQUIT,
     service.GRACEFUL_SHUTDOWN: signal.SIGTERM,
@@ -55,7 +57,9 @@ def container_management_service(
     services: Sequence[AuxiliaryService] = (),
 ) -> Service:
     """The door of one node. ``services`` are those that containers may ask for there."""
-    door = _NodeDoor(facade, node_id, secrets, sessions, nodes, grants, {one.name: one for one in services})
+    known = {one.name: one for one in services}
+    door = _NodeDoor(facade, node_id, secrets, sessions, nodes, grants, known)
+    running = RunningContainers(facade, node_id, sessions, nodes, known)
     handlers: dict[str, Any] = {
         "startContainers": door.start,
         "stopContainers": door.stop,
@@ -63,11 +67,17 @@ def container_management_service(
         "signalToContainer": door.signal,
         "increaseContainersResource": door.increase,
         "updateContainer": door.update,
+        "reInitializeContainer": running.reinitialize,
+        "restartContainer": running.restart,
+        "rollbackLastReInitialization": running.roll_back,
+        "commitLastReInitialization": running.commit,
+        "localize": running.localize,
+        "getLocalizationStatuses": running.localizations,
     }
     return Service(
         CONTAINER_MANAGEMENT,
         handlers=handlers,
-        changes=frozenset({"startContainers", "stopContainers", "signalToContainer"}),
+        changes=frozenset({"startContainers", "stopContainers", "signalToContainer", *RUNNING_CHANGES}),
     )
 
 
@@ -93,8 +103,8 @@ class _NodeDoor:
     async def start(
         self, request: service.StartContainersRequestProto, caller: Caller
     ) -> service.StartContainersResponseProto:
-        attempt = self._attempt(caller)
-        _check_count(request.start_container_request)
+        attempt = attempt_of(caller, self._sessions)
+        check_count(request.start_container_request)
         response = service.StartContainersResponseProto(
             services_meta_data=[
                 records.StringBytesMapProto(key=name, value=one.meta_data) for name, one in self._services.items()
@@ -105,7 +115,7 @@ class _NodeDoor:
             try:
                 await self._start(one, attempt)
             except (YarnError, HrmError) as error:
-                response.failed_requests.append(_failure(container, error))
+                response.failed_requests.append(failure(container, error))
             else:
                 response.succeeded_requests.append(container)
         return response
@@ -128,6 +138,8 @@ class _NodeDoor:
         context = launch_context(request.container_launch_context)
         group = container_group(context, node_variables(self._nodes, self._node_id))
         session.launched.add(name)
+        if context.retry is not None:
+            session.relaunched.add(name)
         try:
             await self._facade.masters.launch(str(attempt), name, group.command, group.env, None)
         except HrmError:
@@ -137,47 +149,58 @@ class _NodeDoor:
     async def stop(
         self, request: service.StopContainersRequestProto, caller: Caller
     ) -> service.StopContainersResponseProto:
-        attempt = self._attempt(caller)
-        _check_count(request.container_id)
+        attempt = attempt_of(caller, self._sessions)
+        check_count(request.container_id)
         response = service.StopContainersResponseProto()
         names = []
         for message in request.container_id:
             try:
-                names.append(self._own(message, attempt))
+                names.append(own(message, attempt))
             except YarnError as error:
-                response.failed_requests.append(_failure(message, error))
+                response.failed_requests.append(failure(message, error))
             else:
                 response.succeeded_requests.append(message)
         if names:
             await self._facade.masters.stop(str(attempt), names)
         return response
 
-    def statuses(
+    async def statuses(
         self, request: service.GetContainerStatusesRequestProto, caller: Caller
     ) -> service.GetContainerStatusesResponseProto:
-        attempt = self._attempt(caller)
-        _check_count(request.container_id)
+        attempt = attempt_of(caller, self._sessions)
+        check_count(request.container_id)
         live = {report.container_id: report for report in self._facade.containers(str(attempt.application))}
-        ends = self._sessions[attempt].ends
+        session = self._sessions[attempt]
         response = service.GetContainerStatusesResponseProto()
         for message in request.container_id:
             try:
-                name = self._own(message, attempt)
+                name = own(message, attempt)
                 if (report := live.get(name)) is not None and report.node_id == self._node_id:
-                    response.status.append(_status(report))
-                elif name in ends:
-                    response.status.append(ends[name])
+                    state = None
+                    if report.launches > 1 or name in session.relaunched:
+                        state = await self._state(attempt, name)
+                    response.status.append(_status(report, state))
+                elif name in session.ends:
+                    response.status.append(session.ends[name])
                 else:
                     raise YarnError(f"Container {name} is not handled by this NodeManager")
             except YarnError as error:
-                response.failed_requests.append(_failure(message, error))
+                response.failed_requests.append(failure(message, error))
         return response
+
+    async def _state(self, attempt: AttemptId, name: str) -> LaunchState | None:
+        """None where its node does not say."""
+        try:
+            return await self._facade.masters.launch_state(str(attempt), name)
+        except HrmError:
+            # It has just ended, or its node is away: the end will be told.
+            return None
 
     async def signal(
         self, request: service.SignalContainerRequestProto, caller: Caller
     ) -> service.SignalContainerResponseProto:
-        attempt = self._attempt(caller)
-        name = self._own(request.container_id, attempt)
+        attempt = attempt_of(caller, self._sessions)
+        name = own(request.container_id, attempt)
         await self._facade.masters.signal(str(attempt), name, _SIGNALS[request.command])
         return service.SignalContainerResponseProto()
 
@@ -198,15 +221,15 @@ class _NodeDoor:
     def _updated(
         self, tokens: Sequence[TokenProto], caller: Caller
     ) -> tuple[list[records.ContainerIdProto], list[service.ContainerExceptionMapProto]]:
-        attempt = self._attempt(caller)
-        _check_count(tokens)
+        attempt = attempt_of(caller, self._sessions)
+        check_count(tokens)
         done, failed = [], []
         for token in tokens:
             container = _named_by(token)
             try:
                 self._check_size(token, attempt)
             except (YarnError, HrmError) as error:
-                failed.append(_failure(container, error))
+                failed.append(failure(container, error))
             else:
                 done.append(container)
         return done, failed
@@ -221,28 +244,6 @@ class _NodeDoor:
         if identifier.resource != resource_message(granted.resources, up=True):
             raise YarnError(f"Container {name} has another size by now: the token is of version {identifier.version}")
 
-    def _attempt(self, caller: Caller) -> AttemptId:
-        """Raises ApplicationAttemptNotFound: its token outlives it."""
-        if caller.attempt is None:
-            raise InvalidToken("a master speaks with the token of its attempt for this node")
-        self._sessions.standing(caller.attempt)
-        return caller.attempt
-
-    @staticmethod
-    def _own(message: records.ContainerIdProto, attempt: AttemptId) -> str:
-        container = container_id(message)
-        if container.attempt.application != attempt.application:
-            raise YarnError(
-                f"Container {container} attempted to be accessed by a non-owner: {attempt.application} "
-                "has an NMToken for itself alone"
-            )
-        return str(container)
-
-
-def _check_count(messages: object) -> None:
-    if len(messages) > MAX_AT_ONCE:  # type: ignore[arg-type]
-        raise YarnError(f"more than {MAX_AT_ONCE} containers at once")
-
 
 def _named_by(token: TokenProto) -> records.ContainerIdProto:
     """The container that a token names, whether it is good or not."""
@@ -252,25 +253,14 @@ def _named_by(token: TokenProto) -> records.ContainerIdProto:
         raise InvalidToken("the container's token cannot be read") from None
 
 
-def _failure(container: records.ContainerIdProto, error: YarnError | HrmError) -> service.ContainerExceptionMapProto:
-    """As Java makes an exception of it."""
-    if isinstance(error, NotFound):
-        error = InvalidContainer(str(error))
-    elif isinstance(error, HrmError):
-        error = from_hrm(error)
-    return service.ContainerExceptionMapProto(
-        container_id=container,
-        exception=records.SerializedExceptionProto(message=str(error), class_name=error.java_class, trace=""),
-    )
-
-
-def _status(report: ContainerReport) -> records.ContainerStatusProto:
+def _status(report: ContainerReport, state: LaunchState | None) -> records.ContainerStatusProto:
     began = report.state != ContainerState.ALLOCATED
+    between = state is not None and state.phase in (LaunchPhase.ENDS, LaunchPhase.WAITS)
     return records.ContainerStatusProto(
         container_id=container_message(ContainerId.parse(report.container_id)),
         state=records.C_RUNNING if began else records.C_NEW,
-        container_sub_state=records.CSS_RUNNING if began else records.CSS_SCHEDULED,
+        container_sub_state=records.CSS_RUNNING if began and not between else records.CSS_SCHEDULED,
         exit_status=_NO_STATUS,
-        diagnostics="",
+        diagnostics="".join(f"{note}\n" for note in state.notes) if state else "",
         capability=resource_message(Resources.of(report.resources), up=True),
     )

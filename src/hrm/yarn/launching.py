@@ -19,8 +19,16 @@ from hrm.model.launch_contexts import (
     Visibility,
 )
 from hrm.model.resources import Resources
+from hrm.model.retrying import FOREVER, MAX_CODES, RetryPolicy
 from hrm.yarn.nodes import NodeAddresses
-from hrm.yarn.proto.records_pb2 import ContainerLaunchContextProto, LocalResourceProto, URLProto
+from hrm.yarn.proto.records_pb2 import (
+    NEVER_RETRY,
+    RETRY_ON_SPECIFIC_ERROR_CODES,
+    ContainerLaunchContextProto,
+    ContainerRetryContextProto,
+    LocalResourceProto,
+    URLProto,
+)
 from hrm.yarn.proto.security_pb2 import TokenProto
 from hrm.yarn.tokens.credentials import Credentials
 
@@ -37,6 +45,7 @@ def launch_context(message: ContainerLaunchContextProto) -> LaunchContext:
         environment={variable.key: variable.value for variable in message.environment},
         local_resources={entry.key: _local_resource(entry.key, entry.value) for entry in message.localResources},
         tokens=_tokens(message.tokens),
+        retry=_retry(message.container_retry_context),
     )
 
 
@@ -57,6 +66,27 @@ def master_group(
 def container_group(context: LaunchContext, more: Mapping[str, str]) -> TaskGroupSpec:
     """What runs in a container that a master has: its size is known by then. Raises InvalidInput, TooLarge."""
     return TaskGroupSpec(command=context.command, env={**context.variables(), **more})
+
+
+def _retry(message: ContainerRetryContextProto) -> RetryPolicy | None:
+    """None iff never, as where it is not said. Raises InvalidInput."""
+    codes = frozenset(message.error_codes)
+    if len(codes) > MAX_CODES:
+        raise InvalidInput(f"more than {MAX_CODES} error codes", field="container_retry_context")
+    specific = message.retry_policy == RETRY_ON_SPECIFIC_ERROR_CODES
+    if (
+        message.retry_policy == NEVER_RETRY
+        or (specific and not codes)
+        or not (message.max_retries > 0 or message.max_retries == FOREVER)
+    ):
+        return None
+    validity_ms = message.failures_validity_interval
+    return RetryPolicy(
+        exit_codes=codes if specific else None,
+        max_retries=message.max_retries,
+        interval_s=message.retry_interval / 1000,
+        validity_s=validity_ms / 1000 if validity_ms > 0 else None,
+    )
 
 
 def _tokens(data: bytes) -> bytes:

@@ -35,6 +35,8 @@ class Session:
     placed: Placed = field(default_factory=OrderedDict)
     #: Versions of containers, which count how often each grew or shrank; none of those from before a restart.
     versions: dict[str, int] = field(default_factory=dict)
+    #: Those that were, or may be, started anew in place: how it stands with them their node is asked.
+    relaunched: set[str] = field(default_factory=set)
     #: Those that the master gave back while something ran in them.
     released: set[str] = field(default_factory=set)
     #: Given back unused: told as ended with the next answer.
@@ -59,6 +61,7 @@ class Session:
         self.launched.discard(container_id)
         self.versions.pop(container_id, None)
         self.released.discard(container_id)
+        self.relaunched.discard(container_id)
         self.ends[container_id] = status
         while len(self.ends) > _KEPT_ENDS:
             self.ends.popitem(last=False)

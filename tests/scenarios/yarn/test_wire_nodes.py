@@ -234,16 +234,3 @@ async def test_a_signal_reaches_the_container(yarn: Yarn, master: WireMaster) ->
     await yarn.life.settle()
     heard = await master.beat()
     assert [status.exit_status for status in heard.completed_container_statuses] == [128 + signal.SIGKILL]
-
-
-@pytest.mark.parametrize("method", ["localize", "reInitializeContainer", "restartContainer", "getLocalizationStatuses"])
-async def test_what_a_node_does_not_do_is_said_in_a_way_that_fails_at_once(master: WireMaster, method: str) -> None:
-    (container,) = await master.get(1)
-    request = {
-        "localize": service.ResourceLocalizationRequestProto(container_id=container.id),
-        "reInitializeContainer": service.ReInitializeContainerRequestProto(container_id=container.id),
-        "restartContainer": container.id,
-        "getLocalizationStatuses": service.GetLocalizationStatusesRequestProto(container_id=[container.id]),
-    }[method]
-    with pytest.raises(RemoteError, match="UnsupportedOperationException"):
-        await master.at_node(container, method, request)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hrm.model.errors import ClusterError
+from hrm.model.errors import ClusterError, Conflict
 from hrm.nm.relaunches import Relaunches
 from hrm.nm.shepherd import records, wire
 from hrm.nm.shepherd_client import ShepherdClient
@@ -51,7 +51,7 @@ async def greeted(state_dir: Path) -> list[dict[str, Any]]:
 async def test_the_version_before_is_understood_and_starts_nothing_anew(old: OldShepherd, tmp_path: Path) -> None:
     (greeting,) = await greeted(tmp_path)
     assert greeting["hello"]["protocol"] == wire.PROTOCOL - 1
-    with pytest.raises(ClusterError, match="starts nothing anew") as refused:
+    with pytest.raises(Conflict, match="starts nothing anew") as refused:
         await Relaunches(tmp_path, None).state("container_1")  # type: ignore[arg-type]
     assert "older HRM" in refused.value.next_step
 
