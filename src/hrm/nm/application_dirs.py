@@ -64,11 +64,11 @@ class ApplicationDirs:
         """These are over: what they have here goes as soon as `settled` says so."""
         self._over |= self.names().intersection(application_ids)
 
-    def settled(self, here: Iterable[str]) -> list[str]:
+    def settled(self, here: Callable[[], Iterable[str]]) -> list[str]:
         """Those that are over and have none of the containers ``here``; each is named once."""
         if not self._over:
             return []
-        staying = self._over & {application_of(container_id) for container_id in here}
+        staying = self._over & {application_of(container_id) for container_id in here()}
         gone, self._over = self._over - staying, staying
         for application_id in gone:
             self._used_at.pop(application_id, None)

@@ -43,13 +43,13 @@ from hrm.model.streams import ContentSource
 from hrm.nm import entries, guests
 from hrm.nm.application_dirs import ApplicationDirs
 from hrm.nm.auxiliary import AuxiliaryServices
-from hrm.nm.cleaner import Cleaner, application_of
 from hrm.nm.container_launcher import ContainerLauncher
 from hrm.nm.doctor_rounds import Rounds
 from hrm.nm.gpus.node_gpus import NodeGpus
 from hrm.nm.gpus.probe import GpuProbe
 from hrm.nm.gpus.watch import GPU_INTERVAL_S, watch
 from hrm.nm.guests import Guest
+from hrm.nm.housekeeping import CLEAN_BUDGET_S, Housekeeping
 from hrm.nm.inputs import Inputs
 from hrm.nm.logs import dropped_of_ended, log_files, read_log, read_log_file
 from hrm.nm.ports import Lender, TcpStream, connect, listening_ports
@@ -63,10 +63,6 @@ from hrm.nm.usage import Running, UsageSampler
 
 _log = structlog.get_logger(__name__)
 _RECONNECT_S = 1.0
-#: After so long without being asked the node clears up by itself.
-SILENCE_S = 6 * 3600.0
-#: How long one clearing up may take.
-CLEAN_BUDGET_S = 60.0
 
 
 class NodeListener(Protocol):
@@ -153,11 +149,16 @@ class NodeManager:
         self._relaunches = Relaunches(self._state_dir, self._launcher)
         self._inputs = Inputs(self._state_dir)
         self._usage = UsageSampler(self._state_dir, has_quota=settings.disk_quota_mib is not None)
-        self._cleaner = Cleaner(self._state_dir)
+        self._housekeeping = Housekeeping(
+            self._state_dir,
+            self._applications,
+            here=lambda: (*self._launched, *self._running),
+            ended=lambda: self._ended,
+            spawn=self._spawn,
+        )
         self._rounds = Rounds(node_id, expected, self._examined)
         self._ports = Lender()
         self._keep = keep
-        self._cleaned_at = 0.0
         self._listener: NodeListener | None = None
         #: Of the node's memory of its containers; None before its first word.
         self._incarnation: str | None = None
@@ -202,7 +203,7 @@ class NodeManager:
                 )
             )
         if self._keep is not None:
-            self._spawn(self._bound_itself(self._keep))
+            self._spawn(self._housekeeping.bound_itself(self._keep))
 
     async def close(self) -> None:
         """Let go of everything. The containers live on under the shepherd."""
@@ -216,7 +217,7 @@ class NodeManager:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._inputs.close_all()
         self._client.close()
-        self._cleaner.close()
+        self._housekeeping.close()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -279,7 +280,7 @@ class NodeManager:
         forgotten = self._forgotten(greeting["hello"]["incarnation"])
         for container_id in list(self._launched):
             self._heard_of(container_id)
-        self._remove_ended_applications()
+        self._housekeeping.settle()
         if self._listener:
             self._listener.registered(
                 [entries.start_record(entry) for entry in greeting["running"]],
@@ -382,65 +383,18 @@ class NodeManager:
         self._client.send({"op": "ack", "ids": list(container_ids)})
 
     def forget(self, container_ids: Sequence[str]) -> None:
-        """Clear away what these left, but of none that runs or whose end is not acknowledged."""
-        self._spawn(self._forget([*container_ids]))
-
-    async def _forget(self, container_ids: list[str]) -> None:
-        try:
-            await asyncio.to_thread(self._cleaner.forget, container_ids)
-        except OSError as error:
-            # What stays is old one day, and then it goes.
-            _log.warning("cannot clear away what containers left", containers=len(container_ids), error=str(error))
+        """See `hrm.nm.housekeeping.Housekeeping.forget`."""
+        self._housekeeping.forget(container_ids)
 
     def end_applications(self, application_ids: Sequence[str]) -> None:
-        """These are over: their directories go, when nothing of them runs here any more."""
-        self._launcher.in_turn(partial(self._end_applications, [*application_ids]))
-
-    def _end_applications(self, application_ids: list[str]) -> None:
-        self._applications.end(application_ids)
-        self._remove_ended_applications()
-
-    def _remove_ended_applications(self) -> None:
-        if gone := self._applications.settled((*self._launched, *self._running)):
-            self._spawn(self._remove_applications(gone))
-
-    async def _remove_applications(self, application_ids: Sequence[str]) -> None:
-        try:
-            await asyncio.to_thread(self._cleaner.remove_applications, application_ids)
-        except OSError as error:
-            # They are found again when the node clears up.
-            _log.warning("cannot clear away what applications left", names=application_ids, error=str(error))
+        """These are over: what their containers share goes, when nothing of them runs here any more."""
+        self._launcher.in_turn(partial(self._housekeeping.end_applications, [*application_ids]))
 
     async def clean(
         self, policy: CleanPolicy, *, spare: Collection[str], dry_run: bool, budget_s: float = CLEAN_BUDGET_S
     ) -> Freed:
         """See `hrm.nm.cleaner.Cleaner.clean`. Raises ClusterError."""
-        self._cleaned_at = asyncio.get_running_loop().time()
-        if not dry_run and (left := self._applications.left(spare, (*self._launched, *self._running))):
-            _log.info("clearing away directories of applications that are over", names=left)
-            await self._remove_applications(left)
-        try:
-            return await asyncio.to_thread(self._cleaner.clean, policy, spare=spare, dry_run=dry_run, budget_s=budget_s)
-        except OSError as error:
-            raise ClusterError(f"cannot clear up {self._state_dir}: {error}", next_step="check the disk") from None
-
-    async def _bound_itself(self, keep: CleanPolicy) -> None:
-        """What the ResourceManager should ask for, should it not. Its live applications are then those seen here."""
-        loop = asyncio.get_running_loop()
-        self._cleaned_at = loop.time()
-        while True:
-            await asyncio.sleep(SILENCE_S / 4)
-            if loop.time() - self._cleaned_at >= SILENCE_S:
-                spare = {application_of(container_id) for container_id in (*self._running, *self._ended)}
-                # Whose containers ended here may go on elsewhere.
-                spare |= self._applications.names()
-                try:
-                    freed = await self.clean(keep, spare=spare, dry_run=False)
-                except ClusterError as error:
-                    _log.error(error.message)
-                else:
-                    if freed.scratch or freed.logs:
-                        _log.info("cleared up unasked", scratch=freed.scratch, logs=freed.logs)
+        return await self._housekeeping.clean(policy, spare=spare, dry_run=dry_run, budget_s=budget_s)
 
     def close_stdin(self, container_id: str) -> None:
         self._inputs.close(container_id)
@@ -561,7 +515,7 @@ class NodeManager:
                 self._running.pop(entry["id"], None)
                 self._inputs.close(entry["id"])
                 self._ended[entry["id"]] = entry
-            self._remove_ended_applications()
+            self._housekeeping.settle()
             if self._listener:
                 self._listener.finished([entries.exit_record(self._state_dir, entry) for entry in ended])
 

@@ -11,7 +11,7 @@ import pytest
 
 from hrm.engines.embedded import EmbeddedEngine
 from hrm.model.cleaning import CleanPolicy
-from hrm.nm import node_manager
+from hrm.nm import housekeeping
 from hrm.nm.shepherd import records
 from hrm.testing import eventually_async
 from hrm.testing.engine_harness import EngineHarness, started
@@ -31,7 +31,7 @@ async def over(run: EngineHarness, **fields: object) -> str:
 
 
 async def test_a_node_that_nobody_asks_clears_up_by_itself(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_manager, "SILENCE_S", 0.04)
+    monkeypatch.setattr(housekeeping, "SILENCE_S", 0.04)
     keep = CleanPolicy(scratch_age_s=0.0, logs_age_s=0.0)
     async with started(EmbeddedEngine(NODE, state_dir, heartbeat_interval_s=0.05, keep=keep)) as run:
         gone = await over(run, container_id="container_e01_1_0009_01_000001")

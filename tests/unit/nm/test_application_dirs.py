@@ -42,11 +42,11 @@ def test_it_is_made_once_for_its_user_alone(dirs: ApplicationDirs) -> None:
 def test_it_goes_when_its_application_is_over_and_nothing_of_it_runs_here(dirs: ApplicationDirs) -> None:
     dirs.make(ONE, None)
     dirs.make(TWO, None)
-    assert dirs.settled([]) == [], "nobody said that it is over"
+    assert dirs.settled(list) == [], "nobody said that it is over"
     dirs.end([ONE, "application_1763900000000_0003"])
-    assert dirs.settled([OF_ONE]) == []
-    assert dirs.settled([]) == [ONE]
-    assert dirs.settled([]) == [], "once is enough"
+    assert dirs.settled(lambda: [OF_ONE]) == []
+    assert dirs.settled(list) == [ONE]
+    assert dirs.settled(list) == [], "once is enough"
 
 
 def test_what_was_left_is_found_when_it_is_said_which_live(dirs: ApplicationDirs, clock: Clock) -> None:
