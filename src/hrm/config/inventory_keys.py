@@ -12,7 +12,7 @@ from hrm.config.keys import KeyPath, nearest
 from hrm.model.attributes import MAX_ATTRIBUTES, check_name, check_value
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import parse_node_id
-from hrm.model.inventory import Inventory, NodeLabel, NodeNotes
+from hrm.model.inventory import Inventory, NodeLabel, NodeNotes, check_rack
 
 
 class NodeNotesShape(Strict):
@@ -20,6 +20,7 @@ class NodeNotesShape(Strict):
 
     attributes: dict[str, Scalar] | None = Field(default=None, description="Names and values by which jobs choose it.")
     label: str | None = Field(default=None, description="Its node label, one of node_labels.")
+    rack: str | None = Field(default=None, description="The rack that it stands in.")
 
 
 class NodeLabelShape(Strict):
@@ -45,6 +46,8 @@ def check_inventory(
         for name in attributes:
             at: KeyPath = (*path, "attributes", name)
             _try(document, at, lambda name=name, at=at: check_value(document.text(at), check_name(name)))
+        if notes and (rack := notes.rack) is not None:
+            _try(document, (*path, "rack"), lambda rack=rack: check_rack(rack))
         label = notes.label if notes else None
         if label and label not in (labels or {}):
             near = nearest(label, labels or {})
@@ -69,6 +72,7 @@ def inventory_of(
                     for name in (notes and notes.attributes) or {}
                 },
                 label=notes.label if notes else None,
+                rack=notes.rack if notes else None,
             )
             for node_id, notes in (nodes or {}).items()
         },
@@ -86,6 +90,7 @@ def plain_inventory(inventory: Inventory) -> dict[str, Any]:
             node_id: {
                 **({"attributes": dict(notes.attributes)} if notes.attributes else {}),
                 **({} if notes.label is None else {"label": notes.label}),
+                **({} if notes.rack is None else {"rack": notes.rack}),
             }
             for node_id, notes in inventory.nodes.items()
         },

@@ -1,4 +1,4 @@
-"""What operators say of nodes: attributes and labels, in ``hrm.yaml`` and while the server runs.
+"""What operators say of nodes: attributes, labels and racks, in ``hrm.yaml`` and while the server runs.
 
 A node *label* is YARN's partition: a node has at most one. Of an *exclusive* label's nodes only requests that name it
 get anything; of others what requests without a label may have is what is left.
@@ -16,6 +16,7 @@ from hrm.model.nodes import NodeSpec
 
 #: As YARN has it (NodeLabelUtil).
 _LABEL = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,254}")
+_RACK = re.compile(r"(?=.{1,255}\Z)(?:/[0-9A-Za-z._-]+)+")
 #: Says that a queue may use every label.
 EVERY_LABEL = "*"
 
@@ -27,6 +28,17 @@ def check_label(name: str, field: str = "label") -> str:
             f"not the name of a node label: {name!r:.80}",
             field=field,
             next_step="letters, digits, - and _, at most 255, the first a letter or digit",
+        )
+    return name
+
+
+def check_rack(name: str, field: str = "rack") -> str:
+    """The name of a rack. Raises InvalidInput."""
+    if not _RACK.fullmatch(name):
+        raise InvalidInput(
+            f"not the name of a rack: {name!r:.80}",
+            field=field,
+            next_step="write for example /hall1/r3: each part begins with / and has letters, digits and ._-",
         )
     return name
 
@@ -50,8 +62,12 @@ class NodeNotes:
     attributes: Mapping[str, str] = field(default_factory=dict)
     #: "": it has none. None: nothing is said of it.
     label: str | None = None
+    #: None: nothing is said of it. In ``hrm.yaml`` alone.
+    rack: str | None = None
 
     def __post_init__(self) -> None:
+        if self.rack is not None:
+            check_rack(self.rack)
         if len(self.attributes) > MAX_ATTRIBUTES:
             raise InvalidInput(f"more than {MAX_ATTRIBUTES} of them", field="attributes")
         for name, value in self.attributes.items():

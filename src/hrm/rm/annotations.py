@@ -127,6 +127,7 @@ class Annotations:
         before, node.spec = node.spec, self._health.lent(node.whole)
         node_id = node.spec.node_id
         if node.spec != before and self._nodes.is_up(node_id):
+            turn.touch(node)
             self._manager.tell(turn, NodeResourceUpdate(node.spec))
             self._manager.pacer.room(node_id)
 

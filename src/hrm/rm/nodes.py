@@ -182,6 +182,7 @@ class Nodes:
         An operator's word counts for more than ``hrm.yaml``, and that for more than what the node found.
         """
         said, declared = self.notes_of(spec.node_id), self._declared.nodes.get(spec.node_id, NO_NOTES)
+        spec = replace(spec, rack=declared.rack or spec.rack)
         attributes = {**found_attributes(spec), **declared.attributes, **said.attributes}
         label = self.labels.get((declared.label if said.label is None else said.label) or "")
         return replace(

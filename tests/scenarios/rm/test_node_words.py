@@ -271,3 +271,19 @@ async def test_queues_tell_their_labels(tmp_path: Path) -> None:
             "course": (["teaching"], "teaching"),
             "staff": (["*"], ""),
         }
+
+
+async def test_nodes_stand_in_the_racks_that_the_file_names_and_move_at_a_reload(tmp_path: Path) -> None:
+    async with two(tmp_path) as lives:
+        life = await lives.begin()
+        app = await life.submit(wanting("rack=/far"))
+        await life.settle()
+        before = places(life)
+
+        await life.service.reload_queues(TREE, inventory=Inventory(nodes={"n2": NodeNotes(rack="/far")}))
+        await life.settle()
+
+        assert (before, places(life)) == ([], ["n2"])
+        assert (report(life, "n2").rack, report(life, "n1").rack) == ("/far", "/default-rack")
+        assert life.manager.scheduler.books.nodes["n2"].rack == "/far"
+        assert "/far" not in (await life.service.explain(app)).message

@@ -14,7 +14,7 @@ TEXT = """
 node_labels: {teaching: , spare: {exclusive: false}}
 nodes:
   box1: {attributes: {disk: ssd, generation: 1.50, fast: true, empty: ""}, label: teaching}
-  box2: {label: ""}
+  box2: {label: "", rack: /hall1/r3}
 queues:
   course: {accessible_node_labels: [teaching], default_node_label: teaching}
   staff: {accessible_node_labels: "*"}
@@ -41,7 +41,7 @@ def test_what_is_written_is_what_counts_also_of_numbers_and_truth_values() -> No
             "box1": NodeNotes(
                 attributes={"disk": "ssd", "generation": "1.50", "fast": "true", "empty": ""}, label="teaching"
             ),
-            "box2": NodeNotes(label=""),
+            "box2": NodeNotes(label="", rack="/hall1/r3"),
         },
         labels=(NodeLabel("teaching"), NodeLabel("spare", exclusive=False)),
     )
@@ -83,6 +83,8 @@ def test_a_change_is_told_by_the_node() -> None:
         ("nodes:\n  box:\n    attributes: {os: [a]}", "must be a single value"),
         ("nodes:\n  b x: {}", "hrm.yaml:2: nodes.b x: not a node"),
         ("nodes:\n  box: {lable: a}", "did you mean 'label'?"),
+        ("nodes:\n  box: {rack: r3}", "hrm.yaml:2: nodes.box.rack: not the name of a rack: 'r3'"),
+        ("nodes:\n  box: {rack: /r/}", "write for example /hall1/r3"),
         ("node_labels: {teaching: }\nnodes:\n  box: {label: teachin}", "did you mean 'teaching'?"),
         ("nodes:\n  box: {label: tape}", "declare it under node_labels"),
         ("node_labels: {a b: }", "not the name of a node label: 'a b'"),
