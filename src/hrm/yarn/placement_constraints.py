@@ -5,9 +5,13 @@ A message may be anything: what nothing here can keep is NotUnderstood, with the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from hrm.model.attributes import AllTests, AnyTest, AttributeExpression, AttributeTest, check_value
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId
+from hrm.model.inventory import check_label
 from hrm.model.tag_placements import (
     MAX_DEPTH,
     MAX_PARTS,
@@ -29,6 +33,8 @@ _ANY_NUMBER = (1 << 31) - 1
 _TARGET = records.PlacementConstraintTargetProto
 _COMPOSITE = records.CompositePlacementConstraintProto
 _TIMED = records.TimedPlacementConstraintProto
+#: The name by which a target is a node label.
+_PARTITION = "yarn_node_partition/"
 #: Before names of attributes: set by an administrator, or told by the node. Without one it is the first.
 _OWN_DOMAINS = ("rm.yarn.io/", "nm.yarn.io/")
 
@@ -37,9 +43,38 @@ class NotUnderstood(Exception):
     """A constraint, or what it belongs to, of a kind that nothing here can keep."""
 
 
-def constraint_of(message: records.PlacementConstraintProto) -> PlacementConstraint:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What must hold of a node; None iff nothing, and the node label that it must have; None iff that was not said."""
+
+    constraint: PlacementConstraint | None = None
+    label: str | None = None
+
+    def also(self, other: Wish) -> Wish:
+        """Both of them. Raises NotUnderstood for two labels."""
+        parts = [part for one in (self, other) if one.constraint is not None for part in _conjuncts(one.constraint)]
+        return Wish(_all_of(parts), _same(self.label, other.label))
+
+
+def wish_of(message: records.PlacementConstraintProto) -> Wish:
     """Raises NotUnderstood, and InvalidInput of the model."""
-    return _Reader().read(message, 0)
+    reader = _Reader()
+    constraint = reader.read(message, 0, every=True)
+    return Wish(constraint, reader.label)
+
+
+def _same(label: str | None, other: str | None) -> str | None:
+    if label is not None and other is not None and label != other:
+        raise NotUnderstood(f"a node has one partition, not {label!r:.80} and {other!r:.80}")
+    return other if label is None else label
+
+
+def _all_of(parts: Sequence[PlacementConstraint]) -> PlacementConstraint | None:
+    return AllOf(tuple(parts)) if len(parts) > 1 else parts[0] if parts else None
+
+
+def _conjuncts(constraint: PlacementConstraint) -> Sequence[PlacementConstraint]:
+    return constraint.parts if isinstance(constraint, AllOf) else (constraint,)
 
 
 class _Reader:
@@ -47,18 +82,23 @@ class _Reader:
 
     def __init__(self) -> None:
         self._left = MAX_PARTS
+        #: Of the partition that it names.
+        self.label: str | None = None
 
     def _count(self, more: int) -> None:
         self._left -= more
         if self._left < 0:
             raise NotUnderstood(f"a constraint of more than {MAX_PARTS} parts")
 
-    def read(self, message: records.PlacementConstraintProto, depth: int) -> PlacementConstraint:
+    def read(
+        self, message: records.PlacementConstraintProto, depth: int, *, every: bool = False
+    ) -> PlacementConstraint | None:
+        """``every``: all of what is here must hold. None iff it was of nothing but partitions."""
         self._count(1)
         if depth > MAX_DEPTH:
             raise NotUnderstood(f"constraints deeper than {MAX_DEPTH} in each other")
         if message.HasField("simpleConstraint"):
-            return self._simple(message.simpleConstraint)
+            return self._simple(message.simpleConstraint, every)
         if not message.HasField("compositeConstraint"):
             raise NotUnderstood("a constraint that says nothing")
         composite = message.compositeConstraint
@@ -68,24 +108,47 @@ class _Reader:
             raise NotUnderstood("`and` and `or` have plain parts, `delayed_or` has timed ones, and all have some")
         if delayed:
             return DelayedOr(tuple(self._timed(part, depth + 1) for part in others))
-        read = tuple(self.read(part, depth + 1) for part in parts)
-        return AnyOf(read) if composite.compositeType == _COMPOSITE.OR else AllOf(read)
+        every = every and composite.compositeType == _COMPOSITE.AND
+        read = [self.read(part, depth + 1, every=every) for part in parts]
+        there = tuple(part for part in read if part is not None)
+        if composite.compositeType == _COMPOSITE.OR:
+            return AnyOf(there)
+        return AllOf(there) if there else None
 
     def _timed(self, message: records.TimedPlacementConstraintProto, depth: int) -> Timed:
         constraint = self.read(message.placementConstraint, depth)
+        assert constraint is not None, "a partition is refused here"
         if message.delayUnit == _TIMED.OPPORTUNITIES:
             return Timed(constraint=constraint, opportunities=message.schedulingDelay)
         return Timed(constraint=constraint, delay_s=message.schedulingDelay / 1000)
 
-    def _simple(self, message: records.SimplePlacementConstraintProto) -> PlacementConstraint:
+    def _simple(self, message: records.SimplePlacementConstraintProto, every: bool) -> PlacementConstraint | None:
         self._count(len(message.targetExpressions) - 1)
-        parts = [
-            self._attribute(target, message) if target.targetType == _TARGET.NODE_ATTRIBUTE else _tags(target, message)
-            for target in message.targetExpressions
-        ]
-        if not parts:
+        if not message.targetExpressions:
             raise NotUnderstood("a constraint without a target")
-        return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+        parts: list[PlacementConstraint] = []
+        for target in message.targetExpressions:
+            if target.targetType != _TARGET.NODE_ATTRIBUTE:
+                parts.append(_tags(target, message))
+            elif target.targetKey == _PARTITION:
+                self._take_label(target, message, every)
+            else:
+                parts.append(self._attribute(target, message))
+        return _all_of(parts)
+
+    def _take_label(
+        self,
+        target: records.PlacementConstraintTargetProto,
+        message: records.SimplePlacementConstraintProto,
+        every: bool,
+    ) -> None:
+        """A partition is a part of the request, which has one: so it is no alternative, and none is ruled out."""
+        if not every or message.scope != Scope.NODE or _is_negated(message) or len(target.targetValues) > 1:
+            raise NotUnderstood("a partition that need not be, is not to be, or is one of several")
+        label = "".join(target.targetValues)
+        if label:
+            check_label(label)
+        self.label = _same(self.label, label)
 
     def _attribute(
         self, target: records.PlacementConstraintTargetProto, message: records.SimplePlacementConstraintProto
@@ -154,17 +217,15 @@ def _whose(key: str) -> Namespace:
 
 def split(constraint: PlacementConstraint) -> tuple[PlacementConstraint | None, AttributeExpression | None]:
     """What of it depends on time or what runs somewhere, and what on attributes of nodes alone; both must hold."""
-    parts = constraint.parts if isinstance(constraint, AllOf) else (constraint,)
     expressions: list[AttributeExpression] = []
     rest: list[PlacementConstraint] = []
-    for part in parts:
+    for part in _conjuncts(constraint):
         expression = _expression(part)
         if expression is None:
             rest.append(part)
         else:
             expressions.append(expression)
-    kept = AllOf(tuple(rest)) if len(rest) > 1 else rest[0] if rest else None
-    return kept, AllTests(tuple(expressions)) if expressions else None
+    return _all_of(rest), AllTests(tuple(expressions)) if expressions else None
 
 
 def _expression(constraint: PlacementConstraint) -> AttributeExpression | None:

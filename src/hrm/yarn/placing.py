@@ -14,14 +14,14 @@ import structlog
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.errors import InvalidInput
 from hrm.model.jobs import MAX_TASKS
-from hrm.model.node_needs import ANY_NODE, needs_of
+from hrm.model.node_needs import needs_of
 from hrm.model.requests import ResourceRequest
 from hrm.model.resources import Resources
-from hrm.model.tag_placements import AllOf, PlacementConstraint, TagPlacement
+from hrm.model.tag_placements import TagPlacement
 from hrm.yarn.amounts import requested
 from hrm.yarn.asks import number_of
 from hrm.yarn.errors import InvalidResourceRequest, YarnError
-from hrm.yarn.placement_constraints import NotUnderstood, constraint_of, split
+from hrm.yarn.placement_constraints import NotUnderstood, Wish, split, wish_of
 from hrm.yarn.proto import records_pb2 as records
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ MAX_AT_ONCE = 1000
 MAX_KNOWN = 10_000
 
 #: By the tags of the requests that they are for; a text: why it cannot be kept.
-Constraints = Mapping[frozenset[str], PlacementConstraint | str]
+Constraints = Mapping[frozenset[str], Wish | str]
 #: What was asked for last, by priority and request id.
 Placed = OrderedDict[tuple[int, int], ResourceRequest]
 
@@ -41,13 +41,13 @@ def constraints(entries: Iterable[records.PlacementConstraintMapEntryProto]) -> 
 
     What is not understood has every request with these tags rejected; one for no tags is for no request.
     """
-    found: dict[frozenset[str], PlacementConstraint | str] = {}
+    found: dict[frozenset[str], Wish | str] = {}
     for count, entry in enumerate(entries):
         if count >= MAX_AT_ONCE:
             raise YarnError(f"more than {MAX_AT_ONCE} placement constraints")
         if tags := frozenset(entry.allocation_tags):
             try:
-                found[tags] = constraint_of(entry.placement_constraint)
+                found[tags] = wish_of(entry.placement_constraint)
             except (NotUnderstood, InvalidInput) as error:
                 found[tags] = str(error)
     return found
@@ -111,25 +111,17 @@ def _request(
             f"Invalid resource request, {sizing.numAllocations} containers of priority {priority} are out of range"
         )
     tags = frozenset(message.allocationTags)
-    parts: list[PlacementConstraint] = []
-    if message.HasField("placementConstraint"):
-        parts.append(constraint_of(message.placementConstraint))
+    wish = wish_of(message.placementConstraint) if message.HasField("placementConstraint") else Wish()
     if tags in registered:
         if isinstance(of_all := registered[tags], str):
             raise NotUnderstood(f"the constraint that was registered for these tags: {of_all}")
-        parts.append(of_all)
-    constraint, of_nodes = split(_both(parts)) if parts else (None, None)
+        wish = wish.also(of_all)
+    constraint, of_nodes = split(wish.constraint) if wish.constraint is not None else (None, None)
     return ResourceRequest(
         resources=requested(sizing.resources, config, maximum),
         count=sizing.numAllocations,
         priority=priority,
         allocation_request_id=number_of(message.allocationRequestId),
-        needs=ANY_NODE if of_nodes is None else needs_of(frozenset(), str(of_nodes)),
+        needs=needs_of(frozenset(), None if of_nodes is None else str(of_nodes), wish.label),
         placement=TagPlacement(tags=tags, constraint=constraint) if tags or constraint else None,
     )
-
-
-def _both(parts: list[PlacementConstraint]) -> PlacementConstraint:
-    """All of them in one, flat."""
-    flat = tuple(one for part in parts for one in (part.parts if isinstance(part, AllOf) else (part,)))
-    return flat[0] if len(flat) == 1 else AllOf(flat)

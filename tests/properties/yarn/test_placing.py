@@ -35,6 +35,7 @@ KEYS = st.one_of(
             "app-tag",
             "os",
             "rm.yarn.io/os",
+            "yarn_node_partition/",
         ]
     ),
     st.text(max_size=20),

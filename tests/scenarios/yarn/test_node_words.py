@@ -17,6 +17,7 @@ from hrm.yarn.proto import records_pb2 as records
 from hrm.yarn.proto import service_pb2 as service
 from tests.scenarios.yarn.client_door import Door
 from tests.scenarios.yarn.test_wire_masters import refused
+from tests.scenarios.yarn.test_wire_placing import AND, ATTRIBUTE, composite, given, scheduling, simple, target
 from tests.scenarios.yarn.wire_masters import Yarn, ask, opened
 
 INVENTORY = Inventory(
@@ -170,6 +171,21 @@ async def test_containers_are_granted_where_the_label_of_their_request_is(yarn: 
 
     where = {one.container_id: one.node_id for one in yarn.life.service.containers()}
     assert [where[str(container_id(one.id))] for one in (*labelled, *others)] == ["n2", "n2", "n1"]
+
+
+async def test_a_scheduling_request_names_a_label_as_the_partition_of_its_constraint(yarn: Yarn) -> None:
+    master = await yarn.begun(queue="open")
+    tape = simple(target("tape", kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.EQ)
+    apart = simple(target("web"), most=0)
+    labelled = await given(
+        master,
+        scheduling(1, "db", constraint=tape),
+        scheduling(3, "web", number=2, constraint=composite(AND, tape, apart)),
+    )
+    others = await given(master, scheduling(2, "web", number=3))
+
+    where = {one.container_id: one.node_id for one in yarn.life.service.containers()}
+    assert [where[str(container_id(one.id))] for one in (*labelled, *others)] == ["n2", "n2", "n1", "n1"]
 
 
 @pytest.mark.parametrize(

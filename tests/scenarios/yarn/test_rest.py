@@ -421,9 +421,7 @@ async def test_an_admin_adds_labels_gives_them_to_nodes_and_removes_them(rest: R
         "nodeLabelsInfo": {"nodeLabelInfo": [{**tape, "activeNMs": 1}]}
     }
     assert await rest.told("get-node-to-labels") == {
-        "nodeToLabelsInfo": {
-            "nodeToLabels": {"entry": [{"key": "127.0.0.1:8041", "value": {"nodeLabelInfo": [tape]}}]}
-        }
+        "nodeToLabelsInfo": {"nodeToLabels": {"entry": [{"key": "127.0.0.1:8041", "value": {"nodeLabelInfo": [tape]}}]}}
     }
     assert await rest.told("label-mappings?labels=tape") == {
         "labelsToNodesInfo": {"labelsToNodes": {"entry": [{"key": tape, "value": {"nodes": ["127.0.0.1:8041"]}}]}}
