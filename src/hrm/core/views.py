@@ -13,6 +13,7 @@ from hrm.core.nodes import Node
 from hrm.core.queues import Queue
 from hrm.core.reasons import Reason
 from hrm.model.ids import ApplicationId, ContainerId
+from hrm.model.node_needs import NodeNeeds
 from hrm.model.queues import QueueSpec
 from hrm.model.requests import ExecutionType
 from hrm.model.resources import ZERO, Resources
@@ -104,6 +105,8 @@ class AskView:
     priority: int
     allocation_request_id: int
     pending: int
+    #: What a node must be besides large enough.
+    needs: NodeNeeds
     execution_type: ExecutionType
 
 
@@ -256,6 +259,7 @@ def view_asks(app: App) -> list[AskView]:
             priority=ask.priority,
             allocation_request_id=ask.allocation_request_id,
             pending=ask.pending,
+            needs=ask.shape.needs,
             execution_type=_type_of(app),
         )
         for ask in app.asks

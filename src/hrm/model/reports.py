@@ -321,6 +321,9 @@ class WaitingReport:
     priority: int
     #: Of tasks: how long they may run; None iff nobody said.
     timeout_s: float | None
+    #: Expression on attributes of the node, "" iff any will do, and its node label.
+    constraint: str = ""
+    node_label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

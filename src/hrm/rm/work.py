@@ -40,6 +40,8 @@ def _waiting(app: LiveApplication, scheduler: Scheduler) -> Iterator[WaitingRepo
             gpu_model=ask.gpu_model,
             priority=ask.priority,
             timeout_s=groups[ask.allocation_request_id].timeout_s if known else None,
+            constraint=ask.needs.constraint,
+            node_label=ask.needs.label or "",
         )
     later = {name for name, _ in app.master.held_back}
     for group in groups:
@@ -54,6 +56,8 @@ def _not_asked_yet(group: TaskGroupSpec) -> WaitingReport:
         gpu_model=group.gpu_model,
         priority=group.priority,
         timeout_s=group.timeout_s,
+        constraint=group.needs.constraint,
+        node_label=group.node_label or "",
     )
 
 

@@ -6,6 +6,7 @@ import math
 
 from hrm.core.commands import Allocate
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
+from hrm.model.node_needs import NodeNeeds
 from hrm.model.nodes import NodeSpec
 from hrm.model.requests import GangRequest, ResourceRequest
 from hrm.model.states import ApplicationState
@@ -136,6 +137,7 @@ class App:
                     allocation_request_id=position,
                     gpu_model=group.gpu_model,
                     gang=gang,
+                    needs=NodeNeeds(constraint=group.constraint, label=group.node_label or None),
                 )
                 for place in places
             ]

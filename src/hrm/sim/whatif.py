@@ -27,7 +27,8 @@ from hrm.sim.workload import Job, Running, TaskGroup
 
 GUESS_S = 3600.0
 #: What tasks of one group have in common: what they ask for, of which model of GPU, and how urgent they are.
-_Kind = tuple[Resources, str | None, int]
+#: Amounts, model of GPU, priority, constraint and node label.
+_Kind = tuple[Resources, str | None, int, str, str]
 
 
 class Source(StrEnum):
@@ -109,7 +110,7 @@ def live_jobs(
         tasks: dict[_Kind, list[float]] = {}
         running: list[tuple[_Kind, Running]] = []
         for held in one.holding:
-            kind: _Kind = (Resources.of(held.resources), None, 0)
+            kind: _Kind = (Resources.of(held.resources), None, 0, "", "")
             ran_s = max(now - held.since, 0.0)
             run_s = estimator.run_s(one, held.timeout_s, ran_s=ran_s, progress=held.progress)
             times = tasks.setdefault(kind, [])
@@ -123,7 +124,8 @@ def live_jobs(
                 times.append(run_s)
         siblings_s = [run_s for times in tasks.values() for run_s in times]
         for waiting in one.waiting:
-            kind = (Resources.of(waiting.resources), waiting.gpu_model, waiting.priority)
+            asked = Resources.of(waiting.resources)
+            kind = (asked, waiting.gpu_model, waiting.priority, waiting.constraint, waiting.node_label)
             run_s = estimator.run_s(one, waiting.timeout_s, siblings_s=siblings_s, tasks=waiting.containers)
             tasks.setdefault(kind, []).extend([run_s] * waiting.containers)
         kinds = list(tasks)
@@ -143,8 +145,16 @@ def live_jobs(
 
 
 def _group(kind: _Kind, times: list[float]) -> TaskGroup:
-    resources, gpu_model, priority = kind
-    return TaskGroup(resources=resources, run_s=tuple(times), tasks=len(times), gpu_model=gpu_model, priority=priority)
+    resources, gpu_model, priority, constraint, node_label = kind
+    return TaskGroup(
+        resources=resources,
+        run_s=tuple(times),
+        tasks=len(times),
+        gpu_model=gpu_model,
+        priority=priority,
+        constraint=constraint,
+        node_label=node_label,
+    )
 
 
 def past_jobs(history: Iterable[TaskAttemptReport], submitted: dict[str, float]) -> tuple[Job, ...]:
@@ -186,7 +196,14 @@ def _node(report: NodeReport) -> NodeSpec:
         if device.state is DeviceState.LENT
     )
     total = replace(Resources.of(report.total), gpus_milli=1000 * len(devices))
-    return NodeSpec(node_id=report.node_id, total=total, devices=devices, rack=report.rack)
+    return NodeSpec(
+        node_id=report.node_id,
+        total=total,
+        devices=devices,
+        rack=report.rack,
+        label=report.label,
+        exclusive=report.exclusive,
+    ).with_attributes(report.attributes)
 
 
 def live_queues(reports: Sequence[QueueReport]) -> QueueSpec:

@@ -32,6 +32,9 @@ class TaskGroup:
     priority: int = 0
     #: Where it would like to run: a node's id; "" iff anywhere.
     host: str = ""
+    #: Expression on attributes of its nodes, "" iff any will do, and their node label.
+    constraint: str = ""
+    node_label: str = ""
 
     def __post_init__(self) -> None:
         if self.tasks < 1:

@@ -6,6 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from hrm.model.node_needs import ANY_NODE, NodeNeeds
+from hrm.model.nodes import NodeSpec
 from hrm.model.queues import Order, QueueSpec, ShareOfCluster
 from hrm.model.requests import ANY, GangRequest, ResourceRequest
 from hrm.model.scheduling import SchedulerOptions, Victims
@@ -68,8 +70,31 @@ def trees(draw: st.DrawFn) -> QueueSpec:
     return queues(*children, policy=policy, max_running_apps=draw(st.sampled_from([None, None, None, 4])))
 
 
+#: Two attributes and two labels, of which one is lent to requests without a label.
+WORDS = st.sampled_from(
+    [{}] * 4
+    + [{"os": "a"}, {"os": "b"}, {"label": "mine"}, {"label": "lent", "exclusive": False}]
+    + [{"os": "a", "label": "lent", "exclusive": False}]
+)
+NEEDS = st.sampled_from(
+    [ANY_NODE] * 8
+    + [
+        NodeNeeds(constraint="os=a"),
+        NodeNeeds(constraint="os!=b | hdd"),
+        NodeNeeds(label="mine"),
+        NodeNeeds(label="lent"),
+        NodeNeeds(constraint="os", label="lent"),
+        NodeNeeds(label=""),
+    ]
+)
+
+
+def _node(node_id: str, *, words: dict[str, Any], **size: Any) -> NodeSpec:
+    return node(node_id, **size, **words)
+
+
 NODES = st.builds(
-    node,
+    _node,
     st.sampled_from(NODE_IDS),
     cpus=st.integers(1, 6),
     memory=st.sampled_from(["2G", "5G", "8G"]),
@@ -77,6 +102,7 @@ NODES = st.builds(
     model=st.sampled_from(MODELS),
     rack=st.sampled_from(["/r1", "/r2"]),
     others=st.sampled_from([None, {"licences": 2}]),
+    words=WORDS,
 )
 #: Beside an "a" of its rack, or after a while alone on its node, or after some heartbeats anywhere.
 PATIENT = DelayedOr(
@@ -108,6 +134,7 @@ REQUESTS = st.builds(
     relax_locality=st.booleans(),
     gpu_model=st.sampled_from([None, None, None, "rtx*", "V100"]),
     for_master=st.sampled_from([False] * 5 + [True]),
+    needs=NEEDS,
     placement=st.sampled_from(
         [None] * 8
         + [
@@ -131,6 +158,7 @@ def gangs(draw: st.DrawFn) -> list[ResourceRequest]:
         gang_id=draw(st.sampled_from([GANG_IDS, GANG_IDS + 1])),
         tasks_per_node=draw(st.sampled_from([None, None, 1, 2])),
     )
+    needs = draw(NEEDS)
     shapes = draw(st.lists(st.sampled_from(SIZES), min_size=1, max_size=draw(st.sampled_from([1, 1, 2])), unique=True))
     return [
         ResourceRequest(
@@ -138,6 +166,7 @@ def gangs(draw: st.DrawFn) -> list[ResourceRequest]:
             count=draw(st.sampled_from([4, 3, 2, 2, 1])),
             allocation_request_id=gang.gang_id,
             gang=gang,
+            needs=needs,
         )
         for shape in shapes
     ]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hrm.core.amounts import Amounts
-from hrm.core.applications import Ask, Way
+from hrm.core.applications import Ask, Shape, Way
 from hrm.core.commands import (
     Allocate,
     AppActivated,
@@ -55,6 +55,7 @@ from hrm.core.ordering import is_below
 from hrm.core.reasons import Reason
 from hrm.core.scheduler import Scheduler
 from hrm.core.views import QueueView
+from hrm.model.attributes import parse_expression
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.queues import QueueSpec
@@ -125,6 +126,7 @@ class CoreMachine(RuleBasedStateMachine):
                         container_id.attempt.application, command.node_id, command.resources
                     )
                     self.check_room(command)
+                    self.check_place(command)
                 case ContainerEnded(container_id=container_id):
                     self.containers.pop(container_id, None)
                 case ContainerResized(container_id=container_id, node_id=node_id, resources=resources):
@@ -153,6 +155,15 @@ class CoreMachine(RuleBasedStateMachine):
         assert view is not None
         assert all(view.free.get(name) >= 0 for name, amount in granted.resources.items() if amount)
         assert all(view.device_free_milli[device_id] >= 0 for device_id in granted.device_ids)
+
+    def check_place(self, granted: Allocate) -> None:
+        """No container is on a node that what its request wants of nodes excludes."""
+        container = self.scheduler.books.container(granted.container_id)
+        assert container is not None and isinstance(container.shape, Shape)
+        needs, spec = container.shape.needs, container.node.spec
+        if needs.constraint:
+            assert parse_expression(needs.constraint).meets(dict(spec.attributes))
+        assert (needs.label or "") == spec.label or (not needs.label and not spec.exclusive)
 
     def check_gangs(self, commands: list[Command]) -> None:
         """Of a gang all is granted in one decision, or nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,6 +146,24 @@ def test_nodes_lend_what_they_lend_and_drained_ones_take_nothing_new() -> None:
     assert closed_nodes(reports) == ("n2",)
     jobs = live_jobs([work(waiting=[waiting(4, timeout_s=10)])], Estimator(), (first, second), NOW)
     simulation = play(make_workload("live", (first, second), jobs, closed=("n2",)))
+    assert simulation.now == 20
+
+
+def test_what_waits_for_attributes_or_a_label_is_placed_on_nodes_that_have_them() -> None:
+    reports = [
+        replace(node("n1"), attributes={"os": "debian12"}),
+        replace(node("n2"), attributes={"os": "debian11"}, label="tape", exclusive=False),
+    ]
+    nodes = live_nodes(reports)
+    wanted = [
+        replace(waiting(2, timeout_s=10), constraint="os=debian11"),
+        replace(waiting(2, timeout_s=10), node_label="tape"),
+    ]
+    jobs = live_jobs([work(waiting=wanted)], Estimator(), nodes, NOW)
+
+    simulation = play(make_workload("live", nodes, jobs))
+
+    # All four on n2, two at a time.
     assert simulation.now == 20
 
 
