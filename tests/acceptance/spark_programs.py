@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from collections import Counter
 from pathlib import Path
+
+from hrm.nm.ports import Lender
+from hrm.testing.hadoop import VECTORS, java_home
+from hrm.testing.pyspark import INSTALLED, spark_of
 
 SPARK = """\
 import json, os, sys, time
@@ -96,6 +102,39 @@ DYNAMIC = {
     "spark.dynamicAllocation.executorIdleTimeout": "2s",
     "spark.executor.instances": 0,
 }
+
+
+#: With it executors may go at any time: the driver keeps none for what it wrote, and notes in a log what is worked out.
+BY_SERVICE = {
+    "spark.shuffle.service.enabled": "true",
+    "spark.dynamicAllocation.shuffleTracking.enabled": "false",
+    "spark.eventLog.enabled": "true",
+    "spark.eventLog.compress": "false",
+    "spark.eventLog.rolling.enabled": "false",
+}
+
+
+def shuffle_service(version: str) -> dict[str, object]:
+    """In the keys of ``yarn.auxiliary_services.spark_shuffle``: the one that comes with a Spark of this version."""
+    spark = spark_of(version).home
+    return {
+        "command": [str(spark / "bin" / "spark-class"), "org.apache.spark.deploy.ExternalShuffleService"],
+        "port": Lender().lend(),
+        "env": {
+            "JAVA_HOME": str(java_home() if version == INSTALLED else java_home(VECTORS)),
+            "SPARK_HOME": str(spark),
+            "SPARK_DAEMON_MEMORY": "256m",
+            "SPARK_LOCAL_DIRS": "{{LOCAL_DIRS}}",
+            "SPARK_SHUFFLE_OPTS": "-Dspark.shuffle.service.port={{PORT}} -Dspark.local.dir={{PWD}}",
+        },
+    }
+
+
+def tasks_by_stage(folder: Path) -> Counter[int]:
+    """How many tasks of each stage ended, in all of its attempts, as Spark's log of events in ``folder`` tells it."""
+    (log,) = [path for path in folder.iterdir() if path.name.startswith("application_")]
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    return Counter(event["Stage ID"] for event in events if event["Event"] == "SparkListenerTaskEnd")
 
 
 def program(folder: Path, text: str) -> Path:

@@ -5,30 +5,28 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from hrm.nm.ports import Lender
 from hrm.testing import eventually
-from hrm.testing.hadoop import DEADLINE_S, VECTORS, Hadoop, java_home
-from hrm.testing.pyspark import INSTALLED, VERSIONS, spark_of
+from hrm.testing.hadoop import DEADLINE_S, Hadoop
+from hrm.testing.pyspark import VERSIONS
 from tests.acceptance.conftest import Hrm, hrm_home
-from tests.acceptance.spark_programs import DYNAMIC, GOES_ON, READS_AGAIN, free_port, program
+from tests.acceptance.spark_programs import (
+    BY_SERVICE,
+    DYNAMIC,
+    GOES_ON,
+    READS_AGAIN,
+    free_port,
+    program,
+    shuffle_service,
+    tasks_by_stage,
+)
 
 pytestmark = [pytest.mark.real, pytest.mark.yarn]
-
-#: Executors may go at any time: the driver keeps none for what it wrote.
-BY_SERVICE = {
-    "spark.shuffle.service.enabled": "true",
-    "spark.dynamicAllocation.shuffleTracking.enabled": "false",
-    "spark.eventLog.enabled": "true",
-    "spark.eventLog.compress": "false",
-    "spark.eventLog.rolling.enabled": "false",
-}
 
 
 @contextmanager
@@ -57,19 +55,7 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def hrm(version: str) -> Iterator[Hrm]:
     """One whose node runs the service that comes with Spark."""
-    spark = spark_of(version).home
-    service = {
-        "command": [str(spark / "bin" / "spark-class"), "org.apache.spark.deploy.ExternalShuffleService"],
-        "port": Lender().lend(),
-        "env": {
-            "JAVA_HOME": str(java_home() if version == INSTALLED else java_home(VECTORS)),
-            "SPARK_HOME": str(spark),
-            "SPARK_DAEMON_MEMORY": "256m",
-            "SPARK_LOCAL_DIRS": "{{LOCAL_DIRS}}",
-            "SPARK_SHUFFLE_OPTS": "-Dspark.shuffle.service.port={{PORT}} -Dspark.local.dir={{PWD}}",
-        },
-    }
-    with served(auxiliary_services={"spark_shuffle": service}) as hrm:
+    with served(auxiliary_services={"spark_shuffle": shuffle_service(version)}) as hrm:
         eventually(lambda: "auxiliary service spark_shuffle" in hrm("nodes", "-o", "json").out, DEADLINE_S)
         yield hrm
 
@@ -78,13 +64,6 @@ def hadoop_of(hrm: Hrm, version: str) -> Hadoop:
     result = hrm("yarn", "env")
     assert result.code == 0, result.err
     return Hadoop(hrm.home / "hadoop-conf", env=hrm.env, version=version)
-
-
-def tasks_by_stage(folder: Path) -> Counter[int]:
-    """How many tasks of each stage succeeded, in all of its attempts, as Spark's log of events tells it."""
-    (log,) = [path for path in folder.iterdir() if path.name.startswith("application_")]
-    events = [json.loads(line) for line in log.read_text().splitlines()]
-    return Counter(event["Stage ID"] for event in events if event["Event"] == "SparkListenerTaskEnd")
 
 
 def executors(hrm: Hrm, state: str) -> list[str]:
