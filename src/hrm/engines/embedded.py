@@ -161,13 +161,13 @@ class EmbeddedEngine:
         return await self._on(node_id).execute(container_id, spec)
 
     async def relaunch(self, node_id: str, container_id: str, order: Relaunch) -> None:
-        await self._on(node_id).relaunch(container_id, order)
+        await self._on(node_id).relaunches.relaunch(container_id, order)
 
     async def localize(self, node_id: str, spec: LaunchSpec) -> None:
-        await self._on(node_id).localize(spec)
+        await self._on(node_id).relaunches.localize(spec)
 
     async def launch_state(self, node_id: str, container_id: str) -> LaunchState:
-        return await self._on(node_id).launch_state(container_id)
+        return await self._on(node_id).relaunches.state(container_id)
 
     def _on(self, node_id: str) -> NodeManager:
         if node_id != self._node.node_id:

@@ -37,7 +37,6 @@ from hrm.model.execution import ExecSpec
 from hrm.model.files import FileSettings
 from hrm.model.findings import DoctorReport
 from hrm.model.isolation import Isolation, IsolationSettings
-from hrm.model.relaunching import LaunchState, Relaunch
 from hrm.model.resources import Resources
 from hrm.model.streams import ContentSource
 from hrm.nm import entries, guests
@@ -146,7 +145,8 @@ class NodeManager:
             is_wanted=lambda container_id: container_id in self._launched,
             never_began=self._never_began,
         )
-        self._relaunches = Relaunches(self._state_dir, self._launcher)
+        #: What is asked of containers that run.
+        self.relaunches = Relaunches(self._state_dir, self._launcher)
         self._inputs = Inputs(self._state_dir)
         self._usage = UsageSampler(self._state_dir, has_quota=settings.disk_quota_mib is not None)
         self._housekeeping = Housekeeping(
@@ -436,21 +436,6 @@ class NodeManager:
         """Have a program run beside a container's own. Raises NotFound, Conflict and ClusterError."""
         self._runs(container_id)
         return await guests.start(self._state_dir, container_id, spec)
-
-    async def relaunch(self, container_id: str, order: Relaunch) -> None:
-        """See `hrm.nm.relaunches`. Raises NotFound, Conflict and ClusterError."""
-        self._runs(container_id)
-        await self._relaunches.relaunch(container_id, order)
-
-    async def localize(self, spec: LaunchSpec) -> None:
-        """Bring the files of the context into a container that runs. Raises as `relaunch`."""
-        self._runs(spec.container_id)
-        await self._relaunches.localize(spec)
-
-    async def launch_state(self, container_id: str) -> LaunchState:
-        """Raises NotFound if it does not run here, and ClusterError."""
-        self._runs(container_id)
-        return await self._relaunches.state(container_id)
 
     def _runs(self, container_id: str) -> Running:
         if container_id not in self._running:

@@ -115,6 +115,19 @@ async def test_who_is_suspended_is_asked_for_nothing_and_who_is_halted_between_t
     run.stop(one.container_id)
     assert (await run.ended(one.container_id)).reason is ExitReason.STOPPED
 
+    other = launched(run, "exit 3", retry=RetryPolicy())
+
+    async def waits() -> bool:
+        return bool(other.starts) and (await state_of(run, other)).phase is LaunchPhase.WAITS
+
+    await eventually_async(waits, describe="it waits for its retry")
+    for frozen in (True, False):
+        run.engine.freeze(run.node_id, [other.container_id], frozen=frozen)
+    begun = len(other.starts)
+    await eventually_async(lambda: len(other.starts) > begun, describe="it is retried")
+    run.stop(other.container_id)
+    assert (await run.ended(other.container_id)).reason is ExitReason.STOPPED
+
 
 async def test_a_program_that_cannot_begin_is_rolled_back_and_the_log_says_why(run: EngineHarness) -> None:
     one = launched(run, "echo first; sleep 1000")
@@ -279,6 +292,27 @@ async def test_what_was_brought_into_a_container_stays_though_the_nodes_copies_g
     shutil.rmtree(public_dir / "node" / "cache")
     guest = await join(run, one.container_id, "sh", "-c", "cd $HRM_CONTAINER_DIR; cat plain deep/unpacked/file")
     assert (await guest.ended(), guest.said) == (0, "brought\nbrought\n")
+
+
+async def test_files_that_are_asked_for_twice_are_brought_once(run: EngineHarness, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("brought\n")
+    one = Launched(run, in_context(run, LaunchContext(commands=("echo ready; sleep 1000",))))
+    await run.printed(one.container_id, "ready\n")
+    more = LaunchContext(commands=("true",), local_resources={"plain": local(tmp_path / "file")})
+    again = LaunchContext(
+        commands=("true",), local_resources={"plain": local(tmp_path / "file"), "other": local(tmp_path / "file")}
+    )
+    for context in (more, more, again):
+        await run.engine.localize(run.node_id, in_context(run, context, one.container_id))
+
+    async def over() -> bool:
+        files = (await state_of(run, one)).localizations
+        return [(file.link, file.state, file.message) for file in files] == [
+            ("plain", LocalizationState.COMPLETED, ""),
+            ("other", LocalizationState.COMPLETED, ""),
+        ]
+
+    await eventually_async(over, describe="both are there")
 
 
 async def test_bringing_files_ends_with_the_container(run: EngineHarness, tmp_path: Path) -> None:

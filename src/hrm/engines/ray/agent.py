@@ -272,13 +272,13 @@ class Agent:
         return self._streams.add(await self._ready().execute(container_id, spec))
 
     async def relaunch(self, container_id: str, order: Relaunch) -> None:
-        await self._ready().relaunch(container_id, order)
+        await self._ready().relaunches.relaunch(container_id, order)
 
     async def localize(self, spec: LaunchSpec) -> None:
-        await self._ready().localize(spec)
+        await self._ready().relaunches.localize(spec)
 
     async def launch_state(self, container_id: str) -> LaunchState:
-        return await self._ready().launch_state(container_id)
+        return await self._ready().relaunches.state(container_id)
 
     async def read_stream(self, number: int) -> bytes | None:
         return await self._streams.read(number)

@@ -89,7 +89,9 @@ def localize(context: LaunchContext, home: Path, cache: Cache, public: Mapping[s
                 else:
                     _link_into(cache.get(resource), path)
         except (PrepareError, HrmError, OSError, ValueError) as error:
-            why = f"{error}"[:_MAX_TOLD_CHARS] or type(error).__name__
+            # Asked for twice at once, the other one may have brought it.
+            if not os.path.lexists(path):
+                why = f"{error}"[:_MAX_TOLD_CHARS] or type(error).__name__
         yield link, why
 
 

@@ -127,7 +127,9 @@ class Relaunching:
                 if localized[link][0] == _PENDING:
                     localized[link] = (_FAILED, words or "what was to fetch it has ended")
 
-        wanted = {link for link in links if localized.get(link, ("", ""))[0] != _COMPLETED}
+        wanted = {link for link in links if localized.get(link, ("", ""))[0] not in (_PENDING, _COMPLETED)}
+        if not wanted:
+            return
         self.helpers.start(container, program, said, ended)
         for link in wanted:
             localized[link] = (_PENDING, "")
