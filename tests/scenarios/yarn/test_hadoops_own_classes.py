@@ -73,6 +73,13 @@ class Java:
         socket_address = self.jvm.java.net.InetSocketAddress(*address)
         return self.hadoop.yarn.ipc.YarnRPC.create(self.conf).getProxy(kind, socket_address, self.conf)
 
+    def new_array(self, kind: Any, *things: Any) -> Any:
+        """An array of Java's."""
+        array = self._gateway.new_array(kind, len(things))
+        for at, thing in enumerate(things):
+            array[at] = thing
+        return array
+
     def identifier(self, kind: str, data: bytes) -> Any:
         found = self.jvm.java.lang.Class.forName(kind).getDeclaredConstructor(None).newInstance(None)
         stream = self.jvm.java.io.ByteArrayInputStream(data)

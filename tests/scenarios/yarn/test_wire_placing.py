@@ -268,50 +268,49 @@ async def test_of_two_constraints_for_the_same_tags_the_last_holds_and_one_for_n
     assert len(await given(master, scheduling(2, number=2))) == 2
 
 
-@pytest.mark.parametrize(
-    "constraint",
-    [
-        simple(target("web"), most=0, scope="cell"),
-        simple(target("debian12", kind=ATTRIBUTE, whose="os")),
-        simple(target(kind=ATTRIBUTE, whose="os"), attributeOpCode=records.EQ),
-        simple(target("debian*", kind=ATTRIBUTE, whose="os"), attributeOpCode=records.EQ),
-        simple(target("debian12", kind=ATTRIBUTE), attributeOpCode=records.EQ),
-        simple(target("debian12", kind=ATTRIBUTE, whose="os"), scope="rack", attributeOpCode=records.EQ),
-        simple(target("tape", kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.NE),
-        simple(target("tape", "disk", kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.EQ),
-        composite(OR, simple(target("tape", kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.EQ)),
-        composite(
-            AND,
-            simple(target("tape", kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.EQ),
-            simple(target(kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.EQ),
-        ),
-        simple(target("web"), attributeOpCode=records.EQ),
-        simple(target("web", kind=records.PlacementConstraintTargetProto.SELF)),
-        simple(target("web", whose="app-label")),
-        simple(target("web", whose="app-id/7")),
-        simple(target("web", whose="app-tag/")),
-        simple(target("")),
-        simple(target()),
-        simple(),
-        simple(target("web"), least=3, most=1),
-        composite(DELAYED_OR, simple(target("web"), most=0)),
-        composite(DELAYED_OR),
-        composite(AND, timed=[timed(simple(target("web"), most=0), 1)]),
-        composite(DELAYED_OR, timed=[timed(simple(target("web"), most=0), -1)]),
-        composite(AND),
-        composite(OR, *[simple(target("web"), most=0)] * 100),
-        nested(20),
-        records.PlacementConstraintProto(),
-    ],
-)
-async def test_what_cannot_be_kept_is_rejected_one_by_one(yarn: Yarn, constraint: Any) -> None:
+CANNOT_BE_KEPT = [
+    simple(target("web"), most=0, scope="cell"),
+    simple(target("debian12", kind=ATTRIBUTE, whose="os")),
+    simple(target(kind=ATTRIBUTE, whose="os"), attributeOpCode=records.EQ),
+    simple(target("debian*", kind=ATTRIBUTE, whose="os"), attributeOpCode=records.EQ),
+    simple(target("debian12", kind=ATTRIBUTE), attributeOpCode=records.EQ),
+    simple(target("debian12", kind=ATTRIBUTE, whose="os"), scope="rack", attributeOpCode=records.EQ),
+    simple(target("tape", kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.NE),
+    simple(target("tape", "disk", kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.EQ),
+    composite(OR, simple(target("tape", kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.EQ)),
+    composite(
+        AND,
+        simple(target("tape", kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.EQ),
+        simple(target(kind=ATTRIBUTE, whose="yarn_node_partition/"), attributeOpCode=records.EQ),
+    ),
+    simple(target("web"), attributeOpCode=records.EQ),
+    simple(target("web", kind=records.PlacementConstraintTargetProto.SELF)),
+    simple(target("web", whose="app-label")),
+    simple(target("web", whose="app-id/7")),
+    simple(target("web", whose="app-tag/")),
+    simple(target("")),
+    simple(target()),
+    simple(),
+    simple(target("web"), least=3, most=1),
+    composite(DELAYED_OR, simple(target("web"), most=0)),
+    composite(DELAYED_OR),
+    composite(AND, timed=[timed(simple(target("web"), most=0), 1)]),
+    composite(DELAYED_OR, timed=[timed(simple(target("web"), most=0), -1)]),
+    composite(AND),
+    composite(OR, *[simple(target("web"), most=0)] * 100),
+    nested(20),
+    records.PlacementConstraintProto(),
+]
+
+
+async def test_what_cannot_be_kept_is_rejected_one_by_one(yarn: Yarn) -> None:
     master = await yarn.begun()
-    bad, good = scheduling(1, "web", constraint=constraint), scheduling(1, "db", number=2)
-    heard = await master.allocate(scheduling_requests=[bad, good])
+    bad = [scheduling(1, "web", number=2 + at, constraint=one) for at, one in enumerate(CANNOT_BE_KEPT)]
+    heard = await master.allocate(scheduling_requests=[*bad, scheduling(1, "db")])
     await yarn.life.settle()
 
-    (rejected,) = heard.rejected_scheduling_requests
-    assert (rejected.request, rejected.reason) == (bad, records.RRP_COULD_NOT_PLACE_ON_NODE)
+    assert [one.request for one in heard.rejected_scheduling_requests] == bad
+    assert {one.reason for one in heard.rejected_scheduling_requests} == {records.RRP_COULD_NOT_PLACE_ON_NODE}
     granted = [*heard.allocated_containers, *(await master.allocate()).allocated_containers]
     assert [list(one.allocation_tags) for one in granted] == [["db"]]
 
