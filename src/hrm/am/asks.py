@@ -8,13 +8,13 @@ from dataclasses import replace
 from hrm.am.protocol import AllocateRequest, Container
 from hrm.model.jobs import TaskGroupSpec
 from hrm.model.node_needs import ANY_NODE, NodeNeeds
-from hrm.model.requests import ANY, ResourceRequest
+from hrm.model.requests import ANY, ExecutionType, ResourceRequest
 
 #: Of the ask for the master's own container; masters' asks have numbers from 0 on.
 MASTER_REQUEST = -1
 
 _OneThing = tuple[int, int, object]
-AskKey = tuple[int, int, str, object, str | None, NodeNeeds, object]
+AskKey = tuple[int, int, str, object, str | None, NodeNeeds, object, ExecutionType]
 
 
 class Asks:
@@ -151,4 +151,5 @@ def _key(ask: ResourceRequest) -> AskKey:
         ask.gpu_model,
         ask.needs,
         ask.placement,
+        ask.execution_type,
     )

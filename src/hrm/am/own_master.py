@@ -173,6 +173,9 @@ class OwnMaster:
         for name, resources in response.resized:
             if name in self._by_container:
                 self._unheard.resized(name, resources)
+        for name, execution_type in response.retyped:
+            if name in self._by_container or name in self._asks:
+                self._unheard.retyped(name, execution_type)
         for record in response.completed:
             self._completed(record, actions)
         for container in response.allocated:

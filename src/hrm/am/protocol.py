@@ -13,7 +13,7 @@ from typing import Protocol
 from hrm.model.containers import ExitRecord, Preemption
 from hrm.model.ids import AttemptId
 from hrm.model.masters import FinalStatus
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ExecutionType, ResourceRequest
 from hrm.model.resources import Resources
 
 
@@ -30,6 +30,7 @@ class Container:
     allocation_request_id: int | None
     #: That it bears among those on its node.
     tags: tuple[str, ...] = ()
+    execution_type: ExecutionType = ExecutionType.GUARANTEED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,8 @@ class AllocateResponse:
     completed: tuple[ExitRecord, ...] = ()
     #: Containers that hold more or less now, with what they hold.
     resized: tuple[tuple[str, Resources], ...] = ()
+    #: Containers that were promoted or demoted, with what they are now.
+    retyped: tuple[tuple[str, ExecutionType], ...] = ()
     #: Of containers that are to end for other applications: what is new of that (YARN's PreemptionMessage).
     preemptions: tuple[tuple[str, Preemption], ...] = ()
 

@@ -22,7 +22,7 @@ from hrm.model.containers import ExitReason, ExitRecord, LaunchSpec, Preemption
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.masters import FinalStatus
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ExecutionType, ResourceRequest
 from hrm.model.states import TaskState
 from hrm.model.units import format_duration, format_milli
 
@@ -302,6 +302,7 @@ class TaskSetMaster:
             allocation_request_id=position,
             gpu_model=group.gpu_model,
             needs=group.needs,
+            execution_type=ExecutionType.OPPORTUNISTIC if self._job.opportunistic else ExecutionType.GUARANTEED,
         )
 
     def _allocated(self, container: Container, now: float, actions: Actions) -> None:

@@ -8,6 +8,7 @@ from hrm.am.protocol import Container
 from hrm.model.containers import Preemption
 from hrm.model.errors import InvalidInput
 from hrm.model.masters import EndedContainer, GrantedContainer, Heartbeat, WarnedContainer
+from hrm.model.requests import ExecutionType
 from hrm.model.resources import Resources
 
 
@@ -23,6 +24,7 @@ class Unheard:
         self._warned: dict[str, WarnedContainer] = {}
         self._spared: dict[str, None] = {}
         self._resized: dict[str, Resources] = {}
+        self._retyped: dict[str, ExecutionType] = {}
         self._last_answer = Heartbeat(response_id=0)
 
     def begin(self, preemptions: Iterable[tuple[str, Preemption]]) -> None:
@@ -55,8 +57,13 @@ class Unheard:
         """A container of its own holds this much now."""
         self._resized[name] = resources
 
+    def retyped(self, name: str, execution_type: ExecutionType) -> None:
+        """A container of its own was promoted or demoted."""
+        self._retyped[name] = execution_type
+
     def ended(self, container: EndedContainer) -> None:
         self._resized.pop(container.container_id, None)
+        self._retyped.pop(container.container_id, None)
         self._forget_warning(container.container_id)
         self._ended.append(container)
 
@@ -77,8 +84,10 @@ class Unheard:
                 warned=[*self._warned.values()],
                 spared=[*self._spared],
                 resized={name: resources.as_dict() for name, resources in self._resized.items()},
+                retyped=self._retyped,
             )
             self._allocated, self._ended, self._warned, self._spared, self._resized = [], [], {}, {}, {}
+            self._retyped = {}
         return self._last_answer
 
     def _forget_warning(self, name: str) -> None:
@@ -96,4 +105,5 @@ def granted(container: Container) -> GrantedContainer:
         priority=container.priority,
         allocation_request_id=container.allocation_request_id,
         tags=container.tags,
+        execution_type=container.execution_type,
     )

@@ -83,6 +83,10 @@ def _of_queues(queues: list[QueueReport]) -> Iterator[Metric]:
         "hrm_queue_demand": ("In use and asked for, within its limits.", lambda queue: queue.demand),
         "hrm_queue_fair_share": ("Its share among queues with demand.", lambda queue: queue.fair_share),
         "hrm_queue_min_share": ("Its minimum share.", lambda queue: queue.min_share),
+        "hrm_queue_opportunistic_used": (
+            "What its opportunistic containers hold, beyond that.",
+            lambda queue: queue.opportunistic_used,
+        ),
         "hrm_queue_max_share": ("Its maximum share; absent where unlimited.", lambda queue: queue.max_share or {}),
     }
     for name, (text, amounts_of) in shares.items():
@@ -105,6 +109,9 @@ def _of_nodes(nodes: list[NodeReport]) -> Iterator[Metric]:
     state = GaugeMetricFamily("hrm_node_state", "1 for the state that the node is in.", labels=["node", "state"])
     total = GaugeMetricFamily("hrm_node_capacity", "What the node lends.", labels=["node", "resource"])
     used = GaugeMetricFamily("hrm_node_used", "What containers hold there.", labels=["node", "resource"])
+    lent = GaugeMetricFamily(
+        "hrm_node_opportunistic_used", "Of that: opportunistic containers.", labels=["node", "resource"]
+    )
     containers = GaugeMetricFamily("hrm_node_containers", "Containers on the node.", labels=["node"])
     heartbeat = GaugeMetricFamily("hrm_node_last_heartbeat_seconds", "When it was heard of (epoch).", labels=["node"])
     for node in nodes:
@@ -112,10 +119,11 @@ def _of_nodes(nodes: list[NodeReport]) -> Iterator[Metric]:
             state.add_metric([node.node_id, each.lower()], float(node.state is each))
         _add_amounts(total, [node.node_id], node.total)
         _add_amounts(used, [node.node_id], node.used)
+        _add_amounts(lent, [node.node_id], node.opportunistic_used)
         containers.add_metric([node.node_id], node.containers)
         if node.last_heartbeat_at is not None:
             heartbeat.add_metric([node.node_id], node.last_heartbeat_at)
-    yield from (state, total, used, containers, heartbeat, _findings(nodes))
+    yield from (state, total, used, lent, containers, heartbeat, _findings(nodes))
 
 
 def _findings(nodes: list[NodeReport]) -> Metric:

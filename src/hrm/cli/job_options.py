@@ -125,6 +125,9 @@ TasksPerNodeOption = Annotated[
     int | None,
     typer.Option("--tasks-per-node", metavar="NUMBER", help="Of a gang: tasks on one node at most [default: any]."),
 ]
+OpportunisticOption = Annotated[
+    bool, typer.Option("--opportunistic", help="It runs on what others leave, and ends as soon as those want it.")
+]
 ErrorCodeOption = Annotated[
     int | None,
     typer.Option(
@@ -185,6 +188,7 @@ class JobOptions:
     gang: GangOption = False
     gang_timeout: GangTimeoutOption = None
     tasks_per_node: TasksPerNodeOption = None
+    opportunistic: OpportunisticOption = False
     shared: SharedOption = None
     inputs: InputsOption = None
     constraint: ConstraintOption = None
@@ -215,6 +219,8 @@ class JobOptions:
             fields["python_env"] = read_python_env(self.python_env.expanduser())
         if self.master:
             fields["master"] = MasterSpec()
+        if self.opportunistic:
+            fields["opportunistic"] = True
         if self.gang or self._gang_fields():
             fields["gang"] = GangSpec(**self._gang_fields())
         return fields

@@ -91,6 +91,8 @@ def _queue_columns(reports: Sequence[QueueReport]) -> list[Column]:
         columns.append(Column("MIN", lambda r: show_amounts(r.min_share), shrinks=True, leaves=4))
     if any(report.max_share is not None for report in reports):
         columns.append(Column("MAX", lambda r: show_amounts(r.max_share), shrinks=True, leaves=3))
+    if any(amount for report in reports for amount in report.opportunistic_used.values()):
+        columns.append(Column("LENT", lambda r: show_amounts(r.opportunistic_used), shrinks=True, leaves=3))
     if any(report.draining or report.undeclared for report in reports):
         columns.append(Column("STATE", _state))
     columns.append(Column("RUN", lambda r: str(r.applications_running), right=True))

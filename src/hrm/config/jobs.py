@@ -114,6 +114,9 @@ class JobShape(GroupShape):
     gang: Annotated[GangShape | None, BeforeValidator(_gang)] = Field(
         default=None, description="All tasks begin at once or not at all: true, or with the keys below."
     )
+    opportunistic: bool | None = Field(
+        default=None, description="It runs on what others leave, and ends as soon as those want it."
+    )
     max_failures: int | None = Field(default=None, description="The job fails once more tasks than this have failed.")
     upload: str | None = Field(
         default=None, description="Directory that each container finds a copy of; relative to the file's directory."
@@ -179,6 +182,7 @@ def parse_job(document: Document, directory: Path) -> JobSpec:
             master=_master(shape),
             python_env=None if shape.python_env is None else _python_env(directory, shape.python_env),
             gang=gang,
+            opportunistic=bool(shape.opportunistic),
         )
         return ray_job(job) if shape.kind is JobKind.RAY else job
     except InvalidInput as error:

@@ -562,7 +562,8 @@ class Scheduler:
         if app is None:
             raise NotFound(f"the scheduler does not know {application_id}")
         borrower = self._borrower(app)
-        if borrower is not None and borrower.asks and not app.asks and app.runnable:
+        borrows = borrower is not None and (borrower.asks or (borrower.containers and not app.containers))
+        if borrower is not None and borrows and not app.asks and app.runnable:
             lending = self._lend()
             look = Look(books=lending.books, options=lending.options, now=now, expected_end=expected_end)
             return explain(look, borrower, nodes=nodes)

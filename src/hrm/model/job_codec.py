@@ -4,7 +4,7 @@
 {"name": "train", "queue": "research", "priority": 0, "max_failures": null, "attached": false, "stdin": false,
  "terminal": {"rows": 24, "columns": 80}, "master": {"max_attempts": 2, "keep_containers": false}, "upload": null,
  "python_env": {"files": {"requirements.txt": "numpy"}},
- "gang": {"timeout_s": 600.0, "tasks_per_node": 1},
+ "gang": {"timeout_s": 600.0, "tasks_per_node": 1}, "opportunistic": false,
  "groups": [{"name": "main", "command": ["python", "train.py"], "tasks": 4, "env": {"SEED": "1"},
              "resources": {"memory_mib": 4096, "vcores_milli": 2000, "gpus_milli": 500},
              "workdir": "/data", "retries": 0, "timeout_s": 3600.0, "priority": 0, "gpu_model": null,
@@ -45,6 +45,7 @@ _JOB_FIELDS = (
     "terminal",
     "master",
     "gang",
+    "opportunistic",
     "upload",
     "python_env",
     "groups",
@@ -109,6 +110,7 @@ def job_to_dict(job: JobSpec) -> dict[str, Any]:
         "gang": None
         if job.gang is None
         else {"timeout_s": job.gang.timeout_s, "tasks_per_node": job.gang.tasks_per_node},
+        "opportunistic": job.opportunistic,
         "upload": job.upload,
         "python_env": None if job.python_env is None else {"files": dict(job.python_env.files)},
         "groups": [
@@ -165,6 +167,7 @@ def job_from_dict(data: object, *, kept: bool = True) -> JobSpec:
         terminal=None if terminal is None else _terminal(terminal, "terminal"),
         master=None if master is None else _master(master, "master"),
         gang=None if gang is None else _gang(gang, "gang"),
+        opportunistic=_boolean(fields.get("opportunistic", False), "opportunistic"),
         yarn=None if yarn is None else _yarn(yarn, "yarn"),
         upload=_optional_text(fields.get("upload"), "upload"),
         python_env=None if (python := fields.get("python_env")) is None else _python_env(python, "python_env"),

@@ -198,6 +198,8 @@ class JobSpec:
     python_env: PythonEnv | None = None
     #: Set iff all tasks, of all groups, are one gang: they begin together, and one that fails ends the others.
     gang: GangSpec | None = None
+    #: True iff its tasks run in opportunistic containers: on what others leave, and ended as soon as those want it.
+    opportunistic: bool = False
 
     def __post_init__(self) -> None:
         if not self.groups:
@@ -216,6 +218,10 @@ class JobSpec:
             raise InvalidInput("a master has attempts", field="retries", next_step="say max_attempts")
         if self.yarn and not self.master:
             raise InvalidInput("an application of YARN's has a master", field="yarn")
+        if self.master and self.opportunistic:
+            raise InvalidInput(
+                "a master's own container is guaranteed", field="opportunistic", next_step="ask for such in the master"
+            )
         if self.gang:
             self._check_gang()
         if self.max_failures is not None and self.max_failures < 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hrm.model.requests import ExecutionType
 from hrm.model.states import TaskState
 
 #: Why a container of a master's ended, where somebody wanted it to.
@@ -39,6 +40,7 @@ class GrantedContainer:
     allocation_request_id: int | None
     #: That it bears among those on its node.
     tags: tuple[str, ...] = ()
+    execution_type: ExecutionType = ExecutionType.GUARANTEED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,8 @@ class Heartbeat:
     spared: list[str] = field(default_factory=list)
     #: Containers that hold more or less now, as their master wished: by id, exact amounts.
     resized: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: Containers that were promoted or demoted, as their master wished: by id, what they are now.
+    retyped: dict[str, ExecutionType] = field(default_factory=dict)
     #: True iff the server knows nothing of this master's asks (it was restarted): register again, then ask again.
     resync: bool = False
 

@@ -14,6 +14,7 @@ from hrm.model.findings import Finding
 from hrm.model.isolation import Guard
 from hrm.model.masters import FinalStatus
 from hrm.model.phrases import Phrase
+from hrm.model.requests import ExecutionType
 from hrm.model.states import ApplicationState, AttemptState, NodeState, TaskState
 
 Amounts = dict[str, int]
@@ -96,6 +97,9 @@ class ApplicationReport:
     deadline_at: float | None = None
     #: ``message`` for other languages; None for what an engine, a master or a user said.
     said: Phrase | None = None
+    #: Of what it uses: by opportunistic containers, which count in no share; and how many there are.
+    opportunistic_used: Amounts = field(default_factory=dict)
+    opportunistic_containers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +165,7 @@ class TaskAttemptReport:
     #: True iff it is halted now, and for how long it was before; None iff never.
     suspended: bool = False
     suspended_s: float | None = None
+    execution_type: ExecutionType = ExecutionType.GUARANTEED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +211,10 @@ class QueueReport:
     #: Node labels that requests may name here, "*" for all, and that of those that name none.
     accessible_node_labels: list[str] = field(default_factory=lambda: ["*"])
     default_node_label: str = ""
+    #: What opportunistic containers hold, which counts in nothing above, and how many run and are waited for.
+    opportunistic_used: Amounts = field(default_factory=dict)
+    opportunistic_running: int = 0
+    opportunistic_pending: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +278,8 @@ class NodeReport:
     #: Its node label, "" iff none, and whether requests without one are kept off it.
     label: str = ""
     exclusive: bool = True
+    #: Of what is used: by opportunistic containers.
+    opportunistic_used: Amounts = field(default_factory=dict)
     #: What the doctor's last round found on it, the worst first, and when that was; None before the first.
     findings: list[Finding] = field(default_factory=list)
     examined_at: float | None = None
@@ -309,6 +320,7 @@ class ContainerReport:
     kill_at: float | None = None
     #: How many programs it has run in turn (`hrm.model.relaunching`).
     launches: int = 1
+    execution_type: ExecutionType = ExecutionType.GUARANTEED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +365,8 @@ class WorkReport:
     submitted_at: float
     waiting: list[WaitingReport]
     holding: list[HeldReport]
+    #: True iff it runs on what others leave.
+    opportunistic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from hrm.am.protocol import Container
 from hrm.model.containers import ContainerUsage, ExitReason, ExitRecord, LaunchSpec, Preemption, StartRecord
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.jobs import JobSpec
+from hrm.model.requests import ExecutionType
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, TaskState
 from hrm.rm.lifecycles import APPLICATION, ATTEMPT, CONTAINER, check_move
@@ -127,6 +128,8 @@ class LiveApplication:
     completed: list[ExitRecord] = field(default_factory=list)
     #: Containers that hold more or less since then, with what they hold now.
     resized: dict[str, Resources] = field(default_factory=dict)
+    #: Containers that were promoted or demoted since then, with what they are now.
+    retyped: dict[str, ExecutionType] = field(default_factory=dict)
     #: What is new since then of its containers' ends for others, by container.
     preemptions: dict[str, Preemption] = field(default_factory=dict)
     #: Set once its end is on disk.
@@ -162,7 +165,7 @@ class LiveApplication:
     @property
     def has_news(self) -> bool:
         """True iff its master is to hear of something."""
-        return bool(self.granted or self.completed or self.resized or self.preemptions)
+        return bool(self.granted or self.completed or self.resized or self.retyped or self.preemptions)
 
     def note_run(self, group: int, row: ContainerRow) -> None:
         """A task of the group has succeeded: how long it took counts for those that come."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import replace
 
 from hrm.am.protocol import Container
-from hrm.core.commands import Allocate, ContainerEnded, ContainerResized, EndCause
+from hrm.core.commands import Allocate, ContainerEnded, ContainerResized, EndCause, ExecutionTypeChanged
 from hrm.core.events import CheckpointSaved, ContainerFinished
 from hrm.model.containers import ContainerUsage, ExitReason, ExitRecord, StartRecord
+from hrm.model.requests import ExecutionType
 from hrm.model.states import ApplicationState, ContainerState
 from hrm.rm.applications import LiveContainer
 from hrm.rm.kernel import Kernel
@@ -57,6 +58,7 @@ class Containers(Mapping[str, LiveContainer]):
                 state=ContainerState.ALLOCATED,
                 allocated_at=turn.now,
                 tags=tuple(sorted(grant.tags)) or None,
+                execution_type=grant.execution_type,
             ),
         )
         app.containers[name] = container
@@ -71,6 +73,7 @@ class Containers(Mapping[str, LiveContainer]):
                 priority=grant.priority,
                 allocation_request_id=grant.allocation_request_id,
                 tags=tuple(sorted(grant.tags)),
+                execution_type=grant.execution_type,
             )
         )
         if app.row.state is ApplicationState.ACCEPTED:
@@ -102,6 +105,29 @@ class Containers(Mapping[str, LiveContainer]):
             app.resized[name] = now
             self._kernel.stir(app)
         if not before.fits_in(now):
+            self._kernel.pacer.room(command.node_id)
+
+    def retyped(self, turn: Turn, command: ExecutionTypeChanged) -> None:
+        """The scheduler promoted or demoted it. Its node need not know: it runs as before."""
+        container = self._live.get(str(command.container_id))
+        if container is None:
+            return
+        name = container.row.container_id
+        container.change(execution_type=command.execution_type)
+        turn.touch(container)
+        app = self._kernel.applications.get(command.container_id.attempt.application)
+        if app is not None:
+            self._kernel.record(
+                turn,
+                "container_promoted" if command.execution_type is ExecutionType.GUARANTEED else "container_demoted",
+                application_seq=app.row.seq,
+                container_id=name,
+                node_id=command.node_id,
+            )
+            app.retyped[name] = command.execution_type
+            self._kernel.stir(app)
+        if command.execution_type is ExecutionType.OPPORTUNISTIC:
+            # For others it is as if it had ended.
             self._kernel.pacer.room(command.node_id)
 
     def started(self, turn: Turn, node_id: str, record: StartRecord) -> None:

@@ -43,7 +43,7 @@ from hrm.model.reports import (
     UploadReport,
     WorkReport,
 )
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ExecutionType, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.scheduling import SchedulerOptions
 from hrm.model.streams import ByteStream
@@ -76,6 +76,12 @@ class Masters(Protocol):
         """Containers in which something of its runs are to hold so much. Returns those of which it cannot be, and why.
 
         What is less is given back at once, more is granted in its turn; `Heartbeat.resized` says when.
+        """
+
+    async def retype(self, attempt_id: str, wanted: Mapping[str, ExecutionType]) -> dict[str, str]:
+        """Containers are to be guaranteed, or opportunistic. Returns those that cannot be, and why.
+
+        Demotion is at once, promotion has its turn; `Heartbeat.retyped` says when.
         """
 
     async def launch(

@@ -149,6 +149,7 @@ class Listener:
                     for_master=app is not None and app.job.master is not None and row.task_index == 0,
                     gang_id=GANG_ID if app is not None and app.job.gang else None,
                     tags=frozenset(row.tags or ()),
+                    execution_type=row.execution_type,
                 ),
             )
         if started_at is not None:

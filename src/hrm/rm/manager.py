@@ -24,9 +24,11 @@ from hrm.core.commands import (
     Command,
     ContainerEnded,
     ContainerResized,
+    ExecutionTypeChanged,
     KillContainer,
     NodeUnreserved,
     PreemptContainer,
+    ReclaimContainer,
     StrategyFailed,
 )
 from hrm.core.events import (
@@ -217,6 +219,10 @@ class ResourceManager:
                 self.containers.granted(turn, command)
             case ContainerResized():
                 self.containers.resized(turn, command)
+            case ExecutionTypeChanged():
+                self.containers.retyped(turn, command)
+            case ReclaimContainer():
+                self.preemptions.reclaim(turn, command)
             case ContainerEnded():
                 self.containers.off_the_books(turn, command)
             case PreemptContainer():
@@ -308,7 +314,10 @@ class ResourceManager:
             for event in self.queues.opened(row.queue, recovered=recovered):
                 self.tell(turn, event)
             tags = frozenset(app.job.yarn.tags) if app.job.yarn is not None else frozenset[str]()
-            self.tell(turn, AppAdded(app.id, row.queue, row.user, row.submitted_at, row.priority, recovered, tags))
+            only = app.job.opportunistic
+            self.tell(
+                turn, AppAdded(app.id, row.queue, row.user, row.submitted_at, row.priority, recovered, tags, only)
+            )
         except InvalidInput as gone:
             # The queue was there when the submission was checked.
             self._refuse(turn, app, gone.message)
@@ -389,8 +398,11 @@ class ResourceManager:
         granted, app.granted = tuple(app.granted), []
         completed, app.completed = tuple(app.completed), []
         resized, app.resized = tuple(app.resized.items()), {}
+        retyped, app.retyped = tuple(app.retyped.items()), {}
         preemptions, app.preemptions = tuple(app.preemptions.items()), {}
-        return AllocateResponse(allocated=granted, completed=completed, resized=resized, preemptions=preemptions)
+        return AllocateResponse(
+            allocated=granted, completed=completed, resized=resized, retyped=retyped, preemptions=preemptions
+        )
 
     def finish(self, attempt_id: AttemptId, status: FinalStatus, diagnostics: str) -> None:
         app, turn = self._attempt(attempt_id), self._present
@@ -510,4 +522,5 @@ def _as_granted(row: ContainerRow) -> Container:
         priority=row.priority,
         allocation_request_id=None,
         tags=row.tags or (),
+        execution_type=row.execution_type,
     )

@@ -13,13 +13,13 @@ from typing import TypeVar
 from hrm.am.master import Actions
 from hrm.am.own_master import OwnMaster
 from hrm.am.unheard import granted
-from hrm.core.events import BlacklistChanged, ContainerResize
+from hrm.core.events import BlacklistChanged, ContainerResize, ExecutionTypeWanted
 from hrm.model.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from hrm.model.ids import AttemptId
 from hrm.model.jobs import MAX_TASKS, MasterSpec, TaskGroupSpec
 from hrm.model.masters import FinalStatus, Heartbeat, Launched, MasterStanding, Registration
 from hrm.model.relaunching import LaunchState, RelaunchKind
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ExecutionType, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.states import AttemptState, ContainerState
 from hrm.rm.applications import LiveApplication
@@ -141,6 +141,24 @@ class MasterCalls:
             return refused
 
         return await self._in_turn(attempt_id, resize)
+
+    async def retype(self, attempt_id: str, wanted: Mapping[str, ExecutionType]) -> dict[str, str]:
+        refused: dict[str, str] = {}
+
+        def retype(turn: Turn, app: LiveApplication, master: OwnMaster) -> dict[str, str]:
+            for name, execution_type in wanted.items():
+                container = app.containers.get(name)
+                if container is None or container.row.state is ContainerState.STOPPING:
+                    refused[name] = "it has ended, or was never this master's"
+                    continue
+                try:
+                    self._manager.tell(turn, ExecutionTypeWanted(container.id, execution_type))
+                except InvalidInput as error:
+                    refused[name] = error.message
+            self._manager.pacer.demand()
+            return refused
+
+        return await self._in_turn(attempt_id, retype)
 
     async def launch(
         self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str], workdir: str | None

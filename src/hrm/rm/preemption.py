@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hrm.core.commands import KillContainer, PreemptContainer, Starvation
+from hrm.core.commands import KillContainer, PreemptContainer, ReclaimContainer, Starvation
 from hrm.core.wording import say_amount, say_figure
 from hrm.model.containers import Preemption
 from hrm.model.phrases import Phrase, phrase, say
@@ -80,6 +80,29 @@ class Preemptions:
                 said = None if preemption.said is None else preemption.said.as_dict()
                 self._record(turn, "container_killed", container, message=why, said=said)
         self._containers.kill(turn, container, why)
+
+    def reclaim(self, turn: Turn, command: ReclaimContainer) -> None:
+        """It is opportunistic, and in the way of somebody guaranteed: it ends without a warning."""
+        container = self._containers.get(str(command.container_id))
+        if container is None:
+            return
+        said = phrase("preempted.shrunk")
+        if command.beneficiary is not None:
+            beneficiary = self._kernel.applications.get(command.beneficiary)
+            queue = beneficiary.row.queue if beneficiary else ""
+            said = phrase("preempted.reclaimed", app=str(command.beneficiary), queue=queue)
+        if container.row.state is not ContainerState.STOPPING:
+            preemption = Preemption(
+                warned_at=turn.now,
+                kill_at=turn.now,
+                reason=say(said),
+                beneficiary=str(command.beneficiary or ""),
+                killed=True,
+                said=said,
+            )
+            self._change(turn, container, preemption)
+            self._record(turn, "container_killed", container, message=preemption.reason, said=said.as_dict())
+        self._containers.kill(turn, container, say(said))
 
     def look(self, turn: Turn) -> None:
         """Spare those that the scheduler wants nothing from any more."""

@@ -13,6 +13,7 @@ import msgspec
 
 from hrm.model.containers import Preemption
 from hrm.model.masters import FinalStatus
+from hrm.model.requests import ExecutionType
 from hrm.model.resources import Resources
 from hrm.model.states import ApplicationState, AttemptState, ContainerState, NodeState, TaskState
 
@@ -121,6 +122,7 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] | None = None
     #: How many programs it has run in turn (`hrm.model.relaunching`); None iff one, or none yet.
     launches: int | None = None
+    execution_type: ExecutionType = ExecutionType.GUARANTEED
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,25 +38,28 @@ def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationR
     """An application that is not over."""
     counts = app.master.counts
     view = scheduler.application_view(app.id)
-    waiting = view is not None and view.pending > 0
+    waiting = view is not None and (view.pending > 0 or view.opportunistic_pending > 0)
     reason = view.reason if view is not None and waiting else None
     if app.row.suspended_at is not None:
         reason = None
     said = reason.said if reason else say_suspended(app) or say_held_back(app)
     if said is None and not app.told.message:
         said = _to_end(app)
-    return _application(
+    lent = view.opportunistic_used if view is not None else ZERO
+    report = _application(
         app.with_counts(),
         app.id,
         tasks_pending=counts.pending,
         tasks_running=counts.running,
         progress=app.master.progress,
-        used=(view.used if view is not None else ZERO).as_dict(),
+        used=(view.used + lent if view is not None else ZERO).as_dict(),
         reason="suspended" if app.row.suspended_at is not None else str(reason) if reason else "",
         message=app.told.message if said is None else say(said),
         said=said,
         nodes=sorted({container.row.node_id for container in app.containers.values()}),
     )
+    borrowing = 0 if view is None else view.opportunistic_containers
+    return replace(report, opportunistic_used=lent.as_dict(), opportunistic_containers=borrowing)
 
 
 def _to_end(app: LiveApplication) -> Phrase | None:
@@ -211,6 +214,7 @@ def task_attempt(
         written_bytes=usage.written_bytes if usage else row.written_bytes,
         suspended=suspended,
         suspended_s=row.suspended_s,
+        execution_type=row.execution_type,
     )
 
 
@@ -236,6 +240,7 @@ def container(live: LiveContainer) -> ContainerReport:
         ends_for=preemption.beneficiary if preemption else None,
         kill_at=preemption.kill_at if preemption else None,
         launches=row.launches or 1,
+        execution_type=row.execution_type,
     )
 
 
@@ -264,6 +269,9 @@ def queues(scheduler: Scheduler) -> list[QueueReport]:
             containers_running=view.containers_running,
             containers_pending=view.containers_pending,
             pending=view.pending.as_dict(),
+            opportunistic_used=view.opportunistic_used.as_dict(),
+            opportunistic_running=view.opportunistic_running,
+            opportunistic_pending=view.opportunistic_pending,
             type="parent" if view.spec.is_parent else "leaf",
             order=view.spec.order,
             draining=view.draining,
@@ -310,6 +318,7 @@ def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
         set_attributes=sorted(live.notes.attributes),
         label=live.spec.label,
         exclusive=live.spec.exclusive,
+        opportunistic_used=(view.opportunistic_used if view is not None else ZERO).as_dict(),
         findings=list(live.findings),
         examined_at=live.examined_at,
     )

@@ -26,6 +26,7 @@ def _work_of(app: LiveApplication, scheduler: Scheduler) -> WorkReport:
         submitted_at=row.submitted_at,
         waiting=list(_waiting(app, scheduler)),
         holding=[_held(app, container) for container in app.containers.values()],
+        opportunistic=app.job.opportunistic,
     )
 
 

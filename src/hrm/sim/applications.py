@@ -8,7 +8,7 @@ from hrm.core.commands import Allocate
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
 from hrm.model.node_needs import NodeNeeds
 from hrm.model.nodes import NodeSpec
-from hrm.model.requests import GangRequest, ResourceRequest
+from hrm.model.requests import ExecutionType, GangRequest, ResourceRequest
 from hrm.model.states import ApplicationState
 from hrm.rm.lifecycles import APPLICATION, check_move
 from hrm.sim.workload import Job, Running
@@ -109,6 +109,11 @@ class App:
         self.preempted = 0
         self.lost = 0
 
+    @property
+    def execution_type(self) -> ExecutionType:
+        """Of its containers."""
+        return ExecutionType.OPPORTUNISTIC if self.job.opportunistic else ExecutionType.GUARANTEED
+
     def enter(self, state: ApplicationState) -> None:
         """Raises InvariantBroken where the ResourceManager's table does not allow it."""
         check_move(APPLICATION, self.application_id, self.state, state)
@@ -138,6 +143,7 @@ class App:
                     gpu_model=group.gpu_model,
                     gang=gang,
                     needs=NodeNeeds(constraint=group.constraint, label=group.node_label or None),
+                    execution_type=self.execution_type,
                 )
                 for place in places
             ]

@@ -21,6 +21,7 @@ from hrm.core.commands import (
     NodeReserved,
     NodeUnreserved,
     PreemptContainer,
+    ReclaimContainer,
     StrategyFailed,
 )
 from hrm.core.events import (
@@ -136,6 +137,7 @@ class Simulation:
             ContainerEnded: self._on_ended,
             PreemptContainer: self._on_preempt,
             KillContainer: self._on_kill,
+            ReclaimContainer: self._on_kill,
             NodeReserved: self._on_reservation,
             NodeUnreserved: self._on_reservation,
             StrategyFailed: self._on_strategy_failed,
@@ -273,14 +275,20 @@ class Simulation:
         self._rounds.demand(now)
         self.recorder.arrived(app)
         app.enter(ApplicationState.ACCEPTED)
-        self._tell(AppAdded(app.application_id, job.queue, job.user, now, job.priority), now)
+        added = AppAdded(app.application_id, job.queue, job.user, now, job.priority, opportunistic=job.opportunistic)
+        self._tell(added, now)
         self._tell(AttemptAdded(app.attempt_id), now)
         for number, running in enumerate(job.running, 1):
             container_id = ContainerId(app.attempt_id, _EPOCH, number)
             resources = job.groups[running.group].resources
             self._tell(
                 ContainerRecovered(
-                    container_id, running.node_id, resources, running.device_ids, started_at=now - running.ran_s
+                    container_id,
+                    running.node_id,
+                    resources,
+                    running.device_ids,
+                    started_at=now - running.ran_s,
+                    execution_type=app.execution_type,
                 ),
                 now,
             )
@@ -393,7 +401,7 @@ class Simulation:
             self.pacer.room(run.node_id)
 
     def _on_kill(self, command: object, now: float) -> None:
-        assert isinstance(command, KillContainer)
+        assert isinstance(command, KillContainer | ReclaimContainer)
         self._events.put(now, self._end_for_others, self._run_of(command.container_id))
 
     def _end_for_others(self, run: Run, now: float) -> None:

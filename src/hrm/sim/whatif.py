@@ -139,6 +139,7 @@ def live_jobs(
                     user=one.user,
                     priority=one.priority,
                     running=tuple(replace(task, group=kinds.index(kind)) for kind, task in running),
+                    opportunistic=one.opportunistic,
                 )
             )
     return tuple(found)

@@ -95,6 +95,8 @@ class Job:
     gang: bool = False
     #: Of a gang: tasks on one node at most; None iff any number.
     tasks_per_node: int | None = None
+    #: True iff it runs on what others leave, and ends as soon as those want it.
+    opportunistic: bool = False
 
     def __post_init__(self) -> None:
         if not self.submit_s >= 0 or math.isinf(self.submit_s):

@@ -13,6 +13,7 @@ from hrm.model.states import AttemptState, ContainerState
 from hrm.yarn.amounts import resource_message, yarn_counts
 from hrm.yarn.applications import UNAVAILABLE, Application
 from hrm.yarn.errors import IllegalArgument
+from hrm.yarn.execution_types import message_of
 from hrm.yarn.exits import exit_status
 from hrm.yarn.ids import application_message, attempt_message, container_message
 from hrm.yarn.nodes import NodeAddresses
@@ -191,6 +192,7 @@ def live_container(report: ContainerReport, user: str, *, nodes: NodeAddresses) 
         log_url=nodes.log(report.node_id, report.container_id, user),
         container_exit_status=_INVALID_EXIT_STATUS,
         container_state=f"C_{live_container_state(report)}",
+        executionType=message_of(report.execution_type),
     )
     message.priority.priority = 0
     _place(message, report.node_id, nodes)
@@ -211,6 +213,7 @@ def ended_container(report: TaskAttemptReport, *, nodes: NodeAddresses) -> recor
         log_url=nodes.log(report.node_id, report.container_id, report.user),
         container_exit_status=status_of(report),
         container_state=records.C_COMPLETE,
+        executionType=message_of(report.execution_type),
     )
     message.priority.priority = 0
     _place(message, report.node_id, nodes)

@@ -11,6 +11,7 @@ from hrm.model.requests import ANY, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.yarn.amounts import requested
 from hrm.yarn.errors import InvalidLabelResourceRequest, InvalidResourceBlacklistRequest, InvalidResourceRequest
+from hrm.yarn.execution_types import type_of
 from hrm.yarn.node_words import label_of
 from hrm.yarn.proto.records_pb2 import ResourceBlacklistRequestProto, ResourceRequestProto
 
@@ -58,6 +59,7 @@ def _request(
         relax_locality=message.relax_locality,
         allocation_request_id=number_of(message.allocation_request_id),
         needs=needs_of(frozenset(), None, label),
+        execution_type=type_of(message.execution_type_request),
     )
 
 

@@ -22,6 +22,7 @@ from hrm.rm.facade import Facade
 from hrm.yarn.amounts import resource_message
 from hrm.yarn.calls import Caller, Service
 from hrm.yarn.errors import InvalidAuxService, InvalidContainer, InvalidToken, YarnError
+from hrm.yarn.execution_types import message_of
 from hrm.yarn.grants import Grants
 from hrm.yarn.ids import container_id, container_message
 from hrm.yarn.launching import container_group, launch_context, node_variables
@@ -241,6 +242,8 @@ class _NodeDoor:
         granted = session.granted.get(name)
         if granted is None or name not in session.launched or granted.node_id != self._node_id:
             raise InvalidContainer(f"Container {name} is not handled by this NodeManager")
+        if identifier.executionType != message_of(granted.execution_type):
+            raise YarnError(f"Container {name} is {granted.execution_type} by now: the token is of an earlier version")
         if identifier.resource != resource_message(granted.resources, up=True):
             raise YarnError(f"Container {name} has another size by now: the token is of version {identifier.version}")
 
@@ -263,4 +266,5 @@ def _status(report: ContainerReport, state: LaunchState | None) -> records.Conta
         exit_status=_NO_STATUS,
         diagnostics="".join(f"{note}\n" for note in state.notes) if state else "",
         capability=resource_message(Resources.of(report.resources), up=True),
+        executionType=message_of(report.execution_type),
     )

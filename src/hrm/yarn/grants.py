@@ -9,10 +9,11 @@ from hrm.model.ids import AttemptId, ContainerId
 from hrm.model.masters import GrantedContainer
 from hrm.yarn.amounts import resource_message
 from hrm.yarn.asks import request_id_of
+from hrm.yarn.execution_types import message_of
 from hrm.yarn.ids import container_message
 from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.proto.identifiers_pb2 import TASK, ContainerTokenIdentifierProto
-from hrm.yarn.proto.records_pb2 import GUARANTEED, ContainerProto, NodeIdProto, PriorityProto
+from hrm.yarn.proto.records_pb2 import ContainerProto, NodeIdProto, PriorityProto
 from hrm.yarn.proto.service_pb2 import NMTokenProto
 from hrm.yarn.sessions import Session
 from hrm.yarn.tokens.secrets import TokenSecrets
@@ -55,7 +56,7 @@ class Grants:
             priority=PriorityProto(priority=granted.priority),
             creationTime=now_ms,
             containerType=TASK,
-            executionType=GUARANTEED,
+            executionType=message_of(granted.execution_type),
             version=version,
             allocation_request_id=request_id_of(granted.allocation_request_id),
             allocation_tags=granted.tags,
@@ -67,7 +68,7 @@ class Grants:
             resource=identifier.resource,
             priority=identifier.priority,
             container_token=self._secrets.issue_container(identifier),
-            execution_type=GUARANTEED,
+            execution_type=message_of(granted.execution_type),
             allocation_request_id=identifier.allocation_request_id,
             version=version,
             allocation_tags=granted.tags,

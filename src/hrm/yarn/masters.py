@@ -35,6 +35,7 @@ from hrm.yarn.errors import (
     YarnError,
     from_hrm,
 )
+from hrm.yarn.execution_types import message_of
 from hrm.yarn.exits import completed_status
 from hrm.yarn.grants import Grants
 from hrm.yarn.ids import container_id
@@ -221,6 +222,7 @@ class _MasterDoor:
         elif (granted := session.granted.pop(name, None)) is not None:
             ended = EndedContainer(container_id=name, state=TaskState.KILLED, exit_code=None, message="")
             status = completed_status(ended, Resources.of(granted.resources), released=True)
+            status.executionType = message_of(granted.execution_type)
             session.ended(name, status)
             session.given_back.append(status)
 
@@ -249,7 +251,7 @@ class _MasterDoor:
             response_id=heartbeat.response_id,
             allocated_containers=[self._grants.container(granted, standing.user) for granted in told],
             completed_container_statuses=completed,
-            updated_containers=self._updates.told(heartbeat.resized, session, standing.user),
+            updated_containers=self._updates.told(heartbeat, session, standing.user),
             limit=cluster.limit(standing.queue),
             num_cluster_nodes=cluster.node_count,
             nm_tokens=self._grants.node_tokens(session, attempt, standing.user, [granted.node_id for granted in told]),
@@ -268,6 +270,8 @@ class _MasterDoor:
         granted = session.granted.get(name)
         resources = Resources.of(granted.resources) if granted is not None else None
         status = completed_status(ended, resources, released=name in session.released)
+        if granted is not None:
+            status.executionType = message_of(granted.execution_type)
         session.ended(name, status)
         return status
 

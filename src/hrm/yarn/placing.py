@@ -21,6 +21,7 @@ from hrm.model.tag_placements import TagPlacement
 from hrm.yarn.amounts import requested
 from hrm.yarn.asks import number_of
 from hrm.yarn.errors import InvalidResourceRequest, YarnError
+from hrm.yarn.execution_types import type_of
 from hrm.yarn.placement_constraints import NotUnderstood, Wish, split, wish_of
 from hrm.yarn.proto import records_pb2 as records
 
@@ -124,4 +125,5 @@ def _request(
         allocation_request_id=number_of(message.allocationRequestId),
         needs=needs_of(frozenset(), None if of_nodes is None else str(of_nodes), wish.label),
         placement=TagPlacement(tags=tags, constraint=constraint) if tags or constraint else None,
+        execution_type=type_of(message.executionType),
     )

@@ -1,4 +1,4 @@
-"""Containers that masters want larger or smaller (UpdateContainerRequest): checked here, decided by the scheduler."""
+"""What masters want changed of their containers (UpdateContainerRequest): checked here, decided by the scheduler."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from hrm.config.yarn_values import YarnConfig
 from hrm.model.ids import AttemptId
+from hrm.model.masters import GrantedContainer, Heartbeat
+from hrm.model.requests import ExecutionType
 from hrm.model.resources import GPUS, Resources
 from hrm.rm.facade import Facade
 from hrm.yarn.amounts import requested
@@ -23,6 +25,10 @@ NOT_THIS_ONE = "INVALID_CONTAINER_ID"
 OTHER_VERSION = "INCORRECT_CONTAINER_VERSION_ERROR"
 TWICE = "UPDATE_OUTSTANDING_ERROR"
 OUT_OF_RANGE = "RESOURCE_OUTSIDE_ALLOWED_RANGE"
+_TYPES = {
+    service.PROMOTE_EXECUTION_TYPE: ExecutionType.GUARANTEED,
+    service.DEMOTE_EXECUTION_TYPE: ExecutionType.OPPORTUNISTIC,
+}
 
 
 class Updates:
@@ -42,38 +48,57 @@ class Updates:
     ) -> list[service.UpdateContainerErrorProto]:
         """Have them done; those that cannot be, each with why."""
         wanted: dict[str, Resources] = {}
+        types: dict[str, ExecutionType] = {}
         by_name: dict[str, service.UpdateContainerRequestProto] = {}
         errors: list[service.UpdateContainerErrorProto] = []
         for message in messages:
             name = ""
             try:
                 name = str(container_id(message.container_id))
-                if name in wanted:
+                if name in by_name:
                     raise YarnError(f"{TWICE}: {name} is named twice")
-                size = self._size(message, name, session, maximum)
+                held = self._held(message, name, session)
+                if message.update_type in _TYPES:
+                    types[name] = _TYPES[message.update_type]
+                else:
+                    wanted[name] = self._size(message, name, held, session, maximum)
             except YarnError as error:
                 errors.append(_error(message, str(error), session.versions.get(name, 0)))
             else:
-                wanted[name], by_name[name] = size, message
+                by_name[name] = message
+        if types:
+            refused = await self._facade.masters.retype(str(attempt), types)
+            for name, why in refused.items():
+                errors.append(_error(by_name[name], f"{NOT_THIS_ONE}: {why}", session.versions.get(name, 0)))
         if wanted:
             refused = await self._facade.masters.resize(str(attempt), wanted)
             for name, why in refused.items():
                 errors.append(_error(by_name[name], f"{OUT_OF_RANGE}: {why}", session.versions.get(name, 0)))
         return errors
 
-    def _size(
-        self, message: service.UpdateContainerRequestProto, name: str, session: Session, maximum: Resources
-    ) -> Resources:
-        """What it is to hold. Raises YarnError."""
-        held_by = session.granted.get(name)
-        if held_by is None or name not in session.launched:
-            raise YarnError(f"{NOT_THIS_ONE}: nothing of this application runs in {name}")
+    @staticmethod
+    def _held(message: service.UpdateContainerRequestProto, name: str, session: Session) -> GrantedContainer:
+        """Raises YarnError where it is not there, or was updated since the master looked."""
+        held = session.granted.get(name)
+        if held is None:
+            raise YarnError(f"{NOT_THIS_ONE}: {name} is not of this application, or has ended")
         # After a restart of the server nobody here knows: then the master's word counts.
         version = session.versions.get(name, message.container_version)
         if message.container_version != version:
             raise YarnError(f"{OTHER_VERSION}|{message.container_version}|{version}: {name} has another version")
-        if message.update_type not in (service.INCREASE_RESOURCE, service.DECREASE_RESOURCE):
-            raise YarnError(f"{TWICE}: all containers are guaranteed here, and stay so")
+        return held
+
+    def _size(
+        self,
+        message: service.UpdateContainerRequestProto,
+        name: str,
+        held_by: GrantedContainer,
+        session: Session,
+        maximum: Resources,
+    ) -> Resources:
+        """What it is to hold. Raises YarnError."""
+        if name not in session.launched:
+            raise YarnError(f"{NOT_THIS_ONE}: nothing of this application runs in {name}")
         held = Resources.of(held_by.resources)
         try:
             wanted = requested(message.capability, self._config, maximum)
@@ -90,25 +115,42 @@ class Updates:
             raise YarnError(f"{OUT_OF_RANGE}: {wanted} is not {'more' if grows else 'less'} than the {held} it has")
         return wanted
 
-    def told(
-        self, resized: dict[str, dict[str, int]], session: Session, user: str
-    ) -> list[service.UpdatedContainerProto]:
-        """Those that hold more or less since the last heartbeat, with new tokens; older ones are good no more."""
+    def told(self, heartbeat: Heartbeat, session: Session, user: str) -> list[service.UpdatedContainerProto]:
+        """Those that hold more or less, or are of another type, since the last heartbeat, with new tokens.
+
+        Older tokens are good no more.
+        """
         found = []
-        for name, resources in resized.items():
+        for name, execution_type in heartbeat.retyped.items():
+            before = session.granted.get(name)
+            if before is None:
+                continue
+            promoted = execution_type is ExecutionType.GUARANTEED
+            now = session.granted[name] = replace(before, execution_type=execution_type)
+            found.append(
+                service.UpdatedContainerProto(
+                    update_type=service.PROMOTE_EXECUTION_TYPE if promoted else service.DEMOTE_EXECUTION_TYPE,
+                    container=self._grants.container(now, user, version=_next_version(session, name)),
+                )
+            )
+        for name, resources in heartbeat.resized.items():
             before = session.granted.get(name)
             if before is None:
                 continue
             grown = not Resources.of(resources).fits_in(Resources.of(before.resources))
             now = session.granted[name] = replace(before, resources=resources)
-            session.versions[name] = version = session.versions.get(name, 0) + 1
             found.append(
                 service.UpdatedContainerProto(
                     update_type=service.INCREASE_RESOURCE if grown else service.DECREASE_RESOURCE,
-                    container=self._grants.container(now, user, version=version),
+                    container=self._grants.container(now, user, version=_next_version(session, name)),
                 )
             )
         return found
+
+
+def _next_version(session: Session, name: str) -> int:
+    session.versions[name] = version = session.versions.get(name, 0) + 1
+    return version
 
 
 def check_count(messages: object) -> None:

@@ -243,3 +243,11 @@ def test_broken_off_while_a_row_is_written_it_keeps_the_rows_before() -> None:
     simulation.recorder.grants.device_ids = Row()
     simulation.run()
     assert (make_report(simulation).partial, make_report(simulation).allocations) == (True, 2)
+
+
+def test_an_opportunistic_job_gives_way_at_once_and_begins_again_when_there_is_room() -> None:
+    scavenger = replace(job("x", run_s=10), opportunistic=True)
+    played = play(workload(scavenger, job("y", at=4, in_queue="b", tasks=2, run_s=10)))
+    # The node has room for two: it loses four seconds of work, and waits for the ten of the other two.
+    assert ends(played) == {"x": 24, "y": 14}
+    assert (played.killed, played.apps[0].preempted) == (1, 1)

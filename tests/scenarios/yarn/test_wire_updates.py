@@ -123,8 +123,6 @@ async def test_its_status_tells_the_size_that_it_has(yarn: Yarn) -> None:
         ({"memory": 256}, "RESOURCE_OUTSIDE_ALLOWED_RANGE"),
         ({"memory": 1 << 20}, "RESOURCE_OUTSIDE_ALLOWED_RANGE"),
         ({"kind": LESS}, "RESOURCE_OUTSIDE_ALLOWED_RANGE"),
-        ({"kind": service.PROMOTE_EXECUTION_TYPE}, "guaranteed"),
-        ({"kind": service.DEMOTE_EXECUTION_TYPE}, "guaranteed"),
     ],
 )
 async def test_what_cannot_be_is_told_with_why_and_changes_nothing(yarn: Yarn, wrong: dict[str, int], why: str) -> None:

@@ -100,7 +100,9 @@ def _explanation(
     )
     stands = standing(app)
     sentences = [finding.said]
-    if finding.reason in _SHARES_MATTER and (words := say_standing(stands)) is not None:
+    if app.owner is not app:
+        sentences.append(phrase("opportunistic"))
+    elif finding.reason in _SHARES_MATTER and (words := say_standing(stands)) is not None:
         sentences.append(words)
     if forecast is not None and forecast.at is not None and forecast.said is not None:
         sentences.append(forecast.said)

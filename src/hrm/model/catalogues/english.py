@@ -71,6 +71,7 @@ SENTENCES = {
     "waits_for": "waits for {asked}",
     "nothing.holds": "nothing waits: it holds {count} {count:container|containers}",
     "nothing.asks": "it asks for no container now",
+    "opportunistic": "it is opportunistic: it has what guaranteed requests leave, and ends when they want it",
     "nodes.none": "waits for {asked}; there are no nodes",
     "nodes.closed": "waits for {asked}; of the nodes that could hold it {nodes_are} unhealthy or draining",
     "nodes.blacklisted": ("waits for {asked}; the application has blacklisted every node that could hold it ({nodes})"),
@@ -305,6 +306,8 @@ SENTENCES = {
     "preempted.told": "told to end: {why}",
     "preempted.killed": "killed: {why}",
     "preempted.some": "{count} of its containers {count:is|are} to end: {why}",
+    "preempted.reclaimed": "it was opportunistic, and its room is needed for what {app} of queue {queue} is guaranteed",
+    "preempted.shrunk": "it was opportunistic, and its node has less room than before",
     "preempted.min_share": (
         "preempted for {app} of queue {queue}, which had less than its minimum share for {seconds:duration}"
     ),

@@ -13,7 +13,7 @@ from hrm.model.states import ApplicationState, ContainerState
 from hrm.rm import records
 
 #: Alembic revisions from the first to the newest. A database whose revision is not among them is from a newer HRM.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
 HEAD = REVISIONS[-1]
 
 metadata = sa.MetaData(
@@ -158,6 +158,7 @@ containers = sa.Table(
     sa.Column("suspended_s", _Time),
     sa.Column("tags", _Json),
     sa.Column("launches", sa.Integer),
+    sa.Column("execution_type", sa.Text, nullable=False, server_default="guaranteed"),
     sa.Index(None, "application_seq", "allocated_at"),
     sa.Index(None, "application_seq", "task_index"),
     sa.Index(None, "allocated_at"),

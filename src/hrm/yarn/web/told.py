@@ -8,6 +8,7 @@ from typing import Any
 
 from hrm.model.ids import AttemptId
 from hrm.model.reports import AttemptReport, ContainerReport, NodeReport, QueueReport, TaskAttemptReport
+from hrm.model.requests import ExecutionType
 from hrm.model.resources import MEMORY, VCORES
 from hrm.model.states import ContainerState, NodeState
 from hrm.yarn.amounts import yarn_counts
@@ -181,7 +182,9 @@ def _container(
 def node_container(report: ContainerReport, user: str, *, nodes: NodeAddresses) -> dict[str, Any]:
     """ContainerInfo of a NodeManager, of one that is not over."""
     return {
-        **_node_container(report.container_id, report.node_id, report.resources, user, nodes=nodes),
+        **_node_container(
+            report.container_id, report.node_id, report.resources, user, report.execution_type, nodes=nodes
+        ),
         "state": "SCHEDULED" if report.state == ContainerState.ALLOCATED else "RUNNING",
         "exitCode": -1000,
         "diagnostics": "",
@@ -191,7 +194,9 @@ def node_container(report: ContainerReport, user: str, *, nodes: NodeAddresses) 
 def ended_node_container(report: TaskAttemptReport, *, nodes: NodeAddresses) -> dict[str, Any]:
     """ContainerInfo of a NodeManager, of one that is over."""
     return {
-        **_node_container(report.container_id, report.node_id, report.resources, report.user, nodes=nodes),
+        **_node_container(
+            report.container_id, report.node_id, report.resources, report.user, report.execution_type, nodes=nodes
+        ),
         "state": "DONE",
         "exitCode": status_of(report),
         "diagnostics": report.message,
@@ -199,7 +204,13 @@ def ended_node_container(report: TaskAttemptReport, *, nodes: NodeAddresses) -> 
 
 
 def _node_container(
-    container_id: str, node_id: str, resources: Mapping[str, int], user: str, *, nodes: NodeAddresses
+    container_id: str,
+    node_id: str,
+    resources: Mapping[str, int],
+    user: str,
+    execution_type: ExecutionType,
+    *,
+    nodes: NodeAddresses,
 ) -> dict[str, Any]:
     place, asked = nodes.of(node_id), yarn_counts(resources, up=True)
     return {
@@ -207,7 +218,7 @@ def _node_container(
         "user": user,
         "totalMemoryNeededMB": asked[_MEMORY],
         "totalVCoresNeeded": asked[_VCORES],
-        "executionType": "GUARANTEED",
+        "executionType": execution_type.name,
         "containerLogsLink": nodes.log(node_id, container_id, user),
         "nodeId": f"{place.host}:{place.port}",
         "containerLogFiles": ["stdout", "stderr"],
