@@ -9,15 +9,15 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from hrm.api.access import MasterPath
-from hrm.api.schemas import ALLOCATE_BODY, FINISH_BODY, LAUNCH_BODY, STOP_BODY, returns
+from hrm.api.schemas import ALLOCATE_BODY, FINISH_BODY, LAUNCH_BODY, RETYPE_BODY, STOP_BODY, returns
 from hrm.api.settings import PREFIX
 from hrm.api.wire import MAX_MESSAGE_CHARS, json_response, read_object, text_in
 from hrm.model.attributes import MAX_CHARS
 from hrm.model.errors import InvalidInput
 from hrm.model.job_codec import launch_from_dict, resources_from_dict
-from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration
+from hrm.model.masters import FinalStatus, Heartbeat, Launched, Registration, Retyped
 from hrm.model.node_needs import needs_of
-from hrm.model.requests import ANY, ResourceRequest
+from hrm.model.requests import ANY, ExecutionType, ResourceRequest
 from hrm.rm.facade import Facade
 
 _ONE = f"{PREFIX}/masters/{{attempt_id}}"
@@ -34,6 +34,7 @@ _ASK_FIELDS = (
     "gpu_model",
     "constraint",
     "node_label",
+    "execution_type",
 )
 
 
@@ -94,6 +95,25 @@ def add_master_routes(app: FastAPI, facade: Facade) -> None:
         await facade.masters.stop(attempt_id, _names(body, "container_ids"))
         return Response(status_code=_NO_CONTENT)
 
+    @app.post(
+        f"{_ONE}/retype",
+        tags=_TAGS,
+        summary="Promote and demote containers",
+        responses=returns(Retyped),
+        openapi_extra=RETYPE_BODY,
+    )
+    async def retype(request: Request, attempt_id: MasterPath) -> Response:
+        """Demotion is at once, promotion waits for its turn; `retyped` of `allocate` says when."""
+        body = await read_object(request, ("containers",))
+        containers = body.get("containers", {})
+        if not isinstance(containers, Mapping) or len(containers) > _MAX_NAMED:
+            raise InvalidInput(f"must be an object of at most {_MAX_NAMED} ids", field="containers")
+        wanted = {
+            str(name)[:MAX_MESSAGE_CHARS]: _execution_type(one, f"containers.{name!s:.80}")
+            for name, one in containers.items()
+        }
+        return json_response(Retyped(refused=await facade.masters.retype(attempt_id, wanted)))
+
     @app.post(f"{_ONE}/finish", tags=_TAGS, summary="The last word", status_code=_NO_CONTENT, openapi_extra=FINISH_BODY)
     async def finish(request: Request, attempt_id: MasterPath) -> Response:
         """The first one stands. Containers that still run are ended, and the master's own when it has left."""
@@ -131,9 +151,19 @@ def _ask(data: object, path: str) -> ResourceRequest:
                 text_in(data, "constraint", MAX_CHARS),
                 text_in(data, "node_label", MAX_MESSAGE_CHARS),
             ),
+            execution_type=_execution_type(data.get("execution_type", ExecutionType.GUARANTEED), "execution_type"),
         )
     except InvalidInput as error:
         raise error.within(path) from None
+
+
+def _execution_type(value: object, path: str) -> ExecutionType:
+    try:
+        return ExecutionType(value)  # type: ignore[arg-type]
+    except ValueError:
+        raise InvalidInput(
+            f"not an execution type: {value!r:.40}", field=path, next_step=", ".join(ExecutionType)
+        ) from None
 
 
 def _integer(data: Mapping[str, Any], name: str, path: str, default: int) -> int:

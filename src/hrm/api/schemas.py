@@ -35,6 +35,7 @@ _REPORTS = (
     masters.Registration,
     masters.Heartbeat,
     masters.Launched,
+    masters.Retyped,
     reports.CleanReport,
     reports.WorkReport,
     reports.UploadReport,
@@ -195,6 +196,7 @@ LABELS_BODY = _body(
 SIGNAL_BODY = _body(_object({"signum": {"type": "integer", "minimum": 1, "maximum": 64}}, ["signum"]), required=True)
 _IDS = {"type": "array", "items": _TEXT}
 _AMOUNTS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
+_EXECUTION_TYPE = {"type": "string", "enum": ["guaranteed", "opportunistic"]}
 _ASK = _object(
     {
         "resources": _AMOUNTS,
@@ -206,6 +208,7 @@ _ASK = _object(
         "gpu_model": _or_null(_TEXT),
         "constraint": _or_null({"type": "string", "description": "attributes of the node: os=debian12 & !hdd"}),
         "node_label": _or_null({"type": "string", "description": "label of the node; empty: none; null: the master's"}),
+        "execution_type": {**_EXECUTION_TYPE, "default": "guaranteed"},
     }
 )
 ALLOCATE_BODY = _body(
@@ -230,6 +233,9 @@ LAUNCH_BODY = _body(
         ["container_id", "command"],
     ),
     required=True,
+)
+RETYPE_BODY = _body(
+    _object({"containers": {"type": "object", "additionalProperties": _EXECUTION_TYPE}}, ["containers"]), required=True
 )
 STOP_BODY = _body(_object({"container_ids": _IDS}), required=True)
 FINISH_BODY = _body(

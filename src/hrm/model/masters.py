@@ -123,6 +123,13 @@ class MasterStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retyped:
+    """The answer to a wish to promote and demote containers: those of which it cannot be, each with why."""
+
+    refused: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
     """Under which number a launched container is shown: `hrm logs APP --task N`, `hrm history`."""
 

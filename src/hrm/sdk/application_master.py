@@ -32,9 +32,10 @@ from hrm.model.masters import (
     Heartbeat,
     Launched,
     Registration,
+    Retyped,
     WarnedContainer,
 )
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ExecutionType, ResourceRequest
 from hrm.model.states import TaskState
 from hrm.sdk.transport import Transport, decoded
 
@@ -56,9 +57,11 @@ class News:
     warned: list[WarnedContainer] = field(default_factory=list)
     #: Ids of those that need not end after all.
     spared: list[str] = field(default_factory=list)
+    #: Containers that were promoted or demoted, with what they are now.
+    retyped: dict[str, ExecutionType] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.allocated or self.ended or self.warned or self.spared)
+        return bool(self.allocated or self.ended or self.warned or self.spared or self.retyped)
 
 
 class ApplicationMaster:
@@ -192,6 +195,21 @@ class ApplicationMaster:
             for name in names:
                 self._held.pop(name, None)
 
+    def promote(self, *containers: GrantedContainer | str) -> dict[str, str]:
+        """Have opportunistic containers be guaranteed, each when its turn comes: `News.retyped` says when.
+
+        Returns those of which it cannot be, and why.
+        """
+        return self._retype(containers, ExecutionType.GUARANTEED)
+
+    def demote(self, *containers: GrantedContainer | str) -> dict[str, str]:
+        """Have guaranteed containers be opportunistic, at once. Returns those of which it cannot be, and why."""
+        return self._retype(containers, ExecutionType.OPPORTUNISTIC)
+
+    def _retype(self, containers: Sequence[GrantedContainer | str], wanted: ExecutionType) -> dict[str, str]:
+        body = {"containers": {_name(one): wanted for one in containers}}
+        return decoded(self._call("retype", body), Retyped).refused
+
     def finish(self, status: FinalStatus | str = FinalStatus.SUCCEEDED, message: str = "") -> None:
         """The last word: SUCCEEDED, FAILED or KILLED. The first one stands; what still runs is ended."""
         body = {"status": str(status)} | ({"message": message} if message else {})
@@ -229,6 +247,7 @@ class ApplicationMaster:
             for warned in heard.warned:
                 self._forget_warning(warned.container_id)
                 self._news.warned.append(warned)
+            self._news.retyped.update(heard.retyped)
             self._tell_ended(heard.ended)
 
     def _exchange(self, asks: Sequence[ResourceRequest], releases: Sequence[str], progress: float | None) -> Heartbeat:
@@ -275,8 +294,9 @@ class ApplicationMaster:
 
     def _count_down(self, container: GrantedContainer) -> None:
         for key, ask in self._wanted.items():
-            alike = (ask.priority, ask.allocation_request_id, ask.resources.as_dict())
-            if ask.count and alike == (container.priority, container.allocation_request_id, container.resources):
+            alike = (ask.priority, ask.allocation_request_id, ask.resources.as_dict(), ask.execution_type)
+            given = (container.priority, container.allocation_request_id, container.resources, container.execution_type)
+            if ask.count and alike == given:
                 self._wanted[key] = replace(ask, count=ask.count - 1)
                 return
 
@@ -299,7 +319,15 @@ def _name(container: GrantedContainer | str) -> str:
 
 
 def _key(ask: ResourceRequest) -> tuple[object, ...]:
-    return ask.priority, ask.allocation_request_id, ask.resource_name, ask.resources, ask.gpu_model, ask.needs
+    return (
+        ask.priority,
+        ask.allocation_request_id,
+        ask.resource_name,
+        ask.resources,
+        ask.gpu_model,
+        ask.needs,
+        ask.execution_type,
+    )
 
 
 def _ask_to_dict(ask: ResourceRequest) -> dict[str, Any]:
@@ -313,4 +341,5 @@ def _ask_to_dict(ask: ResourceRequest) -> dict[str, Any]:
         "gpu_model": ask.gpu_model,
         "constraint": ask.needs.constraint or None,
         "node_label": ask.needs.label,
+        "execution_type": str(ask.execution_type),
     }

@@ -17,7 +17,7 @@ from hrm.model.masters import (
     WarnedContainer,
 )
 from hrm.model.relaunching import LaunchPhase, LaunchState, RelaunchKind
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ExecutionType, ResourceRequest
 
 
 class FakeMasters:
@@ -38,6 +38,9 @@ class FakeMasters:
         self.restarted = False
         self.launched: list[tuple[str, tuple[str, ...], dict[str, str], str | None]] = []
         self.final: tuple[FinalStatus, str] | None = None
+        #: What containers are wanted to be, and those that are not there any more.
+        self.retyped: dict[str, ExecutionType] = {}
+        self.gone: set[str] = set()
 
     async def register(
         self, attempt_id: str, *, host: str = "", rpc_port: int = -1, tracking_url: str = ""
@@ -67,6 +70,11 @@ class FakeMasters:
         warned, self.warned = self.warned, []
         spared, self.spared = self.spared, []
         return Heartbeat(response_id=response_id + 1, allocated=allocated, warned=warned, spared=spared)
+
+    async def retype(self, attempt_id: str, wanted: Mapping[str, ExecutionType]) -> dict[str, str]:
+        self._take(attempt_id, "retype")
+        self.retyped.update(wanted)
+        return {name: "it has ended" for name in wanted if name in self.gone}
 
     async def launch(
         self, attempt_id: str, container_id: str, command: Sequence[str], env: Mapping[str, str], workdir: str | None

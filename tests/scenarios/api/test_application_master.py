@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hrm.model.errors import InvalidInput, Unauthenticated
 from hrm.model.masters import EndedContainer, FinalStatus, GrantedContainer, WarnedContainer
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ExecutionType, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.model.states import TaskState
 from hrm.sdk import ApplicationMaster
@@ -145,3 +146,15 @@ def test_a_last_word_that_is_none_is_refused_and_another_may_follow(masters: Fak
             master.finish("DONE")
         master.finish("KILLED")
     assert masters.final == (FinalStatus.KILLED, "")
+
+
+def test_containers_are_promoted_and_demoted(masters: FakeMasters, open_master: Any) -> None:
+    masters.gone.add("container_2")
+    with open_master() as master:
+        master.allocate([replace(ask(1), execution_type=ExecutionType.OPPORTUNISTIC)])
+        assert master.promote("container_1", "container_2") == {"container_2": "it has ended"}
+        assert master.demote("container_3") == {}
+
+    assert masters.asks[0].execution_type is ExecutionType.OPPORTUNISTIC
+    assert masters.retyped["container_1"] is ExecutionType.GUARANTEED
+    assert masters.retyped["container_3"] is ExecutionType.OPPORTUNISTIC

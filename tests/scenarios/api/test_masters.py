@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from hrm.model.masters import FinalStatus
-from hrm.model.requests import ResourceRequest
+from hrm.model.requests import ExecutionType, ResourceRequest
 from hrm.model.resources import Resources
 from hrm.testing.facade import FakeFacade
 
@@ -41,6 +41,7 @@ async def test_asks_come_in_as_requests_with_absolute_counts(call: Any, facade: 
         "warned": [],
         "spared": [],
         "resized": {},
+        "retyped": {},
         "resync": False,
     }
     assert facade.masters.asks == [
@@ -54,6 +55,17 @@ async def test_a_launch_carries_command_environment_and_directory(call: Any, fac
 
     assert answer.json()["task_index"] == 1
     assert facade.masters.launched == [("container_e01_1_0001_01_000002", ("a", "b"), {"C": "d"}, "/e")]
+
+
+async def test_containers_are_asked_for_promoted_and_demoted_by_name(call: Any, facade: FakeFacade) -> None:
+    ask = {"resources": {"memory_mib": 512}, "execution_type": "opportunistic"}
+    await call("allocate", {"asks": [ask]})
+    facade.masters.gone.add("container_2")
+    answer = await call("retype", {"containers": {"container_1": "guaranteed", "container_2": "opportunistic"}})
+
+    assert [one.execution_type for one in facade.masters.asks] == [ExecutionType.OPPORTUNISTIC]
+    assert answer.json() == {"refused": {"container_2": "it has ended"}}
+    assert facade.masters.retyped["container_1"] is ExecutionType.GUARANTEED
 
 
 async def test_the_last_word_is_a_status_with_a_message(call: Any, facade: FakeFacade) -> None:
@@ -76,6 +88,9 @@ async def test_the_last_word_is_a_status_with_a_message(call: Any, facade: FakeF
         ("launch", {"command": ["true"]}, "container_id"),
         ("launch", {"container_id": "x"}, "command"),
         ("launch", {"container_id": "x", "command": "rm -rf /"}, "command"),
+        ("allocate", {"asks": [{"resources": {"memory_mib": 1}, "execution_type": "spot"}]}, "asks[0].execution_type"),
+        ("retype", {"containers": ["x"]}, "containers"),
+        ("retype", {"containers": {"x": "spot"}}, "containers.x"),
         ("stop", {"container_ids": "all"}, "container_ids"),
         ("finish", {}, "status"),
         ("finish", {"status": "UNDEFINED"}, "status"),
