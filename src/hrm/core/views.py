@@ -66,7 +66,8 @@ class NodeView:
     #: By device id, in index order.
     device_free_milli: dict[str, int]
     containers: int
-    #: Of what is used: by opportunistic containers.
+    #: Of these: opportunistic ones, and what they use.
+    opportunistic_containers: int
     opportunistic_used: Resources
     #: The application that it is reserved for.
     reserved_for: ApplicationId | None
@@ -227,6 +228,7 @@ def view_node(node: Node, remainder: Remainder | None) -> NodeView:
             device.device_id: milli for device, milli in zip(node.devices, left.device_free, strict=True)
         },
         containers=len(node.containers) + (0 if remainder is None else len(remainder.containers)),
+        opportunistic_containers=0 if remainder is None else len(remainder.containers),
         opportunistic_used=lent.frozen(),
         reserved_for=None if node.reservation is None else node.reservation.app.application_id,
     )

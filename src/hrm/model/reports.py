@@ -278,7 +278,8 @@ class NodeReport:
     #: Its node label, "" iff none, and whether requests without one are kept off it.
     label: str = ""
     exclusive: bool = True
-    #: Of what is used: by opportunistic containers.
+    #: Opportunistic containers, and what of all that is used they hold.
+    opportunistic_containers: int = 0
     opportunistic_used: Amounts = field(default_factory=dict)
     #: What the doctor's last round found on it, the worst first, and when that was; None before the first.
     findings: list[Finding] = field(default_factory=list)

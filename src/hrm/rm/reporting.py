@@ -318,6 +318,7 @@ def node(live: LiveNode, scheduler: Scheduler) -> NodeReport:
         set_attributes=sorted(live.notes.attributes),
         label=live.spec.label,
         exclusive=live.spec.exclusive,
+        opportunistic_containers=view.opportunistic_containers if view is not None else 0,
         opportunistic_used=(view.opportunistic_used if view is not None else ZERO).as_dict(),
         findings=list(live.findings),
         examined_at=live.examined_at,

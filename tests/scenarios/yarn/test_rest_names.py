@@ -72,7 +72,8 @@ TOLD = {
         "nodes.node.0",
         "rack state id nodeHostName nodeHTTPAddress lastHealthUpdate version healthReport numContainers usedMemoryMB "
         "availMemoryMB usedVirtualCores availableVirtualCores nodeLabels resourceUtilization usedResource "
-        "availableResource totalResource",
+        "availableResource totalResource numRunningOpportContainers usedMemoryOpportGB usedVirtualCoresOpport "
+        "numQueuedContainers",
     ),
     "nodes/127.0.0.1:8041": ("node", "rack state id usedMemoryMB"),
     "scheduler/activities": ("activities", "dateTime timestamp diagnostic"),

@@ -57,6 +57,12 @@ def test_queues_say_which_are_in_no_file_only_where_some_are(hrm, server: FakeCl
     assert ("draining" in old, "undeclared" in ada, "draining" in root) == (True, True, False)
 
 
+def test_what_is_lent_is_shown_only_where_something_is(hrm, server: FakeClient) -> None:
+    assert "LENT" not in hrm("queues").out
+    server.queue_reports[1] = queue_report("default", opportunistic_used={"memory_mib": 2048, "vcores_milli": 1000})
+    assert "LENT" in hrm("queues").out
+
+
 def test_access_shows_who_may_and_with_mine_only_where_i_may(hrm, server: FakeClient) -> None:
     def row(name: str, may_submit: bool, administers: bool) -> QueueAccessReport:
         return QueueAccessReport(

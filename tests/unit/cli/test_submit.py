@@ -185,6 +185,17 @@ def test_a_gang_is_submitted_as_one(hrm, server: FakeClient, options: list[str],
     assert only(server).gang == gang
 
 
+def test_a_job_is_opportunistic_by_an_option_or_its_file(hrm, server: FakeClient, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("{command: [x], opportunistic: true}")
+
+    hrm("submit", "--opportunistic", "--", "true")
+    hrm("submit", path)
+    hrm("submit", "--", "true")
+
+    assert [job.opportunistic for job, _ in server.submitted] == [True, True, False]
+
+
 def test_options_of_a_gang_win_over_a_job_file(hrm, server: FakeClient, tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text("{command: [x], tasks: 3, gang: {tasks_per_node: 1, timeout: 1h}}")

@@ -229,6 +229,7 @@ def node(report: NodeReport, nodes: NodeAddresses) -> dict[str, Any]:
     """NodeInfo."""
     place = nodes.of(report.node_id)
     total, used = yarn_counts(report.total), yarn_counts(report.used, up=True)
+    lent = yarn_counts(report.opportunistic_used, up=True)
     free = {name: max(0, count - used.get(name, 0)) for name, count in total.items()}
     return {
         "rack": report.rack,
@@ -240,6 +241,11 @@ def node(report: NodeReport, nodes: NodeAddresses) -> dict[str, Any]:
         "version": "HRM",
         "healthReport": report.message or report.drain_reason,
         "numContainers": report.containers,
+        "numRunningOpportContainers": report.opportunistic_containers,
+        "usedMemoryOpportGB": lent[_MEMORY] // 1024,
+        "usedVirtualCoresOpport": lent[_VCORES],
+        # They wait in the ResourceManager.
+        "numQueuedContainers": 0,
         "usedMemoryMB": used[_MEMORY],
         "availMemoryMB": free[_MEMORY],
         "usedVirtualCores": used[_VCORES],
