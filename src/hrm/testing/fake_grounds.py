@@ -168,6 +168,7 @@ class FakeGrounds:
                 attributes=self.node_words.attributes,
                 set_attributes=sorted(self.node_words.attributes),
                 label=self.node_words.label or "",
+                exclusive=all(one.exclusive for one in self.node_words.labels() if one.nodes),
                 findings=self.findings,
                 examined_at=1_763_900_100.0 if self.findings else None,
             )

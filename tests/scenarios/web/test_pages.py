@@ -10,6 +10,7 @@ import pytest
 from hrm.api.tokens import Identity
 from hrm.model.errors import Conflict, InvalidInput
 from hrm.model.findings import Evidence, Finding, Risk, Severity, Step, Text
+from hrm.model.inventory import NodeLabel
 from hrm.model.jobs import JobSpec, TaskGroupSpec
 from hrm.model.reports import ReloadReport
 from hrm.model.states import NodeState
@@ -273,3 +274,24 @@ async def test_the_first_page_lists_the_worst_of_many_alarms_and_how_many_there_
 
     assert page.count('<li class="serious">') == ALARMS
     assert "and 30 more" in page
+
+
+async def test_a_nodes_page_shows_its_label_and_its_attributes(browser: Browser, facade: FakeFacade) -> None:
+    await facade.node_words.add_labels([NodeLabel("tape", exclusive=False)], by="root")
+    await facade.node_words.set_labels({NODE_ID: "tape"}, by="root")
+    await facade.node_words.set_attributes(NODE_ID, {"os": "debian12"}, by="root")
+
+    html = (await browser("ada").get(f"{ROOT}/nodes/{NODE_ID}")).text
+    listed = (await browser("ada").get(f"{ROOT}/nodes")).text
+
+    assert "os=debian12" in html
+    assert "tape (" in html
+    assert ">tape</span>" in listed
+
+
+async def test_a_form_with_a_constraint_and_a_label_shows_how_else_to_say_it(browser: Browser) -> None:
+    query = {"command": "train", "constraint": "os=debian12 & !hdd", "node_label": "tape"}
+
+    html = (await browser("ada").get(f"{ROOT}/submit", params=query)).text
+
+    assert "--constraint &#39;os=debian12 &amp; !hdd&#39; --node-label tape" in html

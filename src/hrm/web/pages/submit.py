@@ -26,6 +26,8 @@ FIELDS = (
     "memory",
     "gpus",
     "gpu_model",
+    "constraint",
+    "node_label",
     "workdir",
     "timeout",
     "retries",
@@ -79,7 +81,7 @@ def job_of(fields: Mapping[str, str]) -> JobSpec:
             group[name] = _whole(given[name], name)
     if given["timeout"]:
         group["timeout_s"] = parse_duration_s(given["timeout"], field="timeout")
-    for name in ("gpu_model", "workdir"):
+    for name in ("gpu_model", "constraint", "node_label", "workdir"):
         if given[name]:
             group[name] = given[name]
     named: dict[str, Any] = {name: given[name] for name in ("name", "queue") if given[name]}
@@ -117,7 +119,7 @@ def _told(job: JobSpec) -> dict[str, Any]:
     told["memory"] = format_memory(group.resources.memory_mib)
     if group.resources.gpus_milli:
         told["gpus"] = format_milli(group.resources.gpus_milli)
-    for name in ("gpu_model", "workdir"):
+    for name in ("gpu_model", "constraint", "node_label", "workdir"):
         if getattr(group, name) is not None:
             told[name] = getattr(group, name)
     if group.timeout_s is not None:
