@@ -11,6 +11,7 @@ import pytest
 
 from hrm.cli.job_options import JobOptions
 from hrm.cli.spark import spark_command, spark_submit
+from hrm.config.yarn.client_files import client_files
 from hrm.model.errors import InvalidInput, NotFound
 from tests.unit.cli.cli_fakes import FakeClient
 from tests.unit.cli.conftest import Run
@@ -46,6 +47,12 @@ def test_the_files_are_written_into_the_home_and_the_variables_point_there(open_
     assert yarn["yarn.nodemanager.resource.memory-mb"] == "8192"
     assert properties(folder / "resource-types.xml") == {"yarn.resource-types": "yarn.io/gpu"}
     assert properties(folder / "core-site.xml")["fs.defaultFS"] == "file:///"
+
+
+def test_sparks_programs_find_the_port_of_the_shuffle_service_where_nodes_run_one() -> None:
+    assert "spark.shuffle.service.port" not in client_files({**FACTS, "shuffle_port": ""})["yarn-site.xml"]
+    text = client_files({**FACTS, "shuffle_port": "7444"})["yarn-site.xml"]
+    assert "<name>spark.shuffle.service.port</name>\n    <value>7444</value>" in text
 
 
 def test_another_folder_may_be_named_and_what_else_is_there_stays(open_door: Path, hrm: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from hrm.model.errors import ClusterError, Conflict
-from hrm.nm.ports import Lender, connect, listening_ports
+from hrm.nm.ports import Lender, connect, listeners_on, listening_ports
+from hrm.testing import eventually
 
 LISTEN = """
 import socket, sys, time
@@ -112,3 +114,10 @@ def test_where_all_are_lent_it_says_so() -> None:
 
     with pytest.raises(ClusterError, match="no TCP port is free"):
         lender.lend()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_who_listens_on_a_port_is_told_by_user(address: str) -> None:
+    with container(address) as (_, port):
+        assert listeners_on(port) == {os.geteuid()}
+    eventually(lambda: listeners_on(port) == set())

@@ -283,6 +283,7 @@ ELSEWHERE = (
     ("yarn.resource-types.", "HRM shares out memory, vcores and GPUs; requests are not rounded"),
     ("yarn.nodemanager.resource.", "a node of HRM says itself what it lends (section `node`)"),
     ("yarn.nodemanager.health-checker.", "the script's place is `doctor.health_script`"),
+    ("yarn.nodemanager.aux-services", "`yarn.auxiliary_services` has programs; classes in Java do not run here"),
     ("yarn.nodemanager.", "YARN's NodeManagers'"),
     ("yarn.resourcemanager.am.max-attempts", "each job has its own `max_attempts`"),
     ("yarn.resourcemanager.", "YARN's ResourceManager's; HRM's server is set up in section `server`"),

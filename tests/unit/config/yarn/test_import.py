@@ -212,6 +212,13 @@ def test_a_resource_that_hrm_does_not_share_out_is_listed(translate: Translate) 
     assert [one.property for one in made.report.not_applicable] == ["maxResources of fpga"]
 
 
+def test_services_of_nodemanagers_are_said_to_be_programs_here(translate: Translate) -> None:
+    made = translate("", {"yarn.nodemanager.aux-services.spark_shuffle.class": "YarnShuffleService"})
+
+    (why,) = [one.why for one in made.report.not_applicable if "spark_shuffle" in one.property]
+    assert why == "`yarn.auxiliary_services` has programs; classes in Java do not run here"
+
+
 def test_values_beyond_their_range_count_as_its_end_as_in_yarn(translate: Translate) -> None:
     made = translate(
         '<queue name="a"><maxAMShare>1.5</maxAMShare>'
