@@ -29,6 +29,13 @@ def wait_for(found):
         assert time.monotonic() < deadline, "it took too long"
         time.sleep(0.2)
 
+def logs(name):
+    try:
+        return client.application_logs(name).values()
+    except skein.SkeinError:
+        # What ended is told before its last container has.
+        return []
+
 with skein.Client() as client:
     print("nodes", len(client.get_nodes()), "queue", client.get_queue("default").name)
     app = client.submit_and_connect(spec)
@@ -39,6 +46,8 @@ with skein.Client() as client:
     app.shutdown("SUCCEEDED")
     wait_for(lambda: str(client.application_report(app.id).state) == "FINISHED")
     print("ended", client.application_report(app.id).final_status)
+    wait_for(lambda: any("the worker is here" in text for text in logs(app.id)))
+    print("logged")
     other = client.submit(spec)
     wait_for(lambda: str(client.application_report(other).state) == "RUNNING")
     client.kill_application(other)
@@ -92,4 +101,6 @@ def test_an_application_is_submitted_scaled_and_ended_and_another_killed(hrm: Hr
         timeout=2 * DEADLINE_S,
     )
     said = done.stdout.splitlines()
-    assert said == ["nodes 1 queue root.default", "scaled", "ended SUCCEEDED", "killed"], done.stdout + done.stderr
+    assert said == ["nodes 1 queue root.default", "scaled", "ended SUCCEEDED", "logged", "killed"], (
+        done.stdout + done.stderr
+    )

@@ -28,6 +28,10 @@ _INSTEAD = {
     "updateNodeResource": "what a node has stands in hrm.yaml, under node, and is read at a start",
     "refreshNodesResources": "what a node has stands in hrm.yaml, under node, and is read at a start",
     "checkForDecommissioningNodes": "nodes are let go by `hrm nodes drain`",
+    "addToClusterNodeLabels": "labels are declared by `hrm nodes labels --add`",
+    "removeFromClusterNodeLabels": "labels are taken back by `hrm nodes labels --remove`",
+    "replaceLabelsOnNodes": "nodes are given labels by `hrm nodes set NODE --label LABEL`",
+    "mapAttributesToNodes": "attributes are set by `hrm nodes set NODE NAME=VALUE`",
     "refreshClusterMaxPriority": "priorities have no limit that could change",
 }
 

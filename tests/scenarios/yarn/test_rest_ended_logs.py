@@ -52,6 +52,19 @@ async def test_an_application_is_a_folder_with_a_file_for_each_node(rest: Rest) 
     assert (await rest(f"{path}?op=OPEN&offset={len(whole) - 5}")).content == whole[-5:]
 
 
+async def test_it_is_also_where_hadoop_2_had_it(rest: Rest) -> None:
+    app, _ = await over(rest)
+    listed = await rest.told(f"/webhdfs/v1/logs/ada/logs/{app}?op=LISTSTATUS")
+    assert [one["pathSuffix"] for one in listed["FileStatuses"]["FileStatus"]] == ["127.0.0.1_8041"]
+
+
+async def test_a_client_may_ask_where_its_home_is_and_how_large_its_buffers_are(rest: Rest) -> None:
+    defaults = await rest.told("/webhdfs/v1/?op=GETSERVERDEFAULTS")
+    assert defaults["FsServerDefaults"]["fileBufferSize"] == 4096
+    assert await rest.told("/webhdfs/v1/?op=GETHOMEDIRECTORY") == {"Path": "/user/ada"}
+    assert (await rest("/webhdfs/v1/?op=GETHOMEDIRECTORY", user=None)).status_code == 401
+
+
 async def test_what_runs_and_what_is_not_there_has_no_folder(rest: Rest) -> None:
     running, _ = await printed(rest)
     app, _ = await over(rest)

@@ -32,14 +32,29 @@ from hrm.yarn.web.tfile import Log, Piece, TFile
 #: What clients are told as ``yarn.nodemanager.remote-app-log-dir``, below the address of the server's pages.
 ROOT = "/logs"
 _BASE = "/webhdfs/v1"
-#: ``USER/bucket-SUFFIX/NUMBER/APPLICATION``, and a node's file in it: as Hadoop has it since 3.3. Where older ones had
-#: it newer clients look as well, and would show all twice.
+#: ``USER/bucket-SUFFIX/NUMBER/APPLICATION``, and a node's file in it: as Hadoop has it since 3.3; and as it was in
+#: Hadoop 2, where Skein looks still. In between it was ``logs-tfile``: there newer clients look as well, and would show
+#: all twice.
 _PATH = re.compile(
-    rf"{ROOT}/(?P<user>[^/]+)/bucket-[^/]+/\d+/(?P<app>application_\d+_\d+)(?:/(?P<node>[^/]+))?/?\Z", re.ASCII
+    rf"{ROOT}/(?P<user>[^/]+)/(?:bucket-[^/]+/\d+|logs)/(?P<app>application_\d+_\d+)(?:/(?P<node>[^/]+))?/?\Z", re.ASCII
 )
 #: Layouts that are kept, and for how long: a client asks several times for parts of one file.
 _KEPT, _KEPT_S = 32, 60.0
 _CHUNK_BYTES = 256 << 10
+_BLOCK_BYTES = 128 << 20
+#: FsServerDefaults, most of it for those who write.
+_DEFAULTS = {
+    "blockSize": _BLOCK_BYTES,
+    "bytesPerChecksum": 512,
+    "checksumType": 2,
+    "defaultStoragePolicyId": 0,
+    "encryptDataTransfer": False,
+    "fileBufferSize": 4096,
+    "keyProviderUri": "",
+    "replication": 1,
+    "trashInterval": 0,
+    "writePacketSize": 65536,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,14 @@ class EndedLogPages:
 
     async def _answer(self, request: Request) -> Response:
         operation = request.query_params.get("op", "").upper()
+        if operation == "GETHOMEDIRECTORY":
+            # Hadoop's FileContext asks for it before anything else, and logs an error where there is none.
+            caller = await self._callers.of(request)
+            return JSONResponse({"Path": f"/user/{caller.user}"}, headers=SEALED)
+        if operation == "GETSERVERDEFAULTS":
+            # Before it opens anything it wants to know how large its buffers may be.
+            await self._callers.of(request)
+            return JSONResponse({"FsServerDefaults": _DEFAULTS}, headers=SEALED)
         if operation not in ("GETFILESTATUS", "LISTSTATUS", "OPEN"):
             raise BadRequest(f"nothing but GETFILESTATUS, LISTSTATUS and OPEN is answered here: {operation[:40]!r}")
         application, node = await self._found(request)
@@ -196,7 +219,7 @@ def _status(application: Application, name: str, kind: str, size: int) -> dict[s
     changed = int((application.finished_at or 0.0) * 1000)
     return {
         "accessTime": changed,
-        "blockSize": 128 << 20,
+        "blockSize": _BLOCK_BYTES,
         "childrenNum": 0,
         "fileId": 0,
         "group": "hadoop",

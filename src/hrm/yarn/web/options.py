@@ -13,6 +13,7 @@ _BASE = "/ws/v1/cluster"
 #: What is refused: changing the configuration or a node from outside, and reservations.
 _REFUSED = {
     "scheduler-conf": ["GET", "PUT"],
+    "scheduler-conf/{what}": ["GET", "POST"],
     "nodes/{node}/resource": ["POST"],
     "reservation/{what}": ["GET", "POST"],
 }
