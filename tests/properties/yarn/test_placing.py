@@ -119,7 +119,7 @@ ENTRIES = st.builds(
 
 
 @given(st.lists(scheduling(), max_size=4), st.lists(ENTRIES, max_size=3))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_each_request_is_asked_for_or_rejected_or_an_error_of_yarns(messages: list[Any], entries: list[Any]) -> None:
     s = Scenario(queues(queue("all")))
     s.add_node("n1", cpus=4, memory="4G", os="debian12")
