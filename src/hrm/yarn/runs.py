@@ -69,9 +69,11 @@ class Runs:
     ) -> service.FailApplicationAttemptResponseProto:
         """End the run of a master as if it had failed: another begins, if there may be one."""
         attempt = attempt_id(request.application_attempt_id)
-        application, _ = await self._attempt(attempt)
+        application, report = await self._attempt(attempt)
         await self._rights.check_change(caller, application)
-        await self._facade.fail_attempt(str(attempt), by=caller.user)
+        if not report.state.final:
+            # What is over YARN leaves as it is, and says so to nobody.
+            await self._facade.fail_attempt(str(attempt), by=caller.user)
         return service.FailApplicationAttemptResponseProto()
 
     async def container(

@@ -9,7 +9,13 @@ import pytest
 from hrm.model.ids import AttemptId, ContainerId
 from hrm.testing.builders import queue, queues
 from hrm.testing.lives import Lives, tasks
-from hrm.yarn.errors import ApplicationAttemptNotFound, ContainerNotFound, FeatureNotEnabled, IllegalArgument
+from hrm.yarn.errors import (
+    AccessDenied,
+    ApplicationAttemptNotFound,
+    ContainerNotFound,
+    FeatureNotEnabled,
+    IllegalArgument,
+)
 from hrm.yarn.ids import attempt_message, container_message
 from hrm.yarn.proto import records_pb2 as records
 from hrm.yarn.proto import service_pb2 as service
@@ -214,6 +220,20 @@ async def test_a_run_that_a_client_fails_is_followed_by_the_next(door: Door) -> 
     await door.call(
         "failApplicationAttempt", service.FailApplicationAttemptRequestProto(application_attempt_id=attempt)
     )
+    await door.life.settle()
+    first, second = await door.life.service.attempts(app)
+    assert (first.state, second.state) == ("FAILED", "LAUNCHED")
+
+
+async def test_a_run_that_is_over_is_left_as_it_is(door: Door) -> None:
+    app = await door.submit()
+    await door.master(app).exit(7)
+    await door.life.settle()
+    attempt = attempt_message(AttemptId.parse(door.master(app).attempt_id))
+    request = service.FailApplicationAttemptRequestProto(application_attempt_id=attempt)
+    await door.call("failApplicationAttempt", request)
+    with pytest.raises(AccessDenied):
+        await door.call("failApplicationAttempt", request, user="bob")
     await door.life.settle()
     first, second = await door.life.service.attempts(app)
     assert (first.state, second.state) == ("FAILED", "LAUNCHED")
