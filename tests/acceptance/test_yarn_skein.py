@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,7 +83,10 @@ def skein(tmp_path: Path) -> Path:
 
 
 def test_an_application_is_submitted_scaled_and_ended_and_another_killed(hrm: Hrm, skein: Path, tmp_path: Path) -> None:
-    assert hrm("yarn", "env").code == 0
+    # What it brings along goes into the home of the user.
+    home = tmp_path / "homes" / pwd.getpwuid(os.geteuid()).pw_name
+    home.mkdir(parents=True)
+    assert Hrm(hrm.home, HOME=str(home))("yarn", "env").code == 0
     conf = hrm.home / "hadoop-conf"
     hadoop = Hadoop(conf, env=hrm.env)
     # It takes file:/// for no file system at all.
@@ -104,3 +109,4 @@ def test_an_application_is_submitted_scaled_and_ended_and_another_killed(hrm: Hr
     assert said == ["nodes 1 queue root.default", "scaled", "ended SUCCEEDED", "logged", "killed"], (
         done.stdout + done.stderr
     )
+    assert (home / ".skein").is_dir()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,8 +66,18 @@ def write_files(server: Client, folder: Path | None = None, *, classpath: str = 
         )
     folder = (folder.expanduser() if folder is not None else _own_folder(home_directory())).absolute()
     largest = max((node.total.get(MEMORY, 0) for node in server.nodes()), default=0)
-    write_client_files(folder, client_files(facts, classpath=classpath, node_memory_mib=largest))
+    files = client_files(facts, classpath=classpath, node_memory_mib=largest, homes=_homes())
+    write_client_files(folder, files)
     return folder
+
+
+def _homes() -> str:
+    """In which folder the homes of users lie; "" where this user's is not called as the user."""
+    try:
+        home, user = Path("~").expanduser(), pwd.getpwuid(os.geteuid()).pw_name
+    except (KeyError, RuntimeError):
+        return ""
+    return str(home.parent) if home.name == user else ""
 
 
 def _own_folder(home: Home) -> Path:

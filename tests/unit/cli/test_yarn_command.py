@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from hrm.model.errors import InvalidInput, NotFound
 from tests.unit.cli.cli_fakes import FakeClient
 from tests.unit.cli.conftest import Run
 
+ME = pwd.getpwuid(os.geteuid()).pw_name
 FACTS = {"clients": "127.0.0.1:8032", "masters": "127.0.0.1:8030", "web": "127.0.0.1:8088", "max_attempts": "3"}
 
 
@@ -53,6 +55,16 @@ def test_sparks_programs_find_the_port_of_the_shuffle_service_where_nodes_run_on
     assert "spark.shuffle.service.port" not in client_files({**FACTS, "shuffle_port": ""})["yarn-site.xml"]
     text = client_files({**FACTS, "shuffle_port": "7444"})["yarn-site.xml"]
     assert "<name>spark.shuffle.service.port</name>\n    <value>7444</value>" in text
+
+
+@pytest.mark.parametrize(("name", "told"), [(ME, True), ("elsewhere", False)])
+def test_what_programs_bring_along_goes_into_the_users_own_home(
+    open_door: Path, hrm: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, told: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "homes" / name))
+    hrm("yarn", "env")
+    homes = properties(open_door / "hadoop-conf" / "core-site.xml").get("fs.viewfs.mounttable.hrm.homedir")
+    assert homes == (str(tmp_path / "homes") if told else None)
 
 
 def test_another_folder_may_be_named_and_what_else_is_there_stays(open_door: Path, hrm: Run, tmp_path: Path) -> None:

@@ -12,13 +12,15 @@ from hrm.model.errors import ClusterError
 CONNECT_MAX_WAIT_MS = 60_000
 
 
-def client_files(facts: Mapping[str, str], *, classpath: str = "", node_memory_mib: int = 0) -> dict[str, str]:
+def client_files(
+    facts: Mapping[str, str], *, classpath: str = "", node_memory_mib: int = 0, homes: str = ""
+) -> dict[str, str]:
     """By file name. ``facts`` are what the server says: ``host:port`` of ``clients``, ``masters`` and ``web``, and
     ``max_attempts``; and ``shuffle_port``, where nodes run Spark's shuffle service.
 
     ``classpath`` is where applications find Hadoop's classes, for those that bring none (Flink); without it that
     of the facts counts. ``node_memory_mib`` is what the largest node has, for clients that look it up here; 0 iff
-    nobody knows.
+    nobody knows. ``homes`` is the folder in which users' homes lie, under their names; "" iff they lie elsewhere.
     """
     classpath = classpath or facts.get("classpath", "")
     host = facts["clients"].rpartition(":")[0].strip("[]")
@@ -45,6 +47,8 @@ def client_files(facts: Mapping[str, str], *, classpath: str = "", node_memory_m
         "fs.defaultFS": "file:///",
         # The same under a name that has a host, for programs that take file:/// for no file system at all (Skein).
         "fs.viewfs.mounttable.hrm.linkFallback": "file:///",
+        # There programs put what they bring along. Hadoop's own is /user, which only root could make on most machines.
+        **({"fs.viewfs.mounttable.hrm.homedir": homes} if homes else {}),
         "hadoop.security.authentication": "simple",
     }
     # Without it clients drop GPUs from what they ask for, with a warning.
