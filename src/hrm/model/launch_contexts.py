@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import urllib.parse
 import zlib
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -84,11 +85,17 @@ class LaunchContext:
             raise InvalidInput("has a NUL byte", field="command")
         if len(self.local_resources) > MAX_LOCAL_RESOURCES:
             raise InvalidInput(f"more than {MAX_LOCAL_RESOURCES} files", field="local_resources")
-        for link in self.local_resources:
+        for link, resource in self.local_resources.items():
             if not link or link.startswith("/") or "\0" in link or {"", ".", ".."} & set(link.split("/")):
                 raise InvalidInput(
                     f"not a name inside the container's directory: {link!r:.80}", field="local_resources"
                 )
+            try:
+                urllib.parse.urlsplit(resource.url)
+            except ValueError as error:
+                raise InvalidInput(
+                    f"{link!r:.80} is at {resource.url!r:.120}, which is no address: {error}", field="local_resources"
+                ) from None
 
     @property
     def command(self) -> tuple[str, ...]:

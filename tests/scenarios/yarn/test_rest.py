@@ -40,6 +40,12 @@ def submission(name: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def with_file(url: str) -> dict[str, Any]:
+    """What a container runs with one file."""
+    entry = {"key": "f", "value": {"resource": url, "type": "FILE", "size": 1, "timestamp": 1}}
+    return {"commands": {"command": "true"}, "local-resources": {"entry": entry}}
+
+
 async def new_id(rest: Rest) -> str:
     return (await rest.told("apps/new-application", method="POST"))["application-id"]
 
@@ -216,6 +222,8 @@ async def test_the_same_may_be_said_in_xml(rest: Rest) -> None:
         ({"am-container-spec": "run it"}, "am-container-spec: not an object"),
         ({"am-container-spec": {"commands": {"command": ""}}}, "is empty"),
         ({"queue": "nowhere"}, "nowhere"),
+        ({"am-container-spec": with_file("http://[::1/x")}, "not an address"),
+        ({"am-container-spec": with_file("http://h:port/x")}, "not an address"),
         ({"unmanaged-AM": "perhaps"}, "neither true nor false"),
         ({"am-container-spec": {"credentials": {"tokens": {"entry": []}, "secrets": {"x": 1}}}}, "credentials"),
     ],

@@ -259,6 +259,11 @@ def test_a_file_cannot_be_wanted_outside_of_the_containers_directory(link: str) 
         LaunchContext(commands=("x",), local_resources={link: LocalResource(url="file:/x", timestamp_ms=1)})
 
 
+def test_a_file_at_what_is_no_address_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="which is no address"):
+        LaunchContext(commands=("x",), local_resources={"a": LocalResource(url="http://[::1/x", timestamp_ms=1)})
+
+
 def test_the_script_goes_through_two_shells_as_yarns_does() -> None:
     context = LaunchContext(
         commands=("java", "-Dx='a b'", "\\$HOME", "1><LOG_DIR>/out"), environment={"B": "$A", "A": "1"}

@@ -77,13 +77,13 @@ def _launch(spec: Mapping[str, Any], message: records.ContainerLaunchContextProt
 
 
 def _local_resource(link: str, value: Mapping[str, Any]) -> records.LocalResourceProto:
-    where = urllib.parse.urlsplit(text(value, "resource"))
     kind, visibility = text(value, "type", "FILE"), text(value, "visibility", "APPLICATION")
     if kind not in records.LocalResourceTypeProto.keys():  # noqa: SIM118 (no mapping)
         raise BadRequest(f"local-resources: {link!r:.40}: no such type: {kind!r:.40}")
     if visibility not in records.LocalResourceVisibilityProto.keys():  # noqa: SIM118
         raise BadRequest(f"local-resources: {link!r:.40}: no such visibility: {visibility!r:.40}")
     try:
+        where = urllib.parse.urlsplit(text(value, "resource"))
         port = where.port
     except ValueError:
         raise BadRequest(f"local-resources: {link!r:.40}: not an address") from None
