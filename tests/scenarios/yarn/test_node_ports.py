@@ -33,7 +33,7 @@ async def yarn(tmp_path: Path) -> AsyncIterator[Yarn]:
 
 
 async def get(url: str, **more: Any) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
         return await client.get(url, **more)
 
 
