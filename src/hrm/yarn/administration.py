@@ -12,9 +12,12 @@ from typing import Any, NoReturn
 
 from google.protobuf.message import Message
 
+from hrm.model.inventory import NodeLabel
 from hrm.rm.facade import Facade
 from hrm.yarn.calls import Caller, Service
-from hrm.yarn.errors import AccessDenied, Unsupported
+from hrm.yarn.errors import AccessDenied, IllegalArgument, Unsupported
+from hrm.yarn.node_words import nodes_at
+from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.proto import service_pb2 as service
 from hrm.yarn.protocols import ADMINISTRATION
 
@@ -28,21 +31,44 @@ _INSTEAD = {
     "updateNodeResource": "what a node has stands in hrm.yaml, under node, and is read at a start",
     "refreshNodesResources": "what a node has stands in hrm.yaml, under node, and is read at a start",
     "checkForDecommissioningNodes": "nodes are let go by `hrm nodes drain`",
-    "addToClusterNodeLabels": "labels are declared by `hrm nodes labels --add`",
-    "removeFromClusterNodeLabels": "labels are taken back by `hrm nodes labels --remove`",
-    "replaceLabelsOnNodes": "nodes are given labels by `hrm nodes set NODE --label LABEL`",
     "mapAttributesToNodes": "attributes are set by `hrm nodes set NODE NAME=VALUE`",
     "refreshClusterMaxPriority": "priorities have no limit that could change",
 }
 
 
-def administration_service(facade: Facade, reload: Callable[[], Awaitable[object]]) -> Service:
+def administration_service(facade: Facade, reload: Callable[[], Awaitable[object]], nodes: NodeAddresses) -> Service:
     """``reload`` reads the queues of hrm.yaml anew. Raises HrmError for a file with mistakes, and changes nothing."""
 
     async def refresh_queues(request: Message, caller: Caller) -> Message:
-        if not caller.admin:
-            raise AccessDenied(f"User {caller.user} doesn't have permission to call 'refreshQueues'")
+        _check_admin(caller, "refreshQueues")
         await reload()
+        return service.AdministrationResponseProto()
+
+    async def add_labels(request: service.AddToClusterNodeLabelsRequestProto, caller: Caller) -> Message:
+        _check_admin(caller, "addToClusterNodeLabels")
+        # Old clients tell names alone, new ones both.
+        labels = [NodeLabel(one.name, one.isExclusive) for one in request.nodeLabels]
+        labels = labels or [NodeLabel(name) for name in request.deprecatedNodeLabels]
+        await facade.node_words.add_labels(labels, by=caller.user)
+        return service.AdministrationResponseProto()
+
+    async def remove_labels(request: service.RemoveFromClusterNodeLabelsRequestProto, caller: Caller) -> Message:
+        _check_admin(caller, "removeFromClusterNodeLabels")
+        await facade.node_words.remove_labels(request.nodeLabels, by=caller.user)
+        return service.AdministrationResponseProto()
+
+    async def replace_labels(request: service.ReplaceLabelsOnNodeRequestProto, caller: Caller) -> Message:
+        """A node that is not there is an error, also where a client would pass it over: all changes or nothing."""
+        _check_admin(caller, "replaceLabelsOnNodes")
+        wanted: dict[str, str | None] = {}
+        for one in request.nodeToLabels:
+            place, named = one.nodeId, [label for label in one.nodeLabels if label]
+            found = nodes_at(facade.nodes(), nodes, place.host, place.port)
+            if not found or len(named) > 1:
+                problem = "a node has at most one label" if found else "no such node"
+                raise IllegalArgument(f"{problem}: {place.host[:80]}:{place.port}={','.join(named)[:80]}")
+            wanted |= dict.fromkeys((report.node_id for report in found), named[0] if named else "")
+        await facade.node_words.set_labels(wanted, by=caller.user)
         return service.AdministrationResponseProto()
 
     async def groups(request: service.GetGroupsForUserRequestProto, caller: Caller) -> Message:
@@ -51,9 +77,23 @@ def administration_service(facade: Facade, reload: Callable[[], Awaitable[object
     handlers: dict[str, Any] = {
         "refreshQueues": refresh_queues,
         "getGroupsForUser": groups,
+        "addToClusterNodeLabels": add_labels,
+        "removeFromClusterNodeLabels": remove_labels,
+        "replaceLabelsOnNodes": replace_labels,
         **{name: partial(_not_here, name, instead) for name, instead in _INSTEAD.items()},
     }
-    return Service(ADMINISTRATION, handlers=handlers, changes=frozenset({"refreshQueues"}))
+    return Service(
+        ADMINISTRATION,
+        handlers=handlers,
+        changes=frozenset(
+            {"refreshQueues", "addToClusterNodeLabels", "removeFromClusterNodeLabels", "replaceLabelsOnNodes"}
+        ),
+    )
+
+
+def _check_admin(caller: Caller, what: str) -> None:
+    if not caller.admin:
+        raise AccessDenied(f"User {caller.user} doesn't have permission to call {what!r}")
 
 
 def _not_here(name: str, instead: str, request: Message, caller: Caller) -> NoReturn:

@@ -153,7 +153,7 @@ class FrontDoor:
                 await server.listen(bound)
 
             await self._node_doors.look(facade, self.secrets, sessions, grants, listen)
-            administration = administration_service(facade, reload)
+            administration = administration_service(facade, reload, self.nodes)
             await self._door.open(clients=[clients, administration], masters=[masters], is_live=sessions.is_live)
             going_on = [
                 asyncio.create_task(self._node_doors.open(facade, self.secrets, sessions, grants, listen)),

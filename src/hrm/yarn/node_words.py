@@ -6,6 +6,8 @@ itself, ``rm.yarn.io`` if it was set. Requests may leave these two out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hrm.model.errors import InvalidInput
 from hrm.model.inventory import FOUND, check_label
 from hrm.model.reports import NodeReport
@@ -48,6 +50,12 @@ def _key(name: str, report: NodeReport) -> records.NodeAttributeKeyProto:
     if not slash:
         domain = TOLD if name in FOUND and name not in report.set_attributes else SET
     return records.NodeAttributeKeyProto(attributePrefix=domain, attributeName=own)
+
+
+def nodes_at(reports: Iterable[NodeReport], nodes: NodeAddresses, host: str, port: int) -> list[NodeReport]:
+    """Those whose door is there; port 0 means all of the host, as in YARN."""
+    places = ((nodes.of(report.node_id), report) for report in reports)
+    return [report for place, report in places if place.host == host and port in (0, place.port)]
 
 
 class NodeWords:

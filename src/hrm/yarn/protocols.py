@@ -159,6 +159,15 @@ ADMINISTRATION = RpcProtocol(
     "org.apache.hadoop.yarn.server.api.ResourceManagerAdministrationProtocolPB",
     (
         Method("getGroupsForUser", service.GetGroupsForUserRequestProto, service.GetGroupsForUserResponseProto),
+        Method(
+            "addToClusterNodeLabels", service.AddToClusterNodeLabelsRequestProto, service.AdministrationResponseProto
+        ),
+        Method(
+            "removeFromClusterNodeLabels",
+            service.RemoveFromClusterNodeLabelsRequestProto,
+            service.AdministrationResponseProto,
+        ),
+        Method("replaceLabelsOnNodes", service.ReplaceLabelsOnNodeRequestProto, service.AdministrationResponseProto),
         *(
             Method(name, service.AdministrationRequestProto, service.AdministrationResponseProto)
             for name in (
@@ -170,9 +179,6 @@ ADMINISTRATION = RpcProtocol(
                 "refreshServiceAcls",
                 "updateNodeResource",
                 "refreshNodesResources",
-                "addToClusterNodeLabels",
-                "removeFromClusterNodeLabels",
-                "replaceLabelsOnNodes",
                 "checkForDecommissioningNodes",
                 "refreshClusterMaxPriority",
                 "mapAttributesToNodes",

@@ -781,6 +781,28 @@ class AdministrationResponseProto(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class AddToClusterNodeLabelsRequestProto(_message.Message):
+    __slots__ = ("deprecatedNodeLabels", "nodeLabels")
+    DEPRECATEDNODELABELS_FIELD_NUMBER: _ClassVar[int]
+    NODELABELS_FIELD_NUMBER: _ClassVar[int]
+    deprecatedNodeLabels: _containers.RepeatedScalarFieldContainer[str]
+    nodeLabels: _containers.RepeatedCompositeFieldContainer[_records_pb2.NodeLabelProto]
+    def __init__(self, deprecatedNodeLabels: _Optional[_Iterable[str]] = ..., nodeLabels: _Optional[_Iterable[_Union[_records_pb2.NodeLabelProto, _Mapping]]] = ...) -> None: ...
+
+class RemoveFromClusterNodeLabelsRequestProto(_message.Message):
+    __slots__ = ("nodeLabels",)
+    NODELABELS_FIELD_NUMBER: _ClassVar[int]
+    nodeLabels: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nodeLabels: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ReplaceLabelsOnNodeRequestProto(_message.Message):
+    __slots__ = ("nodeToLabels", "failOnUnknownNodes")
+    NODETOLABELS_FIELD_NUMBER: _ClassVar[int]
+    FAILONUNKNOWNNODES_FIELD_NUMBER: _ClassVar[int]
+    nodeToLabels: _containers.RepeatedCompositeFieldContainer[_records_pb2.NodeIdToLabelsProto]
+    failOnUnknownNodes: bool
+    def __init__(self, nodeToLabels: _Optional[_Iterable[_Union[_records_pb2.NodeIdToLabelsProto, _Mapping]]] = ..., failOnUnknownNodes: _Optional[bool] = ...) -> None: ...
+
 class GetGroupsForUserRequestProto(_message.Message):
     __slots__ = ("user",)
     USER_FIELD_NUMBER: _ClassVar[int]

@@ -14,6 +14,7 @@ from hrm.model.reports import NodeLabelReport, NodeReport
 from hrm.rm.facade import Facade
 from hrm.yarn.calls import Caller
 from hrm.yarn.errors import AccessDenied
+from hrm.yarn.node_words import nodes_at
 from hrm.yarn.nodes import NodeAddresses
 from hrm.yarn.web.bodies import many, text, truth
 from hrm.yarn.web.callers import Callers
@@ -118,12 +119,10 @@ class LabelPages:
     def _named(self, name: str) -> list[NodeReport]:
         """At least one. Raises NoSuchPage."""
         host, _, port = name.rpartition(":")
-        found = [
-            report
-            for report in self._facade.nodes()
-            if name in (report.node_id, self._id(report))
-            or (port == "0" and self._nodes.of(report.node_id).host == host)
-        ]
+        reports = self._facade.nodes()
+        found = [report for report in reports if report.node_id == name]
+        if not found and port.isdecimal() and len(port) < 6:
+            found = nodes_at(reports, self._nodes, host, int(port))
         if not found:
             raise NoSuchPage(f"nodeId, {name[:80]}, is not found")
         return found
