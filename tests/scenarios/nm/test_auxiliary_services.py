@@ -67,6 +67,11 @@ def lives(folder: Path) -> list[list[str]]:
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def claims(folder: Path) -> list[str]:
+    """Ids of those that run, as the shepherd has them."""
+    return [path.name for path in (folder / records.RUNNING).glob("service_*")]
+
+
 async def serves(run: EngineHarness) -> None:
     await eventually_async(
         lambda: running_services(run.heard.nodes[run.node_id].offers) == [NAME], describe="the node offers it"
@@ -121,12 +126,15 @@ async def test_a_new_server_finds_the_one_that_runs_while_containers_do(
         await serves(run)
         stays = run.launch("sh", "-c", "echo runs; sleep 1000")
         await run.printed(stays, "runs")
+    (first,) = claims(tmp_path / "node")
     async with started(node(service)) as run:
         await serves(run)
         assert [one.container_id for one in run.heard.registered_running] == [stays]
-        assert len(lives(tmp_path / "node")) == 1
+        # What is asked for after it would have been ended.
         run.stop(stays, grace_s=0)
         await run.ended(stays)
+        assert claims(tmp_path / "node") == [first]
+        assert len(lives(tmp_path / "node")) == 1
 
 
 async def test_it_ends_with_the_node_where_no_container_is_left(
