@@ -30,6 +30,8 @@ def requests_of(ask: Ask, resources: Resources, change: Change) -> list[Resource
         allocation_request_id=ask.allocation_request_id,
         gpu_model=None if change.kind == "any_model" else ask.shape.gpu_model,
         for_master=ask.for_master,
+        needs=ask.shape.needs,
+        placement=ask.placement,
     )
     if change.kind == "other_place":
         return [one]
@@ -49,6 +51,8 @@ def withdrawal(ask: Ask) -> list[ResourceRequest]:
             allocation_request_id=ask.allocation_request_id,
             gpu_model=ask.shape.gpu_model,
             for_master=ask.for_master,
+            needs=ask.shape.needs,
+            placement=ask.placement,
         )
         for name in (*ask.places, *(() if ANY in ask.places or not ask.counted_by_any else (ANY,)))
     ]
@@ -86,17 +90,23 @@ class ExplainingMachine(CoreMachine):
                     self.try_on_a_copy(attempt, explanation, change)
 
     def try_on_a_copy(self, attempt: AttemptId, explanation: Explanation, change: Change) -> None:
-        scheduler: Scheduler = deepcopy(self.scheduler)
-        app = scheduler.books.apps[attempt.application]
         asked = explanation.requests[0]
-        ask = next(
-            one
-            for one in app.asks
+        # What it needs of a node besides, and what is to run there, the explanation does not repeat.
+        alike = [
+            number
+            for number, one in enumerate(self.scheduler.books.apps[attempt.application].asks)
             if one.shape.resources.as_dict() == asked.asked
             and one.shape.gpu_model == asked.gpu_model
             and [name for name in one.places if name != ANY] == asked.places
             and one.priority == asked.priority
-        )
+            and one.allocation_request_id == asked.allocation_request_id
+        ]
+        assert any(self.starts(attempt, number, change) for number in alike), (explanation, change)
+
+    def starts(self, attempt: AttemptId, number: int, change: Change) -> bool:
+        """Whether one of its asks does, so changed."""
+        scheduler: Scheduler = deepcopy(self.scheduler)
+        ask = scheduler.books.apps[attempt.application].asks[number]
         resources = ask.shape.resources if change.asked is None else Resources.of(change.asked)
         asks = requests_of(ask, resources, change)
         if change.queue is None:
@@ -105,7 +115,7 @@ class ExplainingMachine(CoreMachine):
             scheduler.handle(RequestsUpdated(attempt, tuple(asks)), self.now)
         else:
             scheduler.handle(AppMoved(attempt.application, change.queue), self.now)
-        assert granted(scheduler, attempt, resources, self.now), (explanation, change)
+        return granted(scheduler, attempt, resources, self.now)
 
     @invariant()
     def every_explanation_is_whole(self) -> None:
