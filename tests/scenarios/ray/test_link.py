@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -389,6 +390,7 @@ async def test_what_a_machine_offers_is_told_with_it_and_when_that_changes(agent
     async with talking(agent, settings) as line:
         await line.registered()
         assert line.heard.nodes["box"].offers == ()
+        assert dict(line.heard.nodes["box"].attributes)["arch"] == os.uname().machine
         assert f"{offer} has no .marker" in line.heard.changes[-1][1]
 
         marker.write_text("")
