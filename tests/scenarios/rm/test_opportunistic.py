@@ -82,6 +82,7 @@ async def test_why_it_waits_is_told(lives: Lives) -> None:
     assert explanation.reason == "insufficient_memory"
     assert (await life.service.application(app)).reason == "insufficient_memory"
     assert "opportunistic" in explanation.message
+    assert explanation.queue is None, "it stands to no share"
 
 
 async def test_a_gang_begins_together_and_gives_way_together(lives: Lives) -> None:

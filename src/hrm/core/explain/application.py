@@ -120,7 +120,8 @@ def _explanation(
         remedies=[change.text for change in finding.changes],
         changes=list(finding.changes),
         at=look.now,
-        queue=stands,
+        # What it borrows counts in no share.
+        queue=stands if app.owner is app else None,
         requests=[_request(ask, one) for ask, one in asks],
         ahead=ahead_of(look, app) if waits else [],
         forecast=forecast,
