@@ -174,7 +174,11 @@ class Node:
 
     def could_hold(self, shape: Shape) -> bool:
         """True iff it would fit if nothing ran here."""
-        if not shape.fits_in(self.total) or not self.admits(shape):
+        return self.admits(shape) and self.is_large_enough(shape)
+
+    def is_large_enough(self, shape: Shape) -> bool:
+        """The same, whatever else is wanted of the node: attributes and labels may change, its size hardly does."""
+        if not shape.fits_in(self.total):
             return False
         if not shape.gpus:
             return True

@@ -489,11 +489,11 @@ class Scheduler:
     def fits_some_node(self, request: ResourceRequest) -> bool:
         """True iff some node, busy or not, would hold one such container if it were empty."""
         shape = Shape.make(request.resources, request.gpu_model)
-        return any(node.could_hold(shape) for node in self._books.nodes.values())
+        return any(node.is_large_enough(shape) for node in self._books.nodes.values())
 
     def most_at_once(self, requests: Sequence[ResourceRequest], tasks_per_node: int | None = None) -> int:
         """How many of the containers asked for would fit at once if nothing ran on the nodes, as gangs are laid out."""
-        wanted = [Wanted(Shape.make(one.resources, one.gpu_model), one.count) for one in requests]
+        wanted = [Wanted(Shape.make(one.resources, one.gpu_model, one.needs), one.count) for one in requests]
         layout = Layout(tasks_per_node)
         fill_emptied(layout, wanted, self._books.nodes.values)
         return len(layout.members)

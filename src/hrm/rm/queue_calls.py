@@ -8,6 +8,7 @@ from hrm.core.events import AppMoved, OptionsChanged, PriorityChanged, QueuesCha
 from hrm.model.errors import Conflict, InvalidInput
 from hrm.model.ids import ApplicationId
 from hrm.model.jobs import GangSpec, JobSpec
+from hrm.model.node_needs import NodeNeeds
 from hrm.model.placement import PlacementPolicy
 from hrm.model.queues import ROOT, QueueSpec
 from hrm.model.reports import PlacementReport, QueueAccessReport, QueueReport, ReloadReport
@@ -90,8 +91,14 @@ class QueueCalls:
         nodes = manager.nodes
         if not len(nodes) or any(nodes.may_fit_when_back(group.resources) for group in job.groups):
             return
+        default = self._queues.default_label(queue)
         requests = [
-            ResourceRequest(resources=group.resources, count=group.tasks, gpu_model=group.gpu_model)
+            ResourceRequest(
+                resources=group.resources,
+                count=group.tasks,
+                gpu_model=group.gpu_model,
+                needs=NodeNeeds(label=(default if group.node_label is None else group.node_label) or None),
+            )
             for group in job.groups
         ]
         most = manager.scheduler.most_at_once(requests, gang.tasks_per_node)

@@ -45,6 +45,7 @@ from hrm.core.scheduler import Scheduler
 from hrm.core.strategies import BUILT_IN, Strategies
 from hrm.model.errors import InvalidInput
 from hrm.model.ids import ContainerId
+from hrm.model.node_needs import NodeNeeds
 from hrm.model.requests import ResourceRequest
 from hrm.model.scheduling import Victims
 from hrm.model.states import ApplicationState
@@ -171,7 +172,12 @@ class Simulation:
     def _fits_at_once(self, job: Job) -> bool:
         """True iff it is no gang, or the nodes would hold all of it if nothing ran there."""
         asked = [
-            ResourceRequest(resources=group.resources, count=group.tasks, gpu_model=group.gpu_model)
+            ResourceRequest(
+                resources=group.resources,
+                count=group.tasks,
+                gpu_model=group.gpu_model,
+                needs=NodeNeeds(constraint=group.constraint, label=group.node_label or None),
+            )
             for group in job.groups
         ]
         return not job.gang or self.scheduler.most_at_once(asked, job.tasks_per_node) == job.tasks

@@ -9,7 +9,7 @@ import pytest
 
 from hrm.model.errors import Conflict, InvalidInput, InvalidNodeLabel, NotFound
 from hrm.model.inventory import Inventory, NodeLabel, NodeNotes
-from hrm.model.jobs import MasterSpec, TaskGroupSpec
+from hrm.model.jobs import GangSpec, MasterSpec, TaskGroupSpec
 from hrm.model.nodes import NodeSpec
 from hrm.model.queues import QueueSpec
 from hrm.model.reports import NodeReport
@@ -287,3 +287,19 @@ async def test_nodes_stand_in_the_racks_that_the_file_names_and_move_at_a_reload
         assert (report(life, "n2").rack, report(life, "n1").rack) == ("/far", "/default-rack")
         assert life.manager.scheduler.books.nodes["n2"].rack == "/far"
         assert "/far" not in (await life.service.explain(app)).message
+
+
+async def test_where_all_nodes_have_a_label_a_job_fits_by_its_size_and_a_gang_by_its_label(tmp_path: Path) -> None:
+    async with two(tmp_path) as lives:
+        life = await lives.begin()
+        await life.service.node_words.set_labels({"n1": "teaching"}, by="ada")
+
+        await life.submit(tasks(), queue="course")
+        waits = await life.submit(tasks(), queue="staff")
+        await life.submit(tasks(count=4), queue="course", gang=GangSpec())
+        with pytest.raises(InvalidInput, match="do not fit"):
+            await life.submit(tasks(count=4), queue="staff", gang=GangSpec())
+        await life.settle()
+
+        assert len(places(life)) == 5
+        assert "an exclusive node label, which it does not name" in (await life.service.explain(waits)).message
