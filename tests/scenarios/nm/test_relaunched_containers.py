@@ -6,6 +6,8 @@ import asyncio
 import os
 import pwd
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -29,6 +31,35 @@ NODE = NodeSpec(node_id="node1", total=Resources(4096, 4000))
 SMALL = Resources(memory_mib=64, vcores_milli=1000)
 APPLICATION = "application_1763900000000_0001"
 RESTART, REPLACE = RelaunchKind.RESTART, RelaunchKind.REPLACE
+
+#: A server in small: launches a program, orders another in its place, says that this was taken, and lives on.
+_HOLDER = """
+import asyncio, getpass, sys
+from pathlib import Path
+from hrm.engines.embedded import EmbeddedEngine
+from hrm.model.containers import LaunchSpec
+from hrm.model.nodes import NodeSpec
+from hrm.model.relaunching import Relaunch, RelaunchKind
+from hrm.model.resources import Resources
+from hrm.testing import eventually_async, started
+
+async def main():
+    node = NodeSpec(node_id="node1", total=Resources(4096, 4000))
+    async with started(EmbeddedEngine(node, Path(sys.argv[1]))) as run:
+        first, second = (
+            LaunchSpec(container_id="container_1", application_id="a", user=getpass.getuser(),
+                       command=("sh", "-c", script), restartable=True)
+            for script in sys.argv[2:]
+        )
+        run.engine.launch("node1", [first])
+        await run.printed("container_1", "ready")
+        order = Relaunch(kind=RelaunchKind.REPLACE, spec=second, auto_commit=False, grace_s=1.0)
+        await run.engine.relaunch("node1", "container_1", order)
+        print("taken", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
 
 
 @pytest.fixture(params=[IsolationMode.AUTO, IsolationMode.NONE], ids=["by cgroups", "without"])
@@ -138,6 +169,32 @@ async def test_a_program_that_cannot_begin_is_rolled_back_and_the_log_says_why(r
     await one.order(REPLACE, "hrm-no-such-program")
     record = await run.ended(one.container_id)
     assert (record.exit_code, record.detail) == (127, "command not found: hrm-no-such-program")
+
+
+def _order_and_die(state_dir: Path, first: str, second: str) -> None:
+    """A server has ``second`` take the place of ``first``, and is killed as soon as it has heard that it will."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(state_dir), first, second], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "taken\n"
+        holder.kill()
+
+
+async def test_what_a_server_had_taken_is_done_once_though_it_is_killed_at_once(public_dir: Path) -> None:
+    state_dir, ledger = public_dir / "node", public_dir / "ledger"
+    begins = f"echo $$ >> {ledger}"
+    first = f"trap '' TERM; {begins}; echo ready; while :; do sleep 1000; done"
+    _order_and_die(state_dir, first, f"{begins}; echo second; exec sleep 1000")
+
+    async with started(EmbeddedEngine(NODE, state_dir, heartbeat_interval_s=0.05)) as run:
+        await run.printed("container_1", "second\n")
+        old, new = (int(pid) for pid in ledger.read_text().split())
+        assert (alive(old), alive(new)) == (False, True)
+        state = await run.engine.launch_state(run.node_id, "container_1")
+        assert (state.launch, state.can_roll_back) == (2, True)
+        run.stop("container_1", grace_s=0)
+        assert (await run.ended("container_1")).reason is ExitReason.STOPPED
 
 
 async def test_retries_go_on_while_no_server_is_there(public_dir: Path) -> None:
