@@ -95,6 +95,16 @@ async def test_all_of_a_launch_is_gone_before_the_next_begins_in_the_same_cgroup
     assert not alive(int(daemon))
 
 
+async def test_who_is_told_to_end_as_it_begins_anew_hears_of_it(run: EngineHarness) -> None:
+    one = launched(run, "exec sleep 1000")
+    await one.runs(1)
+    await one.order(RESTART)
+    await one.runs(2)
+    run.stop(one.container_id, grace_s=1000.0)
+    record = await run.ended(one.container_id)
+    assert (record.reason, record.exit_code) == (ExitReason.STOPPED, 143)
+
+
 async def test_a_log_that_is_full_stays_full(run: EngineHarness) -> None:
     one = launched(run, "echo 0123456789; sleep 1000", log_limit_bytes=15)
     await run.printed(one.container_id, "9\n")

@@ -66,6 +66,9 @@ class Trees:
     def members(self, container: Container) -> list[Process]:
         """All its processes that live, parents before children where no cgroup tells who they are."""
         if (pids := self._isolation.members(container)) is not None:
+            if container.told_fd >= 0 and container.pid not in pids:
+                # It is on its way there, to become the program of a launch after others.
+                pids = [container.pid, *pids]
             return [process for pid in pids if (process := processes.look_up(pid)) and process.alive]
         if container.pidfd < 0:
             roots = [container.pid, *self.orphans(container)]
@@ -82,7 +85,7 @@ class Trees:
 
     def kill(self, container: Container) -> None:
         """KILL until nobody is left who was not sent one: a tree that is growing is walked again."""
-        if self._isolation.kill(container):
+        if self._isolation.kill(container) and container.told_fd < 0:
             return
         sent: set[tuple[int, int]] = set()
         for _ in range(_KILL_ROUNDS):
