@@ -44,6 +44,9 @@ class QueueView:
     containers_pending: int
     #: What those that are pending ask for, however much the cluster has.
     pending: Resources
+    #: Of those: what is asked for where a node is reserved for it, and on how many nodes.
+    reserved: Resources
+    containers_reserved: int
     #: What opportunistic containers hold, which counts in nothing above, and how many of them run and are waited for.
     opportunistic_used: Resources
     opportunistic_running: int
@@ -89,6 +92,9 @@ class AppView:
     containers: int
     #: Containers waited for.
     pending: int
+    #: Of those: what is asked for where a node is reserved for it, and on how many nodes.
+    reserved: Resources
+    containers_reserved: int
     #: What its opportunistic containers hold, which counts in nothing above, and how many run and are waited for.
     opportunistic_used: Resources
     opportunistic_containers: int
@@ -155,13 +161,20 @@ def view_queues(root: Queue, borrowing: Queue | None) -> list[QueueView]:
     borrowers = {} if borrowing is None else {queue.path: queue for queue in borrowing.walk()}
     borrowed = {} if borrowing is None else _counts(borrowing)
     pending: dict[Queue, Amounts] = {}
+    reserved: dict[Queue, tuple[Amounts, int]] = {}
     for queue in reversed(list(root.walk())):
-        waits = pending[queue] = Amounts()
+        waits, kept, nodes = Amounts(), Amounts(), 0
         for child in queue.children.values():
             waits.add(pending[child])
+            kept.add(reserved[child][0])
+            nodes += reserved[child][1]
         for app in queue.apps:
             waits.add(app.demand)
             waits.subtract(app.usage)
+            if app.reserved:
+                kept.add(_reserved(app))
+                nodes += len(app.reserved)
+        pending[queue], reserved[queue] = waits, (kept, nodes)
     cluster = root.cluster.total
     return [
         QueueView(
@@ -179,6 +192,8 @@ def view_queues(root: Queue, borrowing: Queue | None) -> list[QueueView]:
             containers_running=counts[queue][0],
             containers_pending=counts[queue][1],
             pending=pending[queue].frozen(),
+            reserved=reserved[queue][0].frozen(),
+            containers_reserved=reserved[queue][1],
             opportunistic_used=_used(borrowers.get(queue.path)),
             opportunistic_running=borrowed.get(borrowers.get(queue.path), (0, 0))[0],
             opportunistic_pending=borrowed.get(borrowers.get(queue.path), (0, 0))[1],
@@ -190,6 +205,14 @@ def view_queues(root: Queue, borrowing: Queue | None) -> list[QueueView]:
 
 def _used(one: Queue | App | None) -> Resources:
     return ZERO if one is None else one.usage.frozen()
+
+
+def _reserved(app: App) -> Amounts:
+    kept = Amounts()
+    for node in app.reserved:
+        if node.reservation is not None:
+            kept.add(node.reservation.shape)
+    return kept
 
 
 def _counts(root: Queue) -> dict[Queue | None, tuple[int, int]]:
@@ -245,6 +268,8 @@ def view_app(app: App, borrower: App | None, reason: Reason) -> AppView:
         fair_share=app.fair_share,
         containers=len(app.containers),
         pending=app.pending(),
+        reserved=_reserved(app).frozen(),
+        containers_reserved=len(app.reserved),
         opportunistic_used=_used(borrower),
         opportunistic_containers=0 if borrower is None else len(borrower.containers),
         opportunistic_pending=0 if borrower is None else borrower.pending(),

@@ -100,6 +100,9 @@ class ApplicationReport:
     #: Of what it uses: by opportunistic containers, which count in no share; and how many there are.
     opportunistic_used: Amounts = field(default_factory=dict)
     opportunistic_containers: int = 0
+    #: Of what it waits for: what is asked for where a node is reserved for it, and on how many nodes.
+    reserved: Amounts = field(default_factory=dict)
+    containers_reserved: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +211,9 @@ class QueueReport:
     max_container: Amounts | None = None
     #: What the containers that are pending ask for, however much the cluster has.
     pending: Amounts = field(default_factory=dict)
+    #: Of those: what is asked for where a node is reserved for it, and on how many nodes.
+    reserved: Amounts = field(default_factory=dict)
+    containers_reserved: int = 0
     #: Node labels that requests may name here, "*" for all, and that of those that name none.
     accessible_node_labels: list[str] = field(default_factory=lambda: ["*"])
     default_node_label: str = ""

@@ -58,8 +58,15 @@ def live_application(app: LiveApplication, scheduler: Scheduler) -> ApplicationR
         said=said,
         nodes=sorted({container.row.node_id for container in app.containers.values()}),
     )
-    borrowing = 0 if view is None else view.opportunistic_containers
-    return replace(report, opportunistic_used=lent.as_dict(), opportunistic_containers=borrowing)
+    if view is None:
+        return report
+    return replace(
+        report,
+        opportunistic_used=lent.as_dict(),
+        opportunistic_containers=view.opportunistic_containers,
+        reserved=view.reserved.as_dict(),
+        containers_reserved=view.containers_reserved,
+    )
 
 
 def _to_end(app: LiveApplication) -> Phrase | None:
@@ -269,6 +276,8 @@ def queues(scheduler: Scheduler) -> list[QueueReport]:
             containers_running=view.containers_running,
             containers_pending=view.containers_pending,
             pending=view.pending.as_dict(),
+            reserved=view.reserved.as_dict(),
+            containers_reserved=view.containers_reserved,
             opportunistic_used=view.opportunistic_used.as_dict(),
             opportunistic_running=view.opportunistic_running,
             opportunistic_pending=view.opportunistic_pending,

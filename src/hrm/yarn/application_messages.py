@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from dataclasses import dataclass
 
 from hrm.model.ids import ApplicationId, AttemptId, ContainerId
@@ -131,14 +132,15 @@ def application_report(
 
 def _usage(application: Application, cluster: dict[str, int]) -> records.ApplicationResourceUsageReportProto:
     report = application.report
-    used = resource_message(report.used, up=True)
+    needed = Counter(report.used)
+    needed.update(report.reserved)
     whole = cluster.get(MEMORY, 0)
     message = records.ApplicationResourceUsageReportProto(
         num_used_containers=report.tasks_running,
-        num_reserved_containers=0,
-        used_resources=used,
-        reserved_resources=resource_message({}),
-        needed_resources=used,
+        num_reserved_containers=report.containers_reserved,
+        used_resources=resource_message(report.used, up=True),
+        reserved_resources=resource_message(report.reserved, up=True),
+        needed_resources=resource_message(needed, up=True),
         cluster_usage_percentage=100 * report.used.get(MEMORY, 0) / whole if whole else 0.0,
     )
     seconds = resource_seconds(application)

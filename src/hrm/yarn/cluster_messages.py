@@ -114,7 +114,8 @@ def _queue(
 
 
 def _statistics(report: QueueReport, cluster: dict[str, int]) -> records.QueueStatisticsProto:
-    used, demand = yarn_counts(report.used, up=True), yarn_counts(report.demand, up=True)
+    used, pending = yarn_counts(report.used, up=True), yarn_counts(report.pending, up=True)
+    reserved = yarn_counts(report.reserved, up=True)
     most = yarn_counts({name: min(cluster.get(name, 0), (report.max_share or cluster)[name]) for name in cluster})
     memory, vcores = "memory-mb", "vcores"
     return records.QueueStatisticsProto(
@@ -123,15 +124,15 @@ def _statistics(report: QueueReport, cluster: dict[str, int]) -> records.QueueSt
         numAppsPending=report.applications_pending,
         availableMemoryMB=max(0, most[memory] - used[memory]),
         allocatedMemoryMB=used[memory],
-        pendingMemoryMB=max(0, demand[memory] - used[memory]),
-        reservedMemoryMB=0,
+        pendingMemoryMB=pending[memory],
+        reservedMemoryMB=reserved[memory],
         availableVCores=max(0, most[vcores] - used[vcores]),
         allocatedVCores=used[vcores],
-        pendingVCores=max(0, demand[vcores] - used[vcores]),
-        reservedVCores=0,
+        pendingVCores=pending[vcores],
+        reservedVCores=reserved[vcores],
         allocatedContainers=report.containers_running,
         pendingContainers=report.containers_pending,
-        reservedContainers=0,
+        reservedContainers=report.containers_reserved,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hrm.core.commands import NodeReserved
 from hrm.core.events import NodeUpdate
+from hrm.model.resources import ZERO
 from hrm.model.scheduling import SchedulerOptions
 from hrm.testing.builders import Scenario, amounts, queue, queues
 from tests.scenarios.core.situations import RESERVING, free_one, hungry, large_behind_small, reserved, starve
@@ -16,6 +17,26 @@ def test_a_starved_request_reserves_the_node_and_gets_it_once_it_fits() -> None:
         s.visit("n1")
 
     assert (s.running(small), s.running(large)) == (1, 1)
+
+
+def test_what_is_reserved_is_told_of_the_application_and_its_queues() -> None:
+    s, small, large = large_behind_small()
+    s.visit("n1")
+
+    told = [s.application(large), s.queue("b"), s.queue("root")]
+    others = [s.application(small), s.queue("a")]
+
+    assert [(one.reserved, one.containers_reserved) for one in told] == [(amounts(memory="3G", cpus=1), 1)] * 3
+    assert [(one.reserved, one.containers_reserved) for one in others] == [(ZERO, 0)] * 2
+
+
+def test_what_was_reserved_is_told_no_more_once_it_is_granted() -> None:
+    s, small, large = large_behind_small()
+    for _ in range(3):
+        free_one(s, small)
+        s.visit("n1")
+
+    assert (s.application(large).reserved, s.queue("b").containers_reserved) == (ZERO, 0)
 
 
 def test_without_reservations_small_requests_take_every_piece_that_gets_free() -> None:

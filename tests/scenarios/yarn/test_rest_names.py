@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from hrm.model.scheduling import SchedulerOptions
+from hrm.testing.builders import queue, queues
 from hrm.testing.lives import tasks
 from tests.scenarios.yarn.client_door import Door
 from tests.scenarios.yarn.rest_door import Rest
@@ -151,3 +153,21 @@ async def test_what_is_asked_for_and_not_there_is_told_as_pending(rest: Rest) ->
         "beans"
     ]
     assert [(bean["PendingMB"], bean["PendingVCores"], bean["PendingContainers"]) for bean in root] == [(2048, 2, 2)]
+
+
+async def test_what_a_node_is_reserved_for_is_told_of_the_application_its_queue_and_the_cluster(rest: Rest) -> None:
+    life = rest.door.life
+    declared = queues(queue("default"), queue("research"))
+    await life.service.reload_queues(declared, options=SchedulerOptions(reservable_nodes=1.0))
+    await life.submit(tasks(count=4, cpus=1, memory="1G"), queue="default")
+    large = await life.submit(tasks(cpus=3, memory="3G"), queue="research")
+    # Shares are worked out by then.
+    await life.pass_time(1.0)
+    await life.heartbeat()
+    report = await rest.door.report(large)
+    app = (await rest.told(f"apps/{large}"))["app"]
+    metrics = (await rest.told("metrics"))["clusterMetrics"]
+    assert report.app_resource_Usage.num_reserved_containers == 1
+    assert report.app_resource_Usage.reserved_resources.memory == 3072
+    assert (app["reservedMB"], app["reservedVCores"]) == (3072, 3)
+    assert (metrics["reservedMB"], metrics["reservedVirtualCores"], metrics["containersReserved"]) == (3072, 3, 1)

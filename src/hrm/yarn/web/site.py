@@ -149,7 +149,7 @@ class Site:
         ]
         for number, queue in enumerate(queues):
             used, waiting = yarn_counts(queue.used, up=True), yarn_counts(queue.pending, up=True)
-            share = yarn_counts(queue.fair_share)
+            share, reserved = yarn_counts(queue.fair_share), yarn_counts(queue.reserved, up=True)
             path = full_queue(queue.name).split(".")
             beans.append(
                 {
@@ -165,7 +165,9 @@ class Site:
                     "PendingMB": waiting["memory-mb"],
                     "PendingVCores": waiting["vcores"],
                     "PendingContainers": queue.containers_pending,
-                    "ReservedContainers": 0,
+                    "ReservedMB": reserved["memory-mb"],
+                    "ReservedVCores": reserved["vcores"],
+                    "ReservedContainers": queue.containers_reserved,
                     "FairShareMB": share["memory-mb"],
                     "FairShareVCores": share["vcores"],
                     "MaxShareMB": (queue.max_share or {}).get(MEMORY, sums["totalMB"]),

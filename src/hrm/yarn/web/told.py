@@ -36,7 +36,7 @@ def application(
     report, attempt = one.report, one.attempt
     began = millis(report.submitted_at)
     ended = millis(one.finished_at)
-    used = yarn_counts(report.used, up=True)
+    used, reserved = yarn_counts(report.used, up=True), yarn_counts(report.reserved, up=True)
     told: dict[str, Any] = {
         "id": report.application_id,
         "user": report.user,
@@ -74,8 +74,8 @@ def application(
     told |= {
         "allocatedMB": used[_MEMORY] if live else -1,
         "allocatedVCores": used[_VCORES] if live else -1,
-        "reservedMB": 0 if live else -1,
-        "reservedVCores": 0 if live else -1,
+        "reservedMB": reserved[_MEMORY] if live else -1,
+        "reservedVCores": reserved[_VCORES] if live else -1,
         "runningContainers": report.tasks_running if live else -1,
         "clusterUsagePercentage": round(100 * report.used.get(MEMORY, 0) / whole, 2) if whole else 0.0,
         "memorySeconds": seconds["memory-mb"],
@@ -286,7 +286,7 @@ def metrics(nodes: Iterable[NodeReport], counts: Mapping[str, int], root: QueueR
     states = Counter(report.state for report in reports)
     whole = yarn_counts(cluster_total(reports))
     used = yarn_counts(_sum(report.used for report in reports), up=True)
-    waiting = yarn_counts(root.pending, up=True)
+    waiting, reserved = yarn_counts(root.pending, up=True), yarn_counts(root.reserved, up=True)
     return {
         "appsSubmitted": sum(counts.values()),
         "appsCompleted": counts.get("FINISHED", 0),
@@ -294,16 +294,16 @@ def metrics(nodes: Iterable[NodeReport], counts: Mapping[str, int], root: QueueR
         "appsRunning": counts.get("RUNNING", 0),
         "appsFailed": counts.get("FAILED", 0),
         "appsKilled": counts.get("KILLED", 0),
-        "reservedMB": 0,
+        "reservedMB": reserved[_MEMORY],
         "availableMB": max(0, whole[_MEMORY] - used[_MEMORY]),
         "allocatedMB": used[_MEMORY],
         "pendingMB": waiting[_MEMORY],
-        "reservedVirtualCores": 0,
+        "reservedVirtualCores": reserved[_VCORES],
         "availableVirtualCores": max(0, whole[_VCORES] - used[_VCORES]),
         "allocatedVirtualCores": used[_VCORES],
         "pendingVirtualCores": waiting[_VCORES],
         "containersAllocated": root.containers_running,
-        "containersReserved": 0,
+        "containersReserved": root.containers_reserved,
         "containersPending": root.containers_pending,
         "totalMB": whole[_MEMORY],
         "totalVirtualCores": whole[_VCORES],
