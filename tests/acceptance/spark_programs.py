@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 from hrm.nm.ports import Lender
@@ -156,7 +157,11 @@ def a_gpu_each(folder: Path, executors: int) -> dict[str, object]:
     }
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+def yarn_ports() -> dict[str, int]:
+    """All ports of YARN's door, free ones, for a server that is to have the same when it is started again."""
+    names = ("client_port", "master_port", "web_port", "node_port", "node_web_port")
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in names]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}

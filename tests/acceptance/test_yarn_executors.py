@@ -22,8 +22,8 @@ from tests.acceptance.spark_programs import (
     LOSES_ONE,
     SAYS_ITS_GPUS,
     a_gpu_each,
-    free_port,
     program,
+    yarn_ports,
 )
 
 pytestmark = [pytest.mark.real, pytest.mark.yarn]
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.real, pytest.mark.yarn]
 @pytest.fixture
 def hrm() -> Iterator[Hrm]:
     """A server whose ports stay the same when it is started again: masters know it by them."""
-    ports = ", ".join(f"{name}_port: {free_port()}" for name in ("client", "master", "web", "node"))
+    ports = json.dumps(yarn_ports())[1:-1]
     with hrm_home() as hrm:
         hrm.configure(
             "node: {vcores: 6, memory: 8G, virtual_gpus: 2}\n"

@@ -20,10 +20,10 @@ from tests.acceptance.spark_programs import (
     DYNAMIC,
     GOES_ON,
     READS_AGAIN,
-    free_port,
     program,
     shuffle_service,
     tasks_by_stage,
+    yarn_ports,
 )
 
 pytestmark = [pytest.mark.real, pytest.mark.yarn]
@@ -32,7 +32,6 @@ pytestmark = [pytest.mark.real, pytest.mark.yarn]
 @contextmanager
 def served(**yarn: object) -> Iterator[Hrm]:
     """A server whose ports stay the same when it is started again; in front of it research gets nearly all."""
-    ports = {f"{name}_port": free_port() for name in ("client", "master", "web", "node")}
     with hrm_home() as hrm:
         hrm.configure(
             "node: {vcores: 6, memory: 8G}\n"
@@ -40,7 +39,7 @@ def served(**yarn: object) -> Iterator[Hrm]:
             "  research: {weight: 20, fair_share_preemption_timeout: 2s, fair_share_preemption_threshold: 0.9}\n"
             "scheduler: {default_queue: default, wait_before_kill: 3s, master_timeout: 10m}\n"
             "server: {port: 0}\n"
-            f"yarn: {json.dumps({'enabled': True, **ports, **yarn})}\n"
+            f"yarn: {json.dumps({'enabled': True, **yarn_ports(), **yarn})}\n"
         )
         assert hrm("up", "--detach").code == 0
         yield hrm

@@ -21,8 +21,8 @@ from tests.acceptance.spark_programs import (
     SAYS_ITS_GPUS,
     SPARK,
     a_gpu_each,
-    free_port,
     program,
+    yarn_ports,
 )
 
 pytestmark = [pytest.mark.ray, pytest.mark.real, pytest.mark.yarn]
@@ -44,7 +44,7 @@ def server() -> Iterator[RayServer]:
     with ray_server() as server:
         if not server.machines.in_namespaces:
             pytest.skip("needs network namespaces, and so root")
-        ports = ", ".join(f"{name}_port: {free_port()}" for name in ("client", "master", "web", "node"))
+        ports = json.dumps(yarn_ports())[1:-1]
         server.up(
             engine={"head_runs_containers": "false"},
             more="scheduler: {placement_strategy: spread, master_timeout: 10m}\n"

@@ -16,7 +16,7 @@ from hrm.testing.ray_server import RayServer, ray_server
 from hrm.yarn.proto import records_pb2 as records
 from hrm.yarn.proto import service_pb2 as service
 from hrm.yarn.protocols import APPLICATION_CLIENT, APPLICATION_MASTER
-from tests.acceptance.spark_programs import free_port
+from tests.acceptance.spark_programs import yarn_ports
 from tests.scenarios.yarn.client_door import submission
 from tests.scenarios.yarn.test_wire_placing import ATTRIBUTE, DELAYED_OR, composite, scheduling, simple, target, timed
 
@@ -37,7 +37,7 @@ def server(names: dict[str, str]) -> Iterator[RayServer]:
     with ray_server() as server:
         if not server.machines.in_namespaces:
             pytest.skip("needs network namespaces, and so root")
-        ports = ", ".join(f"{name}_port: {free_port()}" for name in ("client", "master", "web", "node"))
+        ports = json.dumps(yarn_ports())[1:-1]
         nodes = ", ".join(f"{name}: {{rack: {rack}, attributes: {{place: {name}}}}}" for name, rack in RACKS.items())
         server.up(
             engine={"head_runs_containers": "false"},

@@ -17,10 +17,10 @@ from tests.acceptance.spark_programs import (
     BY_SERVICE,
     DYNAMIC,
     READS_AGAIN,
-    free_port,
     program,
     shuffle_service,
     tasks_by_stage,
+    yarn_ports,
 )
 
 pytestmark = [pytest.mark.ray, pytest.mark.real, pytest.mark.yarn]
@@ -36,7 +36,7 @@ def server() -> Iterator[RayServer]:
         yarn = {
             "enabled": True,
             "host": head,
-            **{f"{name}_port": free_port() for name in ("client", "master", "web", "node")},
+            **yarn_ports(),
             "users": ["root"],
             "hosts": [head],
             "auxiliary_services": {"spark_shuffle": shuffle_service(INSTALLED)},
