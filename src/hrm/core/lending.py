@@ -229,7 +229,11 @@ class Lending:
         if self._unheard:
             commands = [one for one in commands if not self._is_unheard(one)]
             self._unheard.clear()
-        commands = [*released, *reclaims, *(one for one in commands if not self._is_delayed(one))]
+        commands = [one for one in commands if not self._is_delayed(one)]
+        # Who borrows since now, on a node that is too full as it is, hears of that before it is to end.
+        retyped = [one for one in commands if isinstance(one, ExecutionTypeChanged)]
+        others = [one for one in commands if not isinstance(one, ExecutionTypeChanged)]
+        commands = [*released, *retyped, *reclaims, *others]
         if isinstance(event, NodeUpdate) and exhausted and self.books.tree.root.shapes:
             most = None if event.most is None else max(event.most - len(commands), 1)
             placed = self._visits.on_node_update(NodeUpdate(event.node_id, event.heartbeat, most), now)
@@ -293,7 +297,22 @@ class Lending:
                     break
                 shortage.give_back(grant)
                 self._delay(grant, commands, waits_for)
+            self._hold_longer(node, waits_for)
         return reclaims
+
+    def _hold_longer(self, node: Remainder, waits_for: dict[Container, None]) -> None:
+        """Grants there that wait already: where the node has shrunk since, too few end for them, so all must."""
+        later: list[Allocate | ContainerResized] = []
+        for delayed in reversed(self.delayed):
+            here = [one for one in delayed.commands if one.node_id == node.node_id]
+            if not here:
+                continue
+            shortage = Shortage(node, [one for one in delayed.waits_for if one.node is node])
+            for grant in later:
+                shortage.give_back(grant)
+            if shortage:
+                delayed.waits_for.update(waits_for)
+            later += here
 
     def _delay(
         self, grant: Allocate | ContainerResized, commands: Sequence[Command], waits_for: dict[Container, None]

@@ -414,6 +414,37 @@ def test_a_node_that_becomes_smaller_ends_who_borrows_there_first() -> None:
     assert reclaim.beneficiary is None
 
 
+def test_what_waits_to_be_told_on_a_node_that_becomes_smaller_waits_for_all_who_end_there() -> None:
+    s = one_node()
+    borrow(s, 4)
+    worker = s.submit("b")
+    s.ask(worker, 1)
+    (first,) = visit(s)
+    assert isinstance(first, ReclaimContainer)
+
+    (second,) = s.handle(NodeResourceUpdate(node("n1", cpus=3, memory="3G", gpus=2)))
+
+    assert isinstance(second, ReclaimContainer)
+    assert s.handle(ended(first)) == []
+    (granted,) = s.handle(ended(second))
+    assert isinstance(granted, Allocate)
+    assert granted.container_id.attempt == worker
+
+
+def test_one_demoted_where_the_node_is_too_small_by_now_hears_of_it_before_it_is_to_end() -> None:
+    s = one_node()
+    worker = s.submit("b")
+    s.ask(worker, 2)
+    container, _ = s.settle()
+    s.handle(NodeResourceUpdate(node("n1", cpus=1, memory="1G", gpus=2)))
+
+    changed, reclaim = s.handle(ExecutionTypeWanted(container.container_id, OPPORTUNISTIC))
+
+    assert changed == ExecutionTypeChanged(container.container_id, "n1", OPPORTUNISTIC)
+    assert isinstance(reclaim, ReclaimContainer)
+    assert reclaim.container_id == container.container_id
+
+
 def test_it_is_no_preemption_of_shares() -> None:
     s = one_node()
     borrow(s, 4)
