@@ -511,6 +511,11 @@ class App:
         return self
 
     @property
+    def borrows(self) -> bool:
+        """True iff its containers are opportunistic."""
+        return self.owner is not self
+
+    @property
     def age(self) -> tuple[float, tuple[int, int]]:
         """Order among those that wait to run: the older first."""
         return self.start, self.name

@@ -225,22 +225,16 @@ class Books:
 
     def ask_to_grow(self, container: Container, more: Resources) -> None:
         """Have it wait for so much more, where it runs."""
-        app = container.app
-        request = _where_it_runs(container, more)
-        ask = container.growth = Ask(app, self._shape(request), request, app.next_ask)
-        ask.grows = container
-        app.next_ask += 1
-        app.add_ask(ask)
-        if app.runnable:
-            app.queue.add_waiting(app, ask)
-        self._change_pending(ask, ask.set_place(request))
-        app.queue.rekey_path(app)
+        container.growth = self._wait_where_it_runs(container.app, container, more)
 
     def ask_to_promote(self, app: App, container: Container) -> Ask:
         """Have an opportunistic container of the application wait for room of its own, where it runs."""
-        request = _where_it_runs(container, container.shape.frozen())
+        return self._wait_where_it_runs(app, container, container.shape.frozen(), promotes=True)
+
+    def _wait_where_it_runs(self, app: App, container: Container, more: Resources, *, promotes: bool = False) -> Ask:
+        request = _where_it_runs(container, more)
         ask = Ask(app, self._shape(request), request, app.next_ask)
-        ask.grows, ask.promotes = container, True
+        ask.grows, ask.promotes = container, promotes
         app.next_ask += 1
         app.add_ask(ask)
         if app.runnable:

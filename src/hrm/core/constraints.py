@@ -145,7 +145,7 @@ class Constraint:
         tags, app = set(wanted.tags), self._app
         if not counts(wanted.whose, app.owner, app.owner) or not tags <= self._placement.tags:
             return False
-        mine = (*app.containers.values(), *(app.owner.containers.values() if app.owner is not app else ()))
+        mine = (*app.containers.values(), *(app.owner.containers.values() if app.borrows else ()))
         return not any(tags & container.tags for container in mine)
 
 

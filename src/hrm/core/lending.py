@@ -259,10 +259,6 @@ class Lending:
                 self._changed[known] = None
         changed.clear()
 
-    def has(self, container: Container) -> bool:
-        """True iff it borrows."""
-        return container.app.owner is not container.app
-
     def containers_on(self, node_id: str) -> list[Container]:
         """Who borrows there."""
         remainder = self.books.remainders.get(node_id)

@@ -247,7 +247,7 @@ class Scheduler:
         return found if found is not None or self._lending is None else self._lending.books.container(container_id)
 
     def _forget(self, container: Container, *, with_its_node: bool = False) -> None:
-        if self._lending is not None and self._lending.has(container):
+        if self._lending is not None and container.app.borrows:
             self._lending.forget(container)
             return
         if self._lending is not None and not container.announced:
@@ -269,7 +269,7 @@ class Scheduler:
         if container.is_master or container.app.attempt is None:
             raise InvalidInput("a master's own container keeps its size", field="container_id")
         books = self._books
-        if self._lending is not None and self._lending.has(container):
+        if self._lending is not None and container.app.borrows:
             books = self._lending.books
             self._lending.keep_as_it_is(container)
         if not Shape.make(event.resources, None).fits_in(container.node.total):
@@ -288,7 +288,7 @@ class Scheduler:
             return []
         if container.is_master:
             raise InvalidInput("a master's own container is guaranteed", field="container_id")
-        borrows = self._lending is not None and self._lending.has(container)
+        borrows = container.app.borrows
         if event.execution_type is ExecutionType.GUARANTEED:
             if borrows:
                 owner = container.app.owner

@@ -152,7 +152,7 @@ def view_container(container: Container) -> ContainerView:
 
 
 def _type_of(app: App) -> ExecutionType:
-    return ExecutionType.GUARANTEED if app.owner is app else ExecutionType.OPPORTUNISTIC
+    return ExecutionType.OPPORTUNISTIC if app.borrows else ExecutionType.GUARANTEED
 
 
 def view_queues(root: Queue, borrowing: Queue | None) -> list[QueueView]:

@@ -100,7 +100,7 @@ def _explanation(
     )
     stands = standing(app)
     sentences = [finding.said]
-    if app.owner is not app:
+    if app.borrows:
         sentences.append(phrase("opportunistic"))
     elif finding.reason in _SHARES_MATTER and (words := say_standing(stands)) is not None:
         sentences.append(words)
@@ -121,7 +121,7 @@ def _explanation(
         changes=list(finding.changes),
         at=look.now,
         # What it borrows counts in no share.
-        queue=stands if app.owner is app else None,
+        queue=None if app.borrows else stands,
         requests=[_request(ask, one) for ask, one in asks],
         ahead=ahead_of(look, app) if waits else [],
         forecast=forecast,
